@@ -1,0 +1,55 @@
+/* From a node and what is known at its start to what an executor is to do: templates filled in, inputs named, the cache key's text.
+ * Pure. The same spec serves all executors. */
+#ifndef MILLRACE_FLOW_LAUNCH_H
+#define MILLRACE_FLOW_LAUNCH_H
+
+#include "engine/base/buf.h"
+#include "engine/flow/plan.h"
+
+/* An artifact as a value: a map {artifact: TYPE, digest: "sha256:…", size: N, name: …, uri: …}. In expressions it is opaque but for these fields;
+ * `inputs.NAME.path` gives the path within the step's working directory where the executor has put it. */
+bool value_is_artifact(const struct value *v);
+
+struct launch_input {
+    struct str name;
+    bool artifact;
+    struct str digest;  /* of an artifact: "sha256:<hex>" */
+    int64_t size;
+    struct str path;    /* where it is put, relative to the working directory: inputs/<name>, or inputs/<name>/<i> for lists */
+    struct str text;    /* of a param: its text (strings bare, others JSON), put into the file `path` */
+};
+
+struct launch_env {
+    struct str name, value;
+    struct secret_ref secret; /* set: the shell resolves it and value is empty */
+};
+
+struct launch_spec {
+    const struct node *node;
+    const struct str *argv; /* complete: ["/bin/sh","-c",line], [interpreter…, "script"] (file script.millrace written first), or the list */
+    size_t n_argv;
+    struct str script;      /* to be written to ./.millrace-script before start; empty = none */
+    const struct launch_env *env;
+    size_t n_env;
+    const struct launch_input *inputs;
+    size_t n_inputs;
+    struct str workdir;     /* relative to the code's root; empty = the root */
+    struct str image;
+};
+
+/* The env must resolve params, steps, item, index, run and – for the run line, argv and env – inputs (which launch_render adds itself on top of
+ * `env`). Errors name the field: steps.NAME.env.X. */
+MUST_CHECK bool launch_render(const struct node *node, const struct expr_env *env, struct arena *a,
+                              struct launch_spec *out, struct err *err);
+
+/* Canonical bytes whose SHA-256 is the cache key: executor kind, code digest, resolved image digest, command, params, input digests, declared
+ * outputs, the user's extra key. Secrets enter by reference, never by value. */
+struct cache_facts {
+    struct str executor;     /* "process", … */
+    struct str code_digest;  /* of the bundle; empty = no code */
+    struct str image_digest; /* resolved; empty where images mean nothing */
+    struct str extra;        /* the evaluated cache.key */
+};
+void launch_cache_text(struct buf *out, const struct launch_spec *spec, const struct cache_facts *facts);
+
+#endif
