@@ -1,6 +1,8 @@
-/* Errors: what went wrong, where (path, line and column), and how to mend it. Libraries return them, only entry points log.
+/* Errors: what went wrong, where (path, line and column), and how to mend it. Libraries return them, only entry points
+ * log.
  *
- * A function that can fail returns a must-check bool and takes a `struct err *` last; its outputs are untouched on failure. */
+ * A function that can fail returns a must-check bool and takes a `struct err *` last; its outputs are untouched on
+ * failure. */
 #ifndef MILLRACE_BASE_ERR_H
 #define MILLRACE_BASE_ERR_H
 
@@ -11,27 +13,27 @@
 /* code, wire name, HTTP status, retryable by the caller */
 #define ERR_CODES(X)                                                                                                   \
     X(ERR_NONE, "none", 200, false)                                                                                    \
-    X(ERR_INVALID, "invalid", 422, false)              /* understood, but against the rules */                         \
-    X(ERR_SYNTAX, "syntax", 400, false)                /* not even readable */                                         \
+    X(ERR_INVALID, "invalid", 422, false) /* understood, but against the rules */                                      \
+    X(ERR_SYNTAX, "syntax", 400, false)   /* not even readable */                                                      \
     X(ERR_UNAUTHENTICATED, "unauthenticated", 401, false)                                                              \
     X(ERR_FORBIDDEN, "forbidden", 403, false)                                                                          \
     X(ERR_NOT_FOUND, "not-found", 404, false)                                                                          \
     X(ERR_METHOD, "method-not-allowed", 405, false)                                                                    \
     X(ERR_NOT_ACCEPTABLE, "not-acceptable", 406, false)                                                                \
     X(ERR_TIMEOUT, "timeout", 408, true)                                                                               \
-    X(ERR_CONFLICT, "conflict", 409, false)            /* the thing is in another state than the request needs */      \
+    X(ERR_CONFLICT, "conflict", 409, false) /* the thing is in another state than the request needs */                 \
     X(ERR_GONE, "gone", 410, false)                                                                                    \
     X(ERR_PRECONDITION, "precondition-failed", 412, false)                                                             \
     X(ERR_TOO_LARGE, "too-large", 413, false)                                                                          \
     X(ERR_MEDIA_TYPE, "unsupported-media-type", 415, false)                                                            \
     X(ERR_RANGE, "range-not-satisfiable", 416, false)                                                                  \
-    X(ERR_LIMIT, "limit-exceeded", 422, false)         /* of cost, depth, count */                                     \
+    X(ERR_LIMIT, "limit-exceeded", 422, false) /* of cost, depth, count */                                             \
     X(ERR_TOO_MANY, "too-many-requests", 429, true)                                                                    \
     X(ERR_HEADERS_TOO_LARGE, "headers-too-large", 431, false)                                                          \
     X(ERR_INTERNAL, "internal", 500, false)                                                                            \
     X(ERR_IO, "io", 500, true)                                                                                         \
-    X(ERR_UNAVAILABLE, "unavailable", 503, true)       /* e.g. the database is away */                                 \
-    X(ERR_STALE, "stale", 409, true)                   /* fenced off: a newer attempt or epoch owns this */            \
+    X(ERR_UNAVAILABLE, "unavailable", 503, true) /* e.g. the database is away */                                       \
+    X(ERR_STALE, "stale", 409, true)             /* fenced off: a newer attempt or epoch owns this */                  \
     X(ERR_SPACE, "insufficient-storage", 507, true)
 
 enum err_code {
@@ -80,8 +82,8 @@ struct err_list {
 void err_list_init(struct err_list *list, struct arena *a);
 /* The next slot, cleared; a scratch slot once the list is full. Never NULL. */
 struct err *err_list_next(struct err_list *list);
-__attribute__((format(printf, 4, 5))) struct err *err_list_add(struct err_list *list, enum err_code code,
-                                                               struct pos at, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) struct err *err_list_add(struct err_list *list, enum err_code code, struct pos at,
+                                                               const char *fmt, ...);
 void err_list_sort(struct err_list *list); /* by line and column */
 
 #endif

@@ -6,7 +6,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/value.h"
 
-#define JSONW_DEPTH 64
+#define JSONW_DEPTH 128
 
 /* Takes n bytes; false ends the writing (sticky). */
 typedef bool jsonw_sink(void *ctx, const char *p, size_t n);
@@ -36,7 +36,8 @@ void jsonw_key_str(struct jsonw *w, struct str key);
 void jsonw_null(struct jsonw *w);
 void jsonw_bool(struct jsonw *w, bool b);
 void jsonw_int(struct jsonw *w, int64_t i);
-void jsonw_double(struct jsonw *w, double d); /* shortest form that reads back the same; NaN and infinities become null */
+void jsonw_double(struct jsonw *w,
+                  double d); /* shortest form that reads back the same; NaN and infinities become null */
 void jsonw_str(struct jsonw *w, struct str s);
 void jsonw_cstr(struct jsonw *w, const char *c); /* NULL writes null */
 void jsonw_value(struct jsonw *w, const struct value *v);

@@ -1,5 +1,6 @@
 /* A hash map from slices to numbers, for names: open addressing, keys not copied, seeded so that hostile names cannot
- * make it slow (SipHash-1-3 with a per-map seed given by the caller; 0 is fine for bounded input). Memory is malloc'd. */
+ * make it slow (SipHash-1-3 with a per-map seed given by the caller; 0 is fine for bounded input). Memory is malloc'd.
+ */
 #ifndef MILLRACE_BASE_MAP_H
 #define MILLRACE_BASE_MAP_H
 

@@ -21,16 +21,18 @@ bool str_eq(struct str a, struct str b);
 bool str_is(struct str a, const char *c);
 bool str_starts(struct str s, const char *prefix);
 bool str_ends(struct str s, const char *suffix);
-int str_cmp(struct str a, struct str b);                    /* bytewise */
-struct str str_sub(struct str s, size_t from, size_t n);    /* clamped to s */
-struct str str_trim(struct str s);                          /* ASCII white space off both ends */
-bool str_find(struct str s, struct str what, size_t *at);   /* first occurrence */
+int str_cmp(struct str a, struct str b);                       /* bytewise */
+struct str str_sub(struct str s, size_t from, size_t n);       /* clamped to s */
+struct str str_trim(struct str s);                             /* ASCII white space off both ends */
+bool str_find(struct str s, struct str what, size_t *at);      /* first occurrence */
 bool str_split(struct str *rest, char sep, struct str *piece); /* false at the end; "a,,b" has 3 pieces */
-uint64_t str_hash(struct str s);                            /* not for untrusted keys' denial of service: see map.h */
+uint64_t str_hash(struct str s); /* not for untrusted keys' denial of service: see map.h */
 
 /* Whole slice as a number; false on anything else, overflow included. */
 bool str_int(struct str s, int64_t *out);
 bool str_double(struct str s, double *out);
+/* Shortest text that reads back the same; whole numbers keep a ".0". out holds 32 bytes; returns the length. */
+size_t double_text(double d, char *out);
 
 /* RFC 3629. The offset of the first bad byte goes to *bad when it is not NULL. */
 bool utf8_valid(struct str s, size_t *bad);

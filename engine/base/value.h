@@ -1,4 +1,5 @@
-/* Values: the one tree type for YAML, JSON, parameters and expression results. Immutable once built, living in an arena.
+/* Values: the one tree type for YAML, JSON, parameters and expression results. Immutable once built, living in an
+ * arena.
  *
  * A value that came from a document knows its position; one that was computed has position 0. */
 #ifndef MILLRACE_BASE_VALUE_H
@@ -28,6 +29,7 @@ struct value {
         struct {
             struct value_entry *entries; /* in document order, keys unique */
             size_t n;
+            const uint32_t *index; /* entries ordered by key; made by the builder for big maps, else NULL */
         } map;
     } u;
 };
@@ -46,7 +48,7 @@ struct value value_int(int64_t i);
 struct value value_double(double d);
 struct value value_string(struct str s); /* keeps the pointer */
 
-/* Field of a map, NULL when absent or not a map. Linear for small maps; value_index() makes lookups in big ones fast. */
+/* Field of a map, NULL when absent or not a map. Linear in small maps, by the index in big ones. */
 const struct value *value_get(const struct value *map, const char *key);
 const struct value *value_find(const struct value *map, struct str key);
 
@@ -78,5 +80,7 @@ struct value value_map_end(struct value_map_builder *b);
 struct buf;
 /* JSON text of a value: compact, keys in order; `canonical` sorts keys, so that equal values give equal bytes. */
 void value_json(struct buf *out, const struct value *v, bool canonical);
+/* The order in which canonical text lists a map's entries; in the arena, or the map's own index. */
+const uint32_t *value_order(struct arena *a, const struct value *map);
 
 #endif
