@@ -13,8 +13,12 @@ struct str {
 
 /* For printf: printf("%.*s", STR_ARG(s)) */
 #define STR_ARG(s) (int)(s).n, (s).p
-/* A slice of a string literal; also usable in static initialisers. */
-#define STR(lit) ((struct str){(lit), sizeof(lit) - 1})
+/* A slice of a string literal; STR_INIT stands in static initialisers. */
+#define STR_INIT(lit)                                                                                                  \
+    {                                                                                                                  \
+        (lit), sizeof(lit) - 1                                                                                         \
+    }
+#define STR(lit) ((struct str)STR_INIT(lit))
 
 struct str str_of(const char *c); /* of a C string; NULL gives an empty slice */
 bool str_eq(struct str a, struct str b);
