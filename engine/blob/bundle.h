@@ -1,0 +1,50 @@
+/* Code bundles: a pipeline's folder packed into one deterministic tar.gz, and unpacked again without trusting it.
+ *
+ * The same files (names, bytes, executable bits, links) give the same bytes and so the same digest, whatever their
+ * times and owners.
+ * `.millraceignore` in the folder's root takes lines as .gitignore does: # comments, ! to take back, / to anchor or for
+ * folders only, *, ?, [ ], **. Left out always: .git, __pycache__, *.pyc, .millraceignore'd files, sockets, devices,
+ * links out of the folder. */
+#ifndef MILLRACE_BLOB_BUNDLE_H
+#define MILLRACE_BLOB_BUNDLE_H
+
+#include "engine/blob/disk.h"
+
+struct bundle_limits { /* 0 = the default */
+    int64_t entries;   /* 20,000 */
+    int64_t bytes;     /* unpacked: 1 GiB */
+    int64_t ratio;     /* unpacked to packed, above 1 MiB: 200 */
+};
+
+struct bundle_stats {
+    int64_t entries, bytes; /* unpacked */
+    int64_t size;           /* packed */
+    char digest[DIGEST_TEXT];
+};
+
+/* Packs the folder into out_fd, a file open for reading and writing, from its start; limits NULL = defaults.
+ * ERR_TOO_LARGE names the biggest file and .millraceignore. */
+MUST_CHECK bool bundle_pack(const char *folder, int out_fd, const struct bundle_limits *limits,
+                            struct bundle_stats *stats, struct err *err);
+/* The same into an unnamed temporary file; *fd is to be closed by the caller, at offset 0. */
+MUST_CHECK bool bundle_pack_temp(const char *folder, int *fd, struct bundle_stats *stats, struct err *err);
+
+/* Names that would be packed, in order: for `--dry-run` and tests. */
+typedef bool bundle_name_fn(void *ctx, struct str name, int64_t size);
+MUST_CHECK bool bundle_names(const char *folder, bundle_name_fn *fn, void *ctx, struct err *err);
+
+/* Reads it through without unpacking: is every entry allowed? For what was uploaded, before it becomes visible. */
+MUST_CHECK bool bundle_check(int fd, const struct bundle_limits *limits, struct bundle_stats *stats, struct err *err);
+/* Unpacks into the existing empty folder. Regular files, folders and links that stay inside only; modes 0755 or 0644.
+ */
+MUST_CHECK bool bundle_unpack(int fd, const char *folder, const struct bundle_limits *limits,
+                              struct bundle_stats *stats, struct err *err);
+
+/* <data>/bundles/<hex of the digest>/tree: there once bundle_install has returned true. */
+MUST_CHECK bool bundle_tree_path(struct str data_dir, struct str digest, char out[FS_PATH_MAX], struct err *err);
+/* Unpacks the blob of the digest to there, unless it is there: all or nothing, whoever else does the same at the same
+ * time. */
+MUST_CHECK bool bundle_install(struct disk *d, struct str data_dir, struct str digest, struct err *err);
+MUST_CHECK bool bundle_remove(struct str data_dir, struct str digest, struct err *err);
+
+#endif

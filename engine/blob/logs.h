@@ -1,0 +1,18 @@
+/* Logs of attempts as files: <data>/logs/<run>/<task>-<attempt>.log, written by the executor, read here by range. */
+#ifndef MILLRACE_BLOB_LOGS_H
+#define MILLRACE_BLOB_LOGS_H
+
+#include "engine/base/buf.h"
+#include "engine/os/fs.h"
+
+MUST_CHECK bool step_log_path(struct str data_dir, int64_t run, int32_t task, int32_t attempt, char out[FS_PATH_MAX],
+                              struct err *err);
+/* Appends at most n bytes from offset `from` to *out; *total = the size now. No file yet: nothing and 0. */
+MUST_CHECK bool step_log_read(struct str data_dir, int64_t run, int32_t task, int32_t attempt, int64_t from, size_t n,
+                              struct buf *out, int64_t *total, struct err *err);
+/* Where the last `lines` lines begin: for `logs --tail`. */
+MUST_CHECK bool step_log_tail(struct str data_dir, int64_t run, int32_t task, int32_t attempt, int64_t lines,
+                              int64_t *from, struct err *err);
+MUST_CHECK bool step_log_delete_run(struct str data_dir, int64_t run, struct err *err);
+
+#endif
