@@ -120,6 +120,7 @@ CREATE TABLE active_runs (         -- narrow, and only as long as the run is act
     state      smallint NOT NULL,              -- of the run, see states.def
     stop       smallint NOT NULL DEFAULT 0,    -- a final state it is being brought to: cancel, deadline
     generation int NOT NULL DEFAULT 0,         -- grows with every retry of a finished run
+    started_at timestamptz,
     waiting    jsonb                           -- counts and examples of why tasks wait, at most once a second
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX active_runs_by_shard ON active_runs (shard);

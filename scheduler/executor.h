@@ -31,7 +31,7 @@ struct exec_output {               /* an artifact that the attempt left, already
 enum exec_event_kind {
     EXEC_ENDED,   /* result and artifacts are filled in */
     EXEC_UNKNOWN, /* a restored attempt is not known: it was never launched (`never` true), or its trace is lost */
-    EXEC_LOG      /* its log has grown to log_bytes */
+    EXEC_LOG      /* its log has grown from log_from to log_bytes: at most once a second, or every 64 KiB; not for what EXEC_ENDED tells */
 };
 struct exec_event {
     enum exec_event_kind kind;
@@ -40,7 +40,7 @@ struct exec_event {
     struct task_result result;          /* strings live in the caller's arena */
     const struct exec_output *artifacts;
     size_t n_artifacts;
-    int64_t log_bytes;
+    int64_t log_from, log_bytes;
 };
 
 /* One row an executor; `self` is its own state. */

@@ -184,6 +184,9 @@ bool run_task_ended(struct run *r, uint32_t task, uint32_t attempt, const struct
 void run_cache_answer(struct run *r, uint32_t task, struct str outputs, int64_t now_us, struct run_out *out);
 void run_timer(struct run *r, int64_t now_us, double random, struct run_out *out); /* everything that is due */
 
+/* The store refuses what this run would write: it fails with that message, its attempts are told to stop, nothing else changes. */
+void run_abort(struct run *r, struct str message, int64_t now_us, struct run_out *out);
+
 /* ---- step 2: what starts ---- */
 
 /* Evaluates conditions, loops, expressions, waits, … of the tasks that became ready before this call, at most `budget` of them. What becomes ready by
@@ -195,6 +198,9 @@ bool run_advance(struct run *r, uint32_t budget, int64_t now_us, struct run_out 
 uint32_t run_ready_next(const struct run *r, uint32_t after);
 /* Admitted by the executor's capacity: attempt + 1, state running, EFFECT_LAUNCH. `executor` is remembered in the row. */
 void run_start_task(struct run *r, uint32_t task, struct str executor, int64_t now_us, struct run_out *out);
+
+/* The attempt was recorded but surely never launched: emits its EFFECT_LAUNCH once more. Nothing of the record changes. */
+void run_relaunch(struct run *r, uint32_t task, struct run_out *out);
 
 /* ---- step 3: what is to be written ---- */
 
@@ -242,6 +248,8 @@ MUST_CHECK bool run_restored(struct run *r, int64_t now_us, struct run_out *out,
 
 const struct plan *run_plan(const struct run *r);
 const struct run_header *run_head(const struct run *r);
+struct str run_bundle(const struct run *r); /* digest of the code its attempts run now: a retry may have brought mended code */
+enum run_state run_state_of(const struct run *r); /* as of now; the header holds what it was made with */
 uint32_t run_task_count(const struct run *r);
 enum task_state run_task_state(const struct run *r, uint32_t task);
 uint32_t run_task_attempt(const struct run *r, uint32_t task);

@@ -1,0 +1,102 @@
+/* The scheduler's state, shared by the files of this folder and by nobody else.
+ *
+ * One thread, one turn after another: hear what happened → decide → admit → write one transaction → perform the effects. See scheduler.h. */
+#ifndef MILLRACE_SCHEDULER_CORE_H
+#define MILLRACE_SCHEDULER_CORE_H
+
+#include <pthread.h>
+
+#include "engine/store/hot.h"
+#include "scheduler/capacity.h"
+#include "scheduler/live.h"
+#include "scheduler/scheduler.h"
+
+struct chores;
+
+struct forget { /* an attempt whose end becomes durable with this turn */
+    struct attempt_id id;
+    struct forget *next;
+};
+
+struct refused { /* an attempt that could not even be launched: its end, for the next turn */
+    struct attempt_id id;
+    struct task_result result;
+    struct refused *next;
+};
+
+struct busy { /* a run with work for the next turn that nothing else will wake */
+    int64_t run;
+    struct busy *next;
+};
+
+#define POISON_ROOM 16
+struct poison { /* a run whose transaction the database refused */
+    int64_t run;
+    uint32_t refusals;
+    char message[200];
+};
+
+struct scheduler {
+    struct scheduler_config cfg;
+    struct hot *hot;
+    struct live_set live;
+    struct capacity capacity;
+    struct chores *chores;
+    struct arena arena;        /* of the turn */
+    struct batch batch;        /* of the turn */
+    struct live *touched;
+    struct forget *forgets;
+    struct refused *refused;
+    struct arena refused_arena; /* outlives the turn */
+    int64_t now_us;            /* read once a turn */
+    int64_t inbox_read_us, balanced_us, retry_open_us;
+    int64_t open_delay_us;
+    bool inbox_hint, more;     /* another turn without waiting */
+    struct busy *busy;         /* runs of the next turn */
+    struct arena carry;        /* what the next turn needs of this one */
+    uint32_t split_turns;      /* > 0: each run has a transaction of its own */
+    struct poison poison[POISON_ROOM];
+    pthread_t thread;
+    int wake;                  /* eventfd: hints and stop */
+    volatile bool stopping;
+    struct scheduler_stats stats;
+};
+
+/* The run takes part in this turn: its out is ready, its changes will be written. */
+struct run_out *core_touch(struct scheduler *s, struct live *l);
+/* Where the run's rows of this turn go. */
+struct batch *core_batch(struct scheduler *s, struct live *l);
+/* The run takes part in the next turn, which follows without waiting. */
+void core_next_turn(struct scheduler *s, const struct live *l);
+double core_random(void); /* 0 ≤ x < 1 */
+
+/* ---- load.c ---- */
+/* Loads the active runs of the given shards (or just the given runs) that are not in memory. */
+MUST_CHECK bool load_shards(struct scheduler *s, const uint16_t *shards, size_t n, struct err *err);
+MUST_CHECK bool load_runs(struct scheduler *s, const int64_t *ids, size_t n, struct err *err);
+
+/* ---- hear.c: what happened ---- */
+MUST_CHECK bool hear_inbox(struct scheduler *s, struct err *err);
+void hear_executor(struct scheduler *s);
+void hear_timers(struct scheduler *s);
+/* A result from an executor or a chore, whichever run it belongs to. */
+bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *res);
+
+/* ---- admit.c: what starts ---- */
+void admit_run(struct scheduler *s, struct live *l);                  /* begins a queued run if its pipeline's limit allows */
+void admit_ended(struct scheduler *s, const struct live *ended);      /* a run ended: the next of its pipeline may begin */
+void admit_give_up(struct scheduler *s, struct live *l);              /* its shard goes to another scheduler */
+void admit_tasks(struct scheduler *s);
+void admit_release(struct scheduler *s, const struct run *r, uint32_t task); /* an attempt that held capacity is over */
+void admit_restored(struct scheduler *s, struct live *l);                     /* counts what runs already */
+
+/* ---- record.c: what is written ---- */
+void record_turn(struct scheduler *s);
+/* What follows a success: cache entry, artifacts, uses. */
+void record_result(struct scheduler *s, struct live *l, const struct exec_event *e);
+void record_log(struct scheduler *s, struct live *l, const struct exec_event *e);
+
+/* ---- effects.c: what is done after the commit ---- */
+void effects_perform(struct scheduler *s, struct live *l);
+
+#endif

@@ -1,0 +1,139 @@
+/* What happened since the last turn: commands of the API, ends of attempts, timers. Each becomes a call on its run. */
+#include <stdlib.h>
+
+#include "engine/os/log.h"
+#include "engine/store/row.h"
+#include "engine/text/json.h"
+#include "scheduler/chores.h"
+#include "scheduler/core.h"
+
+/* ---- commands ---- */
+
+/* The API's rows of a run that is terminal already, or was deleted, are done by being removed. */
+static void apply_command(struct scheduler *s, const PGresult *res, int i)
+{
+    enum command c = (enum command)row_int(res, i, 2);
+    struct live *l = live_get(&s->live, row_int(res, i, 1));
+    if (l == NULL || l->finished) return;
+    struct run_out *out = core_touch(s, l);
+    if (c == COMMAND_START) return; /* it is loaded: begin_new does the rest */
+    struct value payload = value_null();
+    struct err err = {0};
+    struct str text = arena_str(&s->arena, row_str(res, i, 3));
+    bool ok = text.n == 0 || json_parse(&s->arena, text, 16, &payload, &err);
+    if (ok && !run_command(l->run, c, &payload, s->now_us, out, &err)) ok = false;
+    if (!ok) log_err(LEVEL_WARN, "a command was refused", &err);
+}
+
+/* New runs begin; a retried one is begun by its command. */
+static void begin_new(struct scheduler *s)
+{
+    for (struct live *l = s->touched; l != NULL; l = l->next_touched) {
+        if (run_state_of(l->run) == RUN_QUEUED) admit_run(s, l);
+    }
+}
+
+bool hear_inbox(struct scheduler *s, struct err *err)
+{
+    if (hot_owned(s->hot) == 0) return true;
+    const char *const params[] = {hot_shards_text(s->hot)};
+    RESULT_AUTO res = NULL;
+    if (!hot_query(s->hot, Q_HOT_INBOX, params, 1, &res, err)) return false;
+    int n = PQntuples(res);
+    if (n > 0) {
+        int64_t *ids = arena_array(&s->arena, int64_t, (size_t)n);
+        for (int i = 0; i < n; i++) ids[i] = row_int(res, i, 1);
+        if (!load_runs(s, ids, (size_t)n, err)) return false;
+    }
+    for (int i = 0; i < n; i++) {
+        apply_command(s, res, i);
+        batch_row(&s->batch, BATCH_INBOX_DONE);
+        batch_int(&s->batch, BATCH_INBOX_DONE, row_int(res, i, 0));
+    }
+    s->inbox_read_us = s->now_us;
+    s->inbox_hint = false;
+    begin_new(s);
+    return true;
+}
+
+/* ---- ends of attempts ---- */
+
+static void forget_later(struct scheduler *s, struct attempt_id id)
+{
+    struct forget *f = arena_new(&s->arena, struct forget);
+    *f = (struct forget){id, s->forgets};
+    s->forgets = f;
+}
+
+bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *res)
+{
+    struct live *l = live_get(&s->live, id.run);
+    if (l == NULL || l->finished) return false;
+    struct run_out *out = core_touch(s, l);
+    if (run_task_attempt(l->run, id.task) != id.attempt) return false;
+    bool held = !task_state_terminal(run_task_state(l->run, id.task));
+    if (!run_task_ended(l->run, id.task, id.attempt, res, s->now_us, core_random(), out)) return false;
+    if (held) admit_release(s, l->run, id.task);
+    s->stats.tasks_ended++;
+    return true;
+}
+
+/* Nobody knows the attempt: it is launched if it surely never was, else it counts as lost with its machine. */
+static void hear_unknown(struct scheduler *s, const struct exec_event *e)
+{
+    struct live *l = live_get(&s->live, e->id.run);
+    if (l == NULL || l->finished || run_task_attempt(l->run, e->id.task) != e->id.attempt) return;
+    if (e->never && run_task_state(l->run, e->id.task) == TASK_RUNNING) {
+        struct run_out *out = core_touch(s, l);
+        run_relaunch(l->run, e->id.task, out);
+        return;
+    }
+    struct task_result lost = {.failure = FAILURE_INFRA,
+                               .reason = REASON_INFRA,
+                               .exit_code = -1,
+                               .message = STR("the attempt was lost when its launcher ended; it is started again")};
+    hear_result(s, e->id, &lost);
+}
+
+static void hear_event(struct scheduler *s, const struct exec_event *e)
+{
+    struct live *l;
+    switch (e->kind) {
+    case EXEC_ENDED:
+        if (hear_result(s, e->id, &e->result)) {
+            l = live_get(&s->live, e->id.run);
+            record_result(s, l, e);
+        }
+        forget_later(s, e->id); /* a stale one too: nobody will ask again */
+        break;
+    case EXEC_UNKNOWN: hear_unknown(s, e); break;
+    case EXEC_LOG:
+        l = live_get(&s->live, e->id.run);
+        if (l != NULL) record_log(s, l, e);
+        break;
+    }
+}
+
+void hear_executor(struct scheduler *s)
+{
+    struct executor *x = s->cfg.executor;
+    struct exec_event e;
+    for (int i = 0; x != NULL && i < 10000; i++) {
+        e = (struct exec_event){0};
+        if (!x->next(x->self, &s->arena, &e)) break;
+        hear_event(s, &e);
+    }
+    for (struct refused *r = s->refused; r != NULL; r = r->next) hear_result(s, r->id, &r->result);
+    s->refused = NULL;
+    arena_reset(&s->refused_arena);
+    chores_hear(s->chores, s);
+}
+
+void hear_timers(struct scheduler *s)
+{
+    struct live *l;
+    while ((l = live_timer_pop(&s->live, s->now_us)) != NULL) {
+        if (l->finished) continue;
+        run_timer(l->run, s->now_us, core_random(), core_touch(s, l));
+    }
+}

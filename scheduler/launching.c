@@ -1,0 +1,59 @@
+/* Requests for executors. See launching.h. */
+#include "scheduler/launching.h"
+
+#include "engine/os/digest.h"
+#include "engine/os/step_token.h"
+
+static struct str code_of(const struct live *l)
+{
+    return run_bundle(l->run);
+}
+
+bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt, struct exec_request *out,
+                       struct err *err)
+{
+    const struct run_header *h = run_head(l->run);
+    const struct node *n = run_task_node(l->run, task);
+    struct expr_env env;
+    struct exec_request req = {
+        .id = {l->id, task, attempt},
+        .project_id = l->project_id,
+        .project = h->project,
+        .run_name = h->name,
+        .step = n->name,
+        .path = run_task_path(l->run, task, &s->arena),
+        .bundle_digest = code_of(l),
+        .resources = n->resources,
+        .timeout_ms = n->timeout_ms,
+        .grace_ms = s->cfg.grace_ms,
+        .api_url = s->cfg.api_url,
+    };
+    run_task_env(l->run, task, &env, &s->arena);
+    if (!launch_render(n, &env, &s->arena, &req.spec, err)) return false;
+    if (s->cfg.step_key.n > 0)
+        req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, task, attempt});
+    *out = req;
+    return true;
+}
+
+bool launching_cache_key(struct scheduler *s, struct live *l, uint32_t task, struct str *out, struct err *err)
+{
+    const struct node *n = run_task_node(l->run, task);
+    struct expr_env env;
+    struct launch_spec spec;
+    struct value extra = value_string(STR(""));
+    run_task_env(l->run, task, &env, &s->arena);
+    if (!launch_render(n, &env, &s->arena, &spec, err)) return false;
+    if (n->cache.key.source.n > 0 && !expr_template_eval(&n->cache.key, &env, &s->arena, &extra, err)) return false;
+    BUF_AUTO extra_text, text;
+    buf_init(&extra_text, 0);
+    buf_init(&text, 0);
+    value_json(&extra_text, &extra, true);
+    const struct cache_facts facts = {
+        .executor = str_of(s->cfg.executor->name), .code_digest = code_of(l), .extra = buf_view(&extra_text)};
+    launch_cache_text(&text, &spec, &facts);
+    char hex[DIGEST_TEXT];
+    digest_of(buf_view(&text), hex);
+    *out = arena_str(&s->arena, str_of(hex));
+    return true;
+}

@@ -1,0 +1,74 @@
+/* The runs that this scheduler carries: by number, with their plans shared, their timers in a heap. Used by the scheduler's thread alone. */
+#ifndef MILLRACE_SCHEDULER_LIVE_H
+#define MILLRACE_SCHEDULER_LIVE_H
+
+#include "engine/flow/run.h"
+#include "engine/store/batch.h"
+
+struct plan_ref { /* a plan in memory, shared by its runs */
+    int64_t id;
+    const struct plan *plan;
+    struct arena arena;
+    uint32_t users;
+    struct plan_ref *next;
+};
+
+struct restored { /* an attempt that was recorded as running when the run was loaded */
+    uint32_t task;
+    struct str by; /* the executor's instance then */
+    struct restored *next;
+};
+
+struct live {
+    int64_t id, project_id;
+    uint16_t shard;
+    struct run *run;
+    struct plan_ref *plan;
+    struct str created_by;       /* within the run's header */
+    struct run_out out;          /* of this turn, when touched */
+    struct restored *restored;   /* of this turn, when it was loaded in it */
+    struct live *next_touched;
+    struct live *ready_prev, *ready_next; /* ring of runs with tasks that want an executor */
+    int64_t due_us;              /* earliest timer, 0 = none */
+    int64_t waiting_written_us;  /* when the summary of its waiting tasks was last written */
+    struct batch *batch;         /* its own transaction, while runs are written one by one */
+    bool touched;
+    bool in_ring;
+    bool finished;
+    bool waiting;                /* its summary of waiting tasks may have changed since it was written */
+};
+
+struct timer {
+    int64_t due_us, run;
+};
+
+struct live_set {
+    struct live **slots;         /* open addressing by run number */
+    size_t n, room, graves;
+    struct plan_ref *plans;
+    struct timer *timers;        /* min-heap; entries of runs that are gone or were moved are dropped when they come up */
+    size_t n_timers, room_timers;
+    struct live *ring;           /* any member, NULL = empty */
+};
+
+void live_init(struct live_set *set);
+void live_clear(struct live_set *set); /* forgets all runs and plans */
+void live_free(struct live_set *set);
+
+struct live *live_get(const struct live_set *set, int64_t id);
+struct live *live_add(struct live_set *set, int64_t id); /* must be absent */
+void live_remove(struct live_set *set, struct live *l);  /* frees the run too */
+struct live *live_next(const struct live_set *set, size_t *cursor); /* all of them; cursor starts at 0; NULL at the end */
+
+struct plan_ref *live_plan_find(struct live_set *set, int64_t id);
+struct plan_ref *live_plan_add(struct live_set *set, int64_t id); /* its arena is ready to load into */
+void live_plan_drop(struct live_set *set, struct plan_ref *p);    /* unused ones beyond a few are freed */
+
+void live_timer(struct live_set *set, struct live *l, int64_t due_us); /* keeps the earliest of a run */
+int64_t live_timer_first(const struct live_set *set);                  /* INT64_MAX when none */
+struct live *live_timer_pop(struct live_set *set, int64_t now_us);     /* a run whose timer is due, NULL when none */
+
+void live_ring_add(struct live_set *set, struct live *l);
+void live_ring_remove(struct live_set *set, struct live *l);
+
+#endif

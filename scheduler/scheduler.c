@@ -1,0 +1,378 @@
+/* The scheduler's loop: one thread, one turn after another. See scheduler.h and core.h. */
+#include "scheduler/scheduler.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/os/clock.h"
+#include "engine/os/log.h"
+#include "scheduler/chores.h"
+#include "scheduler/core.h"
+
+#define ADVANCE_BUDGET 20000
+#define BALANCE_EVERY_US 1000000
+#define OPEN_DELAY_MIN_US 100000
+#define OPEN_DELAY_MAX_US 2000000
+#define SPLIT_TURNS 100
+#define POISON_REFUSALS 3
+#define MAX_FDS 8
+
+double core_random(void)
+{
+    return (double)(os_random_u64() >> 11) * 0x1p-53;
+}
+
+struct run_out *core_touch(struct scheduler *s, struct live *l)
+{
+    if (!l->touched) {
+        l->touched = true;
+        run_out_init(&l->out, &s->arena);
+        l->next_touched = s->touched;
+        s->touched = l;
+    }
+    return &l->out;
+}
+
+struct batch *core_batch(struct scheduler *s, struct live *l)
+{
+    if (s->split_turns == 0) return &s->batch;
+    if (l->batch == NULL) {
+        l->batch = malloc(sizeof *l->batch);
+        if (l->batch == NULL) abort();
+        batch_init(l->batch);
+    }
+    return l->batch;
+}
+
+void core_next_turn(struct scheduler *s, const struct live *l)
+{
+    struct busy *b = arena_new(&s->carry, struct busy);
+    *b = (struct busy){l->id, s->busy};
+    s->busy = b;
+    s->more = true;
+}
+
+/* ---- connection and ownership ---- */
+
+/* Everything in memory is a copy of the store, or was not committed: forget it. Attempts go on, their ends are kept by the executor. */
+static void forget_all(struct scheduler *s)
+{
+    hot_close(s->hot);
+    live_clear(&s->live);
+    capacity_init(&s->capacity, s->cfg.cpu_milli, s->cfg.memory_bytes);
+    batch_reset(&s->batch);
+    s->touched = NULL;
+    s->forgets = NULL;
+    s->busy = NULL;
+    arena_reset(&s->carry);
+    s->stats.connected = false;
+    s->stats.runs = s->stats.shards = 0;
+    s->retry_open_us = os_mono_us() + s->open_delay_us;
+    s->open_delay_us = s->open_delay_us * 2 < OPEN_DELAY_MAX_US ? s->open_delay_us * 2 : OPEN_DELAY_MAX_US;
+}
+
+static bool balance(struct scheduler *s, struct err *err)
+{
+    uint16_t gained[HOT_MAX_SHARDS], lost[HOT_MAX_SHARDS];
+    size_t n_gained = 0, n_lost = 0;
+    s->balanced_us = s->now_us;
+    if (!hot_balance(s->hot, gained, &n_gained, lost, &n_lost, err)) return false;
+    if (n_gained > 0) {
+        log_info("shards acquired", LOG_INT("gained", n_gained), LOG_INT("owned", hot_owned(s->hot)));
+        if (!load_shards(s, gained, n_gained, err)) return false;
+        s->inbox_hint = true;
+        if (s->stats.working_since_us == 0) s->stats.working_since_us = os_now_us();
+    }
+    for (size_t i = 0; i < n_lost; i++) {
+        size_t cursor = 0;
+        for (struct live *l; (l = live_next(&s->live, &cursor)) != NULL;)
+            if (l->shard == lost[i]) admit_give_up(s, l);
+        if (!hot_release(s->hot, lost[i], err)) return false;
+    }
+    s->stats.shards = (uint32_t)hot_owned(s->hot);
+    return true;
+}
+
+static bool open_connection(struct scheduler *s)
+{
+    struct err err = {0};
+    if (os_mono_us() < s->retry_open_us) return false;
+    if (!hot_open(s->hot, &err) || !balance(s, &err)) {
+        log_err(LEVEL_WARN, "the database is away", &err);
+        forget_all(s);
+        return false;
+    }
+    s->open_delay_us = OPEN_DELAY_MIN_US;
+    s->stats.connected = true;
+    return true;
+}
+
+/* ---- one turn ---- */
+
+static void advance(struct scheduler *s, struct live *l)
+{
+    if (l->finished) return;
+    uint32_t budget = s->cfg.advance_budget > 0 ? s->cfg.advance_budget : ADVANCE_BUDGET;
+    if (run_advance(l->run, budget, s->now_us, core_touch(s, l))) core_next_turn(s, l);
+    if (run_ready_next(l->run, UINT32_MAX) != UINT32_MAX) live_ring_add(&s->live, l);
+}
+
+/* A transaction was refused for its values: from now on each run has its own, until all is well again. */
+static void turn_refused(struct scheduler *s, const struct err *err)
+{
+    log_err(LEVEL_ERROR, "a turn was refused; runs are written one by one", err);
+    forget_all(s);
+    s->retry_open_us = 0;
+    s->split_turns = SPLIT_TURNS;
+}
+
+static void flush_failed(struct scheduler *s, const struct err *err)
+{
+    if (err->code == ERR_UNAVAILABLE) {
+        log_err(LEVEL_WARN, "the database is away", err);
+        forget_all(s);
+    } else {
+        turn_refused(s, err);
+    }
+}
+
+/* The run whose own transaction was refused leaves memory and comes back as it is stored; after some tries it is failed. */
+static bool split_refused(struct scheduler *s, struct live *l, const struct err *err)
+{
+    struct poison *p = &s->poison[(size_t)l->id % POISON_ROOM];
+    if (p->run != l->id) *p = (struct poison){.run = l->id};
+    p->refusals++;
+    snprintf(p->message, sizeof p->message, "%s", err->message);
+    log_err(LEVEL_ERROR, "a run was refused", err);
+    forget_all(s); /* the others were written or will be loaded as they are stored */
+    s->retry_open_us = 0;
+    s->split_turns = SPLIT_TURNS;
+    return false;
+}
+
+static bool flush_split(struct scheduler *s)
+{
+    struct err err = {0};
+    for (struct live *l = s->touched; l != NULL; l = l->next_touched) {
+        if (l->batch == NULL || batch_empty(l->batch)) continue;
+        if (hot_flush(s->hot, l->batch, &err)) continue;
+        if (err.code != ERR_UNAVAILABLE) return split_refused(s, l, &err);
+        flush_failed(s, &err);
+        return false;
+    }
+    if (--s->split_turns == 0) log_info("runs are written together again", LOG_INT("runs", s->live.n));
+    return true;
+}
+
+static bool flush(struct scheduler *s)
+{
+    struct err err = {0};
+    if (s->split_turns > 0 && !flush_split(s)) return false;
+    if (batch_empty(&s->batch)) return true;
+    if (!hot_flush(s->hot, &s->batch, &err)) {
+        flush_failed(s, &err);
+        return false;
+    }
+    s->stats.commits++;
+    return true;
+}
+
+static void after_commit(struct scheduler *s)
+{
+    struct live *touched = s->touched;
+    s->touched = NULL;
+    batch_reset(&s->batch);
+    for (struct live *l = touched; l != NULL; l = l->next_touched) {
+        run_committed(l->run);
+        effects_perform(s, l);
+    }
+    for (struct forget *f = s->forgets; f != NULL; f = f->next) s->cfg.executor->forget(s->cfg.executor->self, f->id);
+    s->forgets = NULL;
+    for (struct live *l = touched, *next; l != NULL; l = next) {
+        next = l->next_touched;
+        l->touched = false;
+        l->restored = NULL;
+        l->next_touched = NULL;
+        if (l->batch != NULL) batch_reset(l->batch);
+        if (!l->finished) continue;
+        admit_ended(s, l);
+        live_remove(&s->live, l);
+    }
+    s->stats.runs = (uint32_t)s->live.n;
+}
+
+/* Runs that had more to do than one turn's budget, or began to as another ended. */
+static void take_busy(struct scheduler *s)
+{
+    for (const struct busy *b = s->busy; b != NULL; b = b->next) {
+        struct live *l = live_get(&s->live, b->run);
+        if (l == NULL || l->finished) continue;
+        core_touch(s, l);
+        if (run_state_of(l->run) == RUN_QUEUED) admit_run(s, l);
+    }
+    s->busy = NULL;
+    arena_reset(&s->carry);
+}
+
+static void fail_poisoned(struct scheduler *s)
+{
+    for (size_t i = 0; s->split_turns > 0 && i < POISON_ROOM; i++) {
+        struct poison *p = &s->poison[i];
+        struct live *l = p->refusals >= POISON_REFUSALS ? live_get(&s->live, p->run) : NULL;
+        if (l == NULL || l->finished) continue;
+        log_error("a run cannot be recorded and is failed", LOG_INT("run", l->id));
+        run_abort(l->run, str_of(p->message), s->now_us, core_touch(s, l));
+        p->refusals = 0;
+    }
+}
+
+static bool hear(struct scheduler *s, struct err *err)
+{
+    if (s->now_us - s->balanced_us > BALANCE_EVERY_US && !balance(s, err)) return false;
+    if ((s->inbox_hint || s->now_us - s->inbox_read_us >= s->cfg.poll_ms * 1000) && !hear_inbox(s, err)) return false;
+    hear_executor(s);
+    hear_timers(s);
+    return true;
+}
+
+static void turn(struct scheduler *s)
+{
+    struct err err = {0};
+    s->now_us = os_now_us();
+    s->stats.turns++;
+    s->more = false;
+    arena_reset(&s->arena);
+    if (!hot_up(s->hot) && !open_connection(s)) return;
+    if (!hear(s, &err)) {
+        flush_failed(s, &err);
+        return;
+    }
+    take_busy(s);
+    fail_poisoned(s);
+    for (struct live *l = s->touched; l != NULL; l = l->next_touched) advance(s, l);
+    admit_tasks(s);
+    record_turn(s);
+    if (flush(s)) after_commit(s);
+}
+
+/* ---- the thread ---- */
+
+static int64_t wait_ms(const struct scheduler *s)
+{
+    if (s->more) return 0;
+    if (!hot_up(s->hot)) {
+        int64_t left = (s->retry_open_us - os_mono_us()) / 1000 + 1;
+        return left > 0 ? left : 0;
+    }
+    int64_t ms = s->cfg.poll_ms, first = live_timer_first(&s->live);
+    if (first != INT64_MAX) {
+        int64_t left = (first - os_now_us() + 999) / 1000;
+        if (left < ms) ms = left > 0 ? left : 0;
+    }
+    return ms;
+}
+
+static void wait_for_news(struct scheduler *s)
+{
+    struct pollfd fds[MAX_FDS + 3];
+    int raw[MAX_FDS];
+    nfds_t n = 0;
+    fds[n++] = (struct pollfd){.fd = s->wake, .events = POLLIN};
+    if (hot_up(s->hot)) {
+        struct executor *x = s->cfg.executor;
+        fds[n++] = (struct pollfd){.fd = hot_socket(s->hot), .events = POLLIN};
+        fds[n++] = (struct pollfd){.fd = chores_fd(s->chores), .events = POLLIN};
+        size_t more = x != NULL ? x->fds(x->self, raw, MAX_FDS) : 0;
+        for (size_t i = 0; i < more; i++) fds[n++] = (struct pollfd){.fd = raw[i], .events = POLLIN};
+    }
+    if (poll(fds, n, (int)wait_ms(s)) <= 0) return;
+    uint64_t hints;
+    if (fds[0].revents != 0 && read(s->wake, &hints, sizeof hints) == sizeof hints) s->inbox_hint = true;
+    if (n > 1 && fds[1].revents != 0 && !hot_alive(s->hot)) {
+        log_warn("the database closed the connection");
+        s->open_delay_us = OPEN_DELAY_MIN_US;
+        forget_all(s);
+    }
+}
+
+static void *thread_main(void *arg)
+{
+    struct scheduler *s = arg;
+    while (!s->stopping) {
+        turn(s);
+        if (!s->stopping) wait_for_news(s);
+    }
+    return NULL;
+}
+
+static void destroy(struct scheduler *s)
+{
+    live_free(&s->live);
+    hot_free(s->hot);
+    chores_free(s->chores);
+    arena_free(&s->arena);
+    arena_free(&s->carry);
+    arena_free(&s->refused_arena);
+    batch_free(&s->batch);
+    if (s->wake >= 0) close(s->wake);
+    free(s);
+}
+
+bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out, struct err *err)
+{
+    struct scheduler *s = calloc(1, sizeof *s);
+    if (s == NULL) abort();
+    s->cfg = *cfg;
+    s->open_delay_us = OPEN_DELAY_MIN_US;
+    s->hot = hot_new(cfg->conninfo, cfg->owner, cfg->shards);
+    live_init(&s->live);
+    capacity_init(&s->capacity, cfg->cpu_milli, cfg->memory_bytes);
+    arena_init(&s->arena, (size_t)1 << 30);
+    arena_init(&s->carry, 0);
+    arena_init(&s->refused_arena, 0);
+    batch_init(&s->batch);
+    s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->wake < 0) {
+        err_set(err, ERR_IO, "cannot make an event descriptor: %s", strerror(errno));
+        destroy(s);
+        return false;
+    }
+    if (!chores_new(cfg, &s->chores, err)) {
+        destroy(s);
+        return false;
+    }
+    int failed = pthread_create(&s->thread, NULL, thread_main, s);
+    if (failed != 0) {
+        err_set(err, ERR_IO, "cannot start the scheduler's thread: %s", strerror(failed));
+        destroy(s);
+        return false;
+    }
+    *out = s;
+    return true;
+}
+
+void scheduler_hint(struct scheduler *s)
+{
+    uint64_t one = 1;
+    if (write(s->wake, &one, sizeof one) < 0) return; /* full: it is awake already */
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+    if (s == NULL) return;
+    s->stopping = true;
+    scheduler_hint(s);
+    pthread_join(s->thread, NULL);
+    if (s->cfg.executor != NULL) s->cfg.executor->stop(s->cfg.executor->self);
+    destroy(s);
+}
+
+const struct scheduler_stats *scheduler_statistics(const struct scheduler *s)
+{
+    return &s->stats;
+}

@@ -1,0 +1,39 @@
+/* The scheduler: carries the runs of the shards it owns, in a thread of its own. It meets the API only in PostgreSQL; a hint saves the wait
+ * for the next poll and is never the guarantee. */
+#ifndef MILLRACE_SCHEDULER_SCHEDULER_H
+#define MILLRACE_SCHEDULER_SCHEDULER_H
+
+#include "engine/base/err.h"
+#include "scheduler/executor.h"
+
+struct db;
+struct scheduler;
+
+struct scheduler_config {
+    const char *conninfo;         /* of the scheduler's own connection */
+    const char *owner;            /* for people: host and pid */
+    uint32_t shards;
+    struct executor *executor;    /* NULL: inline steps only */
+    int64_t cpu_milli, memory_bytes; /* of the local executor */
+    int64_t grace_ms;             /* between the polite and the final signal */
+    int64_t poll_ms;              /* how long an unhinted change may go unseen */
+    struct db *db;                /* for the chores' threads; NULL: no cache, no imports */
+    struct str api_url;           /* told to steps */
+    struct str step_key;          /* signs their tokens; empty: none */
+    bool allow_private_egress;
+    uint32_t advance_budget;      /* inline tasks of one run in one turn; 0 = 20000 */
+};
+
+struct scheduler_stats {          /* read from other threads: approximate */
+    volatile uint64_t turns, commits, tasks_started, tasks_ended;
+    volatile uint32_t runs, shards;
+    volatile bool connected;
+    volatile int64_t working_since_us; /* when it first had all it owns in memory */
+};
+
+MUST_CHECK bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out, struct err *err);
+void scheduler_hint(struct scheduler *s); /* from any thread: look at the inbox now */
+void scheduler_stop(struct scheduler *s); /* finishes the turn, gives up the shards; attempts go on in the launcher */
+const struct scheduler_stats *scheduler_statistics(const struct scheduler *s);
+
+#endif
