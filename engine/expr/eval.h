@@ -1,0 +1,42 @@
+/* What an evaluation carries along, for the files that evaluate: eval.c, operators.c, functions.c, match.c. Private to
+ * engine/expr. */
+#ifndef MILLRACE_EXPR_EVAL_H
+#define MILLRACE_EXPR_EVAL_H
+
+#include "engine/expr/ast.h"
+
+#define EVAL_MAX_TEXT (4u << 20)  /* bytes of one string that an expression or template makes */
+#define EVAL_MAX_DEPTH 60         /* of a value that an expression makes */
+#define EVAL_MAX_NODES (1u << 21) /* of a result; items that share memory count each time */
+#define EVAL_MAX_BYTES (64u << 20)
+
+struct eval {
+    const struct expr *expr;
+    const struct expr_env *env;
+    struct arena *arena;
+    struct err err; /* own, since && and || look into it; goes to the caller at the end */
+    uint64_t cost, max_cost;
+    struct value vars[AST_MAX_VARS];
+};
+
+/* Fails the evaluation at a node: `return eval_fail(ev, node, ERR_INVALID, "…")`. */
+#define eval_fail(ev, node, code, ...)                                                                                 \
+    (err_set(&(ev)->err, (code), __VA_ARGS__), text_mark(&(ev)->err, (ev)->expr->text, (node)->from, (node)->to))
+
+/* Takes steps from the budget; false once it is spent. */
+bool eval_charge(struct eval *ev, const struct ast *at, uint64_t steps);
+/* The same for what walks a whole value: a step an item and one per 64 bytes of text. */
+bool eval_charge_value(struct eval *ev, const struct ast *at, const struct value *v);
+
+/* Is the value of a size that can be stored, sent and written as JSON? Fails with ERR_LIMIT, without a position. */
+bool eval_fits(const struct value *v, struct err *err);
+
+/* An operator on two values; not && and ||. */
+bool operator_apply(struct eval *ev, const struct ast *at, const struct value *a, const struct value *b,
+                    struct value *out);
+bool operator_negate(struct eval *ev, const struct ast *at, const struct value *a, struct value *out);
+
+/* A value as text: strings bare, null empty, lists and maps as JSON. */
+bool eval_text(struct arena *a, const struct value *v, struct str *out, struct err *err);
+
+#endif
