@@ -202,7 +202,7 @@ static bool lex_escape(struct lexer *l, char *p, size_t *n, struct err *err)
     l->at += base == 16 ? 1 : 0;
     if (!lex_code_point(l, digits, base, &point)) {
         err_set(err, ERR_SYNTAX, "the escape is not a character that a string may hold");
-        return fail(l, from, l->at + 1, err);
+        return fail(l, from, l->at, err);
     }
     *n += put_utf8(p + *n, point);
     return true;
