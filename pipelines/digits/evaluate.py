@@ -24,7 +24,7 @@ def main():
         json.dump({
             "truth": test["labels"].tolist(),
             "predicted": predicted.tolist(),
-            "wrong": [np.rint(image * 16).astype(int).tolist() for image in test["images"][predicted != test["labels"]]],
+            "wrong": np.rint(test["images"][predicted != test["labels"]] * 16).astype(int).tolist(),
         }, file)
 
 

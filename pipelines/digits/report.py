@@ -1,5 +1,5 @@
-"""Draws the confusion matrix of the chosen model, and the digits it got wrong, as one SVG. No plotting library: a picture of
-a hundred squares needs none."""
+"""Draws the confusion matrix of the chosen model, and the digits it got wrong, as one SVG. No plotting library: a
+picture of a hundred squares needs none."""
 import argparse
 import json
 from xml.sax.saxutils import escape
@@ -10,7 +10,8 @@ PIXEL = 5
 
 
 def text(x, y, words, size=14, anchor="middle", fill="#222", extra=""):
-    return f'<text x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}" fill="{fill}" {extra}>{escape(words)}</text>'
+    look = f'font-size="{size}" text-anchor="{anchor}" fill="{fill}" {extra}'
+    return f'<text x="{x}" y="{y}" {look}>{escape(words)}</text>'
 
 
 def matrix(truth, predicted):
@@ -28,7 +29,8 @@ def matrix(truth, predicted):
             parts.append(f'<rect x="{x}" y="{y}" width="{CELL - 2}" height="{CELL - 2}" rx="3" '
                          f'fill="rgba({hue},{max(0.05, strength):.2f})"/>')
             if n:
-                parts.append(text(x + CELL / 2 - 1, y + CELL / 2 + 4, str(n), fill="#fff" if strength > 0.5 else "#222"))
+                ink = "#fff" if strength > 0.5 else "#222"
+                parts.append(text(x + CELL / 2 - 1, y + CELL / 2 + 4, str(n), fill=ink))
         parts.append(text(LEFT - 14, TOP + t * CELL + CELL / 2 + 4, str(t)))
         parts.append(text(LEFT + t * CELL + CELL / 2 - 1, TOP - 10, str(t)))
     return parts
@@ -62,7 +64,7 @@ def main():
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
              f'viewBox="0 0 {width} {height}" font-family="sans-serif">',
              f'<rect width="{width}" height="{height}" fill="#fff"/>',
-             text(LEFT, 36, f"{o.name}: accuracy {accuracy:.4f} on {len(truth)} unseen digits", size=20, anchor="start"),
+             text(LEFT, 36, f"{o.name}: accuracy {accuracy:.4f} on {len(truth)} unseen digits", 20, "start"),
              text(LEFT + 5 * CELL, 66, "predicted"),
              text(0, 0, "truth", extra=f'transform="translate(40 {TOP + 5 * CELL}) rotate(-90)"')]
     parts += matrix(truth, predicted) + thumbnails(truth, predicted, data["wrong"]) + ["</svg>"]
