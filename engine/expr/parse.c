@@ -252,7 +252,7 @@ static bool parse_has(struct parser *p, const struct function *fn, uint32_t from
 /* Behind the opening parenthesis of name(…) or receiver.name(…). */
 static bool parse_call(struct parser *p, const struct token *name, const struct ast *receiver, struct ast **out)
 {
-    const struct function *fn;
+    const struct function *fn = NULL;
     uint32_t from = receiver ? receiver->from : name->from;
     if (!find_function(p, name, receiver ? FORM_METHOD : FORM_GLOBAL, &fn)) return false;
     if (fn->kind == KIND_HAS) return parse_has(p, fn, from, out);
