@@ -1,5 +1,5 @@
-"""A real server for a test: its own data folder, port and database, driven by the real binary and by plain HTTP. Nothing is
-mocked. A server that a test leaves behind is killed with all it started, and its folder is removed."""
+"""A real server for a test: its own data folder, port and database, driven by the real binary and by plain HTTP.
+Nothing is mocked. A server that a test leaves behind is killed with all it started, and its folder is removed."""
 import http.client
 import json
 import os

@@ -1,0 +1,238 @@
+"""Bad input over REST: a 4xx that names place and cure, all problems of a file at once, nothing stored in half."""
+import http.client
+import socket
+
+import pytest
+from test_cli import pipeline
+
+STEP = "a: {run: 'true'}"
+
+SOURCES = {
+    # name: (source, something the answer must say)
+    "no yaml at all": ("{]", "line"),
+    "tab as indentation": ("apiVersion: millrace/v1\n\tkind: Pipeline\n", "line"),
+    "not utf-8": (b"name: \xff\xfe", "UTF-8"),
+    "a list": ("- 1\n", "map"),
+    "nothing": ("", ""),
+    "unknown kind": ("apiVersion: millrace/v1\nkind: Pipelin\nname: x\nsteps: {}\n", "Pipeline"),
+    "unknown version": ("apiVersion: millrace/v9\nkind: Pipeline\nname: x\nsteps: {a: {run: x}}\n", "millrace/v1"),
+    "duplicate key": (pipeline(STEP, STEP), "duplicate"),
+    "unknown key": (pipeline("a: {run: x, timeuot: 3s}"), "did you mean 'timeout'"),
+    "two verbs": (pipeline("a: {run: x, script: y}"), "run"),
+    "no verb": (pipeline("a: {timeout: 3s}"), "run"),
+    "cycle": (pipeline("a: {run: x, needs: [c]}", "b: {run: x, needs: [a]}", "c: {run: x, needs: [b]}"), "cycle"),
+    "undefined need": (pipeline(STEP, "b: {run: x, needs: [aa]}"), "did you mean 'a'"),
+    "undefined param": (pipeline("a: {run: 'echo ${{ params.x }}'}"), "x"),
+    "unknown function": (pipeline("a: {expr: '${{ siez([1]) }}'}"), "did you mean 'size'"),
+    "type of a condition": (pipeline("a: {when: '${{ 1 + 1 }}', run: x}"), "bool"),
+    "bare number as a duration": (pipeline("a: {run: x, timeout: 30}"), "30s"),
+    "quoted expression": (pipeline("a: {run: \"echo '${{ run.id }}'\"}"), "env"),
+    "cpu that nobody has": (pipeline("a: {run: x, resources: {cpu: 100000}}"), "cpu"),
+    "gpu on a laptop": (pipeline("a: {run: x, resources: {gpu: {count: 1}}}"), "gpu"),
+    "only an image": (pipeline("a: {image: busybox}"), "image"),
+    "alias bomb": ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)), ""),
+    "deep nesting": ("a: " + "[" * 5000 + "]" * 5000, ""),
+    "name with a path": (pipeline("../../etc/passwd: {run: x}"), "name"),
+    "output outside": (pipeline("a: {run: x, outputs: {o: {artifact: t, path: ../../etc/passwd}}}"), "path"),
+    "secret as a value": ("apiVersion: millrace/v1\nkind: Pipeline\nname: x\n"
+                          "params: {k: {type: secret, default: hunter2}}\nsteps: {a: {run: x}}\n", "secret"),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_source(server, name):
+    source, says = SOURCES[name]
+    before = server.get("/api/v1/runs?page_size=1").json["items"]
+    answer = server.post("/api/v1/runs", source, kind="application/yaml")
+    assert answer.status in (400, 413, 422), answer
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    problem = answer.json
+    assert problem["status"] == answer.status and problem["code"] and problem["title"] and problem["requestId"]
+    assert "hunter2" not in answer.body.decode()
+    assert says.lower() in answer.body.decode().lower(), answer
+    assert server.get("/api/v1/runs?page_size=1").json["items"] == before
+
+
+def test_all_problems_at_once(server):
+    source = pipeline("a: {run: x, needs: [zz]}", "b: {run: x, timeuot: 1s}", "c: {run: x, timeout: 3}",
+                      "d: {expr: '${{ params.nix }}'}")
+    problem = server.post("/api/v1/pipelines:validate", source, kind="application/yaml").json
+    lines = {e["line"] for e in problem["errors"]}
+    assert {5, 6, 7, 8} <= lines, problem
+    assert all(e["message"] and e["path"] for e in problem["errors"])
+
+
+REQUESTS = {
+    # name: (method, path, body, headers, statuses)
+    "no such route": ("GET", "/api/v1/nothing", None, {}, [404]),
+    "wrong method": ("PUT", "/api/v1/runs", None, {}, [405]),
+    "no such run": ("GET", "/api/v1/runs/999999999", None, {}, [404]),
+    "run that is no number": ("GET", "/api/v1/runs/abc", None, {}, [400, 404, 422]),
+    "huge run number": ("GET", "/api/v1/runs/99999999999999999999999", None, {}, [400, 404, 422]),
+    "json that is none": ("POST", "/api/v1/runs", b"{", {}, [400, 422]),
+    "json that is a list": ("POST", "/api/v1/runs", b"[]", {}, [400, 422]),
+    "json with a double key": ("POST", "/api/v1/runs", b'{"pipeline":"a","pipeline":"b"}', {}, [400, 422]),
+    "json nested deep": ("POST", "/api/v1/runs", b"[" * 100000, {}, [400, 413, 422]),
+    "json, not utf-8": ("POST", "/api/v1/runs", b'{"pipeline":"\xff"}', {}, [400, 422]),
+    "unknown member": ("POST", "/api/v1/runs", {"pipelin": "x"}, {}, [400, 422]),
+    "no such pipeline": ("POST", "/api/v1/runs", {"pipeline": "x-y"}, {}, [404, 422]),
+    "wrong content type": ("POST", "/api/v1/runs", b"x", {"Content-Type": "image/png"}, [415]),
+    "page size zero": ("GET", "/api/v1/runs?page_size=0", None, {}, [400, 422]),
+    "page token of somebody else": ("GET", "/api/v1/runs?page_token=xyz", None, {}, [400, 422]),
+    "filter that is none": ("GET", "/api/v1/runs?filter=state%20%3D%3D%3D%201", None, {}, [400, 422]),
+    "filter as SQL": ("GET", "/api/v1/runs?filter=1%3D1%3B%20drop%20table%20runs", None, {}, [400, 422]),
+    "unknown field to order by": ("GET", "/api/v1/runs?order_by=password", None, {}, [400, 422]),
+    "no such project": ("GET", "/api/v1/runs?project=nobody", None, {}, [403, 404]),
+    "no such blob": ("GET", "/api/v1/blobs/sha256:" + "0" * 64, None, {}, [404]),
+    "digest that is none": ("GET", "/api/v1/blobs/sha256:zz", None, {}, [400, 404, 422]),
+    "bundle nobody uploaded": ("POST", "/api/v1/bundles", {"digest": "sha256:" + "1" * 64}, {}, [404, 422]),
+    "path tricks": ("GET", "/api/v1/../../../etc/passwd", None, {}, [400, 404]),
+    "another host": ("GET", "/api/v1/runs", None, {"Host": "evil.example"}, [400, 403, 421]),
+    "another origin": ("GET", "/api/v1/runs", None, {"Origin": "http://evil.example"}, [403]),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_request(server, name):
+    method, path, body, headers, statuses = REQUESTS[name]
+    answer = server.request(method, path, body, headers)
+    assert answer.status in statuses, answer
+    if answer.body:
+        problem = answer.json
+        assert problem["code"] and problem["title"], problem
+
+
+@pytest.mark.parametrize("path", ["/api/v1/runs", "/api/v1/version", "/api/v1/tokens", "/api/v1/openapi.yaml"])
+def test_nobody_without_a_token(server, path):
+    assert server.get(path, token=False).status == 401
+    assert server.get(path, token="x" * 40).status == 401
+    assert server.get("/healthz", token=False).status == 200
+
+
+def test_token_file_is_private(server):
+    assert (server.data / "token").stat().st_mode & 0o777 == 0o600
+    assert server.token not in server.log.read_text()
+
+
+def test_roles(server):
+    made = {}
+    for role in ["viewer", "operator", "editor"]:
+        made[role] = server.post("/api/v1/tokens", {"name": f"t-{role}", "role": role}).json["token"]
+    source = pipeline(STEP)
+    rows = [("viewer", "GET", "/api/v1/runs", None, 200), ("viewer", "POST", "/api/v1/runs", {"source": source}, 403),
+            ("operator", "POST", "/api/v1/runs", {"source": source}, 403),
+            ("editor", "POST", "/api/v1/runs", {"source": source}, 201), ("editor", "GET", "/api/v1/tokens", None, 403)]
+    for role, method, path, body, status in rows:
+        answer = server.request(method, path, body, token=made[role])
+        assert answer.status == status, (role, method, path, answer)
+
+
+def test_idempotency_key(server):
+    body, headers = {"source": pipeline(STEP)}, {"Idempotency-Key": "once-and-only"}
+    first = server.post("/api/v1/runs", body, headers=headers)
+    again = server.post("/api/v1/runs", body, headers=headers)
+    assert first.status == 201 and again.json["id"] == first.json["id"], again
+    other = server.post("/api/v1/runs", {"source": pipeline(STEP, "b: {run: 'true'}")}, headers=headers)
+    assert other.status in (409, 422), other
+
+
+def test_oversize_body(server):
+    try:
+        answer = server.post("/api/v1/runs", b"x" * (64 << 20), kind="application/yaml")
+        assert answer.status == 413
+    except OSError:
+        pass  # it may hang up on us while we send
+    assert server.get("/healthz").status == 200
+
+
+def test_upload_truncated_and_of_another_digest(server):
+    digest = "sha256:" + "2" * 64
+    upload = server.post("/api/v1/uploads", {"digest": digest, "size": 4}).json
+    place = f"/api/v1/uploads/{upload['id']}"
+    kind = "application/octet-stream"
+    half = server.request("PATCH", place, b"ab", {"Upload-Offset": "0"}, kind=kind)
+    assert half.status == 200 and half.json["offset"] == 2
+    assert server.request("PATCH", place, b"x", {"Upload-Offset": "1"}, kind=kind).status == 409
+    wrong = server.request("PATCH", place, b"cd", {"Upload-Offset": "2"}, kind=kind)
+    assert wrong.status == 422, wrong
+    assert server.get(f"/api/v1/blobs/{digest}").status == 404
+
+
+def test_half_a_request_does_not_hold_the_server(server):
+    lazy = []
+    try:
+        for _ in range(20):
+            s = socket.create_connection(("127.0.0.1", server.port))
+            s.sendall(b"POST /api/v1/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+            lazy.append(s)
+        assert server.get("/healthz", patience=10).status == 200
+    finally:
+        for s in lazy:
+            s.close()
+
+
+def test_many_connections_are_refused_within_bounds(server):
+    held = []
+    try:
+        for _ in range(300):
+            try:
+                held.append(socket.create_connection(("127.0.0.1", server.port), timeout=2))
+            except OSError:
+                break
+    finally:
+        for s in held:
+            s.close()
+    assert server.get("/healthz", patience=30).status == 200
+
+
+def test_garbage_on_the_port(server):
+    for junk in [b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 100000,
+                 b"POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+                 b"POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"]:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+            try:
+                s.sendall(junk)
+                s.shutdown(socket.SHUT_WR)
+                s.settimeout(40)
+                first = s.recv(64)
+                assert not first.startswith(b"HTTP/1.1 5"), (junk[:40], first)
+            except OSError:
+                pass
+    assert server.get("/healthz").status == 200
+
+
+def test_secrets_stay_secret(fresh):
+    """A planted secret reaches the step that declares it, and nothing else: not the database, log, API or plan."""
+    server = fresh(start=False)
+    folder = server.home / "secrets"
+    (folder / "default").mkdir(parents=True)
+    (folder / "default" / "API_KEY").write_text("sesame-4711")
+    server.options += ["--secrets-dir", str(folder)]
+    server.start()
+    number = server.submit(pipeline(
+        "use: {env: {KEY: {secret: {env: API_KEY}}}, run: 'test \"$KEY\" = sesame-4711 && env | grep -c KEY'}",
+        "other: {needs: [use], run: 'env'}"))
+    found = server.ended(number)
+    assert found["state"] == "succeeded", (server.tasks(number), server.tail())
+    assert server.stop() == 0
+    hits = []
+    for path in server.data.rglob("*"):
+        if path.is_file() and b"sesame-4711" in path.read_bytes():
+            hits.append(path)
+    assert not hits
+    assert "sesame-4711" not in server.log.read_text()
+
+
+def test_environment_of_the_server_is_not_the_steps(fresh):
+    server = fresh(env={"PLANTED": "server-only"})
+    number = server.submit(pipeline("look: {run: env}"))
+    server.ended(number)
+    assert "server-only" not in server.get(f"/api/v1/runs/{number}/tasks/look/logs").body.decode()
+
+
+def test_http_10_and_head(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.request("HEAD", "/api/v1/version", headers={"Authorization": f"Bearer {server.token}"})
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.read() == b""

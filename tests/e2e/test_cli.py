@@ -1,0 +1,157 @@
+"""The command line as its user meets it: exit codes, messages with the source line, tables, JSON."""
+import json
+import re
+
+import pytest
+from harness import PIPELINES, ROOT
+
+HELLO = PIPELINES / "hello/pipeline.yaml"
+
+
+def pipeline(*steps, name="test", head=""):
+    body = "".join(f"  {s}\n" for s in steps)
+    return f"apiVersion: millrace/v1\nkind: Pipeline\nname: {name}\n{head}steps:\n{body}"
+
+
+def test_help_lists_every_command(server):
+    words = server.cli("help").stdout
+    for name in ["serve", "run", "submit", "apply", "diff", "validate", "plan", "get", "list", "logs", "cancel", "pause",
+                 "resume", "retry", "approve", "artifacts get", "artifacts ls", "pipelines", "config", "backup",
+                 "restore", "completion"]:
+        assert re.search(rf"\b{name}\b", words), name
+
+
+@pytest.mark.parametrize("words, code, says", [
+    (["rnu"], 2, "run"),
+    (["run"], 2, "FILE|NAME"),
+    (["run", "--detahc", "x"], 2, "--detach"),
+    (["list", "-o", "xml"], 2, "json"),
+    (["get", "999999999"], 4, "999999999"),
+    (["run", "no-such-pipeline"], 4, "no-such-pipeline"),
+    (["run", str(HELLO), "-p", "whom=x"], 3, "did you mean 'who'"),
+    (["logs", "999999999"], 4, "999999999"),
+    (["validate", "/nonexistent.yaml"], 4, "/nonexistent.yaml"),
+])
+def test_mistakes(server, words, code, says):
+    done = server.cli(*words, expect=code)
+    assert says in done.stderr + done.stdout, done
+
+
+def test_wrong_token_and_no_server(server):
+    server.cli("list", expect=5, env={"MILLRACE_TOKEN": "wrong"})
+    server.cli("list", expect=6, env={"MILLRACE_URL": "http://127.0.0.1:1"})
+
+
+def test_validate_needs_no_server_and_points(server, tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text(pipeline("date: {run: make it, outputs: {train: {artifact: dataset, path: t}}}",
+                             "train: {run: x, inputs: {data: '${{ steps.data.outputs.train }}'}}"))
+    done = server.cli("validate", file, expect=3, env={"MILLRACE_URL": "http://127.0.0.1:1"})
+    assert f"{file}:6:" in done.stderr
+    assert "error: " in done.stderr and "did you mean 'date'?" in done.stderr
+    lines = done.stderr.splitlines()
+    source = next(i for i, line in enumerate(lines) if line.lstrip().startswith("6 |"))
+    caret = lines[source + 1].index("^")
+    assert lines[source][caret:].startswith("data"), done.stderr
+
+
+@pytest.mark.parametrize("form, says", [("dot", "digraph"), ("mermaid", "flowchart"), ("json", '"greet"')])
+def test_plan_without_a_server(server, form, says):
+    done = server.cli("plan", HELLO, "-o", form, env={"MILLRACE_URL": "http://127.0.0.1:1"})
+    assert says in done.stdout and "repeat" in done.stdout
+
+
+def test_apply_says_what_changed(server, tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(pipeline("a: {run: 'true'}", name="applied"))
+    assert "created" in server.cli("apply", "-f", file).stdout
+    assert "unchanged" in server.cli("apply", "-f", file).stdout
+    file.write_text(pipeline("a: {run: 'true'}", "b: {run: 'true'}", name="applied"))
+    diff = server.cli("diff", "-f", file).stdout
+    assert re.search(r"^\+.*b: ", diff, re.M), diff
+    assert "updated" in server.cli("apply", "-f", file).stdout
+    assert server.cli_json("pipelines", "applied")
+    assert "applied" in server.cli("pipelines").stdout
+
+
+def test_run_by_name_list_get_logs(server):
+    server.cli("apply", "-f", PIPELINES / "hello")
+    done = server.cli("run", "hello", "-p", "who=you", "-l", "team=blue", "--name", "by-name")
+    assert "greet" in done.stdout + done.stderr
+    found = server.cli_json("list", "--label", "team=blue")
+    found = found["items"] if isinstance(found, dict) else found
+    number = found[0]["id"]
+    assert found[0]["name"] == "by-name" and found[0]["state"] == "succeeded"
+    assert "by-name" in server.cli("list").stdout
+    assert "greet" in server.cli("get", number).stdout
+    assert "greet said: Hello, you" in server.cli("logs", number, "repeat").stdout
+    assert "Hello, you" in server.cli("logs", number).stdout
+    assert "succeeded" in server.cli("events", number).stdout
+    json.loads(server.cli("get", number, "-o", "json").stdout)
+    assert "state: succeeded" in server.cli("get", number, "-o", "yaml").stdout
+
+
+def test_a_failed_run_is_exit_1_and_retry_keeps_what_succeeded(server, tmp_path):
+    folder = tmp_path / "mend"
+    folder.mkdir()
+    (folder / "step.sh").write_text("exit 7\n")
+    (folder / "pipeline.yaml").write_text(pipeline(
+        "first: {run: date +%s%N > when.txt, outputs: {when: {type: string, path: when.txt}}}",
+        "second: {run: sh step.sh, needs: [first]}", name="mend"))
+    done = server.cli("run", folder / "pipeline.yaml", expect=1)
+    assert "7" in done.stdout + done.stderr
+    listed = server.cli_json("list", "--pipeline", "mend", "--limit", "1")
+    number = (listed["items"] if isinstance(listed, dict) else listed)[0]["id"]
+    before = server.tasks(number)
+    assert before["second"]["exitCode"] == 7
+    (folder / "step.sh").write_text("echo mended\n")
+    server.cli("retry", number, "--bundle", folder, "--watch")
+    after = server.tasks(number)
+    assert after["first"]["outputs"] == before["first"]["outputs"] and after["first"]["attempt"] == 1
+    assert after["second"]["state"] == "succeeded" and after["second"]["attempt"] == 2
+    assert "mended" in server.cli("logs", number, "second").stdout
+
+
+def test_cancel_pause_resume_clone_delete(server):
+    source = pipeline("nap: {run: sleep 60}", "after: {needs: [nap], run: 'true'}", name="nap")
+    number = server.cli("submit", "-", given=source, expect=None)
+    number = number.stdout.strip() if number.returncode == 0 else str(server.submit(source))
+    server.wait_task(number, "nap", "running")
+    server.cli("pause", number)
+    server.cli("resume", number)
+    server.cli("cancel", number, "--grace", "1s")
+    assert server.ended(number)["state"] == "cancelled"
+    server.cli("cancel", number, expect=7)
+    done = server.cli("clone", number, "--detach")
+    copy = int(re.search(r"\d+", done.stdout + done.stderr).group())
+    server.cli("cancel", copy)
+    server.ended(copy)
+    server.cli("archive", number)
+    server.cli("unarchive", number)
+    server.cli("delete", number, "--yes")
+    server.cli("get", number, expect=4)
+
+
+def test_logs_follow_ends_with_the_step(server):
+    number = server.submit(pipeline("talk: {run: 'for i in 1 2 3; do echo line $i; sleep 0.2; done'}"))
+    done = server.cli("logs", number, "talk", "-f")
+    assert [line for line in done.stdout.splitlines() if "line" in line][-1].endswith("line 3")
+
+
+def test_config_contexts(server):
+    env = {"XDG_CONFIG_HOME": str(server.home / "contexts"), "MILLRACE_URL": "", "MILLRACE_TOKEN": ""}
+    server.cli("config", "set", "here", "--url", f"http://127.0.0.1:{server.port}",
+               "--token-from", server.data / "token", env=env)
+    server.cli("config", "use", "here", env=env)
+    assert "here" in server.cli("config", "list", env=env).stdout
+    server.cli("list", env=env)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(server, shell):
+    assert "millrace" in server.cli("completion", shell).stdout
+
+
+def test_version(server):
+    assert re.search(r"\d+\.\d+\.\d+", server.cli("version").stdout)
+    assert (ROOT / "CMakeLists.txt").read_text().split("VERSION ")[2].split()[0] in server.cli("version").stdout

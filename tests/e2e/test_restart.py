@@ -1,0 +1,142 @@
+"""What survives: the server killed or stopped under running steps, its database killed, restored from a backup."""
+import os
+import pathlib
+import signal
+
+from harness import Server, kill, processes, until
+from test_cli import pipeline
+
+
+def chain(folder, n=6, nap=0.3):
+    """A chain of steps, each of which notes its beginning and end in a file: what ran how often."""
+    steps = [f"s0: {{run: 'echo s0 >> {folder}/ran; sleep {nap}; echo s0 >> {folder}/ended'}}"]
+    for i in range(1, n):
+        steps.append(f"s{i}: {{needs: [s{i - 1}], run: 'echo s{i} >> {folder}/ran; sleep {nap}; "
+                     f"echo s{i} >> {folder}/ended'}}")
+    return pipeline(*steps, name="chain")
+
+
+def notes(server):
+    folder = server.home / "notes"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    return folder
+
+
+def lines(path):
+    return path.read_text().split() if path.exists() else []
+
+
+def test_killed_under_a_step_that_ends_meanwhile(fresh):
+    """A step outlives the server; its end is handed back, and it is not run again."""
+    server = fresh()
+    folder = notes(server)
+    number = server.submit(chain(folder, n=3, nap=1))
+    until("the first step to run", lambda: lines(folder / "ran"))
+    server.crash()
+    until("the step to end without a server", lambda: lines(folder / "ended"))
+    server.start()
+    assert server.ended(number)["state"] == "succeeded"
+    assert lines(folder / "ran") == ["s0", "s1", "s2"]
+    assert [t["attempt"] for t in server.tasks(number).values()] == [1, 1, 1]
+
+
+def test_killed_many_times(fresh):
+    server = fresh()
+    folder = notes(server)
+    number = server.submit(chain(folder, n=6, nap=0.1))
+    for count in range(1, 5):
+        until("a further step", lambda: len(lines(folder / "ran")) > count)
+        server.crash()
+        server.start()
+    assert server.ended(number)["state"] == "succeeded"
+    assert sorted(set(lines(folder / "ended"))) == [f"s{i}" for i in range(6)]
+    assert len(lines(folder / "ended")) == 6
+
+
+def test_stopped_and_started(fresh):
+    """SIGTERM ends the server and its database in order; the run goes on afterwards."""
+    server = fresh()
+    folder = notes(server)
+    number = server.submit(chain(folder, n=4, nap=0.4))
+    until("the first step to run", lambda: lines(folder / "ran"))
+    assert server.stop() == 0
+    assert server.postmaster() is None
+    server.start()
+    assert server.ended(number)["state"] == "succeeded"
+    assert sorted(set(lines(folder / "ended"))) == ["s0", "s1", "s2", "s3"]
+
+
+def test_database_killed(fresh):
+    """The database dies under the server: it is brought up again, and nothing is lost."""
+    server = fresh()
+    folder = notes(server)
+    number = server.submit(chain(folder, n=5, nap=0.3))
+    until("the first step to run", lambda: lines(folder / "ran"))
+    old = server.postmaster()
+    kill(old, signal.SIGKILL)
+    assert server.ended(number)["state"] == "succeeded"
+    assert lines(folder / "ran") == [f"s{i}" for i in range(5)]
+    assert server.postmaster() != old
+
+
+def test_everything_killed(fresh):
+    """Server, launcher, steps and database at once, as when the machine loses power: the step is run again."""
+    server = fresh()
+    folder = notes(server)
+    number = server.submit(chain(folder, n=3, nap=1))
+    until("the first step to run", lambda: lines(folder / "ran"))
+    server.crash()
+    for pid in processes(str(server.data)):
+        kill(pid, signal.SIGKILL)
+    server.start()
+    assert server.ended(number)["state"] == "succeeded"
+    assert lines(folder / "ended") == ["s0", "s1", "s2"]
+
+
+def test_cancel_leaves_no_process(fresh):
+    server = fresh()
+    marker = f"orphan-{os.getpid()}-{server.port}"
+    number = server.submit(pipeline(
+        f"tree: {{run: 'export MARK={marker}; trap \"\" TERM; (setsid sleep 300 &) ; sleep 300'}}"))
+    until("the tree to stand", lambda: len(processes(f"MARK={marker}")) >= 2)
+    server.cli("cancel", number, "--grace", "1s")
+    assert server.ended(number)["state"] == "cancelled"
+    until("the tree to be gone", lambda: not processes(f"MARK={marker}"))
+
+
+def test_timeout_kills_with_children(server):
+    marker = f"late-{os.getpid()}"
+    number = server.submit(pipeline(
+        f"late: {{timeout: 1s, run: 'export MARK={marker}; (setsid sleep 300 &) ; sleep 300'}}"))
+    assert server.ended(number)["state"] == "failed"
+    task = server.tasks(number)["late"]
+    assert "time" in (task["reason"] + task.get("message", "")).lower()
+    until("the tree to be gone", lambda: not processes(f"MARK={marker}"))
+
+
+def test_second_server_on_the_same_data_is_refused(server):
+    other = Server()
+    try:
+        other.data = server.data
+        other.start(wait=False)
+        assert other.process.wait(30) != 0
+        other.process = None
+    finally:
+        other.data = pathlib.Path(other.home) / "none"
+        other.remove()
+    assert server.get("/readyz").status == 200
+
+
+def test_backup_and_restore(fresh):
+    server = fresh()
+    number = server.submit(pipeline("keep: {run: echo precious > a.txt, outputs: {a: {artifact: text, path: a.txt}}}"))
+    assert server.ended(number)["state"] == "succeeded"
+    server.cli("backup", server.home / "saved", "--data-dir", server.data)
+    assert server.stop() == 0
+    server.data.rename(server.home / "lost")
+    server.cli("restore", server.home / "saved", "--data-dir", server.data)
+    server.start()
+    assert server.run(number)["state"] == "succeeded"
+    server.cli("artifacts", "get", f"{number}/keep/a", "-O", server.home / "a.txt")
+    assert (server.home / "a.txt").read_text() == "precious\n"
