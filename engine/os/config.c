@@ -1,0 +1,433 @@
+/* See config.h. To add an option: a field there, a row here. */
+#include "engine/os/config.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/units.h"
+#include "engine/os/fs.h"
+
+enum option_type {
+    OPTION_STRING,
+    OPTION_PATH,
+    OPTION_INT,
+    OPTION_BOOL,
+    OPTION_ENUM,
+    OPTION_BYTES,
+    OPTION_CPU,
+    OPTION_DURATION
+};
+
+/* The fallback is text as a user would write it, or made by a function where it depends on the machine. */
+struct option {
+    const char *name, *value_name;
+    enum option_type type;
+    size_t offset;
+    int64_t min, max;
+    const char *fallback;
+    struct str (*fallback_of)(struct arena *a);
+    const char *env2;          /* a second name in the environment */
+    const char *const *values; /* of an enum, NULL-terminated */
+    const char *help;
+};
+
+static const char *const roles[] = {"all", "api", "scheduler", NULL};
+static const char *const levels[] = {"debug", "info", "warn", "error", "none", NULL};
+
+static struct str default_data_dir(struct arena *a);
+static struct str all_cpus(struct arena *a);
+static struct str all_memory(struct arena *a);
+
+#define FIELD(f) offsetof(struct config, f)
+#define GI (INT64_C(1) << 30)
+#define YEARS(n) ((n)*INT64_C(365) * 86400000)
+
+/* clang-format off */
+static const struct option options[] = {
+    {"data-dir", "DIR", OPTION_PATH, FIELD(data_dir), 0, 0, NULL, default_data_dir, NULL, NULL,
+     "where everything is kept (as root: /var/lib/millrace, else ~/.local/share/millrace)"},
+    {"listen", "HOST:PORT", OPTION_STRING, FIELD(listen), 0, 0, "127.0.0.1:7070", NULL, NULL, NULL,
+     "address of the HTTP API; [::1]:7070 for IPv6"},
+    {"database-url", "URL", OPTION_STRING, FIELD(database_url), 0, 0, "", NULL, "DATABASE_URL", NULL,
+     "PostgreSQL to use (a direct connection, no transaction pooler); empty: a private one under the data folder"},
+    {"postgres-bin-dir", "DIR", OPTION_PATH, FIELD(postgres_bin_dir), 0, 0, "", NULL, NULL, NULL,
+     "where initdb and postgres are, for the private one; empty: the newest under /usr/lib/postgresql, or in PATH"},
+    {"role", "ROLE", OPTION_ENUM, FIELD(role), 0, 0, "all", NULL, NULL, roles,
+     "what this process does: all, api, scheduler (split roles need database-url)"},
+    {"shards", "N", OPTION_INT, FIELD(shards), 1, 1024, "64", NULL, NULL, NULL,
+     "parts that runs are divided into among schedulers; the same for all of them"},
+    {"threads", "N", OPTION_INT, FIELD(threads), 4, 1000, "50", NULL, NULL, NULL,
+     "connections served at once by the API; at most half of them may be event streams"},
+    {"connections", "N", OPTION_INT, FIELD(connections), 1, 200, "8", NULL, NULL, NULL,
+     "connections to the database for requests"},
+    {"cpus", "N", OPTION_CPU, FIELD(cpu_milli), 100, 4096000, NULL, all_cpus, NULL, NULL,
+     "CPUs that local steps may take together, e.g. 4 or 500m (all of the machine)"},
+    {"memory", "SIZE", OPTION_BYTES, FIELD(memory_bytes), 16 << 20, 65536 * GI, NULL, all_memory, NULL, NULL,
+     "memory that local steps may take together, e.g. 8Gi (all of the machine)"},
+    {"step-memory", "SIZE", OPTION_BYTES, FIELD(step_memory_bytes), 0, 65536 * GI, "0B", NULL, NULL, NULL,
+     "memory limit of a local step that declares none; 0B: not limited"},
+    {"step-user", "NAME", OPTION_STRING, FIELD(step_user), 0, 0, "", NULL, NULL, NULL,
+     "user that local steps run as when the server is root (nobody)"},
+    {"step-path", "PATH", OPTION_STRING, FIELD(step_path), 0, 0, "/usr/local/bin:/usr/bin:/bin", NULL, NULL, NULL,
+     "PATH of local steps, e.g. with a virtual environment's bin folder in front"},
+    {"grace", "TIME", OPTION_DURATION, FIELD(grace_ms), 0, YEARS(1), "10s", NULL, NULL, NULL,
+     "how long a step may take to end after SIGTERM before it is killed"},
+    {"local-exec", "BOOL", OPTION_BOOL, FIELD(local_exec), 0, 0, "true", NULL, NULL, NULL,
+     "run steps as processes on this machine"},
+    {"allow-local-exec", "BOOL", OPTION_BOOL, FIELD(allow_local_exec), 0, 0, "false", NULL, NULL, NULL,
+     "run local steps even though listen is not loopback: whoever may submit may then run code here"},
+    {"allow-private-egress", "BOOL", OPTION_BOOL, FIELD(allow_private_egress), 0, 0, "false", NULL, NULL, NULL,
+     "let http steps reach private and loopback addresses"},
+    {"secrets-dir", "DIR", OPTION_PATH, FIELD(secrets_dir), 0, 0, "", NULL, NULL, NULL,
+     "secrets that steps may name: <dir>/<project>/<name> (secrets under the data folder)"},
+    {"api-url", "URL", OPTION_STRING, FIELD(api_url), 0, 0, "", NULL, NULL, NULL,
+     "address of the API as steps see it; empty: made from listen"},
+    {"max-body", "SIZE", OPTION_BYTES, FIELD(max_body_bytes), 64 << 10, 64 << 20, "8Mi", NULL, NULL, NULL,
+     "largest body of an ordinary request (uploads of bundles and artifacts have limits of their own)"},
+    {"retention", "TIME", OPTION_DURATION, FIELD(retention_ms), 0, YEARS(10), "0", NULL, NULL, NULL,
+     "how long artifacts and logs of finished runs are kept, e.g. 90d; 0: for ever"},
+    {"log-level", "LEVEL", OPTION_ENUM, FIELD(log_level), 0, 0, "info", NULL, NULL, levels,
+     "debug, info, warn, error or none; the log goes to standard error"},
+};
+/* clang-format on */
+#define OPTIONS (sizeof options / sizeof options[0])
+
+static struct str default_data_dir(struct arena *a)
+{
+    if (geteuid() == 0) return STR("/var/lib/millrace");
+    const char *xdg = getenv("XDG_DATA_HOME");
+    if (xdg && xdg[0] == '/') return arena_printf(a, "%s/millrace", xdg);
+    const char *home = getenv("HOME");
+    return arena_printf(a, "%s/.local/share/millrace", home && home[0] == '/' ? home : "/tmp");
+}
+
+static struct str all_cpus(struct arena *a)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return arena_printf(a, "%d", n > 0 ? n : 1);
+}
+
+/* The limit of a container is the machine as far as steps are concerned. */
+static int64_t cgroup_limit(void)
+{
+    static const char *const files[] = {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        BUF_AUTO text;
+        buf_init(&text, 256);
+        int64_t limit;
+        if (fs_read(files[i], 100, &text, NULL) && str_int(str_trim(buf_view(&text)), &limit)) return limit;
+    }
+    return INT64_MAX;
+}
+
+static struct str all_memory(struct arena *a)
+{
+    int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), limit = cgroup_limit();
+    if (limit < bytes) bytes = limit;
+    return arena_printf(a, "%" PRId64 "Mi", bytes >> 20);
+}
+
+static const struct option *option_find(struct str name)
+{
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (str_is(name, options[i].name)) return &options[i];
+    return NULL;
+}
+
+static bool in_range(const struct option *o, int64_t n, struct str text, struct err *err)
+{
+    if (n >= o->min && n <= o->max) return true;
+    return err_set(err, ERR_INVALID, "%s: %.*s is out of range (from %" PRId64 " to %" PRId64 "%s)", o->name,
+                   STR_ARG(text), o->min, o->max,
+                   o->type == OPTION_BYTES      ? " bytes"
+                   : o->type == OPTION_CPU      ? " thousandths of a CPU"
+                   : o->type == OPTION_DURATION ? " ms"
+                                                : "");
+}
+
+static bool parse_bool(struct str text, bool *out)
+{
+    static const struct {
+        const char *text;
+        bool value;
+    } words[] = {{"true", true},   {"yes", true}, {"on", true},   {"1", true}, {"", true},
+                 {"false", false}, {"no", false}, {"off", false}, {"0", false}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (str_is(text, words[i].text)) {
+            *out = words[i].value;
+            return true;
+        }
+    return false;
+}
+
+static bool parse_enum(const struct option *o, struct str text, int64_t *out, struct err *err)
+{
+    BUF_AUTO all;
+    buf_init(&all, 1000);
+    for (int64_t i = 0; o->values[i]; i++) {
+        if (str_is(text, o->values[i])) {
+            *out = i;
+            return true;
+        }
+        buf_printf(&all, "%s%s", i ? ", " : "", o->values[i]);
+    }
+    return err_set(err, ERR_INVALID, "%s: %.*s is none of %s", o->name, STR_ARG(text), all.p);
+}
+
+static struct str absolute(struct arena *a, struct str path)
+{
+    char cwd[FS_PATH_MAX];
+    if (path.n == 0 || path.p[0] == '/' || !getcwd(cwd, sizeof cwd)) return arena_str(a, path);
+    return arena_printf(a, "%s/%.*s", cwd, STR_ARG(path));
+}
+
+static bool parse_number(const struct option *o, struct str text, int64_t *out, struct err *err)
+{
+    struct value v = value_string(text);
+    int64_t n;
+    bool fine;
+    switch (o->type) {
+    case OPTION_BYTES: fine = units_bytes(&v, &n, err); break;
+    case OPTION_CPU: fine = units_cpu(&v, &n, err); break;
+    case OPTION_DURATION: fine = units_duration(&v, &n, err); break;
+    case OPTION_INT:
+    case OPTION_STRING:
+    case OPTION_PATH:
+    case OPTION_BOOL:
+    case OPTION_ENUM:
+    default:
+        fine = str_int(text, &n);
+        if (!fine) err_set(err, ERR_INVALID, "'%.*s' is not a whole number", STR_ARG(text));
+        break;
+    }
+    if (!fine) {
+        if (err) err_path(err, "%s", o->name);
+        return false;
+    }
+    if (!in_range(o, n, text, err)) return false;
+    *out = n;
+    return true;
+}
+
+static bool option_set(const struct option *o, struct arena *a, struct str text, struct config *c, struct err *err)
+{
+    void *field = (char *)c + o->offset;
+    switch (o->type) {
+    case OPTION_STRING: *(struct str *)field = arena_str(a, text); return true;
+    case OPTION_PATH: *(struct str *)field = absolute(a, text); return true;
+    case OPTION_BOOL:
+        return parse_bool(text, field) ||
+               err_set(err, ERR_INVALID, "%s: '%.*s' is neither true nor false", o->name, STR_ARG(text));
+    case OPTION_ENUM: return parse_enum(o, text, field, err);
+    case OPTION_INT:
+    case OPTION_BYTES:
+    case OPTION_CPU:
+    case OPTION_DURATION: return parse_number(o, text, field, err);
+    default: return false;
+    }
+}
+
+struct loading {
+    struct arena *arena;
+    struct config *config;
+    struct err_list *errs;
+    bool set[OPTIONS]; /* by a stronger source */
+};
+
+static void assign(struct loading *l, const struct option *o, struct str text, const char *source)
+{
+    size_t i = (size_t)(o - options);
+    if (l->set[i]) return;
+    l->set[i] = true;
+    struct err err;
+    err_clear(&err);
+    if (option_set(o, l->arena, text, l->config, &err)) return;
+    struct err *slot = err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "%s (from %s)", err.message, source);
+    memcpy(slot->hint, err.hint, sizeof err.hint);
+    err_path(slot, "%s", o->name);
+}
+
+static void unknown(struct loading *l, struct str name, const char *source)
+{
+    struct str names[OPTIONS];
+    for (size_t i = 0; i < OPTIONS; i++)
+        names[i] = str_of(options[i].name);
+    struct err *e =
+        err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "unknown option '%.*s' (from %s)", STR_ARG(name), source);
+    struct str near = suggest(name, names, OPTIONS);
+    if (near.n) err_hint(e, "did you mean %.*s?", STR_ARG(near));
+}
+
+/* --name=value, --name value, and a bare --name or --no-name for a yes or no. */
+static void from_flags(struct loading *l, int argc, char *const *argv)
+{
+    for (int i = 0; i < argc; i++) {
+        struct str arg = str_of(argv[i]);
+        if (!str_starts(arg, "--")) {
+            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "unexpected argument '%s'", argv[i]);
+            continue;
+        }
+        struct str name = str_sub(arg, 2, arg.n), value = {0};
+        size_t equals;
+        bool has_value = str_find(name, STR("="), &equals);
+        if (has_value) {
+            value = str_sub(name, equals + 1, name.n);
+            name = str_sub(name, 0, equals);
+        }
+        const struct option *o = option_find(name);
+        if (!o && !has_value && str_starts(name, "no-")) {
+            o = option_find(str_sub(name, 3, name.n));
+            if (o && o->type == OPTION_BOOL) {
+                assign(l, o, STR("false"), argv[i]);
+                continue;
+            }
+            o = NULL;
+        }
+        if (!o) {
+            unknown(l, name, argv[i]);
+            continue;
+        }
+        if (!has_value && o->type != OPTION_BOOL) {
+            if (i + 1 == argc) {
+                err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "--%s needs a value: --%s %s", o->name, o->name,
+                             o->value_name);
+                continue;
+            }
+            value = str_of(argv[++i]);
+        }
+        assign(l, o, value, "the command line");
+    }
+}
+
+static void env_name(const struct option *o, char out[64])
+{
+    int n = snprintf(out, 64, "MILLRACE_%s", o->name);
+    for (int i = 0; i < n && i < 63; i++)
+        out[i] = out[i] == '-' ? '_' : (char)(out[i] >= 'a' && out[i] <= 'z' ? out[i] - 32 : out[i]);
+}
+
+static void from_environment(struct loading *l)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char name[64];
+        env_name(&options[i], name);
+        const char *value = getenv(name);
+        if (!value && options[i].env2) value = getenv(options[i].env2);
+        if (value) assign(l, &options[i], str_of(value), name);
+    }
+}
+
+static void from_file(struct loading *l)
+{
+    char path[FS_PATH_MAX];
+    struct err err;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    if (!fs_path(path, &err, "%.*s/millrace.conf", STR_ARG(l->config->data_dir))) return;
+    if (!fs_read(path, 64 << 10, &text, &err)) {
+        if (err.code != ERR_NOT_FOUND) *err_list_next(l->errs) = err;
+        return;
+    }
+    struct str rest = buf_view(&text), row;
+    for (uint32_t number = 1; str_split(&rest, '\n', &row); number++) {
+        row = str_trim(row);
+        if (row.n == 0 || row.p[0] == '#') continue;
+        char source[FS_PATH_MAX + 16];
+        snprintf(source, sizeof source, "%s:%u", path, number);
+        size_t equals;
+        if (!str_find(row, STR("="), &equals)) {
+            err_list_add(l->errs, ERR_SYNTAX, (struct pos){number, 1}, "%s: expected name = value", source);
+            continue;
+        }
+        struct str name = str_trim(str_sub(row, 0, equals)), value = str_trim(str_sub(row, equals + 1, row.n));
+        const struct option *o = option_find(name);
+        if (!o)
+            unknown(l, name, source);
+        else if (o->offset == FIELD(data_dir))
+            err_list_add(l->errs, ERR_INVALID, (struct pos){number, 1}, "%s: data-dir cannot be set in its own file",
+                         source);
+        else
+            assign(l, o, value, source);
+    }
+}
+
+static void fall_back(struct loading *l, const struct option *o)
+{
+    assign(l, o, o->fallback_of ? o->fallback_of(l->arena) : str_of(o->fallback), "the default");
+}
+
+static void split_listen(struct loading *l)
+{
+    struct config *c = l->config;
+    size_t colon = c->listen.n;
+    while (colon > 0 && c->listen.p[colon - 1] != ':')
+        colon--;
+    struct str host = colon ? str_sub(c->listen, 0, colon - 1) : (struct str){0};
+    int64_t port;
+    bool bracketed = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+    bool bare_v6 = !bracketed && host.n && memchr(host.p, ':', host.n);
+    if (!host.n || bare_v6 || !str_int(str_sub(c->listen, colon, c->listen.n), &port) || port < 0 || port > 65535) {
+        struct err *e =
+            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "listen: '%.*s' is not HOST:PORT", STR_ARG(c->listen));
+        err_path(e, "listen");
+        err_hint(e, "for example 127.0.0.1:7070 or [::1]:7070");
+        return;
+    }
+    c->listen_host = bracketed ? str_sub(host, 1, host.n - 2) : host;
+    c->listen_port = port;
+}
+
+bool config_load(struct arena *a, int argc, char *const *argv, struct config *out, struct err_list *errs)
+{
+    struct config c = {0};
+    struct loading l = {.arena = a, .config = &c, .errs = errs};
+    size_t before = errs->total;
+    from_flags(&l, argc, argv);
+    from_environment(&l);
+    fall_back(&l, option_find(STR("data-dir")));
+    from_file(&l);
+    for (size_t i = 0; i < OPTIONS; i++)
+        fall_back(&l, &options[i]);
+    split_listen(&l);
+    if (c.role != ROLE_ALL && c.database_url.n == 0 && errs->total == before)
+        err_hint(err_list_add(errs, ERR_INVALID, (struct pos){0}, "role %s needs database-url", roles[c.role]),
+                 "the private PostgreSQL belongs to one process: use --role all, or set DATABASE_URL");
+    if (errs->total != before) return false;
+    if (c.secrets_dir.n == 0) c.secrets_dir = arena_printf(a, "%.*s/secrets", STR_ARG(c.data_dir));
+    *out = c;
+    return true;
+}
+
+void config_help(struct buf *out)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const struct option *o = &options[i];
+        char flag[64], env[64];
+        snprintf(flag, sizeof flag, "--%s %s", o->name, o->value_name);
+        env_name(o, env);
+        buf_printf(out, "  %-26s %s", flag, o->help);
+        if (o->fallback && o->fallback[0]) buf_printf(out, " [%s]", o->fallback);
+        buf_printf(out, "\n");
+    }
+    buf_printf(
+        out,
+        "\nEach may also be set in the environment (MILLRACE_LISTEN for --listen; DATABASE_URL is understood), or in\n"
+        "DATA-DIR/millrace.conf as `listen = 127.0.0.1:7070`. A flag wins over the environment, that over the file.\n");
+}
+
+void config_markdown(struct buf *out)
+{
+    buf_printf(out, "| flag, name in the file | environment | default | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const struct option *o = &options[i];
+        char env[64];
+        env_name(o, env);
+        buf_printf(out, "| `--%s` | `%s` | %s | %s |\n", o->name, env,
+                   o->fallback ? (o->fallback[0] ? o->fallback : "–") : "see there", o->help);
+    }
+}

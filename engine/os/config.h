@@ -1,0 +1,49 @@
+/* Configuration of the server: one const table of options (config.c) from which parsing, help and documentation come.
+ *
+ * What counts, first wins: a flag (--listen), the environment (MILLRACE_LISTEN), the file <data-dir>/millrace.conf
+ * (listen = …), the default. Strings live in the arena given to config_load(). */
+#ifndef MILLRACE_OS_CONFIG_H
+#define MILLRACE_OS_CONFIG_H
+
+#include "engine/base/buf.h"
+#include "engine/base/err.h"
+#include "engine/os/log.h"
+
+enum config_role { ROLE_ALL, ROLE_API, ROLE_SCHEDULER };
+
+struct config {
+    struct str data_dir;    /* absolute */
+    struct str listen_host; /* of `listen`; an IPv6 address without its brackets */
+    int64_t listen_port;
+    struct str listen;           /* as given */
+    struct str database_url;     /* empty = the embedded PostgreSQL */
+    struct str postgres_bin_dir; /* empty = found by itself */
+    struct str secrets_dir;      /* empty = <data-dir>/secrets */
+    struct str step_user; /* empty = the server's own, or "nobody"-like when the server is root: see process executor */
+    struct str step_path; /* PATH of local steps */
+    struct str api_url;   /* what steps are told; empty = from listen */
+    int64_t role;         /* enum config_role */
+    int64_t log_level;    /* enum log_level */
+    int64_t cpu_milli;    /* capacity for local steps */
+    int64_t memory_bytes;
+    int64_t threads;
+    int64_t connections; /* of the database pool */
+    int64_t shards;
+    int64_t max_body_bytes;
+    int64_t retention_ms;      /* of finished runs' artifacts and logs; 0 = for ever */
+    int64_t grace_ms;          /* between SIGTERM and SIGKILL of a step */
+    int64_t step_memory_bytes; /* of a step that does not say; 0 = not limited */
+    bool allow_local_exec;
+    bool allow_private_egress;
+    bool local_exec; /* run process steps at all */
+};
+
+/* argv without the program's and the command's name. False when anything was wrong; all problems are in *errs. */
+MUST_CHECK bool config_load(struct arena *a, int argc, char *const *argv, struct config *out, struct err_list *errs);
+
+/* The options for people, as in --help. */
+void config_help(struct buf *out);
+/* The same as a Markdown table, for the documentation. */
+void config_markdown(struct buf *out);
+
+#endif
