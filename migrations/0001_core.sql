@@ -36,6 +36,8 @@ CREATE TABLE blobs (               -- a digest is visible only in the project th
     PRIMARY KEY (project_id, digest)
 );
 
+CREATE INDEX blobs_by_digest ON blobs (digest);
+
 CREATE TABLE bundles (             -- packed pipeline folders; the bytes are the blob of the same digest
     project_id bigint NOT NULL REFERENCES projects,
     digest     text NOT NULL,
@@ -79,6 +81,7 @@ CREATE TABLE pipeline_versions (   -- source + plan + code + pinned sub-pipeline
     created_by    text NOT NULL,
     PRIMARY KEY (pipeline_id, version)
 );
+CREATE INDEX pipeline_versions_by_plan ON pipeline_versions (plan_id);
 
 -- ---- runs ----
 
@@ -110,7 +113,16 @@ CREATE INDEX runs_by_state    ON runs (project_id, state, id DESC);
 CREATE INDEX runs_by_pipeline ON runs (project_id, pipeline, id DESC);
 CREATE INDEX runs_by_created  ON runs (project_id, created_at DESC, id DESC);
 CREATE INDEX runs_by_ended    ON runs (project_id, ended_at DESC, id DESC) WHERE ended_at IS NOT NULL;
-CREATE INDEX runs_by_label    ON runs USING gin (labels jsonb_path_ops);
+CREATE INDEX runs_by_plan     ON runs (plan_id);
+
+CREATE TABLE run_labels (          -- runs.labels again, one row each: a search by label walks this key backwards, newest run first
+    project_id bigint NOT NULL,
+    key        text NOT NULL,
+    value      text NOT NULL,
+    run_id     bigint NOT NULL,
+    created_by text NOT NULL,
+    PRIMARY KEY (project_id, key, value, run_id)
+);
 
 CREATE TABLE active_runs (         -- narrow, and only as long as the run is active
     run_id     bigint PRIMARY KEY,
@@ -283,6 +295,7 @@ CREATE TABLE cache (               -- results of steps by the digest of all that
     expires_at timestamptz,
     PRIMARY KEY (project_id, key)
 );
+CREATE INDEX cache_by_run ON cache (run_id);
 
 CREATE TABLE idempotency_keys (    -- answers to creates, for a day
     project_id   bigint NOT NULL,

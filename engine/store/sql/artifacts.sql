@@ -1,0 +1,58 @@
+-- name: artifact_create
+INSERT INTO artifacts (project_id, created_by, run_id, task, attempt, name, type, digest, size, uri, metadata)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id
+
+-- name: artifact_get
+SELECT id, project_id, run_id, task, attempt, name, type, digest, size, uri, metadata, created_at, created_by
+  FROM artifacts WHERE id = $1 AND (project_id = $2 OR $2 = 0)
+
+-- name: artifact_of_run
+SELECT id, project_id, run_id, task, attempt, name, type, digest, size, uri, metadata, created_at, created_by
+  FROM artifacts WHERE run_id = $1 AND ($2::int < 0 OR task = $2) AND id > $3 ORDER BY id LIMIT $4
+
+-- name: artifact_used_by
+SELECT u.run_id, u.task, u.attempt, u.input, u.digest, coalesce(r.name, ''), coalesce(t.path, '')
+  FROM artifact_uses u
+  LEFT JOIN runs r ON r.id = u.run_id
+  LEFT JOIN tasks t ON t.run_id = u.run_id AND t.task = u.task
+ WHERE u.project_id = $1 AND u.digest = $2 ORDER BY u.run_id DESC, u.task, u.attempt LIMIT $3
+
+-- name: artifact_inputs
+SELECT u.run_id, u.task, u.attempt, u.input, u.digest, coalesce(r.name, ''), coalesce(t.path, '')
+  FROM artifact_uses u
+  LEFT JOIN runs r ON r.id = u.run_id
+  LEFT JOIN tasks t ON t.run_id = u.run_id AND t.task = u.task
+ WHERE u.run_id = $1 AND u.task = $2 AND u.attempt = $3 ORDER BY u.input
+
+-- name: blob_put
+-- Putting it again makes it young again, so that no sweep that is under way takes it.
+INSERT INTO blobs (project_id, digest, size, created_by) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (project_id, digest) DO UPDATE SET created_at = now()
+
+-- name: blob_get
+SELECT size FROM blobs WHERE project_id = $1 AND digest = $2
+
+-- name: bundle_put
+INSERT INTO bundles (project_id, digest, size, entries, created_by) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (project_id, digest) DO UPDATE SET created_at = now()
+
+-- name: bundle_get
+SELECT digest, size, entries, created_at, created_by FROM bundles WHERE project_id = $1 AND digest = $2
+
+-- name: upload_take_up
+UPDATE uploads SET touched_at = now()
+ WHERE id = (SELECT id FROM uploads WHERE project_id = $1 AND digest = $2 AND size = $3 AND created_by = $4 ORDER BY created_at LIMIT 1)
+RETURNING id, project_id, digest, size, created_at, touched_at, created_by
+
+-- name: upload_create
+INSERT INTO uploads (id, project_id, digest, size, created_by) VALUES ($1, $2, $3, $4, $5)
+RETURNING id, project_id, digest, size, created_at, touched_at, created_by
+
+-- name: upload_get
+SELECT id, project_id, digest, size, created_at, touched_at, created_by FROM uploads WHERE id = $1 AND (project_id = $2 OR $2 = 0)
+
+-- name: upload_touch
+UPDATE uploads SET touched_at = now() WHERE id = $1
+
+-- name: upload_delete
+DELETE FROM uploads WHERE id = $1 AND (project_id = $2 OR $2 = 0)
