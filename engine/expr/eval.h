@@ -36,7 +36,4 @@ bool operator_apply(struct eval *ev, const struct ast *at, const struct value *a
                     struct value *out);
 bool operator_negate(struct eval *ev, const struct ast *at, const struct value *a, struct value *out);
 
-/* A value as text: strings bare, null empty, lists and maps as JSON. */
-bool eval_text(struct arena *a, const struct value *v, struct str *out, struct err *err);
-
 #endif

@@ -93,6 +93,10 @@ MUST_CHECK bool expr_template_eval(const struct expr_template *t, const struct e
                                    struct value *out, struct err *err);
 void expr_template_refs(const struct expr_template *t, expr_ref_fn *fn, void *ctx);
 
+/* A value as it stands in text: strings bare, null as nothing, lists and maps as JSON. Errors (too long) have no
+ * position. */
+MUST_CHECK bool expr_text(struct arena *a, const struct value *v, struct str *out, struct err *err);
+
 /* A template whose expressions each become exactly one shell word, quoted ('…'): what stands in a `run:` line. A list
  * becomes one word per item. It is an error, at parse time, for an expression to stand inside the user's own quotes
  * (hint: env: or the list form). */

@@ -77,7 +77,7 @@ static bool call_string(struct eval *ev, const struct ast *at, const struct valu
     struct str s = STR("null");
     if (!eval_charge_value(ev, at, args)) return false;
     err_clear(&ev->err);
-    if (args->type != VALUE_NULL && !eval_text(ev->arena, args, &s, &ev->err))
+    if (args->type != VALUE_NULL && !expr_text(ev->arena, args, &s, &ev->err))
         return text_mark(&ev->err, ev->expr->text, at->from, at->to);
     *out = value_string(s);
     return true;

@@ -278,7 +278,7 @@ static void add_word(struct buf *out, struct str s)
 static bool add_value(struct buf *out, const struct value *v, struct arena *a, struct err *err)
 {
     struct str s;
-    if (!eval_text(a, v, &s, err)) return false;
+    if (!expr_text(a, v, &s, err)) return false;
     add_word(out, s);
     return true;
 }

@@ -134,7 +134,7 @@ bool expr_template_parse(struct arena *a, struct str text, struct expr_template 
     return true;
 }
 
-bool eval_text(struct arena *a, const struct value *v, struct str *out, struct err *err)
+bool expr_text(struct arena *a, const struct value *v, struct str *out, struct err *err)
 {
     char number[32];
     switch (v->type) {
@@ -178,7 +178,7 @@ bool expr_template_eval(const struct expr_template *t, const struct expr_env *en
         if (t->parts[i].expr) {
             struct value v;
             if (!eval_part(&t->parts[i], env, a, &v, err)) return false;
-            if (!eval_text(a, &v, &piece, err)) return err_at(err, t->parts[i].at, 0);
+            if (!expr_text(a, &v, &piece, err)) return err_at(err, t->parts[i].at, 0);
         }
         buf_str(&text, piece);
     }
