@@ -277,7 +277,7 @@ static bool read_key(struct reader *r, struct str *key, struct pos *at)
     if (r->event.data.scalar.tag && !core_tag(r->event.data.scalar.tag)) refuse_tag(r, r->event.data.scalar.tag);
     if (plain && str_is(text, "<<"))
         err_hint(err_list_add(r->errors, ERR_INVALID, *at, "merge keys (<<) are not supported"), "write the keys out");
-    if (text.n == 0) err_list_add(r->errors, ERR_INVALID, *at, "a key is empty");
+    if (text.n == 0 && plain) err_list_add(r->errors, ERR_INVALID, *at, "a key is empty");
     if (text.n && memchr(text.p, 0, text.n)) {
         err_list_add(r->errors, ERR_INVALID, *at, "a key may not contain the character U+0000");
         text.n = 0;

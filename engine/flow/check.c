@@ -1,0 +1,252 @@
+/* Expressions against what there is: names, types, and the edges that references are. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/flow/check_scope.h"
+#include "engine/flow/params.h"
+
+struct spec_at compile_node_at(const struct compile *c, uint32_t node, struct spec_at *up)
+{
+    *up = (struct spec_at){NULL, node < c->n_steps ? STR("steps") : STR("onExit"), SIZE_MAX};
+    return (struct spec_at){up, c->names[node], SIZE_MAX};
+}
+
+/* ---- edges ---- */
+
+struct edges {
+    struct compile *c;
+    uint32_t *seen; /* node → the last node that got an edge to it, plus 1 */
+    uint32_t *list, n, room;
+    uint32_t node;
+};
+
+static void add_edge(struct edges *e, uint32_t to)
+{
+    struct compile *c = e->c;
+    if (to == e->node || e->seen[to] == e->node + 1) return;
+    if (e->node >= c->n_steps && to < c->n_steps) return; /* onExit comes after all steps anyway */
+    if (e->node < c->n_steps && to >= c->n_steps) return; /* reported as a reference */
+    e->seen[to] = e->node + 1;
+    if (e->n == e->room) {
+        uint32_t room = e->room ? e->room * 2 : 64;
+        e->list = arena_grow(c->spec.arena, e->list, e->room * sizeof *e->list, room * sizeof *e->list);
+        e->room = room;
+    }
+    e->list[e->n++] = to;
+}
+
+static bool edge_of_ref(void *ctx, const struct expr_ref *ref)
+{
+    struct edges *e = ctx;
+    uint64_t to;
+    if (str_is(ref->root, "steps") && ref->n && map_get(&e->c->by_name, ref->fields[0], &to)) add_edge(e, (uint32_t)to);
+    return true;
+}
+
+static void one_need(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                     size_t i)
+{
+    struct edges *e = out;
+    struct compile *c = e->c;
+    struct str name = {"", 0};
+    uint64_t to;
+    (void)key;
+    (void)i;
+    spec_str(s, at, v, &name);
+    if (name.n == 0) return;
+    if (!map_get(&c->by_name, name, &to)) {
+        struct err *err = spec_error(s, at, v, "there is no step '%.*s'", STR_ARG(str_sub(name, 0, 80)));
+        spec_suggest(err, name, c->names, c->n_nodes);
+    } else if (to == e->node) {
+        spec_error(s, at, v, "the step needs itself");
+    } else if (e->node < c->n_steps && to >= c->n_steps) {
+        spec_error(s, at, v, "'%.*s' is a step of onExit, which runs when everything else has ended", STR_ARG(name));
+    } else if (e->node >= c->n_steps && to < c->n_steps) {
+        err_hint(spec_error(s, at, v, "steps of onExit come after all steps"), "leave '%.*s' away", STR_ARG(name));
+    } else {
+        add_edge(e, (uint32_t)to);
+    }
+}
+
+static void read_needs(struct edges *e)
+{
+    struct compile *c = e->c;
+    const struct value *needs = c->needs[e->node];
+    struct spec_at up, node_at = compile_node_at(c, e->node, &up), at = {&node_at, STR("needs"), SIZE_MAX};
+    if (!needs) return;
+    if (needs->type == VALUE_STRING)
+        one_need(&c->spec, &at, STR(""), needs, e, 0);
+    else if (needs->type == VALUE_LIST)
+        spec_each(&c->spec, &at, needs, one_need, e);
+    else
+        spec_expected(&c->spec, &at, needs, "a step or a list of steps");
+}
+
+static void keep_edges(struct edges *e, struct node *node)
+{
+    if (e->n == 0) return;
+    uint32_t *deps = arena_array(e->c->spec.arena, uint32_t, e->n);
+    memcpy(deps, e->list, e->n * sizeof *deps);
+    node->deps = deps;
+    node->n_deps = e->n;
+}
+
+/* ---- types ---- */
+
+/* Moves an error from an expression's text to the document. */
+static void report(struct compile *c, const struct spec_use *use, const struct expr_part *part, struct err *e)
+{
+    const struct compile_env *env = c->spec.env;
+    err_path(e, "%.*s", STR_ARG(use->path));
+    if (!use->scalar) {
+        e->at = use->at;
+        e->len = 0;
+    } else if (env->locate) {
+        e->at = env->locate(env->ctx, use->scalar, expr_pos_shift(part->at, e->at));
+    } else {
+        e->at = use->scalar->at;
+        e->len = 0;
+    }
+    *err_list_next(c->spec.errors) = *e;
+}
+
+static void complain(struct compile *c, const struct spec_use *use, const struct expr_part *part, const char *message,
+                     const char *hint)
+{
+    struct err e;
+    err_set(&e, ERR_INVALID, "%s", message);
+    if (hint) err_hint(&e, "%s", hint);
+    err_at(&e, (struct pos){1, 1}, (uint32_t)utf8_count(part->text));
+    report(c, use, part, &e);
+}
+
+/* What the place wants of the type. */
+static void check_place(struct compile *c, const struct spec_use *use, const struct expr_part *part,
+                        enum expr_type type)
+{
+    static const char *const names[] = {"any", "null", "a bool", "an int", "a double", "a string", "a list", "a map"};
+    char text[80] = "";
+    if (use->where == WHERE_WHEN && type != EXPR_BOOL && type != EXPR_ANY) {
+        strcat(strcpy(text, "a condition is true or false, this is "), names[type]);
+        complain(c, use, part, text, NULL);
+    }
+    if (use->where == WHERE_FOREACH && use->text.single && type != EXPR_LIST && type != EXPR_ANY) {
+        strcat(strcpy(text, "a loop runs over a list, this is "), names[type]);
+        complain(c, use, part, text, type == EXPR_INT ? "range(n) is the list 0 … n-1" : NULL);
+    }
+    if (use->where == WHERE_FOREACH && !use->text.single)
+        complain(c, use, part, "a loop runs over a list, and text around the expression makes it a string", NULL);
+    if (use->where == WHERE_COMMAND && type == EXPR_MAP)
+        complain(c, use, part, "a map cannot be an argument", "of an artifact take its path: inputs.NAME.path");
+}
+
+static void check_use(struct compile *c, const struct spec_use *use)
+{
+    struct check_scope scope = {.c = c, .use = use};
+    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of};
+    bool sub_param = use->where == WHERE_INPUT && use->node != UINT32_MAX && c->nodes[use->node].verb == VERB_PIPELINE;
+    scope.secrets = use->text.single &&
+                    (use->where == WHERE_ENV || use->where == WHERE_HEADER || use->where == WHERE_DEFAULT || sub_param);
+    for (size_t i = 0; i < use->text.n; i++) {
+        const struct expr_part *part = &use->text.parts[i];
+        struct err_list found;
+        enum expr_type type = EXPR_ANY;
+        if (!part->expr) continue;
+        err_list_init(&found, c->spec.arena);
+        if (expr_check(part->expr, &names, &type, &found)) check_place(c, use, part, type);
+        for (size_t k = 0; k < found.n; k++)
+            report(c, use, part, &found.items[k]);
+    }
+}
+
+/* ---- params of sub-pipelines ---- */
+
+static bool constant_lookup(void *ctx, struct arena *a, const struct expr_ref *ref, struct value *out, size_t *used,
+                            bool *absent, struct err *err)
+{
+    (void)ctx;
+    (void)a;
+    (void)ref;
+    (void)out;
+    *used = 0;
+    *absent = true;
+    return err_set(err, ERR_INVALID, "not a constant");
+}
+
+static bool any_ref(void *ctx, const struct expr_ref *ref)
+{
+    (void)ref;
+    *(bool *)ctx = true;
+    return false;
+}
+
+static void check_param(struct compile *c, const struct spec_at *at, const struct input *input, const struct param *p)
+{
+    struct value v, typed;
+    struct err err;
+    struct expr_env env = {.lookup = constant_lookup};
+    bool dynamic = false;
+    expr_template_refs(&input->value, any_ref, &dynamic);
+    if (dynamic || !expr_template_eval(&input->value, &env, c->spec.arena, &v, &err)) return;
+    if (param_check(c->spec.arena, p, &v, &typed, &err)) return;
+    err.at = c->nodes[c->spec.node].at;
+    err.len = 0;
+    spec_adopt(&c->spec, at, NULL, &err);
+}
+
+static void check_sub_params(struct compile *c, uint32_t i)
+{
+    const struct graph *sub = &c->subs[i]->graphs[0];
+    const struct node *node = &c->nodes[i];
+    struct spec_at up, node_at = compile_node_at(c, i, &up), at = {&node_at, STR("params"), SIZE_MAX};
+    struct str *names = arena_array(c->spec.arena, struct str, sub->n_params);
+    for (size_t k = 0; k < sub->n_params; k++)
+        names[k] = sub->params[k].name;
+    c->spec.node = i;
+    for (size_t k = 0; k < node->n_inputs; k++) {
+        struct spec_at here = {&at, node->inputs[k].name, SIZE_MAX};
+        size_t p = 0;
+        while (p < sub->n_params && !str_eq(names[p], node->inputs[k].name))
+            p++;
+        if (p < sub->n_params) {
+            check_param(c, &here, &node->inputs[k], &sub->params[p]);
+            continue;
+        }
+        struct err *e = spec_error(&c->spec, &here, NULL, "pipeline '%.*s' has no param '%.*s'", STR_ARG(sub->name),
+                                   STR_ARG(node->inputs[k].name));
+        err_at(e, node->at, 0);
+        spec_suggest(e, node->inputs[k].name, names, sub->n_params);
+    }
+    for (size_t p = 0; p < sub->n_params; p++) {
+        bool given = sub->params[p].optional;
+        for (size_t k = 0; k < node->n_inputs && !given; k++)
+            given = str_eq(names[p], node->inputs[k].name);
+        if (given) continue;
+        struct err *e = spec_error(&c->spec, &at, NULL, "the param '%.*s' of pipeline '%.*s' is missing",
+                                   STR_ARG(names[p]), STR_ARG(sub->name));
+        err_at(e, node->at, 0);
+    }
+}
+
+/* ---- all of it ---- */
+
+void check_references(struct compile *c)
+{
+    struct edges e = {.c = c, .seen = arena_array(c->spec.arena, uint32_t, c->n_nodes)};
+    size_t use = 0;
+    while (use < c->spec.n_uses && c->spec.uses[use].node == UINT32_MAX) /* defaults come first */
+        check_use(c, &c->spec.uses[use++]);
+    for (uint32_t i = 0; i < c->n_nodes; i++) {
+        e.node = i;
+        e.n = 0;
+        read_needs(&e);
+        for (; use < c->spec.n_uses && c->spec.uses[use].node == i; use++) {
+            check_use(c, &c->spec.uses[use]);
+            expr_template_refs(&c->spec.uses[use].text, edge_of_ref, &e);
+        }
+        keep_edges(&e, &c->nodes[i]);
+        if (c->nodes[i].verb == VERB_PIPELINE && c->subs[i]) check_sub_params(c, i);
+    }
+    for (; use < c->spec.n_uses; use++) /* outputs of the pipeline */
+        check_use(c, &c->spec.uses[use]);
+}

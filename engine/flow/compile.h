@@ -1,0 +1,44 @@
+/* From one document of the native format to a checked plan. Pure: what a document refers to comes through the caller's
+ * functions. All problems of a document are reported at once, each with its path, place and cure. */
+#ifndef MILLRACE_FLOW_COMPILE_H
+#define MILLRACE_FLOW_COMPILE_H
+
+#include "engine/flow/plan.h"
+
+/* How a step names its sub-pipeline. */
+struct compile_ref {
+    struct str text; /* a name, or a file's path as written (relative to the referring file) */
+    bool file;
+    int64_t version;    /* pinned by the user; 0 = the newest */
+    struct str project; /* of the referring pipeline */
+};
+
+/* The sub-pipelines being compiled around this one: how recursion is found. */
+struct compile_chain {
+    const struct compile_chain *above;
+    struct str text;
+};
+
+struct compile_env {
+    void *ctx;
+    /* The plan of a sub-pipeline; NULL = there are none. A resolver that compiles a file passes `chain` on in the env
+     * of that compilation. graphs[0].version of the result is what gets pinned. */
+    bool (*pipeline)(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
+                     const struct plan **out, struct err *err);
+    /* Where a place within a scalar's text stands in the source: see yaml_locate(). NULL = the scalar's start. */
+    struct pos (*locate)(void *ctx, const struct value *scalar, struct pos inner);
+    const struct compile_chain *chain;
+    uint64_t seed; /* of hash maps over names */
+};
+
+/* The kinds a document may be of. */
+enum kind { KIND_NONE, KIND_PIPELINE };
+/* Reads apiVersion, kind, name and project; false when they are wrong (with errors that name the known ones). */
+MUST_CHECK bool compile_header(const struct value *doc, const struct compile_env *env, enum kind *kind,
+                               struct str *name, struct str *project, struct err_list *errors);
+
+/* env may be NULL. The plan lives in the arena and keeps pointers into the document. */
+MUST_CHECK bool compile_pipeline(struct arena *a, const struct value *doc, const struct compile_env *env,
+                                 const struct plan **out, struct err_list *errors);
+
+#endif

@@ -1,0 +1,39 @@
+/* Names of a plan's words, and finding a node. */
+#include "engine/flow/plan.h"
+
+const char *verb_name(enum verb v)
+{
+    static const char *const names[] = {
+        [VERB_RUN] = "run",       [VERB_SCRIPT] = "script", [VERB_IMAGE] = "image", [VERB_PIPELINE] = "pipeline",
+        [VERB_EXPR] = "expr",     [VERB_HTTP] = "http",     [VERB_WAIT] = "wait",   [VERB_APPROVAL] = "approval",
+        [VERB_IMPORT] = "import", [VERB_NOOP] = "noop",
+    };
+    return (unsigned)v < sizeof names / sizeof *names ? names[v] : "unknown";
+}
+
+const char *rule_name(enum rule r)
+{
+    static const char *const names[] = {"all-succeeded", "all-done", "any-failed", "one-succeeded"};
+    return (unsigned)r < sizeof names / sizeof *names ? names[r] : "unknown";
+}
+
+const char *failure_name(enum failure f)
+{
+    switch (f) {
+    case FAILURE_NONE: return "none";
+    case FAILURE_ERROR: return "error";
+    case FAILURE_OOM: return "oom";
+    case FAILURE_TIMEOUT: return "timeout";
+    case FAILURE_INFRA: return "infrastructure";
+    case FAILURE_INVALID: return "invalid";
+    }
+    return "unknown";
+}
+
+uint32_t graph_find(const struct graph *g, struct str name)
+{
+    for (uint32_t i = 0; i < g->n_nodes; i++) {
+        if (str_eq(g->nodes[i].name, name)) return i;
+    }
+    return UINT32_MAX;
+}

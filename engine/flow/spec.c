@@ -1,0 +1,142 @@
+/* The tools of reading: errors with paths, maps by table, lists. */
+#include "engine/flow/spec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/buf.h"
+
+static void path_text(struct buf *out, const struct spec_at *at)
+{
+    if (!at) return;
+    path_text(out, at->up);
+    if (at->index != SIZE_MAX)
+        buf_printf(out, "[%zu]", at->index);
+    else
+        buf_printf(out, "%s%.*s", out->n ? "." : "", STR_ARG(at->key));
+}
+
+struct str spec_path(struct arena *a, const struct spec_at *at)
+{
+    BUF_AUTO out;
+    buf_init(&out, 4096);
+    path_text(&out, at);
+    return arena_str(a, buf_view(&out));
+}
+
+struct err *spec_error(struct spec *s, const struct spec_at *at, const struct value *v, const char *fmt, ...)
+{
+    struct err *e = err_list_next(s->errors);
+    char text[sizeof e->message];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    err_set(e, ERR_INVALID, "%s", text);
+    err_path(e, "%.*s", STR_ARG(spec_path(s->arena, at)));
+    if (v) err_at(e, v->at, 0);
+    if (v && v->style == STYLE_PLAIN && v->type == VALUE_STRING) e->len = (uint32_t)utf8_count(v->u.s);
+    return e;
+}
+
+struct err *spec_expected(struct spec *s, const struct spec_at *at, const struct value *v, const char *what)
+{
+    static const char *const articles[] = {"nothing", "a bool", "an int", "a double", "a string", "a list", "a map"};
+    return spec_error(s, at, v, "expected %s, found %s", what, articles[v->type]);
+}
+
+void spec_adopt(struct spec *s, const struct spec_at *at, const struct value *v, const struct err *e)
+{
+    struct err *slot = err_list_next(s->errors);
+    *slot = *e;
+    if (!slot->path[0]) err_path(slot, "%.*s", STR_ARG(spec_path(s->arena, at)));
+    if (v) err_at(slot, v->at, v->style == STYLE_PLAIN && v->type == VALUE_STRING ? (uint32_t)utf8_count(v->u.s) : 0);
+}
+
+void spec_suggest(struct err *e, struct str word, const struct str *names, size_t n)
+{
+    struct str near = suggest(word, names, n);
+    if (near.n) {
+        err_hint(e, "did you mean '%.*s'?", STR_ARG(near));
+        return;
+    }
+    BUF_AUTO all;
+    buf_init(&all, 0);
+    for (size_t i = 0; i < n && i < 16; i++)
+        buf_printf(&all, "%s%.*s", i ? ", " : "", STR_ARG(names[i]));
+    if (n && all.n < 160) err_hint(e, "known here: %s%s", all.p, n > 16 ? ", …" : "");
+}
+
+static bool allowed(const struct spec_field *f, unsigned variant)
+{
+    return f->mask == 0 || variant == 0 || (f->mask & variant) != 0;
+}
+
+static void unknown_key(struct spec *s, const struct spec_at *at, const struct value_entry *entry,
+                        const struct spec_field *fields, size_t n, unsigned variant)
+{
+    struct str names[64];
+    size_t n_names = 0;
+    for (size_t i = 0; i < n && n_names < SPEC_COUNT(names); i++) {
+        if (allowed(&fields[i], variant)) names[n_names++] = str_of(fields[i].name);
+    }
+    struct spec_at here = {at, entry->key, SIZE_MAX};
+    struct err *e =
+        spec_error(s, &here, NULL, "unknown key '%.*s'", (int)(entry->key.n > 80 ? 80 : entry->key.n), entry->key.p);
+    err_at(e, entry->key_at, (uint32_t)utf8_count(entry->key));
+    spec_suggest(e, entry->key, names, n_names);
+}
+
+static const struct spec_field *field_named(const struct spec_field *fields, size_t n, struct str key)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (fields[i].name[0] == (key.n ? key.p[0] : '\0') && str_is(key, fields[i].name)) return &fields[i];
+    }
+    return NULL;
+}
+
+bool spec_fields(struct spec *s, const struct spec_at *at, const struct value *v, const struct spec_field *fields,
+                 size_t n, unsigned variant, const char *what, void *target)
+{
+    if (v->type != VALUE_MAP) {
+        spec_expected(s, at, v, "a map");
+        return false;
+    }
+    for (size_t i = 0; i < v->u.map.n; i++) {
+        const struct value_entry *entry = &v->u.map.entries[i];
+        const struct spec_field *field = field_named(fields, n, entry->key);
+        struct spec_at here = {at, entry->key, SIZE_MAX};
+        if (!field) {
+            unknown_key(s, at, entry, fields, n, variant);
+        } else if (!allowed(field, variant)) {
+            struct err *e = spec_error(s, &here, NULL, "'%s' means nothing in %s", field->name, what);
+            err_at(e, entry->key_at, (uint32_t)entry->key.n);
+        } else if (field->read) {
+            field->read(s, &here, &entry->value, (char *)target + field->offset);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!fields[i].required || !allowed(&fields[i], variant) || value_get(v, fields[i].name)) continue;
+        spec_error(s, at, v, "'%s' is missing", fields[i].name);
+    }
+    return true;
+}
+
+bool spec_each(struct spec *s, const struct spec_at *at, const struct value *v, spec_each_fn *fn, void *out)
+{
+    if (v->type == VALUE_MAP) {
+        for (size_t i = 0; i < v->u.map.n; i++) {
+            struct spec_at here = {at, v->u.map.entries[i].key, SIZE_MAX};
+            fn(s, &here, here.key, &v->u.map.entries[i].value, out, i);
+        }
+        return true;
+    }
+    if (v->type == VALUE_LIST) {
+        for (size_t i = 0; i < v->u.list.n; i++) {
+            struct spec_at here = {at, {"", 0}, i};
+            fn(s, &here, here.key, &v->u.list.items[i], out, i);
+        }
+        return true;
+    }
+    return false;
+}

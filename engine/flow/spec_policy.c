@@ -1,0 +1,448 @@
+/* Reading how a step is run: conditions and loops, retry, cache, resources, and what only a cluster understands. */
+#include <string.h>
+
+#include "engine/flow/spec_step.h"
+
+/* ---- rule, after, when ---- */
+
+void spec_rule(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"all-succeeded", "all-done", "any-failed", "one-succeeded"};
+    size_t i = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (i != SIZE_MAX) *(enum rule *)out = (enum rule)i;
+}
+
+void spec_after(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"success", "failure", "always"};
+    size_t i = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (i != SIZE_MAX) *(enum after *)out = (enum after)(i + 1);
+}
+
+void spec_when(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct node *node = out;
+    spec_condition(s, at, v, &node->when, &node->when_source);
+}
+
+/* ---- foreach ---- */
+
+struct range {
+    int64_t from, to, step;
+    bool has_to;
+};
+
+static void read_long(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    if (v->type == VALUE_INT && v->u.i > -1000000000000 && v->u.i < 1000000000000)
+        *(int64_t *)out = v->u.i;
+    else
+        err_hint(spec_expected(s, at, v, "a whole number"), "for a count known only at run time write ${{ range(n) }}");
+}
+
+static const struct spec_field range_fields[] = {
+    {"from", read_long, offsetof(struct range, from), 0, false},
+    {"to", read_long, offsetof(struct range, to), 0, true},
+    {"step", read_long, offsetof(struct range, step), 0, false},
+};
+
+/* {range: N} or {range: {from, to, step}}; `to` is no part of it. */
+static void read_range(struct spec *s, const struct spec_at *at, const struct value *v, struct node *node)
+{
+    struct range r = {.step = 1};
+    if (v->type == VALUE_MAP)
+        spec_fields(s, at, v, range_fields, SPEC_COUNT(range_fields), 0, "a range", &r);
+    else
+        read_long(s, at, v, &r.to);
+    if (r.step == 0) {
+        spec_error(s, at, v, "the step of a range cannot be 0");
+        return;
+    }
+    int64_t span = r.step > 0 ? r.to - r.from : r.from - r.to, step = r.step > 0 ? r.step : -r.step;
+    if (span > 0 && (span + step - 1) / step > PLAN_MAX_ITEMS) {
+        spec_error(s, at, v, "the range has more than %d items", PLAN_MAX_ITEMS);
+        return;
+    }
+    struct value text = value_string(arena_printf(s->arena, "${{ range(%lld, %lld, %lld) }}", (long long)r.from,
+                                                  (long long)r.to, (long long)r.step));
+    text.at = v->at;
+    spec_typed(s, at, &text, WHERE_FOREACH, &node->foreach);
+}
+
+struct product {
+    struct value_map_builder map;
+    struct expr_template *values;
+};
+
+static void one_factor(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                       size_t i)
+{
+    struct product *p = out;
+    spec_check_name(s, at, key, v, "a loop variable");
+    if (v->type != VALUE_LIST && v->type != VALUE_STRING)
+        spec_expected(s, at, v, "a list, or an expression that gives one");
+    else if (spec_typed(s, at, v, WHERE_FOREACH, &p->values[i]))
+        value_map_put(&p->map, key, value_string(p->values[i].source));
+}
+
+void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct node *node = out;
+    const struct value *range = value_get(v, "range");
+    node->loop = true;
+    if (v->type == VALUE_STRING || v->type == VALUE_LIST) {
+        spec_typed(s, at, v, WHERE_FOREACH, &node->foreach);
+        if (v->type == VALUE_STRING && node->foreach.literal)
+            err_hint(spec_error(s, at, v, "a loop runs over a list"),
+                     "[a, b], an expression, {range: 10}, or a map of lists");
+        return;
+    }
+    if (v->type != VALUE_MAP || v->u.map.n == 0) {
+        spec_expected(s, at, v, "a list, an expression, {range: N} or a map of lists");
+        return;
+    }
+    if (range && v->u.map.n == 1 && range->type != VALUE_LIST && range->type != VALUE_STRING) {
+        struct spec_at here = {at, str_of("range"), SIZE_MAX};
+        read_range(s, &here, range, node);
+        return;
+    }
+    struct product p = {.values = arena_array(s->arena, struct expr_template, v->u.map.n)};
+    value_map_begin(&p.map, s->arena);
+    spec_each(s, at, v, one_factor, &p);
+    struct value *map = arena_new(s->arena, struct value);
+    *map = value_map_end(&p.map);
+    node->product = map;
+    node->product_values = p.values;
+}
+
+/* ---- retry ---- */
+
+struct retry_for {
+    uint32_t bits;
+};
+
+static void one_failure(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                        size_t i)
+{
+    static const char *const words[] = {"error", "oom", "timeout"};
+    (void)key;
+    (void)i;
+    size_t word = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (word != SIZE_MAX) ((struct retry_for *)out)->bits |= 1u << word;
+}
+
+static void read_for(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct retry_for f = {0};
+    if (v->type == VALUE_LIST)
+        spec_each(s, at, v, one_failure, &f);
+    else
+        one_failure(s, at, STR(""), v, &f, 0);
+    if (f.bits) *(uint32_t *)out = f.bits;
+}
+
+static void one_code(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                     size_t i)
+{
+    (void)key;
+    int32_t *codes = out;
+    codes[i] = -1;
+    spec_int32(s, at, v, &codes[i]);
+    if (v->type == VALUE_INT && (codes[i] < 1 || codes[i] > 255))
+        spec_error(s, at, v, "an exit code lies between 1 and 255");
+}
+
+static void read_exit_codes(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct retry *retry = out;
+    if (v->type != VALUE_LIST || v->u.list.n == 0) {
+        spec_expected(s, at, v, "a list of exit codes");
+        return;
+    }
+    int32_t *codes = arena_array(s->arena, int32_t, v->u.list.n);
+    spec_each(s, at, v, one_code, codes);
+    retry->exit_codes = codes;
+    retry->n_exit_codes = v->u.list.n;
+}
+
+static void read_factor(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    double d = *(double *)out;
+    spec_double(s, at, v, &d);
+    if (d < 1 || d > 100)
+        spec_error(s, at, v, "the factor lies between 1 and 100");
+    else
+        *(double *)out = d;
+}
+
+static void read_jitter(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    double d = *(double *)out;
+    spec_percent(s, at, v, &d);
+    if (d < 0 || d > 1)
+        spec_error(s, at, v, "the jitter lies between 0%% and 100%%");
+    else
+        *(double *)out = d;
+}
+
+static const struct spec_field backoff_fields[] = {
+    {"base", spec_duration, offsetof(struct retry, base_ms), 0, false},
+    {"max", spec_duration, offsetof(struct retry, max_ms), 0, false},
+    {"factor", read_factor, offsetof(struct retry, factor), 0, false},
+    {"jitter", read_jitter, offsetof(struct retry, jitter), 0, false},
+};
+
+static void read_backoff(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct retry *retry = out;
+    if (v->type == VALUE_STRING) { /* the same pause each time */
+        spec_duration(s, at, v, &retry->base_ms);
+        retry->max_ms = retry->base_ms;
+        retry->factor = 1;
+        return;
+    }
+    if (!spec_fields(s, at, v, backoff_fields, SPEC_COUNT(backoff_fields), 0, "backoff", retry)) return;
+    if (retry->max_ms < retry->base_ms) {
+        if (value_get(v, "max"))
+            spec_error(s, at, v, "the longest pause is shorter than the first");
+        else
+            retry->max_ms = retry->base_ms;
+    }
+}
+
+static const struct spec_field retry_fields[] = {
+    {"limit", spec_count, offsetof(struct retry, limit), 0, true},
+    {"for", read_for, offsetof(struct retry, on), 0, false},
+    {"exitCodes", read_exit_codes, 0, 0, false},
+    {"backoff", read_backoff, 0, 0, false},
+};
+
+void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct retry *retry = out;
+    if (v->type == VALUE_INT)
+        spec_count(s, at, v, &retry->limit);
+    else
+        spec_fields(s, at, v, retry_fields, SPEC_COUNT(retry_fields), 0, "retry", retry);
+    if (retry->limit > 100) {
+        spec_error(s, at, v, "more than 100 retries");
+        retry->limit = 100;
+    }
+}
+
+/* ---- cache ---- */
+
+static void read_key(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    spec_template(s, at, v, WHERE_FIELD, out);
+}
+
+static const struct spec_field cache_fields[] = {
+    {"ttl", spec_duration, offsetof(struct cache_policy, ttl_ms), 0, false},
+    {"key", read_key, offsetof(struct cache_policy, key), 0, false},
+};
+
+void spec_cache(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct cache_policy *cache = out;
+    if (v->type == VALUE_BOOL) {
+        cache->on = v->u.b;
+        return;
+    }
+    cache->on = true;
+    if (v->type != VALUE_MAP)
+        spec_expected(s, at, v, "true, false or {ttl, key}");
+    else
+        spec_fields(s, at, v, cache_fields, SPEC_COUNT(cache_fields), 0, "cache", cache);
+}
+
+/* ---- resources ---- */
+
+static void read_share(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    double d = 0;
+    size_t before = s->errors->total;
+    spec_percent(s, at, v, &d);
+    if (s->errors->total != before) return;
+    if (d <= 0 || d > 1)
+        spec_error(s, at, v, "a share of a GPU lies between 0%% and 100%%");
+    else
+        *(double *)out = d == 1 ? 0 : d;
+}
+
+static const struct spec_field gpu_fields[] = {
+    {"count", spec_positive, offsetof(struct resources, gpu_count), 0, false},
+    {"flavor", spec_name, offsetof(struct resources, gpu_flavor), 0, false},
+    {"share", read_share, offsetof(struct resources, gpu_share), 0, false},
+};
+
+static void read_gpu(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct resources *r = out;
+    if (v->type == VALUE_INT) {
+        spec_count(s, at, v, &r->gpu_count);
+        return;
+    }
+    r->gpu_count = 1;
+    if (!spec_fields(s, at, v, gpu_fields, SPEC_COUNT(gpu_fields), 0, "gpu", r)) return;
+    if (r->gpu_share > 0 && r->gpu_count > 1)
+        err_hint(spec_error(s, at, v, "a share is of one GPU"), "give a count or a share, not both");
+}
+
+static const struct spec_field resource_fields[] = {
+    {"cpu", spec_cpu, offsetof(struct resources, cpu_milli), 0, false},
+    {"memory", spec_bytes, offsetof(struct resources, memory_bytes), 0, false},
+    {"storage", spec_bytes, offsetof(struct resources, ephemeral_bytes), 0, false},
+    {"gpu", read_gpu, 0, 0, false},
+};
+
+void spec_resources(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct resources *r = out;
+    if (!spec_fields(s, at, v, resource_fields, SPEC_COUNT(resource_fields), 0, "resources", out)) return;
+    if (r->cpu_milli > 4096 * 1000) spec_error(s, at, v, "no machine has more than 4096 CPUs");
+    if (r->memory_bytes > (int64_t)1 << 50) spec_error(s, at, v, "no machine has more than 1Pi of memory");
+    if (r->gpu_count > 1024) spec_error(s, at, v, "no step has more than 1024 GPUs");
+}
+
+/* ---- what only a cluster understands ---- */
+
+const char *const spec_cluster_names[CLUSTER_FIELDS] = {"nodeSelector", "tolerations", "labels", "annotations",
+                                                        "volumes"};
+
+static void one_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                      size_t i)
+{
+    (void)out;
+    (void)i;
+    struct str text;
+    if (key.n == 0 || key.n > 316) spec_error(s, at, v, "this cannot be a key");
+    spec_str(s, at, v, &text);
+}
+
+struct toleration {
+    struct str key, op, value, effect;
+    uint32_t seconds;
+};
+
+static void read_operator(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"Equal", "Exists"};
+    (void)out;
+    spec_word(s, at, v, words, SPEC_COUNT(words));
+}
+
+static void read_effect(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"NoSchedule", "PreferNoSchedule", "NoExecute"};
+    (void)out;
+    spec_word(s, at, v, words, SPEC_COUNT(words));
+}
+
+static const struct spec_field toleration_fields[] = {
+    {"key", spec_str, offsetof(struct toleration, key), 0, false},
+    {"operator", read_operator, offsetof(struct toleration, op), 0, false},
+    {"value", spec_str, offsetof(struct toleration, value), 0, false},
+    {"effect", read_effect, offsetof(struct toleration, effect), 0, false},
+    {"tolerationSeconds", spec_count, offsetof(struct toleration, seconds), 0, false},
+};
+
+static void one_toleration(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                           size_t i)
+{
+    struct toleration t = {0};
+    (void)key;
+    (void)out;
+    (void)i;
+    spec_fields(s, at, v, toleration_fields, SPEC_COUNT(toleration_fields), 0, "a toleration", &t);
+}
+
+struct volume {
+    struct str path, sources[4]; /* claim, configMap, secret, hostPath */
+    int64_t scratch;
+    bool read_only;
+};
+
+static void read_mount(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct str *path = out;
+    spec_str(s, at, v, path);
+    if (path->n && path->p[0] != '/') spec_error(s, at, v, "a volume is mounted at an absolute path");
+}
+
+static const struct spec_field volume_fields[] = {
+    {"path", read_mount, offsetof(struct volume, path), 0, true},
+    {"claim", spec_str, offsetof(struct volume, sources[0]), 0, false},
+    {"configMap", spec_str, offsetof(struct volume, sources[1]), 0, false},
+    {"secret", spec_str, offsetof(struct volume, sources[2]), 0, false},
+    {"hostPath", spec_str, offsetof(struct volume, sources[3]), 0, false},
+    {"scratch", spec_bytes, offsetof(struct volume, scratch), 0, false},
+    {"readOnly", spec_bool, offsetof(struct volume, read_only), 0, false},
+};
+
+static void one_volume(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                       size_t i)
+{
+    struct volume volume = {.scratch = -1};
+    (void)key;
+    (void)out;
+    (void)i;
+    if (!spec_fields(s, at, v, volume_fields, SPEC_COUNT(volume_fields), 0, "a volume", &volume)) return;
+    unsigned sources = volume.scratch >= 0;
+    for (size_t k = 0; k < SPEC_COUNT(volume.sources); k++)
+        sources += volume.sources[k].n > 0;
+    if (sources != 1)
+        err_hint(spec_error(s, at, v, "a volume has one source"), "claim, configMap, secret, hostPath or scratch");
+}
+
+static void check_cluster_field(struct spec *s, const struct spec_at *at, size_t field, const struct value *v)
+{
+    static const struct {
+        bool list;
+        spec_each_fn *one;
+    } shapes[CLUSTER_FIELDS] = {
+        {false, one_label}, {true, one_toleration}, {false, one_label}, {false, one_label}, {true, one_volume}};
+    if (v->type != (shapes[field].list ? VALUE_LIST : VALUE_MAP))
+        spec_expected(s, at, v, shapes[field].list ? "a list" : "a map");
+    else
+        spec_each(s, at, v, shapes[field].one, NULL);
+}
+
+/* A step's labels add to the defaults'; its lists stand instead of theirs. */
+static struct value merged(struct spec *s, const struct value *own, const struct value *inherited)
+{
+    if (!inherited) return *own;
+    if (!own) return *inherited;
+    if (own->type != VALUE_MAP || inherited->type != VALUE_MAP) return *own;
+    struct value_map_builder map;
+    value_map_begin(&map, s->arena);
+    for (size_t i = 0; i < inherited->u.map.n; i++) {
+        const struct value_entry *entry = &inherited->u.map.entries[i];
+        if (!value_find(own, entry->key)) value_map_put(&map, entry->key, entry->value);
+    }
+    for (size_t i = 0; i < own->u.map.n; i++)
+        value_map_put(&map, own->u.map.entries[i].key, own->u.map.entries[i].value);
+    return value_map_end(&map);
+}
+
+const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const struct spec_step *step,
+                                 const struct value *inherited)
+{
+    struct value_map_builder map;
+    bool own = false;
+    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
+        struct spec_at here = {at, str_of(spec_cluster_names[i]), SIZE_MAX};
+        if (step->cluster[i]) check_cluster_field(s, &here, i, step->cluster[i]);
+        own |= step->cluster[i] != NULL;
+    }
+    if (!own) return inherited;
+    value_map_begin(&map, s->arena);
+    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
+        const struct value *below = value_get(inherited, spec_cluster_names[i]);
+        if (step->cluster[i] || below)
+            value_map_put(&map, str_of(spec_cluster_names[i]), merged(s, step->cluster[i], below));
+    }
+    struct value *all = arena_new(s->arena, struct value);
+    *all = value_map_end(&map);
+    return all;
+}

@@ -1,0 +1,340 @@
+/* Reading the verbs: what a step does. Each fills its part of the node. */
+#include <string.h>
+
+#include "engine/base/units.h"
+#include "engine/flow/spec_step.h"
+
+static void argument(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                     size_t i)
+{
+    (void)key;
+    spec_template(s, at, v, WHERE_COMMAND, &((struct expr_template *)out)[i]);
+}
+
+/* A list of arguments; a single string is a list of one. */
+static struct expr_template *arguments(struct spec *s, const struct spec_at *at, const struct value *v, size_t *n)
+{
+    *n = v->type == VALUE_LIST ? v->u.list.n : 1;
+    struct expr_template *list = arena_array(s->arena, struct expr_template, *n);
+    if (v->type == VALUE_LIST)
+        spec_each(s, at, v, argument, list);
+    else
+        argument(s, at, STR(""), v, list, 0);
+    return list;
+}
+
+void spec_run(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    struct err err;
+    if (v->type == VALUE_LIST) {
+        step->node.argv = arguments(s, at, v, &step->node.n_argv);
+        step->node.n_command = step->node.n_argv;
+        if (v->u.list.n == 0) spec_error(s, at, v, "the command is empty");
+        return;
+    }
+    if (v->type != VALUE_STRING) {
+        spec_expected(s, at, v, "a shell line or a list of arguments");
+        return;
+    }
+    if (str_trim(v->u.s).n == 0) {
+        spec_error(s, at, v, "the command is empty");
+        return;
+    }
+    if (!spec_template(s, at, v, WHERE_COMMAND, &step->node.line)) return;
+    if (expr_shell_check(&step->node.line, &err)) return;
+    err_path(&err, "%.*s", STR_ARG(spec_path(s->arena, at)));
+    err.at = s->env->locate ? s->env->locate(s->env->ctx, v, err.at) : v->at;
+    *err_list_next(s->errors) = err;
+}
+
+/* "#!/usr/bin/env python3" names the interpreter. */
+static void read_shebang(struct spec *s, struct spec_step *step)
+{
+    struct str rest = step->node.script, line, word;
+    struct str words[8];
+    size_t n = 0;
+    str_split(&rest, '\n', &line);
+    line = str_trim(str_sub(line, 2, line.n));
+    while (n < SPEC_COUNT(words) && line.n && str_split(&line, ' ', &word)) {
+        if (word.n) words[n++] = word;
+    }
+    step->interpreter.items = arena_array(s->arena, struct str, n);
+    memcpy(step->interpreter.items, words, n * sizeof *words);
+    step->interpreter.n = n;
+}
+
+void spec_script(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    size_t place;
+    if (v->type != VALUE_STRING || str_trim(v->u.s).n == 0) {
+        spec_expected(s, at, v, "the script's text");
+        return;
+    }
+    step->node.script = v->u.s;
+    if (str_find(v->u.s, STR("${{"), &place))
+        err_hint(spec_error(s, at, v, "a script is never substituted"),
+                 "give the value by env: or as a file by inputs:");
+    if (str_starts(v->u.s, "#!")) read_shebang(s, step);
+}
+
+void spec_image(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct str image = {"", 0};
+    spec_str(s, at, v, &image);
+    if (v->type != VALUE_STRING) return;
+    bool bad = image.n == 0 || image.n > 512;
+    for (size_t i = 0; i < image.n; i++)
+        bad |= (unsigned char)image.p[i] <= ' ' || (unsigned char)image.p[i] >= 0x7F;
+    if (bad) spec_error(s, at, v, "this cannot be the name of an image");
+    ((struct spec_step *)out)->node.image = image;
+}
+
+struct pipeline_ref {
+    struct str name, file;
+    int64_t version;
+};
+
+static void read_version(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    uint32_t version = 0;
+    spec_positive(s, at, v, &version);
+    *(int64_t *)out = version;
+}
+
+static const struct spec_field pipeline_fields[] = {
+    {"name", spec_str, offsetof(struct pipeline_ref, name), 0, false},
+    {"file", spec_path_in, offsetof(struct pipeline_ref, file), 0, false},
+    {"version", read_version, offsetof(struct pipeline_ref, version), 0, false},
+};
+
+void spec_pipeline(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    struct pipeline_ref ref = {.name = {"", 0}, .file = {"", 0}};
+    size_t slash;
+    if (v->type == VALUE_STRING) {
+        spec_str(s, at, v, &ref.name);
+        bool file = str_ends(ref.name, ".yaml") || str_ends(ref.name, ".yml") || str_find(ref.name, STR("/"), &slash);
+        if (file) {
+            ref.file = ref.name;
+            ref.name.n = 0;
+        }
+    } else if (!spec_fields(s, at, v, pipeline_fields, SPEC_COUNT(pipeline_fields), 0, "pipeline", &ref)) {
+        return;
+    }
+    if ((ref.name.n > 0) == (ref.file.n > 0))
+        spec_error(s, at, v, "a sub-pipeline is given by its name or by its file");
+    if (ref.file.n && ref.version) spec_error(s, at, v, "a file has no version");
+    step->pipeline =
+        (struct compile_ref){.text = ref.file.n ? ref.file : ref.name, .file = ref.file.n > 0, .version = ref.version};
+    step->node.pipeline = step->pipeline.text;
+}
+
+void spec_value(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    if (v->type == VALUE_NULL)
+        step->node.verb = VERB_NOOP;
+    else
+        spec_typed(s, at, v, WHERE_FIELD, &step->node.value);
+}
+
+/* ---- http ---- */
+
+struct http_draft {
+    struct http_call call;
+    struct spec_env_list headers;
+};
+
+static void read_text(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    spec_template(s, at, v, WHERE_FIELD, out);
+}
+
+static void read_body(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    if (v->type == VALUE_MAP || v->type == VALUE_LIST)
+        spec_typed(s, at, v, WHERE_FIELD, out); /* sent as JSON */
+    else
+        spec_template(s, at, v, WHERE_FIELD, out);
+}
+
+static void read_method(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
+    if (spec_word(s, at, v, words, SPEC_COUNT(words)) != SIZE_MAX) spec_template(s, at, v, WHERE_FIELD, out);
+}
+
+static void read_url(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct expr_template *url = out;
+    if (!spec_template(s, at, v, WHERE_FIELD, url)) return;
+    if (!url->literal && (url->n == 0 || url->parts[0].expr)) return; /* checked when it is known */
+    struct str head = url->literal ? url->source : url->parts[0].text;
+    if (!str_starts(head, "http://") && !str_starts(head, "https://"))
+        spec_error(s, at, v, "the URL begins with http:// or https://");
+}
+
+static void one_status(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                       size_t i)
+{
+    (void)key;
+    int32_t *codes = out;
+    spec_int32(s, at, v, &codes[i]);
+    if (v->type == VALUE_INT && (codes[i] < 100 || codes[i] > 599))
+        spec_error(s, at, v, "an HTTP status lies between 100 and 599");
+}
+
+static void read_expect(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct http_draft *draft = out;
+    size_t n = v->type == VALUE_LIST ? v->u.list.n : 1;
+    int32_t *codes = arena_array(s->arena, int32_t, n);
+    if (v->type == VALUE_LIST)
+        spec_each(s, at, v, one_status, codes);
+    else
+        one_status(s, at, STR(""), v, codes, 0);
+    draft->call.expect = codes;
+    draft->call.n_expect = n;
+}
+
+static const struct spec_field http_fields[] = {
+    {"method", read_method, offsetof(struct http_draft, call.method), 0, false},
+    {"url", read_url, offsetof(struct http_draft, call.url), 0, true},
+    {"body", read_body, offsetof(struct http_draft, call.body), 0, false},
+    {"headers", spec_headers, offsetof(struct http_draft, headers), 0, false},
+    {"expect", read_expect, 0, 0, false},
+    {"timeout", spec_duration, offsetof(struct http_draft, call.timeout_ms), 0, false},
+};
+
+void spec_http(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    struct http_draft draft = {.call = {.timeout_ms = 30000}};
+    struct err err;
+    if (!spec_fields(s, at, v, http_fields, SPEC_COUNT(http_fields), 0, "http", &draft)) return;
+    struct str method = draft.call.body.n ? STR("POST") : STR("GET");
+    if (!draft.call.method.n && !expr_template_parse(s->arena, method, &draft.call.method, &err))
+        spec_adopt(s, at, v, &err);
+    draft.call.headers = draft.headers.items;
+    draft.call.n_headers = draft.headers.n;
+    struct http_call *call = arena_new(s->arena, struct http_call);
+    *call = draft.call;
+    step->node.http = call;
+}
+
+/* ---- wait, approval, import ---- */
+
+static void read_wait(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct expr_template *text = out;
+    int64_t ms;
+    struct err err;
+    if (v->type == VALUE_STRING) {
+        if (!spec_template(s, at, v, WHERE_FIELD, text) || !text->literal || units_duration(v, &ms, &err)) return;
+        spec_adopt(s, at, v, &err);
+        return;
+    }
+    if (!units_duration(v, &ms, &err))
+        spec_adopt(s, at, v, &err); /* a bare number */
+    else
+        spec_template(s, at, v, WHERE_FIELD, text);
+}
+
+/* RFC 3339; only the shape, the calendar is the shell's. */
+static bool time_shape(struct str s)
+{
+    static const char shape[] = "dddd-dd-ddTdd:dd:dd";
+    if (s.n < sizeof shape) return false;
+    for (size_t i = 0; i + 1 < sizeof shape; i++) {
+        bool digit = s.p[i] >= '0' && s.p[i] <= '9';
+        if (shape[i] == 'd' ? !digit : s.p[i] != shape[i] && !(shape[i] == 'T' && (s.p[i] == ' ' || s.p[i] == 't')))
+            return false;
+    }
+    return true;
+}
+
+static void read_until(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct expr_template *text = out;
+    if (!spec_template(s, at, v, WHERE_FIELD, text) || !text->literal || time_shape(text->source)) return;
+    err_hint(spec_error(s, at, v, "this is no time"), "write it like 2026-03-01T09:00:00Z");
+}
+
+static const struct spec_field wait_fields[] = {
+    {"for", read_wait, offsetof(struct spec_step, node.wait_for), 0, false},
+    {"until", read_until, offsetof(struct spec_step, node.wait_until), 0, false},
+};
+
+void spec_wait(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    if (v->type != VALUE_MAP) {
+        read_wait(s, at, v, &step->node.wait_for);
+        return;
+    }
+    spec_fields(s, at, v, wait_fields, SPEC_COUNT(wait_fields), 0, "wait", step);
+    if (v->u.map.n != 1) spec_error(s, at, v, "a wait is for a duration or until a time");
+}
+
+static void read_roles(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    struct spec_strs roles = {0};
+    spec_strs(s, at, v, &roles);
+    step->node.roles = roles.items;
+    step->node.n_roles = roles.n;
+}
+
+static const struct spec_field approval_fields[] = {
+    {"message", read_text, offsetof(struct spec_step, node.message), 0, false},
+    {"roles", read_roles, 0, 0, false},
+    {"timeout", spec_duration, offsetof(struct spec_step, node.timeout_ms), 0, false},
+};
+
+void spec_approval(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    step->node.timeout_ms = 0;
+    if (v->type == VALUE_STRING)
+        read_text(s, at, v, &step->node.message);
+    else
+        spec_fields(s, at, v, approval_fields, SPEC_COUNT(approval_fields), 0, "approval", step);
+}
+
+static const struct spec_field import_fields[] = {
+    {"uri", read_text, offsetof(struct spec_step, node.import_uri), 0, true},
+    {"type", spec_name, offsetof(struct spec_step, node.import_type), 0, false},
+};
+
+void spec_import(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct spec_step *step = out;
+    step->node.import_type = STR("artifact");
+    if (v->type == VALUE_STRING)
+        read_text(s, at, v, &step->node.import_uri);
+    else
+        spec_fields(s, at, v, import_fields, SPEC_COUNT(import_fields), 0, "import", step);
+}
+
+void spec_later(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    (void)out;
+    err_hint(spec_error(s, at, v, "'%.*s' needs a model registry, and this server has none", STR_ARG(at->key)),
+             "use run: with an image or a tool of your own");
+}
+
+const struct output *spec_verb_outputs(enum verb verb, size_t *n)
+{
+    static const struct output http[] = {{.name = STR_INIT("status"), .type = PARAM_INT},
+                                         {.name = STR_INIT("body"), .type = PARAM_STRING}};
+    static const struct output approval[] = {{.name = STR_INIT("approved"), .type = PARAM_BOOL},
+                                             {.name = STR_INIT("by"), .type = PARAM_STRING},
+                                             {.name = STR_INIT("comment"), .type = PARAM_STRING}};
+    static const struct output import[] = {
+        {.name = STR_INIT("artifact"), .kind = IO_ARTIFACT, .artifact_type = STR_INIT("artifact")}};
+    *n = verb == VERB_HTTP ? SPEC_COUNT(http) : verb == VERB_APPROVAL ? SPEC_COUNT(approval) : verb == VERB_IMPORT;
+    return verb == VERB_HTTP ? http : verb == VERB_APPROVAL ? approval : verb == VERB_IMPORT ? import : NULL;
+}
