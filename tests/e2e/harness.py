@@ -247,6 +247,47 @@ class Server:
         return json.loads(self.cli(*words, "-o", "json", **options).stdout)
 
 
-def step_user():
-    """Name of the user that steps run as."""
-    return pwd.getpwuid(os.getuid()).pw_name
+class Database:
+    """A PostgreSQL of the test's own, for servers that share one. crash() kills it as a power cut would."""
+
+    def __init__(self):
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="mr-db-", dir="/tmp"))
+        self.bin = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))[-1]
+        self.port = free_port()
+        self.url = f"postgresql://tester@127.0.0.1:{self.port}/postgres"
+        self.who = {}
+        if os.getuid() == 0:  # PostgreSQL refuses to be root
+            nobody = pwd.getpwnam("nobody")
+            self.who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            os.chown(self.home, nobody.pw_uid, nobody.pw_gid)
+        self.process = None
+        self.call(self.bin / "initdb", "-D", self.home / "pg", "-U", "tester", "--auth=trust", "-E", "UTF8")
+
+    def call(self, *words):
+        subprocess.run(words, check=True, cwd=self.home, stdout=subprocess.DEVNULL, **self.who)
+
+    def start(self):
+        with open(self.home / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.home / "pg", "-p", str(self.port), "-k", self.home,
+                 "-c", "listen_addresses=127.0.0.1"], stdout=log, stderr=log, cwd=self.home, **self.who)
+        until("PostgreSQL to be up", self.up)
+        return self
+
+    def up(self):
+        if self.process.poll() is not None:  # the one before may still be letting go of its memory
+            self.start()
+        return subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)],
+                              check=False).returncode == 0
+
+    def crash(self):
+        for pid in processes(str(self.home)):
+            kill(pid)
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def remove(self):
+        if self.process:
+            self.crash()
+        shutil.rmtree(self.home, ignore_errors=True)
