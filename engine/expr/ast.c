@@ -37,12 +37,6 @@ uint32_t text_len(struct str text, size_t from, size_t to)
     return n ? n : 1;
 }
 
-bool text_mark(struct err *err, struct str text, size_t from, size_t to)
-{
-    if (!err || err->at.line) return false;
-    return err_at(err, text_pos(text, from), text_len(text, from, to));
-}
-
 struct pos expr_pos_shift(struct pos base, struct pos inner)
 {
     if (base.line == 0 || inner.line == 0) return base;

@@ -58,6 +58,10 @@ struct pos text_pos(struct str text, size_t offset);
 uint32_t text_len(struct str text, size_t from, size_t to);
 
 /* Points err at the span, unless it points somewhere already. Returns false. */
-bool text_mark(struct err *err, struct str text, size_t from, size_t to);
+static inline bool text_mark(struct err *err, struct str text, size_t from, size_t to)
+{
+    if (err && !err->at.line) err_at(err, text_pos(text, from), text_len(text, from, to));
+    return false;
+}
 
 #endif

@@ -191,7 +191,7 @@ static bool may_forgive(const struct eval *ev)
 /* a && b is false when either is, a || b true when either is, even if the other one fails. */
 static bool eval_logic(struct eval *ev, const struct ast *n, struct value *out)
 {
-    bool decisive = n->op == OP_OR, left, right;
+    bool decisive = n->op == OP_OR, left = false, right = false;
     bool ok = eval_bool(ev, n->kids[0], &left);
     if (ok && left == decisive) {
         *out = value_bool(decisive);
@@ -213,7 +213,7 @@ static bool eval_logic(struct eval *ev, const struct ast *n, struct value *out)
 
 static bool eval_ternary(struct eval *ev, const struct ast *n, struct value *out)
 {
-    bool yes;
+    bool yes = false;
     return eval_bool(ev, n->kids[0], &yes) && eval(ev, n->kids[yes ? 1 : 2], out);
 }
 
@@ -288,7 +288,7 @@ static bool loop_quantify(struct eval *ev, const struct loop *l, struct value *o
     bool decisive = l->node->u.fn->kind == KIND_EXISTS, failed = false;
     struct err *first = NULL;
     for (size_t i = 0; i < l->n; i++) {
-        bool holds;
+        bool holds = false;
         if (!loop_bind(ev, l, i)) return false;
         if (!eval_bool(ev, l->node->kids[1], &holds)) {
             if (!may_forgive(ev)) return false;
@@ -420,6 +420,7 @@ static bool eval_binary(struct eval *ev, const struct ast *n, struct value *out)
 
 static bool eval(struct eval *ev, const struct ast *n, struct value *out)
 {
+    *out = value_null();
     switch (n->kind) {
     case AST_LITERAL: *out = n->u.literal; return true;
     case AST_VAR: *out = ev->vars[n->slot]; return true;

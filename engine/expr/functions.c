@@ -138,6 +138,25 @@ static bool call_max(struct eval *ev, const struct ast *at, const struct value *
     return extreme(ev, at, args, 1, out);
 }
 
+#define LONGEST_RANGE 20000
+
+static bool call_range(struct eval *ev, const struct ast *at, const struct value *args, struct value *out)
+{
+    int64_t from = at->n > 1 ? args[0].u.i : 0, to = args[at->n > 1].u.i;
+    int64_t step = at->n > 2 ? args[2].u.i : 1, span;
+    if (step == 0 || step == INT64_MIN)
+        return eval_fail(ev, at, ERR_INVALID, "range cannot go on by %lld", (long long)step);
+    bool wide = __builtin_sub_overflow(step > 0 ? to : from, step > 0 ? from : to, &span);
+    int64_t by = step > 0 ? step : -step, n = span > 0 ? (span - 1) / by + 1 : 0;
+    if (wide || n > LONGEST_RANGE) return eval_fail(ev, at, ERR_LIMIT, "range makes at most %d numbers", LONGEST_RANGE);
+    if (!eval_charge(ev, at, (uint64_t)n)) return false;
+    struct value *items = arena_array(ev->arena, struct value, (size_t)n);
+    for (int64_t i = 0; i < n; i++)
+        items[i] = value_int(from + i * step);
+    *out = (struct value){.type = VALUE_LIST, .u.list = {.items = items, .n = (size_t)n}};
+    return true;
+}
+
 /* clang-format off */
 const struct function functions[] = {
     {"size", "size(x) or x.size()", "characters of a string, items of a list, entries of a map",
@@ -166,6 +185,8 @@ const struct function functions[] = {
      call_min, KIND_CALL, FORM_GLOBAL, 1, 255, {TYPES_ALL, TYPES_ALL}, EXPR_ANY},
     {"max", "max(a, b, …) or max(list)", "the greatest of numbers or strings",
      call_max, KIND_CALL, FORM_GLOBAL, 1, 255, {TYPES_ALL, TYPES_ALL}, EXPR_ANY},
+    {"range", "range(n), range(from, to) or range(from, to, step)", "the whole numbers from 0 or `from` up to, not including, the end",
+     call_range, KIND_CALL, FORM_GLOBAL, 1, 3, {TYPE_BIT(EXPR_INT), TYPE_BIT(EXPR_INT)}, EXPR_LIST},
     {"filter", "list.filter(x, condition)", "the items for which the condition holds",
      NULL, KIND_FILTER, FORM_METHOD, 3, 3, {WALKED, 0}, EXPR_LIST},
     {"map", "list.map(x, value) or list.map(x, condition, value)", "what the value is for each item",

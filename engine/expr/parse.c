@@ -75,7 +75,7 @@ static void push(struct parser *p, struct kids *k, const struct ast *kid)
 {
     if (k->n == k->room) {
         uint32_t room = k->room ? k->room * 2 : 2;
-        k->items = arena_grow(p->arena, k->items, k->n * sizeof *k->items, room * sizeof *k->items);
+        k->items = arena_grow(p->arena, k->items, k->n * sizeof(void *), room * sizeof(void *));
         k->room = room;
     }
     k->items[k->n++] = kid;
@@ -164,7 +164,8 @@ static bool can_extend(const struct ast *n)
 static bool fail_arity(struct parser *p, const struct function *fn, uint32_t from)
 {
     parse_fail(p, from, p->end, "wrong number of arguments for %s", fn->name);
-    return err_hint(p->err, "it is written %s", fn->usage);
+    err_hint(p->err, "it is written %s", fn->usage);
+    return false;
 }
 
 static bool find_function(struct parser *p, const struct token *name, enum function_form form,
@@ -174,13 +175,17 @@ static bool find_function(struct parser *p, const struct token *name, enum funct
     if (!fn) {
         struct str near = function_suggest(name->text);
         parse_fail(p, name->from, name->to, "there is no function '%.*s'", STR_ARG(name->text));
-        return near.n ? err_hint(p->err, "did you mean '%.*s'?", STR_ARG(near))
-                      : err_hint(p->err, "it is written name(…) or value.name(…)");
+        if (near.n)
+            err_hint(p->err, "did you mean '%.*s'?", STR_ARG(near));
+        else
+            err_hint(p->err, "it is written name(…) or value.name(…)");
+        return false;
     }
     if (!(fn->form & form)) {
         parse_fail(p, name->from, name->to,
                    form == FORM_GLOBAL ? "%s is called on a value" : "%s is not called on a value", fn->name);
-        return err_hint(p->err, "it is written %s", fn->usage);
+        err_hint(p->err, "it is written %s", fn->usage);
+        return false;
     }
     *out = fn;
     return true;
@@ -212,13 +217,15 @@ static bool parse_loop(struct parser *p, const struct function *fn, const struct
     struct token var = p->token;
     if (var.kind != TOKEN_NAME) {
         fail_token(p, "a name for the item");
-        return err_hint(p->err, "it is written %s", fn->usage);
+        err_hint(p->err, "it is written %s", fn->usage);
+        return false;
     }
     if (p->n_vars == AST_MAX_VARS) return parse_fail(p, var.from, var.to, "too many names are bound");
     if (!advance(p)) return false;
     if (p->token.kind != TOKEN_COMMA) {
         fail_token(p, "','");
-        return err_hint(p->err, "it is written %s", fn->usage);
+        err_hint(p->err, "it is written %s", fn->usage);
+        return false;
     }
     if (!advance(p)) return false;
     uint32_t slot = p->n_vars++;
@@ -226,7 +233,7 @@ static bool parse_loop(struct parser *p, const struct function *fn, const struct
     struct kids kids = {0}, args = {0};
     if (!parse_list(p, TOKEN_RPAREN, &args)) return false;
     p->n_vars--;
-    if (args.n + 2 < fn->min || args.n + 2 > fn->max) return fail_arity(p, fn, var.from);
+    if (args.n == 0 || args.n + 2 < fn->min || args.n + 2 > fn->max) return fail_arity(p, fn, var.from);
     push(p, &kids, list);
     push(p, &kids, args.items[args.n - 1]);
     if (args.n == 2) push(p, &kids, args.items[0]);
@@ -244,7 +251,8 @@ static bool parse_has(struct parser *p, const struct function *fn, uint32_t from
     const struct ast *arg = args.items[0];
     if (arg->kind != AST_PATH && arg->kind != AST_FIELD && arg->kind != AST_INDEX) {
         parse_fail(p, arg->from, arg->to, "has() asks for a name or a field");
-        return err_hint(p->err, "it is written %s", fn->usage);
+        err_hint(p->err, "it is written %s", fn->usage);
+        return false;
     }
     return node(p, AST_HAS, from, &args, out);
 }
@@ -256,7 +264,7 @@ static bool parse_call(struct parser *p, const struct token *name, const struct 
     uint32_t from = receiver ? receiver->from : name->from;
     if (!find_function(p, name, receiver ? FORM_METHOD : FORM_GLOBAL, &fn)) return false;
     if (fn->kind == KIND_HAS) return parse_has(p, fn, from, out);
-    if (fn->kind != KIND_CALL) return parse_loop(p, fn, receiver, out);
+    if (fn->kind != KIND_CALL && receiver) return parse_loop(p, fn, receiver, out);
     struct kids kids = {0};
     if (receiver) push(p, &kids, receiver);
     if (!parse_list(p, TOKEN_RPAREN, &kids)) return false;
@@ -479,7 +487,8 @@ static bool parse_all(struct parser *p, struct ast **root)
     if (!advance(p)) return false;
     if (p->token.kind == TOKEN_END) {
         parse_fail(p, 0, 1, "the expression is empty");
-        return err_hint(p->err, "write a value between ${{ and }}, such as params.name");
+        err_hint(p->err, "write a value between ${{ and }}, such as params.name");
+        return false;
     }
     if (!parse_expr(p, root)) return false;
     if (p->token.kind == TOKEN_END) return true;

@@ -79,7 +79,9 @@ static size_t read_dollar(struct reader *r, struct str rest)
     /* $'…' is a string with escapes to some shells, and a dollar before '…' to others */
     if (str_starts(rest, "$'") && now(r) == IN_COMMAND) r->lost = true;
     r->word_start = false;
-    return rest.n > 1 && memchr("$#?!@*-", rest.p[1], 7) ? 2 : 1; /* $$ is a name: the second one begins nothing */
+    return rest.n > 1 && rest.p[1] && strchr("$#?!@*-", rest.p[1])
+               ? 2
+               : 1; /* $$ is a name: the second one begins nothing */
 }
 
 static void note_word(struct reader *r, char c)

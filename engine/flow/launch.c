@@ -11,7 +11,8 @@ static bool is_digest(const struct value *v)
     if (!v || v->type != VALUE_STRING || !str_starts(v->u.s, prefix)) return false;
     struct str hex = str_sub(v->u.s, sizeof prefix - 1, v->u.s.n);
     for (size_t i = 0; i < hex.n; i++) {
-        if (!memchr("0123456789abcdef", hex.p[i], 16)) return false;
+        char c = hex.p[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
     }
     return hex.n == 64;
 }
