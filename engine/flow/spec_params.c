@@ -122,7 +122,10 @@ static void one_param(struct spec *s, const struct spec_at *at, struct str key, 
     spec_check_name(s, at, key, v, "a param");
     if (v->type == VALUE_STRING)
         d.type = v; /* name: TYPE */
-    else if (!spec_fields(s, at, v, param_fields, SPEC_COUNT(param_fields), 0, "a param", &d))
+    else if (v->type != VALUE_MAP) {
+        err_hint(spec_expected(s, at, v, "a declaration"), "a type, or a map: {default: 3}, {type: int, min: 1}");
+        return;
+    } else if (!spec_fields(s, at, v, param_fields, SPEC_COUNT(param_fields), 0, "a param", &d))
         return;
     finish_type(s, at, v, &d);
     if (s->errors->total == before) finish_limits(s, at, &d);
