@@ -1,0 +1,218 @@
+/* What runs left behind: artifacts ls and get. A download that breaks off is taken up where it stopped, and its digest
+ * is verified. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/commands.h"
+#include "cli/request.h"
+#include "cli/show.h"
+#include "engine/base/units.h"
+#include "engine/os/clock.h"
+#include "engine/os/digest.h"
+#include "engine/os/fs.h"
+
+#define BREAKS 8
+
+int cmd_artifacts_ls(struct cli *cli, const struct args *args)
+{
+    static const struct column columns[] = {{"ID", true, 0},       {"RUN", true, 0},     {"STEP", false, 8},
+                                            {"OUTPUT", false, 8},  {"TYPE", false, 0},   {"SIZE", true, 0},
+                                            {"CREATED", false, 0}, {"DIGEST", false, 14}};
+    struct arena *a = cli->arena;
+    struct err err;
+    struct pages pages;
+    struct table table;
+    const char *run = args_word(args, 0), *type = args_get(args, "type"), *path;
+    int64_t limit;
+    int code;
+    struct client *client = cli_client(cli, &code);
+    if (!client) return code;
+    if (!args_int(args, "limit", 1, 1000000, 100, &limit, &err)) return cli_fail(cli, &err), CLI_USAGE;
+    if (run && !type) {
+        if ((code = request_run_path(cli, run, "/artifacts", &path)) >= 0) return code;
+    } else {
+        path = client_project(client, a, "/api/v1/artifacts");
+        if (run) path = arena_printf(a, "%s&%s", path, client_path(a, "run=%s", run)).p;
+        if (type) path = arena_printf(a, "%s&%s", path, client_path(a, "type=%s", type)).p;
+    }
+    if (!pages_fetch(cli, a, path, (size_t)limit, &pages, &err)) return cli_fail(cli, &err);
+    struct value list = pages_join(a, &pages, (size_t)limit);
+    table_begin(&table, a, columns, sizeof columns / sizeof *columns);
+    for (size_t i = 0; i < list.u.list.n; i++) {
+        const struct value *v = &list.u.list.items[i];
+        char size[32];
+        table_cell(&table, value_text(a, value_get(v, "id")), STYLE_PLAIN_TEXT);
+        table_cell(&table, value_text(a, value_get(v, "run")), STYLE_PLAIN_TEXT);
+        table_cell(&table, field_str(v, "path"), STYLE_PLAIN_TEXT);
+        table_cell(&table, field_str(v, "name"), STYLE_PLAIN_TEXT);
+        table_cell(&table, field_str(v, "type"), STYLE_PLAIN_TEXT);
+        table_cell(&table, arena_str(a, str_of(units_bytes_text(field_int(v, "size", 0), size))), STYLE_PLAIN_TEXT);
+        table_cell(&table, age_text(a, time_parse(field_str(v, "createdAt")), os_now_us()), STYLE_PLAIN_TEXT);
+        table_cell(&table, field_str(v, "digest"), STYLE_DIM);
+    }
+    return show(cli, &table, &list);
+}
+
+/* "17/train[0]/model" → the artifact; the newest attempt's when there are several. */
+static bool find_by_path(struct cli *cli, struct str word, struct value *out, struct err *err)
+{
+    struct str rest = word, run, step = STR(""), name = STR("");
+    struct pages pages;
+    int64_t number, best = -1;
+    str_split(&rest, '/', &run);
+    size_t slash = 0;
+    for (size_t i = 0; i < rest.n; i++) {
+        if (rest.p[i] == '/') slash = i;
+    }
+    if (slash) step = str_sub(rest, 0, slash), name = str_sub(rest, slash + 1, rest.n);
+    if (!str_int(run, &number) || !step.n || !name.n) {
+        err_set(err, ERR_INVALID, "'%.*s' is neither an artifact's number nor RUN/STEP/OUTPUT", STR_ARG(word));
+        return err_hint(err, "millrace artifacts ls RUN lists them");
+    }
+    const char *path = arena_printf(cli->arena, "/api/v1/runs/%lld/artifacts", (long long)number).p;
+    if (!pages_fetch(cli, cli->arena, path, 0, &pages, err)) return false;
+    struct value list = pages_join(cli->arena, &pages, 0);
+    for (size_t i = 0; i < list.u.list.n; i++) {
+        const struct value *v = &list.u.list.items[i];
+        bool same = str_eq(field_str(v, "path"), step) && str_eq(field_str(v, "name"), name);
+        if (!same || field_int(v, "attempt", 0) < best) continue;
+        best = field_int(v, "attempt", 0);
+        *out = *v;
+    }
+    if (best >= 0) return true;
+    err_set(err, ERR_NOT_FOUND, "run %lld has no artifact %.*s of step %.*s", (long long)number, STR_ARG(name),
+            STR_ARG(step));
+    return err_hint(err, "millrace artifacts ls %lld lists them", (long long)number);
+}
+
+static bool find_artifact(struct cli *cli, struct client *client, const char *word, struct value *out, struct err *err)
+{
+    int64_t id;
+    if (!str_int(str_of(word), &id)) return find_by_path(cli, str_of(word), out, err);
+    return client_get(client, cli->arena, client_path(cli->arena, "/api/v1/artifacts/%lld", (long long)id), out, err);
+}
+
+static bool to_file(void *ctx, const char *p, size_t n)
+{
+    int fd = *(int *)ctx;
+    while (n) {
+        ssize_t wrote = write(fd, p, n);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) return false;
+        p += wrote;
+        n -= (size_t)wrote;
+    }
+    return true;
+}
+
+/* The bytes into an open file, from where it ends on. */
+static bool download(struct client *client, struct arena *a, const char *path, int fd, int64_t size, struct err *err)
+{
+    for (unsigned breaks = 0;;) {
+        off_t have = lseek(fd, 0, SEEK_END);
+        if (have > size && (ftruncate(fd, 0) != 0 || (have = lseek(fd, 0, SEEK_SET)) != 0))
+            return err_set(err, ERR_IO, "cannot begin again: %s", strerror(errno));
+        if (have == size) return true;
+        struct client_reply reply;
+        struct err why;
+        struct client_request request = {
+            .path = path, .accept = "*/*", .range_from = have, .sink = to_file, .sink_ctx = &fd};
+        if (client_send(client, a, &request, &reply, NULL, &why)) {
+            if (have && reply.status != 206) return err_set(err, ERR_IO, "the server does not go on with a download");
+            continue;
+        }
+        if (why.code != ERR_UNAVAILABLE || ++breaks > BREAKS || cli_interrupted()) {
+            *err = why;
+            return false;
+        }
+    }
+}
+
+static bool verify(int fd, struct str digest, struct err *err)
+{
+    char found[DIGEST_TEXT];
+    if (!digest.n) return true;
+    if (lseek(fd, 0, SEEK_SET) != 0) return err_set(err, ERR_IO, "cannot read it again: %s", strerror(errno));
+    if (!digest_fd(fd, found, NULL, err)) return false;
+    if (str_is(digest, found)) return true;
+    err_set(err, ERR_IO, "what was downloaded is not what the server has: its digest is %s, not %.*s", found,
+            STR_ARG(digest));
+    return false;
+}
+
+/* Where to: --to, a folder's entry, or the artifact's own name in the current folder. A name is one path component
+ * only. */
+static const char *target(struct cli *cli, const struct args *args, const struct value *artifact)
+{
+    const char *to = args_get(args, "to");
+    struct stat st;
+    char *name = arena_cstr(cli->arena, field_str(artifact, "name"));
+    for (char *p = name; *p; p++) {
+        if (*p == '/') *p = '_';
+    }
+    if (!*name || *name == '.')
+        name =
+            arena_cstr(cli->arena, arena_printf(cli->arena, "artifact-%lld", (long long)field_int(artifact, "id", 0)));
+    if (!to) return name;
+    bool folder = str_ends(str_of(to), "/") || (stat(to, &st) == 0 && S_ISDIR(st.st_mode));
+    return folder ? arena_printf(cli->arena, "%s/%s", to, name).p : to;
+}
+
+static int to_path(struct cli *cli, struct client *client, const char *content, const struct value *artifact,
+                   const char *path)
+{
+    struct err err;
+    struct arena *a = cli->arena;
+    /* The digest is part of the name of what is unfinished: another artifact never goes on in it. */
+    struct str digest = field_str(artifact, "digest");
+    const char *part = arena_printf(a, "%s.%.*s.part", path, STR_ARG(str_sub(digest, 7, 12))).p;
+    FD_AUTO fd = open(part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0) {
+        err_set(&err, ERR_IO, "cannot write %s: %s", part, strerror(errno));
+        return cli_fail(cli, &err);
+    }
+    if (!download(client, a, content, fd, field_int(artifact, "size", 0), &err)) {
+        int code = cli_fail(cli, &err);
+        cli_note(cli, "what came is kept in %s; the same command goes on", part);
+        return code;
+    }
+    if (!verify(fd, digest, &err)) {
+        unlink(part);
+        return cli_fail(cli, &err);
+    }
+    if (rename(part, path) != 0) {
+        err_set(&err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+        return cli_fail(cli, &err);
+    }
+    cli_note(cli, "%s", path);
+    return CLI_OK;
+}
+
+int cmd_artifacts_get(struct cli *cli, const struct args *args)
+{
+    struct value artifact;
+    struct err err;
+    int code;
+    struct client *client = cli_client(cli, &code);
+    if (!client) return code;
+    cli_catch_interrupts();
+    if (!find_artifact(cli, client, args_word(args, 0), &artifact, &err)) return cli_fail(cli, &err);
+    struct str uri = field_str(&artifact, "uri");
+    if (uri.n && !field_str(&artifact, "digest").n) {
+        err_set(&err, ERR_CONFLICT, "its bytes are not kept here but at %.*s", STR_ARG(uri));
+        return cli_fail(cli, &err);
+    }
+    const char *to = args_get(args, "to");
+    const char *content =
+        client_path(cli->arena, "/api/v1/artifacts/%lld/content", (long long)field_int(&artifact, "id", 0));
+    if (!to || strcmp(to, "-") != 0) return to_path(cli, client, content, &artifact, target(cli, args, &artifact));
+    struct client_reply reply;
+    int fd = STDOUT_FILENO;
+    struct client_request request = {.path = content, .accept = "*/*", .sink = to_file, .sink_ctx = &fd};
+    return client_send(client, cli->arena, &request, &reply, NULL, &err) ? CLI_OK : cli_fail(cli, &err);
+}

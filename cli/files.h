@@ -1,0 +1,45 @@
+/* Pipeline files on this machine: found, read and compiled without a server. Sub-pipelines are looked for beside the
+ * file and, by name, among the files given and then on the server if it can be reached. */
+#ifndef MILLRACE_CLI_FILES_H
+#define MILLRACE_CLI_FILES_H
+
+#include "cli/cli.h"
+#include "engine/flow/plan.h"
+
+struct file_doc {
+    struct str name, project;
+    const struct plan *plan;
+};
+
+struct file {
+    const char *path; /* as shown: "-" reads standard input */
+    struct str source;
+    struct file_doc *docs; /* once compiled */
+    size_t n_docs;
+    bool found; /* in a folder: without a Millrace document it is passed over */
+};
+
+struct files {
+    struct file *items;
+    size_t n;
+};
+
+/* The files of -f and of the words; folders are searched for *.yaml and *.yml at any depth but in hidden folders. */
+MUST_CHECK bool files_collect(struct cli *cli, const struct args *args, struct files *out, struct err *err);
+MUST_CHECK bool file_read(struct cli *cli, const char *path, struct file *out, struct err *err);
+
+/* Compiles all documents of the file. False with all errors; notes say what could not be checked here. `beside` (may be
+ * NULL) are further files that sub-pipelines by name are looked for in. */
+MUST_CHECK bool file_compile(struct cli *cli, struct file *f, const struct files *beside, struct err_list *errors);
+/* Says its errors; the exit code. */
+int file_fail(struct cli *cli, const struct file *f, const struct err_list *errors);
+
+/* A word that means a file, not the name of an applied pipeline: it exists, or looks like a path. */
+bool file_meant(const char *word);
+/* The folder to pack: --bundle, else the file's own; NULL = none is needed or wanted. */
+const char *file_folder(struct cli *cli, const struct args *args, const struct file *f);
+
+/* Packs a folder, sends it unless the server has it, and gives its digest. */
+MUST_CHECK bool bundle_send(struct cli *cli, const char *folder, const char **digest, struct err *err);
+
+#endif

@@ -1,0 +1,108 @@
+/* Code on its way to the server: packed, sent once by digest, in pieces that a broken connection does not lose. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/client.h"
+#include "cli/files.h"
+#include "cli/output.h"
+#include "engine/base/jsonw.h"
+#include "engine/base/units.h"
+#include "engine/blob/bundle.h"
+
+#define PIECE (4 << 20)
+#define BREAKS 8 /* so many times a broken transfer is taken up again */
+
+static const char *digest_body(struct arena *a, const char *digest, int64_t size)
+{
+    return size < 0 ? arena_printf(a, "{\"digest\":\"%s\"}", digest).p
+                    : arena_printf(a, "{\"digest\":\"%s\",\"size\":%lld}", digest, (long long)size).p;
+}
+
+/* Where the server wants to go on; what is right after any break. */
+static bool ask_offset(struct client *client, struct arena *a, const char *path, int64_t *offset, bool *complete,
+                       struct err *err)
+{
+    struct value v;
+    if (!client_get(client, a, path, &v, err)) return false;
+    *offset = field_int(&v, "offset", 0);
+    *complete = field_bool(&v, "complete");
+    return true;
+}
+
+static bool send_pieces(struct client *client, struct arena *a, const char *path, int fd, int64_t offset, int64_t size,
+                        struct err *err)
+{
+    char *piece = arena_alloc(a, PIECE);
+    unsigned breaks = 0;
+    bool complete = false;
+    while (!complete && offset < size) {
+        ssize_t n = pread(fd, piece, PIECE, (off_t)offset);
+        if (n <= 0)
+            return err_set(err, ERR_IO, "cannot read the packed folder: %s", n ? strerror(errno) : "it is cut off");
+        struct client_reply reply;
+        const char *header = arena_printf(a, "Upload-Offset: %lld", (long long)offset).p;
+        struct client_request request = {.method = "PATCH",
+                                         .path = path,
+                                         .type = "application/octet-stream",
+                                         .body = {piece, (size_t)n},
+                                         .headers = {header},
+                                         .once = true};
+        struct err why;
+        if (client_send(client, a, &request, &reply, NULL, &why)) {
+            offset = field_int(&reply.value, "offset", offset + n);
+            complete = reply.status == 201 || field_bool(&reply.value, "complete");
+            continue;
+        }
+        bool again =
+            (why.code == ERR_UNAVAILABLE || why.code == ERR_CONFLICT) && ++breaks <= BREAKS && !cli_interrupted();
+        if (!again) {
+            *err = why;
+            return false;
+        }
+        if (!ask_offset(client, a, path, &offset, &complete, err)) return false;
+    }
+    return true;
+}
+
+static bool send_blob(struct cli *cli, struct client *client, int fd, const char *digest, int64_t size, struct err *err)
+{
+    struct arena *a = cli->arena;
+    struct value v;
+    struct str body = str_of(digest_body(a, digest, size));
+    if (!client_post(client, a, client_project(client, a, "/api/v1/uploads"), body, &v, NULL, err)) return false;
+    struct str id = field_str(&v, "id");
+    if (field_bool(&v, "complete") || !id.n) return true; /* the project has these bytes */
+    char text[32];
+    cli_note(cli, "uploading the code: %s", units_bytes_text(size, text));
+    return send_pieces(client, a, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd,
+                       field_int(&v, "offset", 0), size, err);
+}
+
+bool bundle_send(struct cli *cli, const char *folder, const char **digest, struct err *err)
+{
+    struct arena *a = cli->arena;
+    struct bundle_stats stats;
+    FD_AUTO fd = -1;
+    int code;
+    struct client *client = cli_client(cli, &code);
+    if (!client) return err_set(err, ERR_INTERNAL, "no client");
+    if (!bundle_pack_temp(folder, &fd, &stats, err)) return false;
+    const char *name = arena_cstr(a, str_of(stats.digest));
+    struct client_request head = {.method = "HEAD",
+                                  .path = client_project(client, a, client_path(a, "/api/v1/bundles/%s", name))};
+    struct client_reply reply;
+    struct err why;
+    if (!client_send(client, a, &head, &reply, NULL, &why)) {
+        if (why.code != ERR_NOT_FOUND) {
+            *err = why;
+            return false;
+        }
+        struct str body = str_of(digest_body(a, name, -1));
+        if (!send_blob(cli, client, fd, name, stats.size, err) ||
+            !client_post(client, a, client_project(client, a, "/api/v1/bundles"), body, NULL, NULL, err))
+            return false;
+    }
+    *digest = name;
+    return true;
+}

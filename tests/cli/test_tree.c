@@ -1,0 +1,227 @@
+/* The tree of a run, as text, from fixed snapshots; and the lines that tell of changes. */
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/output.h"
+#include "cli/tree.h"
+#include "engine/text/json.h"
+
+#define T0 "2026-01-02T03:04:00Z"
+#define NOW 1767323070000000 /* 2026-01-02T03:04:30Z */
+
+static struct arena arena;
+
+static int setup(void **state)
+{
+    (void)state;
+    setlocale(LC_CTYPE, "C.UTF-8");
+    arena_init(&arena, 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_free(&arena);
+    return 0;
+}
+
+static struct value json(const char *text)
+{
+    struct value v = value_null();
+    struct err err = {0};
+    if (!json_parse(&arena, str_of(text), 0, &v, &err)) print_error("%s at %u\n", err.message, err.at.col);
+    return v;
+}
+
+static struct tree load(const char *run, const char *tasks)
+{
+    struct tree tree;
+    struct value r = json(run), page = json(tasks);
+    tree_load(&arena, &r, &page, 1, &tree);
+    return tree;
+}
+
+static struct tree_view view(unsigned width, unsigned height, bool tty, bool utf8)
+{
+    return (struct tree_view){.term = {.tty = tty, .utf8 = utf8, .width = width, .height = height}, .now_us = NOW};
+}
+
+static const char *render(const struct tree *t, struct tree_view v)
+{
+    BUF_AUTO out;
+    buf_init(&out, 0);
+    tree_render(&out, &arena, t, &v);
+    return arena_cstr(&arena, buf_view(&out));
+}
+
+static const char run_json[] =
+    "{\"id\":17,\"name\":\"digits\",\"pipeline\":\"digits\",\"state\":\"running\",\"createdAt\":\"" T0
+    "\",\"startedAt\":\"" T0 "\"}";
+static const char tasks_json[] =
+    "{\"items\":["
+    "{\"task\":0,\"path\":\"data\",\"state\":\"succeeded\",\"attempt\":1,\"startedAt\":\"" T0
+    "\",\"endedAt\":\"2026-01-02T03:04:01.250Z\"},"
+    "{\"task\":1,\"path\":\"train\",\"state\":\"running\",\"startedAt\":\"2026-01-02T03:04:01.3Z\"},"
+    "{\"task\":2,\"path\":\"best\",\"state\":\"pending\",\"waitingFor\":\"waits for train\"},"
+    "{\"task\":3,\"parent\":1,\"path\":\"train[0]\",\"state\":\"succeeded\",\"attempt\":1,\"reason\":\"Cached\","
+    "\"startedAt\":\"" T0 "\",\"endedAt\":\"" T0 "\"},"
+    "{\"task\":4,\"parent\":1,\"path\":\"train[1]\",\"state\":\"running\",\"attempt\":2,\"startedAt\":\"2026-01-02T03:"
+    "04:20Z\"},"
+    "{\"task\":5,\"parent\":1,\"path\":\"train[2]\",\"state\":\"ready\",\"waitingFor\":\"needs 2 CPUs, 1 of 4 free\"},"
+    "{\"task\":6,\"parent\":1,\"path\":\"train[3]\",\"state\":\"backoff\",\"attempt\":1,\"message\":\"exit code 1\","
+    "\"startedAt\":\"" T0 "\",\"dueAt\":\"2026-01-02T03:04:35Z\"},"
+    "{\"task\":7,\"parent\":1,\"path\":\"train[4]\",\"state\":\"failed\",\"attempt\":1,\"message\":\"exit code "
+    "3\\u001b[2J\","
+    "\"startedAt\":\"" T0 "\",\"endedAt\":\"2026-01-02T03:06:05Z\"}]}";
+
+static void whole_tree(void **state)
+{
+    struct tree t = load(run_json, tasks_json);
+    (void)state;
+    assert_string_equal(render(&t, view(0, 0, false, true)),
+                        "run 17 digits  running  30s  3 of 8 tasks\n"
+                        "├─ ✓ data         1.2s\n"
+                        "├─ ● train        2 of 5  1 failed, 1 running, 1 backoff, 1 succeeded, 1 ready  28s\n"
+                        "│  ├─ ✓ train[0]  0.0s  cached\n"
+                        "│  ├─ ● train[1]  attempt 2  10s\n"
+                        "│  ├─ ○ train[2]  needs 2 CPUs, 1 of 4 free\n"
+                        "│  ├─ ↻ train[3]  again in 5.0s  exit code 1\n"
+                        "│  └─ ✗ train[4]  2m05s  exit code 3?[2J\n"
+                        "└─ · best         waits for train\n");
+}
+
+static void ascii_and_narrow(void **state)
+{
+    struct tree t = load(run_json, tasks_json);
+    (void)state;
+    assert_string_equal(render(&t, view(40, 0, true, false)), "run 17 digits  running  30s  3 of 8 ta…\n"
+                                                              "|- + data         1.2s\n"
+                                                              "|- * train        2 of 5  1 failed, 1 …\n"
+                                                              "|  |- + train[0]  0.0s  cached\n"
+                                                              "|  |- * train[1]  attempt 2  10s\n"
+                                                              "|  |- o train[2]  needs 2 CPUs, 1 of 4…\n"
+                                                              "|  |- r train[3]  again in 5.0s  exit …\n"
+                                                              "|  `- x train[4]  2m05s  exit code 3?[…\n"
+                                                              "`- . best         waits for train\n");
+}
+
+/* Too high for the terminal: what runs, waits or failed stays, the rest is counted. */
+static void too_high(void **state)
+{
+    struct tree t = load(run_json, tasks_json);
+    (void)state;
+    assert_string_equal(render(&t, view(0, 9, true, true)),
+                        "run 17 digits  running  30s  3 of 8 tasks\n"
+                        "├─ ⠋ train        2 of 5  1 failed, 1 running, 1 backoff, 1 succeeded, 1 ready  28s\n"
+                        "│  ├─ ⠋ train[1]  attempt 2  10s\n"
+                        "│  ├─ ↻ train[3]  again in 5.0s  exit code 1\n"
+                        "│  ├─ ✗ train[4]  2m05s  exit code 3?[2J\n"
+                        "│  └─ … 2 more: 1 succeeded, 1 ready\n"
+                        "└─ … 2 more: 1 succeeded, 1 pending\n");
+}
+
+/* However many tasks: never more lines than the terminal has. */
+static void never_higher_than_the_terminal(void **state)
+{
+    (void)state;
+    for (unsigned n = 1; n < 400; n += 13) {
+        BUF_AUTO text;
+        buf_init(&text, 0);
+        buf_c(&text, "{\"items\":[");
+        for (unsigned i = 0; i < n; i++)
+            buf_printf(&text, "%s{\"task\":%u,%s\"path\":\"s%u\",\"state\":\"%s\",\"attempt\":1}", i ? "," : "", i,
+                       i % 3 ? "\"parent\":0," : "", i, i % 2 ? "running" : "failed");
+        buf_c(&text, "]}");
+        struct tree t = load(run_json, arena_cstr(&arena, buf_view(&text)));
+        for (unsigned height = 6; height < 60; height += 7) {
+            const char *out = render(&t, view(80, height, true, true));
+            unsigned lines = 0;
+            for (const char *p = out; *p; p++)
+                lines += *p == '\n';
+            if (lines >= height) print_error("%u tasks, height %u: %u lines\n%s", n, height, lines, out);
+            assert_true(lines < height);
+        }
+    }
+}
+
+static void colours_only_when_asked(void **state)
+{
+    struct tree t = load(run_json, tasks_json);
+    struct tree_view v = view(0, 0, true, true);
+    (void)state;
+    assert_null(strchr(render(&t, v), '\033'));
+    v.term.color = true;
+    const char *out = render(&t, v);
+    assert_non_null(strstr(out, "\033[31m✗\033[0m"));
+    assert_non_null(strstr(out, "\033[32m✓\033[0m"));
+}
+
+static void changes_line_by_line(void **state)
+{
+    struct tree before = load(run_json, tasks_json), after;
+    struct tree_view v = view(0, 0, false, true);
+    BUF_AUTO out;
+    (void)state;
+    buf_init(&out, 0);
+    tree_changes(&out, &arena, NULL, &before, &v);
+    assert_string_equal(out.p, "✓ data: succeeded  1.2s\n"
+                               "● train: running  2 of 5  1 failed, 1 running, 1 backoff, 1 succeeded, 1 ready  28s\n"
+                               "✓ train[0]: succeeded  0.0s  cached\n"
+                               "● train[1]: running  attempt 2  10s\n"
+                               "○ train[2]: ready  needs 2 CPUs, 1 of 4 free\n"
+                               "↻ train[3]: backoff  again in 5.0s  exit code 1\n"
+                               "✗ train[4]: failed  2m05s  exit code 3?[2J\n"
+                               "run 17: running\n");
+    buf_reset(&out);
+    after =
+        load("{\"id\":17,\"state\":\"failed\",\"message\":\"step train failed\"}",
+             "{\"items\":[{\"task\":1,\"path\":\"train\",\"state\":\"failed\",\"message\":\"a task inside it failed\"},"
+             "{\"task\":4,\"parent\":1,\"path\":\"train[1]\",\"state\":\"running\",\"attempt\":3}]}");
+    tree_changes(&out, &arena, &before, &after, &v);
+    assert_string_equal(out.p, "✗ train: failed  0 of 1  a task inside it failed\n"
+                               "● train[1]: running  attempt 3\n"
+                               "run 17: failed  step train failed\n");
+    buf_reset(&out);
+    tree_changes(&out, &arena, &after, &after, &v);
+    assert_int_equal(out.n, 0);
+}
+
+/* A server's answer is not trusted to be a tree. */
+static void odd_answers(void **state)
+{
+    static const char *const rows[] = {
+        "{}",
+        "{\"items\":[]}",
+        "{\"items\":3}",
+        "{\"items\":[1,null,[]]}",
+        "{\"items\":[{\"task\":1,\"parent\":1,\"path\":\"self\"}]}",
+        "{\"items\":[{\"task\":1,\"parent\":2,\"path\":\"a\"},{\"task\":2,\"parent\":1,\"path\":\"b\"}]}",
+        "{\"items\":[{\"task\":1,\"parent\":99,\"path\":\"orphan\",\"state\":\"running\"}]}",
+        "{\"items\":[{\"task\":1,\"path\":\"same\"},{\"task\":1,\"path\":\"same\"}]}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct tree t = load("{}", rows[i]);
+        assert_non_null(render(&t, view(80, 24, true, true)));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_tree),
+        cmocka_unit_test(ascii_and_narrow),
+        cmocka_unit_test(too_high),
+        cmocka_unit_test(never_higher_than_the_terminal),
+        cmocka_unit_test(colours_only_when_asked),
+        cmocka_unit_test(changes_line_by_line),
+        cmocka_unit_test(odd_answers),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
