@@ -1,0 +1,82 @@
+"""Every command in the documents works. Blocks marked `sh` are run as they stand, a block at a time, against a real
+server; `make` is asked only what it would do, and a block marked `sh serve` is started and stopped again."""
+import os
+import re
+import subprocess
+
+import pytest
+from harness import BIN, PATIENCE, ROOT, free_port, until
+
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "pipelines/README.md", "clients/python/README.md"]
+BLOCK = re.compile(r"^```(sh[^\n]*)\n(.*?)^```$", re.M | re.S)
+# What another test runs, or what would take a build: asked to make or left to its own test.
+SHIMS = """
+make() { command make -n "$@" >/dev/null; }
+cmake() { :; }
+ninja() { :; }
+ctest() { :; }
+set -eu
+"""
+
+
+def blocks():
+    for document in DOCUMENTS:
+        path = ROOT / document
+        if not path.exists():
+            continue
+        text = path.read_text()
+        for found in BLOCK.finditer(text):
+            line = text[: found.start()].count("\n") + 1
+            yield pytest.param(found.group(1).split()[1:], found.group(2), id=f"{document}:{line}")
+
+
+@pytest.fixture(scope="module")
+def place(server):
+    """A folder that looks like the repository's root, so that what commands write does not land there."""
+    folder = server.home / "docs"
+    folder.mkdir()
+    for entry in ROOT.iterdir():
+        if entry.name != "build":
+            (folder / entry.name).symlink_to(entry)
+    (folder / "build/release").mkdir(parents=True)
+    (folder / "build/release/millrace").symlink_to(BIN)
+    return folder
+
+
+@pytest.mark.parametrize("words, script", blocks())
+def test_commands(server, place, words, script):
+    environment = {**server.environment(), "MILLRACE_URL": f"http://127.0.0.1:{server.port}", "NO_COLOR": "1",
+                   "MILLRACE_TOKEN": server.token, "MILLRACE_DATA_DIR": str(server.data),
+                   "XDG_CONFIG_HOME": str(place / "config")}
+    environment["PATH"] = f"{place}/build/release:{environment['PATH']}"
+    if words == ["serve"]:
+        return start_and_stop(place, environment, script)
+    done = subprocess.run(["bash", "-c", SHIMS + script], cwd=place, env=environment, capture_output=True, text=True,
+                          timeout=PATIENCE * 3)
+    assert done.returncode == 0, (script, done.stdout[-3000:], done.stderr[-3000:])
+
+
+def start_and_stop(place, environment, script):
+    """A server as the document starts it, but on a free port."""
+    environment = {k: v for k, v in environment.items() if not k.startswith("MILLRACE_")}
+    environment["HOME"] = str(place)
+    script = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", script)
+    process = subprocess.Popen(["bash", "-c", "exec " + script.strip()], cwd=place, env=environment,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        token = place / "millrace-data/token"
+        until("the token", lambda: token.exists() or process.poll() is not None)
+        assert process.poll() is None, process.stderr.read()
+        os.kill(process.pid, 15)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def test_ready_pipeline_of_the_readme_is_the_one_in_the_folder():
+    shown = re.search(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
+    real = (ROOT / "pipelines/hello/pipeline.yaml").read_text()
+    for line in shown.splitlines():
+        assert line in real, line
