@@ -53,6 +53,9 @@ MUST_CHECK bool disk_path(const struct disk *d, struct str digest, char out[FS_P
 /* Reads it all: ERR_IO when the bytes are not those of the name. */
 MUST_CHECK bool disk_verify(struct disk *d, struct str digest, struct err *err);
 MUST_CHECK bool disk_delete(struct disk *d, struct str digest, struct err *err); /* none there is fine */
+/* For retention: deletes it unless it was put (again) within the last older_us. A put of the same digest at the same
+ * time either comes first and keeps it, or comes after and brings it back. */
+MUST_CHECK bool disk_sweep(struct disk *d, struct str digest, int64_t older_us, bool *deleted, struct err *err);
 /* Every blob, in no order; fn returns false to end. */
 typedef bool disk_each_fn(void *ctx, struct str digest, int64_t size, struct err *err);
 MUST_CHECK bool disk_each(struct disk *d, disk_each_fn *fn, void *ctx, struct err *err);

@@ -1,0 +1,253 @@
+/* From an untrusted tar.gz to a folder, and into the place where steps find their code. */
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/blob/bundle_int.h"
+#include "engine/os/clock.h"
+
+#define PIECE 65536
+
+struct unpack {
+    struct archive *archive;
+    int dir; /* -1: only checked */
+    struct bundle_limits limits;
+    struct bundle_stats stats;
+    struct err *err;
+};
+
+__attribute__((format(printf, 3, 4))) static bool refuse(const struct unpack *u, struct str name, const char *fmt, ...)
+{
+    char what[200];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    err_set(u->err, ERR_INVALID, "the bundle is refused: '%.*s' %s", name.n > 150 ? 150 : (int)name.n, name.p, what);
+    return err_hint(u->err, "bundles hold files, folders and links within themselves");
+}
+
+static bool failed(const struct unpack *u, struct str name)
+{
+    if (errno == EEXIST || errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
+        return refuse(u, name, "is there twice, or below something that is no folder");
+    return err_set(u->err, errno == ENOSPC ? ERR_SPACE : ERR_IO, "unpacking %.*s: %s", STR_ARG(name), strerror(errno));
+}
+
+/* "./a/b/" → "a/b"; empty for the root itself. */
+static struct str plain_name(const char *raw)
+{
+    struct str name = str_of(raw);
+    while (str_starts(name, "./"))
+        name = str_sub(name, 2, name.n);
+    while (name.n > 0 && name.p[name.n - 1] == '/')
+        name.n--;
+    return str_is(name, ".") ? str_of("") : name;
+}
+
+static bool count_bytes(struct unpack *u, struct str name, int64_t n)
+{
+    u->stats.bytes += n;
+    if (u->stats.bytes > u->limits.bytes) {
+        err_set(u->err, ERR_TOO_LARGE, "the bundle unpacks to more than %lld bytes", (long long)u->limits.bytes);
+        return err_hint(u->err, "list what the steps do not need in .millraceignore");
+    }
+    if (u->stats.bytes > 1 << 20 && u->stats.bytes / u->limits.ratio > u->stats.size)
+        return refuse(u, name, "unpacks to more than %lld times the size of the bundle", (long long)u->limits.ratio);
+    return true;
+}
+
+static bool write_piece(const struct unpack *u, int fd, const char *p, size_t n, struct str name)
+{
+    while (n > 0) {
+        ssize_t done = write(fd, p, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return failed(u, name);
+        p += done;
+        n -= (size_t)done;
+    }
+    return true;
+}
+
+static bool damaged(const struct unpack *u)
+{
+    const char *said = archive_error_string(u->archive);
+    err_set(u->err, ERR_INVALID, "the bundle is damaged or no tar.gz: %s", said ? said : "it cannot be read");
+    return err_hint(u->err, "pack it again");
+}
+
+static bool take_file(struct unpack *u, struct str name, const char *path, bool executable)
+{
+    FD_AUTO fd = -1;
+    if (u->dir >= 0) {
+        fd = fs_open_beneath(u->dir, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                             executable ? 0755 : 0644);
+        if (fd < 0) return failed(u, name);
+    }
+    char piece[PIECE];
+    for (;;) {
+        la_ssize_t got = archive_read_data(u->archive, piece, sizeof piece);
+        if (got < 0) return damaged(u);
+        if (got == 0) break;
+        if (!count_bytes(u, name, got)) return false;
+        if (fd >= 0 && !write_piece(u, fd, piece, (size_t)got, name)) return false;
+    }
+    if (fd >= 0 && fchmod(fd, executable ? 0755 : 0644) != 0) return failed(u, name); /* whatever the umask */
+    return true;
+}
+
+static bool make_parent(struct unpack *u, struct str name, char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash || u->dir < 0) return true;
+    *slash = 0;
+    bool ok = fs_mkdirs_beneath(u->dir, path, 0755, (uid_t)-1, (gid_t)-1);
+    *slash = '/';
+    return ok || failed(u, name);
+}
+
+static bool take_link(struct unpack *u, struct str name, char *path, const char *target)
+{
+    if (!bundle_link_inside(name, str_of(target))) return refuse(u, name, "is a link out of the bundle");
+    if (u->dir < 0) return true;
+    char *slash = strrchr(path, '/');
+    FD_AUTO parent = -1;
+    if (slash) {
+        *slash = 0;
+        parent = fs_open_beneath(u->dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        *slash = '/';
+        if (parent < 0) return failed(u, name);
+    }
+    return symlinkat(target, slash ? parent : u->dir, slash ? slash + 1 : path) == 0 || failed(u, name);
+}
+
+static bool take_entry(struct unpack *u, struct archive_entry *entry)
+{
+    const char *raw = archive_entry_pathname(entry), *target;
+    if (!raw) raw = archive_entry_pathname_utf8(entry);
+    if (!raw) return refuse(u, str_of("?"), "has a name that cannot be read");
+    struct str name = plain_name(raw);
+    mode_t type = archive_entry_filetype(entry);
+    if (name.n == 0 && type == AE_IFDIR) return true;
+    char path[FS_PATH_MAX];
+    if (!fs_relative(name) || !fs_path(path, u->err, "%.*s", STR_ARG(name)))
+        return refuse(u, name, "is not a plain relative path");
+    if (++u->stats.entries > u->limits.entries) {
+        err_set(u->err, ERR_TOO_LARGE, "the bundle has more than %lld entries", (long long)u->limits.entries);
+        return err_hint(u->err, "list what the steps do not need in .millraceignore");
+    }
+    if (archive_entry_hardlink(entry)) return refuse(u, name, "is a hard link");
+    if (archive_entry_perm(entry) & 07000) return refuse(u, name, "has a set-id or sticky bit");
+    if (!make_parent(u, name, path)) return false;
+    switch (type) {
+    case AE_IFREG: return take_file(u, name, path, (archive_entry_perm(entry) & 0111) != 0);
+    case AE_IFDIR: return u->dir < 0 || fs_mkdirs_beneath(u->dir, path, 0755, (uid_t)-1, (gid_t)-1) || failed(u, name);
+    case AE_IFLNK:
+        target = archive_entry_symlink(entry);
+        if (!target) target = archive_entry_symlink_utf8(entry);
+        return take_link(u, name, path, target ? target : "");
+    default: return refuse(u, name, "is neither file nor folder nor link");
+    }
+}
+
+static bool unpack(struct unpack *u, int fd, struct bundle_stats *stats)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || lseek(fd, 0, SEEK_SET) != 0)
+        return err_set(u->err, ERR_IO, "unpacking: %s", strerror(errno));
+    if (!digest_fd(fd, u->stats.digest, &u->stats.size, u->err)) return false;
+    if (lseek(fd, 0, SEEK_SET) != 0) return err_set(u->err, ERR_IO, "unpacking: %s", strerror(errno));
+    u->archive = archive_read_new();
+    struct archive_entry *entry = archive_entry_new();
+    if (!u->archive || !entry) abort();
+    bool ok = archive_read_support_filter_gzip(u->archive) == ARCHIVE_OK &&
+              archive_read_support_format_tar(u->archive) == ARCHIVE_OK &&
+              archive_read_open_fd(u->archive, fd, PIECE) == ARCHIVE_OK;
+    if (!ok) damaged(u);
+    while (ok) {
+        int r = archive_read_next_header2(u->archive, entry);
+        if (r == ARCHIVE_EOF) break;
+        ok = r == ARCHIVE_OK || r == ARCHIVE_WARN ? take_entry(u, entry) : damaged(u);
+    }
+    archive_entry_free(entry);
+    archive_read_free(u->archive);
+    if (ok && stats) *stats = u->stats;
+    return ok;
+}
+
+bool bundle_check(int fd, const struct bundle_limits *limits, struct bundle_stats *stats, struct err *err)
+{
+    struct unpack u = {.dir = -1, .limits = bundle_limits_or_default(limits), .err = err};
+    return unpack(&u, fd, stats);
+}
+
+bool bundle_unpack(int fd, const char *folder, const struct bundle_limits *limits, struct bundle_stats *stats,
+                   struct err *err)
+{
+    FD_AUTO dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) return err_set(err, ERR_IO, "%s: %s", folder, strerror(errno));
+    struct unpack u = {.dir = dir, .limits = bundle_limits_or_default(limits), .err = err};
+    return unpack(&u, fd, stats);
+}
+
+/* ---- where steps find their code ---- */
+
+static bool place_of(struct str data_dir, struct str digest, char out[FS_PATH_MAX], struct err *err)
+{
+    if (!digest_valid(digest))
+        return err_set(err, ERR_INVALID, "'%.*s' is no digest", digest.n > 100 ? 100 : (int)digest.n, digest.p);
+    return fs_path(out, err, "%.*s/bundles/%.64s", STR_ARG(data_dir), digest.p + strlen("sha256:"));
+}
+
+bool bundle_tree_path(struct str data_dir, struct str digest, char out[FS_PATH_MAX], struct err *err)
+{
+    char place[FS_PATH_MAX];
+    return place_of(data_dir, digest, place, err) && fs_path(out, err, "%s/tree", place);
+}
+
+static bool install_to(struct disk *d, struct str digest, const char *temp, const char *place, struct err *err)
+{
+    char tree[FS_PATH_MAX];
+    FD_AUTO blob = -1;
+    if (!fs_path(tree, err, "%s/tree", temp) || !disk_get(d, digest, &blob, NULL, err) || !fs_mkdirs(tree, 0755, err))
+        return false;
+    struct bundle_stats stats;
+    if (!bundle_unpack(blob, tree, NULL, &stats, err)) return false;
+    if (!str_is(digest, stats.digest)) return err_set(err, ERR_IO, "blob %.*s is damaged", STR_ARG(digest));
+    FD_AUTO dir = open(temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || syncfs(dir) != 0) return err_set(err, ERR_IO, "%s: %s", temp, strerror(errno));
+    if (rename(temp, place) == 0) return true;
+    if (errno == EEXIST || errno == ENOTEMPTY) return fs_remove_tree(temp, err); /* somebody else was faster */
+    return err_set(err, ERR_IO, "%s: %s", place, strerror(errno));
+}
+
+bool bundle_install(struct disk *d, struct str data_dir, struct str digest, struct err *err)
+{
+    char place[FS_PATH_MAX], temp[FS_PATH_MAX], root[FS_PATH_MAX];
+    if (!place_of(data_dir, digest, place, err)) return false;
+    if (access(place, F_OK) == 0) return true;
+    if (!fs_path(root, err, "%.*s/bundles", STR_ARG(data_dir)) || !fs_mkdirs(root, 0700, err) ||
+        !fs_path(temp, err, "%s/tmp-%016llx", root, (unsigned long long)os_random_u64()))
+        return false;
+    if (install_to(d, digest, temp, place, err)) return true;
+    struct err ignored;
+    if (!fs_remove_tree(temp, &ignored)) err_clear(&ignored);
+    return false;
+}
+
+bool bundle_remove(struct str data_dir, struct str digest, struct err *err)
+{
+    char place[FS_PATH_MAX], temp[FS_PATH_MAX];
+    if (!place_of(data_dir, digest, place, err) ||
+        !fs_path(temp, err, "%.*s/bundles/tmp-%016llx", STR_ARG(data_dir), (unsigned long long)os_random_u64()))
+        return false;
+    if (rename(place, temp) != 0)
+        return errno == ENOENT ? true : err_set(err, ERR_IO, "%s: %s", place, strerror(errno));
+    return fs_remove_tree(temp, err);
+}
