@@ -1,0 +1,172 @@
+/* Waiting: until when a `wait` step waits, and why a task does not start, said in words. */
+#include "engine/base/jsonw.h"
+#include "engine/base/units.h"
+#include "engine/flow/run_inner.h"
+
+#define NAMES_MAX 3
+#define SCAN_MAX 20000 /* tasks looked at for examples */
+
+/* ---- RFC 3339 ---- */
+
+static bool digits(struct str s, size_t at, size_t n, int *out)
+{
+    *out = 0;
+    if (at + n > s.n) return false;
+    for (size_t i = at; i < at + n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9') return false;
+        *out = *out * 10 + (s.p[i] - '0');
+    }
+    return true;
+}
+
+/* Days since 1970-01-01 of a day of the Gregorian calendar: years of 400 years' eras that begin in March. */
+static int64_t days_of(int y, int m, int d)
+{
+    y -= m <= 2;
+    int era = (y >= 0 ? y : y - 399) / 400, year = y - era * 400;
+    int day = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+    return (int64_t)era * 146097 + year * 365 + year / 4 - year / 100 + day - 719468;
+}
+
+static bool zone_of(struct str s, size_t at, int64_t *seconds)
+{
+    int h, m;
+    *seconds = 0;
+    if (at + 1 == s.n && (s.p[at] == 'Z' || s.p[at] == 'z')) return true;
+    if (at + 6 != s.n || (s.p[at] != '+' && s.p[at] != '-') || s.p[at + 3] != ':') return false;
+    if (!digits(s, at + 1, 2, &h) || !digits(s, at + 4, 2, &m) || h > 23 || m > 59) return false;
+    *seconds = (int64_t)(h * 60 + m) * 60 * (s.p[at] == '-' ? -1 : 1);
+    return true;
+}
+
+static bool month_has(int y, int m, int d)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    return m >= 1 && m <= 12 && d >= 1 && d <= days[m - 1] + (m == 2 && leap);
+}
+
+static bool rfc3339(struct str s, int64_t *us)
+{
+    int y, mo, d, h, mi, sec;
+    if (s.n < 20 || s.p[4] != '-' || s.p[7] != '-' || (s.p[10] != 'T' && s.p[10] != 't' && s.p[10] != ' ') ||
+        s.p[13] != ':' || s.p[16] != ':')
+        return false;
+    if (!digits(s, 0, 4, &y) || !digits(s, 5, 2, &mo) || !digits(s, 8, 2, &d) || !digits(s, 11, 2, &h) ||
+        !digits(s, 14, 2, &mi) || !digits(s, 17, 2, &sec) || !month_has(y, mo, d) || h > 23 || mi > 59 || sec > 60)
+        return false;
+    size_t at = 19;
+    int64_t micros = 0, scale = 100000, zone;
+    if (s.p[at] == '.') {
+        size_t from = ++at;
+        for (; at < s.n && s.p[at] >= '0' && s.p[at] <= '9'; at++, scale /= 10)
+            micros += (s.p[at] - '0') * scale;
+        if (at == from) return false;
+    }
+    if (at >= s.n || !zone_of(s, at, &zone)) return false;
+    *us = ((days_of(y, mo, d) * 24 + h) * 60 + mi) * 60 + sec - zone;
+    *us = *us * 1000000 + micros;
+    return true;
+}
+
+bool wait_due(const struct value *v, bool until, int64_t now_us, int64_t *due_us, struct err *err)
+{
+    if (until) {
+        if (v->type == VALUE_STRING && rfc3339(v->u.s, due_us)) return true;
+        err_set(err, ERR_INVALID, "not a time");
+        return err_hint(err, "write it as 2026-01-31T08:00:00Z");
+    }
+    int64_t ms;
+    if (!units_duration(v, &ms, err)) return false;
+    *due_us = now_us + ms * 1000;
+    return true;
+}
+
+/* ---- why it waits ---- */
+
+static void upstream_text(const struct run *r, uint32_t task, struct buf *text)
+{
+    const struct frame *f = &r->frames[r->tasks[task].frame];
+    if (f->kind != FRAME_GRAPH) return;
+    const struct node *n = run_task_node(r, task);
+    uint32_t open = 0;
+    for (uint32_t i = 0; i < n->n_deps; i++) {
+        uint32_t other = f->first + n->deps[i];
+        if (task_state_terminal((enum task_state)r->tasks[other].state)) continue;
+        if (open < NAMES_MAX) {
+            struct str name = run_task_node(r, other)->name;
+            buf_printf(text, "%s%.*s", open == 0 ? "waits for " : ", ", STR_ARG(name));
+        }
+        open++;
+    }
+    if (open > NAMES_MAX) buf_printf(text, " and %u more", open - NAMES_MAX);
+    if (open == 0)
+        buf_c(text, task_is_exit(r, task) ? "waits for the end of all other steps" : "waits for its pipeline to go on");
+}
+
+static bool ready_text(const struct run *r, uint32_t task, struct buf *text)
+{
+    uint32_t at = gate_waiting_at(r, task);
+    if (at != NONE) {
+        const struct frame *f = &r->frames[at];
+        return buf_printf(text, "parallelism of %s: %u of %u run", f->kind == FRAME_ITEMS ? "its loop" : "its pipeline",
+                          f->gate.active, f->gate.limit);
+    }
+    if (r->tasks[task].flags & TASK_ASKED) return buf_c(text, "looks for an earlier result in the cache");
+    if (r->tasks[task].flags & TASK_FRESH) return buf_c(text, "is about to be looked at");
+    return false;
+}
+
+bool run_task_waits(const struct run *r, uint32_t task, struct buf *text)
+{
+    enum task_state state = run_task_state(r, task);
+    if (task_state_terminal(state) || state == TASK_RUNNING || state == TASK_STOPPING) return false;
+    if (r->state == RUN_QUEUED) return buf_c(text, "the run waits for another run of its pipeline");
+    if (state == TASK_PENDING) {
+        upstream_text(r, task, text);
+        return true;
+    }
+    if (state == TASK_WAITING) return buf_c(text, reason_text((enum reason)r->tasks[task].reason));
+    if (state == TASK_BACKOFF) return buf_c(text, "failed, and starts again after its back-off");
+    if (r->state == RUN_PAUSED) return buf_c(text, "the run is paused");
+    return ready_text(r, task, text);
+}
+
+static void example(const struct run *r, uint32_t task, struct arena *a, struct jsonw *w)
+{
+    BUF_AUTO why;
+    buf_init(&why, 400);
+    bool by_run = run_task_waits(r, task, &why);
+    jsonw_object(w);
+    jsonw_kv_int(w, "task", task);
+    jsonw_kv_str(w, "path", run_task_path(r, task, a));
+    jsonw_kv_str(w, "reason", by_run ? buf_view(&why) : STR("waits for room on the executor"));
+    jsonw_object_end(w);
+}
+
+void run_waiting_json(const struct run *r, struct buf *out, size_t max)
+{
+    static const enum task_state told[] = {TASK_READY, TASK_WAITING, TASK_BACKOFF, TASK_PENDING};
+    struct arena a;
+    arena_init(&a, 0);
+    struct jsonw w;
+    jsonw_to_buf(&w, out);
+    jsonw_object(&w);
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+        if (r->count[told[i]] > 0) jsonw_kv_int(&w, task_state_name(told[i]), r->count[told[i]]);
+    jsonw_key(&w, "examples");
+    jsonw_array(&w);
+    for (size_t i = 0; i < sizeof told / sizeof told[0] && max > 0; i++) {
+        uint32_t left = r->count[told[i]];
+        for (uint32_t task = 0; task < r->n_tasks && task < SCAN_MAX && max > 0 && left > 0; task++) {
+            if (r->tasks[task].state != told[i] || r->frames[r->tasks[task].frame].dead) continue;
+            example(r, task, &a, &w);
+            max--;
+            left--;
+        }
+    }
+    jsonw_array_end(&w);
+    jsonw_object_end(&w);
+    (void)jsonw_end(&w);
+    arena_free(&a);
+}
