@@ -1,0 +1,105 @@
+/* What a plan asks of a machine: see plan_rules.h. */
+#include "engine/flow/plan_rules.h"
+
+#include "engine/base/units.h"
+
+bool plan_ignore(struct str words, struct plan_offer *offer, struct err *err)
+{
+    struct plan_offer o = *offer;
+    struct str word;
+    while (str_split(&words, ',', &word)) {
+        word = str_trim(word);
+        if (str_is(word, "cpu"))
+            o.ignore_cpu = true;
+        else if (str_is(word, "memory"))
+            o.ignore_memory = true;
+        else if (str_is(word, "gpu"))
+            o.ignore_gpu = true;
+        else if (word.n) {
+            err_set(err, ERR_INVALID, "'%.*s' is no resource that can be ignored", STR_ARG(str_sub(word, 0, 40)));
+            return err_hint(err, "cpu, memory, gpu");
+        }
+    }
+    *offer = o;
+    return true;
+}
+
+struct rules {
+    const struct graph *graph;
+    const struct node *node;
+    struct err_list *errors;
+};
+
+static void refuse(const struct rules *r, const char *field, const char *hint, struct str message)
+{
+    const struct graph *g = r->graph;
+    const char *part = r->node >= g->nodes + (g->n_nodes - g->n_exit) ? "onExit" : "steps";
+    struct err *e = err_list_add(r->errors, ERR_INVALID, r->node->at, "%.*s", STR_ARG(message));
+    err_path(e, "%s.%.*s%s%s", part, STR_ARG(r->node->name), field[0] ? "." : "", field);
+    err_hint(e, "%s", hint);
+}
+
+static void check_resources(const struct rules *r, const struct plan_offer *o)
+{
+    const struct resources *want = &r->node->resources;
+    struct arena *a = r->errors->arena;
+    char asked[32], there[32];
+    if (want->gpu_count > o->gpus && !o->ignore_gpu)
+        refuse(r, "resources.gpu", "--ignore-resources gpu runs it without",
+               o->gpus ? arena_printf(a, "the step asks for %u GPUs, this machine offers %u", want->gpu_count, o->gpus)
+                       : STR("the step asks for a GPU, and this machine offers none"));
+    if (o->cpu_milli && want->cpu_milli > o->cpu_milli && !o->ignore_cpu)
+        refuse(r, "resources.cpu", "--ignore-resources cpu lets it share what is there",
+               arena_printf(a, "the step asks for %g CPUs, this machine has %g", (double)want->cpu_milli / 1000,
+                            (double)o->cpu_milli / 1000));
+    if (o->memory_bytes && want->memory_bytes > o->memory_bytes && !o->ignore_memory)
+        refuse(r, "resources.memory", "--ignore-resources memory lifts the limit",
+               arena_printf(a, "the step asks for %s of memory, this machine has %s",
+                            units_bytes_text(want->memory_bytes, asked), units_bytes_text(o->memory_bytes, there)));
+}
+
+static void check_node(const struct rules *r, const struct plan_offer *o)
+{
+    if (r->node->verb == VERB_IMAGE)
+        refuse(r, "image", "give it a run: or a script:, or run it on a cluster",
+               STR("a step that is only an image needs a cluster: here steps run as processes"));
+    if (r->node->workers > 1)
+        refuse(r, "workers", "leave workers away, or run it on a cluster",
+               STR("a step with several workers needs a cluster"));
+    check_resources(r, o);
+}
+
+bool plan_fits_machine(const struct plan *p, const struct plan_offer *offer, struct err_list *errors)
+{
+    size_t before = errors->total;
+    for (uint32_t g = 0; g < p->n_graphs; g++) {
+        for (uint32_t i = 0; i < p->graphs[g].n_nodes; i++) {
+            struct rules r = {&p->graphs[g], &p->graphs[g].nodes[i], errors};
+            check_node(&r, offer);
+        }
+    }
+    return errors->total == before;
+}
+
+static void note(struct str word, struct str *out, size_t *n, size_t room)
+{
+    for (size_t i = 0; i < *n; i++) {
+        if (str_eq(out[i], word)) return;
+    }
+    if (*n < room) out[(*n)++] = word;
+}
+
+size_t plan_unused_here(const struct plan *p, struct str *out, size_t room)
+{
+    size_t n = 0;
+    for (uint32_t g = 0; g < p->n_graphs; g++) {
+        for (uint32_t i = 0; i < p->graphs[g].n_nodes; i++) {
+            const struct node *node = &p->graphs[g].nodes[i];
+            if (node->image.n && node->verb != VERB_IMAGE) note(STR("image"), out, &n, room);
+            if (node->queue.n) note(STR("queue"), out, &n, room);
+            for (size_t k = 0; node->cluster && k < node->cluster->u.map.n; k++)
+                note(node->cluster->u.map.entries[k].key, out, &n, room);
+        }
+    }
+    return n;
+}

@@ -1,0 +1,25 @@
+/* What a plan asks of the place where it is to run. Said at submission, not after an hour in a queue. */
+#ifndef MILLRACE_FLOW_PLAN_RULES_H
+#define MILLRACE_FLOW_PLAN_RULES_H
+
+#include "engine/flow/plan.h"
+
+/* What one machine offers; 0 cpu or memory = unknown, nothing is refused for it. */
+struct plan_offer {
+    int64_t cpu_milli, memory_bytes;
+    uint32_t gpus;
+    bool ignore_cpu, ignore_memory, ignore_gpu; /* waived by the user */
+};
+
+/* Reads "gpu", "cpu,memory" as given to --ignore-resources. */
+MUST_CHECK bool plan_ignore(struct str words, struct plan_offer *offer, struct err *err);
+
+/* Everything in the plan that the process executor cannot do on a machine that offers this. True when there is nothing.
+ */
+MUST_CHECK bool plan_fits_machine(const struct plan *p, const struct plan_offer *offer, struct err_list *errors);
+
+/* Things that are kept but mean nothing on one machine, as texts for a notice ("image", "nodeSelector"); at most
+ * `room`. */
+size_t plan_unused_here(const struct plan *p, struct str *out, size_t room);
+
+#endif
