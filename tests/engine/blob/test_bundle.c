@@ -1,0 +1,373 @@
+/* Bundles: the same folder gives the same digest; what is ignored stays out; archives made to do harm are refused
+ * whole. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/blob/bundle.h"
+#include "engine/blob/ignore.h"
+
+static char dir[64];
+static struct err err;
+
+static void ok_at(bool good, int line)
+{
+    if (!good) fail_msg("line %d: %s (%s) %s", line, err.message, err_name(err.code), err.hint);
+}
+#define ok(good) ok_at((good), __LINE__)
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/millrace-t-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return fs_remove_tree(dir, &err) ? 0 : -1;
+}
+
+static char *in(const char *name)
+{
+    static char paths[8][FS_PATH_MAX];
+    static int next;
+    char *path = paths[next++ % 8];
+    ok(fs_path(path, &err, "%s/%s", dir, name));
+    return path;
+}
+
+static void put(const char *name, const char *text, mode_t mode)
+{
+    char folder[FS_PATH_MAX];
+    ok(fs_path(folder, &err, "%s", in(name)));
+    *strrchr(folder, '/') = 0;
+    ok(fs_mkdirs(folder, 0755, &err) && fs_write(in(name), str_of(text), mode, false, &err));
+}
+
+static void patterns_match(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text;
+        bool want;
+    } rows[] = {
+        {"*.pyc", "a.pyc", true},
+        {"*.pyc", "a.py", false},
+        {"a*b*c", "aXXbYYc", true},
+        {"a*b*c", "aXXbYY", false},
+        {"*", "a/b", false},
+        {"?", "a", true},
+        {"?", "/", false},
+        {"[a-c]x", "bx", true},
+        {"[!a-c]x", "bx", false},
+        {"[^a-c]x", "dx", true},
+        {"[]]", "]", true},
+        {"[a", "[a", true},
+        {"\\*", "*", true},
+        {"\\*", "x", false},
+        {"data/*.csv", "data/x.csv", true},
+        {"data/*.csv", "data/deep/x.csv", false},
+        {"data/**", "data/deep/x.csv", true},
+        {"data/**", "data", false},
+        {"**/x", "x", true},
+        {"**/x", "a/b/x", true},
+        {"a/**/b", "a/b", true},
+        {"a/**/b", "a/x/y/b", true},
+        {"a/**/b", "a/x/y/c", false},
+        {"*a*a*a*a*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (ignore_glob(str_of(rows[i].pattern), str_of(rows[i].text)) != rows[i].want)
+            fail_msg("'%s' on '%s'", rows[i].pattern, rows[i].text);
+    static struct ignore ig;
+    ok(ignore_parse(STR("# models\nmodels/\n*.csv\n!keep.csv\n/top.txt\nsub/*.txt\r\n\n"), &ig, &err));
+    static const struct {
+        const char *path;
+        bool folder, want;
+    } paths[] = {
+        {"models", true, true},     {"models", false, false},
+        {"a/models", true, true},   {"x.csv", false, true},
+        {"a/x.csv", false, true},   {"a/keep.csv", false, false},
+        {"top.txt", false, true},   {"a/top.txt", false, false},
+        {"sub/x.txt", false, true}, {"sub/y/x.txt", false, false},
+        {".git", true, true},       {"a/__pycache__", true, true},
+        {"m.pyc", false, true},     {".millraceignore", false, true},
+        {"train.py", false, false},
+    };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (ignore_matches(&ig, str_of(paths[i].path), paths[i].folder) != paths[i].want) fail_msg("%s", paths[i].path);
+}
+
+static bool collect(void *ctx, struct str name, int64_t size)
+{
+    (void)size;
+    char *text = ctx;
+    snprintf(text + strlen(text), 500 - strlen(text), "%.*s ", STR_ARG(name));
+    return true;
+}
+
+static void make_folder(void)
+{
+    put("src/train.py", "print(1)\n", 0644);
+    put("src/run.sh", "#!/bin/sh\n", 0755);
+    put("src/lib/util.py", "x = 1\n", 0600);
+    put("src/ümlaut.txt", "ü", 0644);
+    put("src/data/big.csv", "1,2,3\n", 0644);
+    put("src/__pycache__/x.pyc", "junk", 0644);
+    put("src/.git/config", "junk", 0644);
+    put("src/.millraceignore", "data/\n", 0644);
+    assert_int_equal(symlink("lib/util.py", in("src/link.py")), 0);
+    assert_int_equal(symlink("/etc/passwd", in("src/out")), 0);
+    assert_int_equal(symlink("../../x", in("src/lib/up")), 0);
+    assert_int_equal(mkdir(in("src/empty"), 0755), 0);
+    assert_int_equal(mkfifo(in("src/pipe"), 0600), 0);
+}
+
+static void the_same_folder_packs_the_same(void **state)
+{
+    (void)state;
+    make_folder();
+    char names[500] = "";
+    ok(bundle_names(in("src"), collect, names, &err));
+    assert_string_equal(names, "lib/util.py link.py run.sh train.py ümlaut.txt ");
+    int a = -1, b = -1;
+    struct bundle_stats one, two;
+    ok(bundle_pack_temp(in("src"), &a, &one, &err));
+    struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    assert_int_equal(utimensat(AT_FDCWD, in("src/train.py"), old, 0), 0);
+    assert_int_equal(rename(in("src"), in("elsewhere")), 0);
+    put("elsewhere/data/more.csv", "ignored", 0644);
+    ok(bundle_pack_temp(in("elsewhere"), &b, &two, &err));
+    assert_string_equal(one.digest, two.digest);
+    assert_int_equal(one.entries, 7);
+    struct bundle_stats seen;
+    ok(bundle_check(a, NULL, &seen, &err));
+    assert_string_equal(seen.digest, one.digest);
+    assert_true(seen.entries == one.entries && seen.bytes == one.bytes && seen.size == one.size);
+    close(b);
+    put("elsewhere/train.py", "print(2)\n", 0644);
+    ok(bundle_pack_temp(in("elsewhere"), &b, &two, &err));
+    assert_string_not_equal(one.digest, two.digest);
+
+    assert_int_equal(mkdir(in("back"), 0755), 0);
+    ok(bundle_unpack(a, in("back"), NULL, &seen, &err));
+    struct stat st;
+    assert_true(stat(in("back/run.sh"), &st) == 0 && (st.st_mode & 0777) == 0755);
+    assert_true(stat(in("back/lib/util.py"), &st) == 0 && (st.st_mode & 0777) == 0644);
+    assert_true(lstat(in("back/link.py"), &st) == 0 && S_ISLNK(st.st_mode));
+    assert_true(stat(in("back/empty"), &st) == 0 && S_ISDIR(st.st_mode));
+    assert_true(stat(in("back/ümlaut.txt"), &st) == 0);
+    assert_int_equal(access(in("back/out"), F_OK), -1);
+    close(a);
+    close(b);
+}
+
+static void limits_hold(void **state)
+{
+    (void)state;
+    put("src/a", "12345", 0644);
+    put("src/big", "1234567890", 0644);
+    FILE *f = tmpfile();
+    struct bundle_stats stats;
+    struct bundle_limits few = {.entries = 1}, small = {.bytes = 12};
+    assert_false(bundle_pack(in("src"), fileno(f), &few, &stats, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_false(bundle_pack(in("src"), fileno(f), &small, &stats, &err));
+    assert_non_null(strstr(err.hint, "big"));
+    assert_false(bundle_pack(in("nowhere"), fileno(f), NULL, &stats, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    ok(bundle_pack(in("src"), fileno(f), NULL, &stats, &err));
+    assert_false(bundle_check(fileno(f), &few, &stats, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_false(bundle_check(fileno(f), &small, &stats, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    fclose(f);
+}
+
+struct evil {
+    const char *what, *name;
+    mode_t type, perm;
+    const char *link, *hardlink;
+    const char *then; /* a second entry of the same kind, a file */
+};
+
+static int archive_of(const struct evil *e)
+{
+    FILE *f = tmpfile();
+    int fd = dup(fileno(f));
+    fclose(f);
+    struct archive *ar = archive_write_new();
+    archive_write_set_format_gnutar(ar);
+    archive_write_add_filter_gzip(ar);
+    archive_write_open_fd(ar, fd);
+    const char *names[] = {e->name, e->then};
+    for (int i = 0; i < 2 && names[i]; i++) {
+        struct archive_entry *entry = archive_entry_new();
+        archive_entry_set_pathname(entry, names[i]);
+        archive_entry_set_filetype(entry, i == 0 ? e->type : AE_IFREG);
+        archive_entry_set_perm(entry, i == 0 ? e->perm : 0644);
+        if (i == 0 && e->link) archive_entry_set_symlink(entry, e->link);
+        if (i == 0 && e->hardlink) archive_entry_set_hardlink(entry, e->hardlink);
+        bool file = (i == 1 || e->type == AE_IFREG) && !(i == 0 && e->hardlink);
+        if (file) archive_entry_set_size(entry, 4);
+        assert_int_equal(archive_write_header(ar, entry), ARCHIVE_OK);
+        if (file) archive_write_data(ar, "evil", 4);
+        archive_entry_free(entry);
+    }
+    archive_write_close(ar);
+    archive_write_free(ar);
+    return fd;
+}
+
+static void harm_is_refused(void **state)
+{
+    (void)state;
+    static const struct evil rows[] = {
+        {"absolute", "/etc/evil", AE_IFREG, 0644, NULL, NULL, NULL},
+        {"parent", "../evil", AE_IFREG, 0644, NULL, NULL, NULL},
+        {"inner parent", "a/../../evil", AE_IFREG, 0644, NULL, NULL, NULL},
+        {"set-uid", "su", AE_IFREG, 04755, NULL, NULL, NULL},
+        {"fifo", "pipe", AE_IFIFO, 0644, NULL, NULL, NULL},
+        {"device", "zero", AE_IFCHR, 0644, NULL, NULL, NULL},
+        {"link out", "l", AE_IFLNK, 0777, "../x", NULL, NULL},
+        {"link absolute", "l", AE_IFLNK, 0777, "/etc/passwd", NULL, NULL},
+        {"link that turns", "a/l", AE_IFLNK, 0777, "x/../../..", NULL, NULL},
+        {"hard link", "h", AE_IFREG, 0644, NULL, "/etc/passwd", NULL},
+        {"through a link", "l", AE_IFLNK, 0777, ".", NULL, "l/evil"},
+        {"twice", "a", AE_IFREG, 0644, NULL, NULL, "a"},
+        {"below a file", "a", AE_IFREG, 0644, NULL, NULL, "a/b"},
+        {"onto a link", "l", AE_IFLNK, 0777, "target", NULL, "l"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bundle_stats stats;
+        int fd = archive_of(&rows[i]);
+        ok(fs_remove_tree(in("t"), &err) && fs_mkdirs(in("t"), 0755, &err));
+        err_clear(&err);
+        if (bundle_unpack(fd, in("t"), NULL, &stats, &err)) fail_msg("%s was taken", rows[i].what);
+        if (err.code != ERR_INVALID) fail_msg("%s: %s", rows[i].what, err.message);
+        close(fd);
+    }
+    assert_int_equal(access(in("evil"), F_OK), -1);
+}
+
+static void bombs_are_refused(void **state)
+{
+    (void)state;
+    static char zeros[1 << 20];
+    FILE *f = fopen(in("zeros"), "w");
+    for (int i = 0; i < 300; i++)
+        fwrite(zeros, 1, sizeof zeros, f);
+    fclose(f);
+    ok(fs_mkdirs(in("src"), 0755, &err));
+    assert_int_equal(rename(in("zeros"), in("src/zeros")), 0);
+    int fd = -1;
+    struct bundle_stats stats;
+    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    assert_false(bundle_check(fd, NULL, &stats, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    struct bundle_limits loose = {.ratio = 100000};
+    ok(bundle_check(fd, &loose, &stats, &err));
+    close(fd);
+}
+
+static void garbage_is_refused(void **state)
+{
+    (void)state;
+    put("src/a", "some text that is long enough to be worth packing", 0644);
+    int fd = -1;
+    struct bundle_stats stats;
+    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    char whole[4096];
+    ssize_t n = pread(fd, whole, sizeof whole, 0);
+    for (ssize_t cut = 0; cut < n; cut += 7) { /* truncated */
+        put("cut", "", 0644);
+        int c = open(in("cut"), O_RDWR);
+        assert_int_equal(write(c, whole, (size_t)cut), cut);
+        bool taken = bundle_check(c, NULL, &stats, &err);
+        if (taken && cut < n - 8) fail_msg("taken when cut at %d of %d", (int)cut, (int)n);
+        close(c);
+    }
+    close(fd);
+    put("text", "no archive at all, just words", 0644);
+    fd = open(in("text"), O_RDONLY);
+    assert_false(bundle_check(fd, NULL, &stats, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    close(fd);
+}
+
+struct installer {
+    struct disk *d;
+    struct str digest;
+    bool ok;
+};
+
+static void *install(void *arg)
+{
+    struct installer *i = arg;
+    struct err e;
+    i->ok = bundle_install(i->d, str_of(dir), i->digest, &e);
+    return NULL;
+}
+
+static void installation_is_all_or_nothing(void **state)
+{
+    (void)state;
+    struct disk *d;
+    ok(disk_open(str_of(dir), &d, &err));
+    put("src/main.py", "print(1)", 0644);
+    int fd = -1;
+    struct bundle_stats stats;
+    char digest[DIGEST_TEXT];
+    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    ok(disk_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
+    close(fd);
+    struct installer both[4];
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        both[i] = (struct installer){d, str_of(digest), false};
+        pthread_create(&threads[i], NULL, install, &both[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 4; i++)
+        assert_true(both[i].ok);
+    char tree[FS_PATH_MAX], path[FS_PATH_MAX];
+    ok(bundle_tree_path(str_of(dir), str_of(digest), tree, &err) && fs_path(path, &err, "%s/main.py", tree));
+    assert_int_equal(access(path, R_OK), 0);
+    ok(bundle_remove(str_of(dir), str_of(digest), &err) && bundle_remove(str_of(dir), str_of(digest), &err));
+    assert_int_equal(access(tree, F_OK), -1);
+    ok(disk_put_bytes(d, STR("no bundle"), digest, &err));
+    assert_false(bundle_install(d, str_of(dir), str_of(digest), &err));
+    ok(bundle_tree_path(str_of(dir), str_of(digest), tree, &err));
+    assert_int_equal(access(tree, F_OK), -1);
+    disk_close(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(patterns_match),
+        cmocka_unit_test_setup_teardown(the_same_folder_packs_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(limits_hold, setup, teardown),
+        cmocka_unit_test_setup_teardown(harm_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(bombs_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(garbage_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(installation_is_all_or_nothing, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,220 @@
+/* The blob store: streamed in, read back, resumed, refused, swept. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/blob/disk.h"
+#include "engine/blob/logs.h"
+
+static char dir[64];
+static struct disk *d;
+static struct err err;
+
+static void ok_at(bool good, int line)
+{
+    if (!good) fail_msg("line %d: %s (%s) %s", line, err.message, err_name(err.code), err.hint);
+}
+#define ok(good) ok_at((good), __LINE__)
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/millrace-t-XXXXXX");
+    return mkdtemp(dir) && disk_open(str_of(dir), &d, &err) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    disk_close(d);
+    return fs_remove_tree(dir, &err) ? 0 : -1;
+}
+
+static void bytes_come_back(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 4095, 65536, 1000003};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t n = sizes[i];
+        char *data = malloc(n + 1), *back = malloc(n + 1);
+        for (size_t j = 0; j < n; j++)
+            data[j] = (char)(j * 7 + i);
+        struct disk_put *put;
+        char digest[DIGEST_TEXT], want[DIGEST_TEXT];
+        int64_t size = -1;
+        ok(disk_put_begin(d, &put, &err));
+        for (size_t at = 0; at < n; at += 1000)
+            ok(disk_put_write(put, data + at, n - at < 1000 ? n - at : 1000, &err));
+        ok(disk_put_finish(put, str_of(""), digest, &size, &err));
+        digest_of((struct str){data, n}, want);
+        assert_string_equal(digest, want);
+        assert_int_equal(size, n);
+        int fd = -1;
+        ok(disk_get(d, str_of(digest), &fd, &size, &err));
+        assert_int_equal(size, n);
+        assert_int_equal(pread(fd, back, n + 1, 0), n);
+        assert_memory_equal(data, back, n);
+        lseek(fd, 0, SEEK_SET);
+        ok(disk_put_fd(d, fd, str_of(want), digest, &size, &err)); /* again: the same */
+        close(fd);
+        ok(disk_verify(d, str_of(digest), &err));
+        free(data);
+        free(back);
+    }
+}
+
+static void wrong_bytes_are_refused(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], other[DIGEST_TEXT];
+    digest_of(STR("other"), other);
+    struct disk_put *put;
+    ok(disk_put_begin(d, &put, &err) && disk_put_write(put, "abc", 3, &err));
+    assert_false(disk_put_finish(put, str_of(other), digest, NULL, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_false(disk_has(d, str_of(other), NULL));
+    ok(disk_put_begin(d, &put, &err));
+    disk_put_abort(put);
+    static const char *const bad[] = {"", "sha256:", "sha256:../../../../etc/passwd", "md5:abc", "sha256:ABC"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int fd;
+        assert_false(disk_get(d, str_of(bad[i]), &fd, NULL, &err));
+        assert_int_equal(err.code, ERR_INVALID);
+    }
+    int fd;
+    assert_false(disk_get(d, str_of(other), &fd, NULL, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    ok(disk_put_bytes(d, STR("good"), digest, &err));
+    char path[FS_PATH_MAX];
+    ok(disk_path(d, str_of(digest), path, &err));
+    ok(fs_write(path, STR("evil"), 0600, false, &err));
+    assert_false(disk_verify(d, str_of(digest), &err));
+    assert_int_equal(err.code, ERR_IO);
+}
+
+static void uploads_resume(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT];
+    int64_t at = -1;
+    struct str id = STR("abc-1");
+    digest_of(STR("hello world"), digest);
+    ok(disk_part_offset(d, id, &at, &err));
+    assert_int_equal(at, 0);
+    ok(disk_part_append(d, id, 0, 11, "hello ", 6, &err));
+    disk_close(d); /* the server dies */
+    ok(disk_open(str_of(dir), &d, &err));
+    ok(disk_part_offset(d, id, &at, &err));
+    assert_int_equal(at, 6);
+    assert_false(disk_part_append(d, id, 0, 11, "hello ", 6, &err));
+    assert_int_equal(err.code, ERR_CONFLICT);
+    assert_string_equal(err.hint, "go on from 6");
+    assert_false(disk_part_append(d, id, 6, 11, "worlds", 6, &err));
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    assert_false(disk_part_finish(d, id, str_of(digest), 11, &err)); /* too early: it stays */
+    assert_int_equal(err.code, ERR_CONFLICT);
+    ok(disk_part_append(d, id, 6, 11, "world", 5, &err));
+    ok(disk_part_finish(d, id, str_of(digest), 11, &err));
+    assert_true(disk_has(d, str_of(digest), &at));
+    assert_int_equal(at, 11);
+    ok(disk_part_offset(d, id, &at, &err));
+    assert_int_equal(at, 0);
+
+    ok(disk_part_append(d, id, 0, 11, "HELLO WORLD", 11, &err));
+    assert_false(disk_part_finish(d, id, str_of(digest), 11, &err)); /* wrong bytes: thrown away */
+    assert_int_equal(err.code, ERR_INVALID);
+    ok(disk_part_offset(d, id, &at, &err));
+    assert_int_equal(at, 0);
+    digest_of(STR(""), digest);
+    ok(disk_part_finish(d, STR("empty"), str_of(digest), 0, &err));
+    ok(disk_verify(d, str_of(digest), &err));
+    static const char *const bad[] = {"", "../x", "a/b", ".", "a b"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(disk_part_append(d, str_of(bad[i]), 0, 9, "x", 1, &err));
+}
+
+static bool count(void *ctx, struct str digest, int64_t size, struct err *e)
+{
+    (void)e;
+    assert_true(digest_valid(digest));
+    *(int64_t *)ctx += size;
+    return true;
+}
+
+static void sweeps_spare_the_young(void **state)
+{
+    (void)state;
+    char a[DIGEST_TEXT], b[DIGEST_TEXT], path[FS_PATH_MAX];
+    int64_t total = 0;
+    bool deleted = true;
+    ok(disk_put_bytes(d, STR("aa"), a, &err) && disk_put_bytes(d, STR("bbb"), b, &err));
+    ok(disk_each(d, count, &total, &err));
+    assert_int_equal(total, 5);
+    struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    ok(disk_path(d, str_of(a), path, &err));
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    ok(disk_sweep(d, str_of(b), 3600000000, &deleted, &err));
+    assert_false(deleted);
+    ok(disk_put_bytes(d, STR("aa"), a, &err)); /* wanted again */
+    ok(disk_sweep(d, str_of(a), 3600000000, &deleted, &err));
+    assert_false(deleted);
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+    ok(disk_sweep(d, str_of(a), 3600000000, &deleted, &err));
+    assert_true(deleted && !disk_has(d, str_of(a), NULL));
+    ok(disk_delete(d, str_of(b), &err) && disk_delete(d, str_of(b), &err));
+}
+
+static void logs_are_read_by_range(void **state)
+{
+    (void)state;
+    char path[FS_PATH_MAX];
+    int64_t total = -1, from = -1;
+    struct buf b;
+    buf_init(&b, 0);
+    ok(step_log_read(str_of(dir), 7, 3, 1, 0, 100, &b, &total, &err));
+    assert_true(total == 0 && b.n == 0);
+    snprintf(path, sizeof path, "%s/logs/7", dir);
+    ok(fs_mkdirs(path, 0755, &err) && step_log_path(str_of(dir), 7, 3, 1, path, &err));
+    ok(fs_write(path, STR("one\ntwo\nthree\n"), 0600, false, &err));
+    static const struct {
+        int64_t from;
+        size_t n;
+        const char *want;
+    } ranges[] = {{0, 100, "one\ntwo\nthree\n"}, {4, 3, "two"}, {13, 5, "\n"}, {14, 5, ""}, {99, 5, ""}, {-1, 5, ""}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        buf_reset(&b);
+        ok(step_log_read(str_of(dir), 7, 3, 1, ranges[i].from, ranges[i].n, &b, &total, &err));
+        assert_int_equal(total, 14);
+        if (!str_is(buf_view(&b), ranges[i].want)) fail_msg("range %zu: '%s'", i, b.p);
+    }
+    static const int64_t tails[][2] = {{0, 14}, {1, 8}, {2, 4}, {3, 0}, {9, 0}};
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        ok(step_log_tail(str_of(dir), 7, 3, 1, tails[i][0], &from, &err));
+        if (from != tails[i][1]) fail_msg("the last %d lines begin at %d", (int)tails[i][0], (int)from);
+    }
+    ok(step_log_delete_run(str_of(dir), 7, &err));
+    assert_int_equal(access(path, F_OK), -1);
+    buf_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(bytes_come_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_bytes_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(uploads_resume, setup, teardown),
+        cmocka_unit_test_setup_teardown(sweeps_spare_the_young, setup, teardown),
+        cmocka_unit_test_setup_teardown(logs_are_read_by_range, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
