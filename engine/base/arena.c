@@ -156,7 +156,7 @@ void *arena_grow(struct arena *a, const void *old, size_t old_bytes, size_t new_
     if (new_bytes < old_bytes) abort();
     if (old && grown_in_place(a, old, old_bytes, new_bytes)) return (void *)(uintptr_t)old;
     char *p = alloc_raw(a, new_bytes);
-    if (old_bytes) memcpy(p, old, old_bytes);
+    if (old && old_bytes) memcpy(p, old, old_bytes);
     memset(p + old_bytes, 0, new_bytes - old_bytes);
     return p;
 }
