@@ -1,0 +1,194 @@
+/* Everything that is refused: a table of requests and what the problem must say. Nothing of them may be stored. */
+#include "tests/api/fixture.h"
+
+#define DIGEST "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define HEAD "apiVersion: millrace/v1\nkind: Pipeline\nname: x\nsteps:\n"
+
+struct row {
+    const char *name, *method, *path, *type, *body;
+    int status;
+    const char *code, *where, *hint; /* where: the problem's path, NULL = any; hint: part of it, NULL = any */
+};
+
+static const struct row rows[] = {
+    {"no such path", "GET", "/api/v1/nothing", NULL, NULL, 404, "not-found", NULL, "openapi.yaml"},
+    {"not the API", "GET", "/", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"dot segments", "GET", "/api/v1/../../etc/passwd", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"wrong method", "PATCH", "/api/v1/runs", NULL, NULL, 405, "method-not-allowed", NULL, "GET"},
+    {"wrong method of one", "PUT", "/api/v1/runs/1", NULL, NULL, 405, "method-not-allowed", NULL, "DELETE"},
+    {"misspelt action", "POST", "/api/v1/runs/1:cancle", JSON_TYPE, "{}", 404, "not-found", NULL, "cancel"},
+    {"bad escape in path", "GET", "/api/v1/pipelines/%zz", NULL, NULL, 400, "syntax", NULL, NULL},
+    {"NUL in path", "GET", "/api/v1/pipelines/%00", NULL, NULL, 400, "syntax", NULL, NULL},
+    {"bad UTF-8 in path", "GET", "/api/v1/pipelines/%ff", NULL, NULL, 400, "syntax", NULL, NULL},
+    {"bad escape in query", "GET", "/api/v1/runs?filter=%", NULL, NULL, 400, "syntax", "query.filter", NULL},
+    {"unknown parameter", "GET", "/api/v1/runs?filtre=x", NULL, NULL, 422, "invalid", "query.filtre", "filter"},
+    {"page size", "GET", "/api/v1/runs?page_size=0", NULL, NULL, 422, "invalid", "query.page_size", NULL},
+    {"page size text", "GET", "/api/v1/runs?page_size=ten", NULL, NULL, 422, "invalid", "query.page_size", NULL},
+    {"page token", "GET", "/api/v1/runs?page_token=xyz", NULL, NULL, 422, "invalid", NULL, NULL},
+    {"page token of tasks", "GET", "/api/v1/runs/1/tasks?page_token=-4", NULL, NULL, 422, "invalid", "query.page_token", NULL},
+    {"filter field", "GET", "/api/v1/runs?filter=stat%20%3D%20x", NULL, NULL, 422, "invalid", "filter", "state"},
+    {"filter syntax", "GET", "/api/v1/runs?filter=state%20%3D", NULL, NULL, 422, "invalid", "filter", NULL},
+    {"order", "GET", "/api/v1/runs?order_by=colour", NULL, NULL, 422, "invalid", NULL, NULL},
+    {"project", "GET", "/api/v1/runs?project=nowhere", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"task state", "GET", "/api/v1/runs/1/tasks?state=runing", NULL, NULL, 422, "invalid", "query.state", "running"},
+    {"no such run", "GET", "/api/v1/runs/77", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"run by word", "GET", "/api/v1/runs/abc", NULL, NULL, 404, "not-found", NULL, "number"},
+    {"run too big", "GET", "/api/v1/runs/99999999999999999999", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"no such pipeline", "GET", "/api/v1/pipelines/nope", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"no such artifact", "GET", "/api/v1/artifacts/5", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"no such blob", "GET", "/api/v1/blobs/" DIGEST, NULL, NULL, 404, "not-found", NULL, NULL},
+    {"digest", "GET", "/api/v1/blobs/sha256:12", NULL, NULL, 422, "invalid", "digest", "64 hex"},
+    {"no such bundle", "GET", "/api/v1/bundles/" DIGEST, NULL, NULL, 404, "not-found", NULL, NULL},
+    {"no such upload", "GET", "/api/v1/uploads/abc", NULL, NULL, 404, "not-found", NULL, NULL},
+
+    {"type missing", "POST", "/api/v1/runs", NULL, "{}", 415, "unsupported-media-type", "Content-Type", "json"},
+    {"type wrong", "POST", "/api/v1/projects", YAML_TYPE, "name: x", 415, "unsupported-media-type", "Content-Type", "json"},
+    {"type unknown", "POST", "/api/v1/runs", "image/png", "x", 415, "unsupported-media-type", "Content-Type", NULL},
+    {"form", "POST", "/api/v1/runs", "application/x-www-form-urlencoded", "a=b", 415, "unsupported-media-type", NULL, NULL},
+    {"empty body", "POST", "/api/v1/projects", JSON_TYPE, "", 400, "syntax", NULL, "JSON"},
+    {"broken JSON", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\": ", 400, "syntax", NULL, NULL},
+    {"JSON list", "POST", "/api/v1/runs", JSON_TYPE, "[1]", 422, "invalid", NULL, NULL},
+    {"JSON twice", "POST", "/api/v1/runs", JSON_TYPE, "{\"a\":1,\"a\":2}", 400, "syntax", NULL, NULL},
+    {"bad UTF-8", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"\xff\"}", 400, "syntax", NULL, "UTF-8"},
+    {"unknown member", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipelin\":\"x\"}", 422, "invalid", "pipelin", "pipeline"},
+    {"member type", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":5}", 422, "invalid", "pipeline", NULL},
+    {"nothing to run", "POST", "/api/v1/runs", JSON_TYPE, "{}", 422, "invalid", "pipeline", "source"},
+    {"both", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"a\",\"source\":\"b\"}", 422, "invalid", "pipeline", NULL},
+    {"run of nothing", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"nope\"}", 404, "not-found", "pipeline", NULL},
+    {"version", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"version\":0}", 422, "invalid", "version", NULL},
+    {"no such version", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"version\":9}", 404, "not-found", NULL, NULL},
+    {"unknown param", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"params\":{\"hwo\":1}}", 422, "invalid",
+     "params.hwo", "who"},
+    {"param type", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"params\":{\"count\":\"many\"}}", 422, "invalid",
+     "params.count", NULL},
+    {"param range", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"params\":{\"count\":10}}", 422, "invalid",
+     "params.count", NULL},
+    {"label", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"labels\":{\"a\":1}}", 422, "invalid", "labels.a", NULL},
+    {"run name", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"name\":\"a\\u0007b\"}", 422, "invalid", "name", NULL},
+    {"ignored", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"ignoreResources\":[\"tpu\"]}", 422, "invalid",
+     "ignoreResources[0]", "gpu"},
+    {"bundle text", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"bundle\":\"x\"}", 422, "invalid", "bundle", NULL},
+    {"bundle unknown", "POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\",\"bundle\":\"" DIGEST "\"}", 422, "invalid",
+     "bundle", "upload"},
+    {"params in query", "POST", "/api/v1/runs?params=%5B1%5D", YAML_TYPE, HELLO, 422, "invalid", "query.params", NULL},
+
+    {"YAML empty", "POST", "/api/v1/pipelines", YAML_TYPE, "# nothing\n", 422, "invalid", NULL, "apiVersion"},
+    {"YAML broken", "POST", "/api/v1/pipelines", YAML_TYPE, "a: [1,\n", 400, "syntax", NULL, NULL},
+    {"YAML twice", "POST", "/api/v1/pipelines", YAML_TYPE, "a: 1\na: 2\n", 0, NULL, NULL, NULL},
+    {"not a pipeline", "POST", "/api/v1/pipelines", YAML_TYPE, "apiVersion: millrace/v1\nkind: Pipelin\nname: x\n", 422, "invalid",
+     "kind", "Pipeline"},
+    {"no steps", "POST", "/api/v1/pipelines", YAML_TYPE, "apiVersion: millrace/v1\nkind: Pipeline\nname: x\n", 422, "invalid", NULL,
+     NULL},
+    {"unknown key", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  a: {rnu: echo}\n", 422, "invalid", NULL, NULL},
+    {"unknown step", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  data: {run: echo}\n  b: {needs: [date], run: echo}\n", 422,
+     "invalid", NULL, "data"},
+    {"cycle", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  a: {needs: [b], run: echo}\n  b: {needs: [a], run: echo}\n", 422,
+     "invalid", NULL, NULL},
+    {"two of one name", "POST", "/api/v1/pipelines", YAML_TYPE, HELLO "---\n" HELLO, 422, "invalid", NULL, "line 1"},
+    {"project of the document", "POST", "/api/v1/pipelines?project=default", YAML_TYPE, "project: other\n" HELLO, 0, NULL, NULL, NULL},
+    {"format", "POST", "/api/v1/pipelines:plan?format=png", YAML_TYPE, HELLO, 422, "invalid", "query.format", "mermaid"},
+    {"sub-pipeline by file", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  a: {pipeline: ./other.yaml}\n", 422, "invalid", NULL,
+     "bundle"},
+    {"sub-pipeline by name", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  a: {pipeline: helo}\n", 422, "invalid", NULL, NULL},
+
+    {"project name", "POST", "/api/v1/projects", JSON_TYPE, "{\"name\":\"A b\"}", 422, "invalid", "name", "a-z"},
+    {"project again", "POST", "/api/v1/projects", JSON_TYPE, "{\"name\":\"default\"}", 409, "conflict", NULL, NULL},
+    {"role", "POST", "/api/v1/tokens", JSON_TYPE, "{\"name\":\"x\",\"role\":\"king\"}", 422, "invalid", "role", "viewer"},
+    {"ttl", "POST", "/api/v1/tokens", JSON_TYPE, "{\"name\":\"x\",\"role\":\"viewer\",\"ttl\":\"soon\"}", 422, "invalid", "ttl", NULL},
+    {"no such token", "DELETE", "/api/v1/tokens/9999", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"upload digest", "POST", "/api/v1/uploads", JSON_TYPE, "{\"digest\":\"md5:1\",\"size\":1}", 422, "invalid", "digest", NULL},
+    {"upload size", "POST", "/api/v1/uploads", JSON_TYPE, "{\"digest\":\"" DIGEST "\",\"size\":-1}", 422, "invalid", "size", NULL},
+    {"bundle of nothing", "POST", "/api/v1/bundles", JSON_TYPE, "{\"digest\":\"" DIGEST "\"}", 422, "invalid", "digest", "upload"},
+    {"body on GET", "GET", "/api/v1/runs", NULL, "x", 422, "invalid", NULL, NULL},
+    {"grace", "POST", "/api/v1/runs/1:cancel", JSON_TYPE, "{\"grace\":\"5\"}", 422, "invalid", "grace", NULL},
+    {"pause takes nothing", "POST", "/api/v1/runs/1:pause", JSON_TYPE, "{\"a\":1}", 422, "invalid", "a", NULL},
+    {"pause of nothing", "POST", "/api/v1/runs/77:pause", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"retry of an active run", "POST", "/api/v1/runs/1:retry", NULL, NULL, 409, "conflict", NULL, NULL},
+    {"retry from nowhere", "POST", "/api/v1/runs/1:retry", JSON_TYPE, "{\"from\":\"gret\"}", 422, "invalid", "from", "greet"},
+    {"delete of an active run", "DELETE", "/api/v1/runs/1", NULL, NULL, 409, "conflict", NULL, NULL},
+    {"approve no approval", "POST", "/api/v1/runs/1/tasks/greet:approve", JSON_TYPE, "{\"approved\":true}", 409, "conflict", NULL, NULL},
+    {"approve what", "POST", "/api/v1/runs/1/tasks/greet:approve", JSON_TYPE, "{}", 422, "invalid", "approved", NULL},
+    {"no such task", "GET", "/api/v1/runs/1/tasks/nope", NULL, NULL, 404, "not-found", NULL, "train[2]"},
+    {"no such task number", "GET", "/api/v1/runs/1/tasks/99", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"attempt", "GET", "/api/v1/runs/1/tasks/greet/logs?attempt=3", NULL, NULL, 404, "not-found", "query.attempt", NULL},
+    {"follow", "GET", "/api/v1/runs/1/tasks/greet/logs?follow=maybe", NULL, NULL, 422, "invalid", "query.follow", NULL},
+};
+
+static int open_with_run(void **state)
+{
+    if (fixture_open(state) != 0) return -1;
+    struct http_answer a = ask("POST", "/api/v1/pipelines", YAML_TYPE, HELLO);
+    int ok = a.status == 201;
+    http_answer_free(&a);
+    a = ask("POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\"}");
+    ok = ok && a.status == 201 && http_number(&a, "id") == 1;
+    http_answer_free(&a);
+    return ok ? 0 : -1;
+}
+
+static bool check_row(const struct row *r, struct http_answer *a)
+{
+    const char *hint = http_text(a, "hint"), *where = http_text(a, "path");
+    const char *type = http_header(a, "Content-Type");
+    if (r->status == 0) return a->status >= 400 && a->status < 500; /* any refusal */
+    return a->status == r->status && type && strcmp(type, "application/problem+json") == 0 &&
+           strcmp(http_text(a, "code"), r->code) == 0 && http_number(a, "status") == r->status &&
+           http_text(a, "detail")[0] && http_text(a, "requestId")[0] && (!r->where || strcmp(where, r->where) == 0) &&
+           (!r->hint || strstr(hint, r->hint));
+}
+
+static int64_t rows_stored(void)
+{
+    return support_number(&fx.db, "SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM pipelines) + (SELECT count(*) FROM plans)"
+                                  " + (SELECT count(*) FROM projects) + (SELECT count(*) FROM tokens) + (SELECT count(*) FROM uploads)"
+                                  " + (SELECT count(*) FROM inbox) + (SELECT count(*) FROM idempotency_keys)");
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    int failed = 0;
+    int64_t before = rows_stored();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct row *r = &rows[i];
+        struct http_answer a = ask(r->method, r->path, r->type, r->body);
+        if (!check_row(r, &a)) {
+            fprintf(stderr, "%s: %s %s → %d %s\n", r->name, r->method, r->path, a.status, a.body.p ? a.body.p : "");
+            failed++;
+        }
+        http_answer_free(&a);
+        if (rows_stored() != before) {
+            fprintf(stderr, "%s: something was stored\n", r->name);
+            before = rows_stored();
+            failed++;
+        }
+    }
+    assert_int_equal(failed, 0);
+}
+
+/* All problems of a file at once, each with its place. */
+static void test_all_problems(void **state)
+{
+    (void)state;
+    struct http_answer a = ask("POST", "/api/v1/pipelines:validate", YAML_TYPE,
+                               HEAD "  a: {rnu: echo}\n  b: {needs: [zz], run: echo}\n  c: {run: \"echo ${{ params.nope }}\"}\n");
+    assert_int_equal(a.status, 422);
+    assert_true(http_number(&a, "total") >= 3);
+    for (int i = 0; i < 3; i++) {
+        char path[40];
+        snprintf(path, sizeof path, "errors.%d.line", i);
+        assert_true(http_number(&a, path) >= 5);
+        snprintf(path, sizeof path, "errors.%d.path", i);
+        assert_true(http_text(&a, path)[0] != '\0');
+    }
+    http_answer_free(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_table, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_all_problems, fixture_open, fixture_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
