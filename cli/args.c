@@ -11,7 +11,7 @@ struct reader {
     char *const *argv;
     int at;
     struct args args;
-    const struct command *command;
+    const struct cli_command *command;
 };
 
 static void keep(struct reader *r, const struct option *option, const char *value)
@@ -83,7 +83,7 @@ static bool take_short(struct reader *r, const char *letters, struct err *err)
 
 static bool check_words(const struct args *args, struct err *err)
 {
-    const struct command *c = args->command;
+    const struct cli_command *c = args->command;
     if (args->n_words < c->min_words) {
         err_set(err, ERR_INVALID, "%s needs %s", c->name, c->words);
         return err_hint(err, "millrace help %s", c->name);
@@ -97,7 +97,7 @@ static bool check_words(const struct args *args, struct err *err)
 
 /* Global options may stand before the command's name; the name is the first word that is neither an option nor the
  * value of one. */
-static const struct command *find_command(int argc, char *const *argv, int *at, int *used)
+static const struct cli_command *find_command(int argc, char *const *argv, int *at, int *used)
 {
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
@@ -140,7 +140,7 @@ static bool unknown_command(struct arena *a, const char *word, const char *next,
 bool args_parse(struct arena *a, int argc, char *const *argv, struct args *out, struct err *err)
 {
     int name_at = 0, name_words = 0;
-    const struct command *command = find_command(argc, argv, &name_at, &name_words);
+    const struct cli_command *command = find_command(argc, argv, &name_at, &name_words);
     if (!command && name_at < argc)
         return unknown_command(a, argv[name_at], name_at + 1 < argc ? argv[name_at + 1] : NULL, err);
     size_t room = 0; /* a word of many letters may hold as many options */

@@ -5,7 +5,7 @@
 
 #include "engine/base/err.h"
 
-struct command;
+struct cli_command;
 struct option;
 
 struct arg_value {
@@ -14,8 +14,8 @@ struct arg_value {
 };
 
 struct args {
-    const struct command *command; /* NULL: none was named */
-    const char **words;            /* positional arguments */
+    const struct cli_command *command; /* NULL: none was named */
+    const char **words;                /* positional arguments */
     size_t n_words;
     struct arg_value *values;
     size_t n_values;

@@ -184,7 +184,7 @@ static const char retry_details[] =
         WORD_RUN, WORD_RUN                                                                                             \
     }
 
-const struct command commands[] = {
+const struct cli_command commands[] = {
     {"run",
      "FILE|NAME",
      1,
@@ -508,9 +508,9 @@ static int match(const char *name, int argc, char *const *argv)
     return same ? 2 : 0;
 }
 
-const struct command *command_find(int argc, char *const *argv, int *used)
+const struct cli_command *command_find(int argc, char *const *argv, int *used)
 {
-    const struct command *best = NULL;
+    const struct cli_command *best = NULL;
     *used = 0;
     for (size_t i = 0; i < n_commands; i++) {
         int n = match(commands[i].name, argc, argv);
@@ -536,7 +536,7 @@ struct str command_suggest(struct arena *a, const char *word, const char *next)
     return near.n || !next ? near : suggest(wanted, names, n);
 }
 
-const struct option *option_find(const struct command *c, struct str name, char letter)
+const struct option *option_find(const struct cli_command *c, struct str name, char letter)
 {
     const struct option *lists[] = {c ? c->options : NULL, global_options};
     for (size_t i = 0; i < 2; i++) {
@@ -547,7 +547,7 @@ const struct option *option_find(const struct command *c, struct str name, char 
     return NULL;
 }
 
-struct str option_suggest(struct arena *a, const struct command *c, struct str name)
+struct str option_suggest(struct arena *a, const struct cli_command *c, struct str name)
 {
     struct str *names = arena_array(a, struct str, 64);
     const struct option *lists[] = {c ? c->options : NULL, global_options};

@@ -33,7 +33,7 @@ struct option {
 
 #define COMMAND_MANY 255 /* of max_words: any number */
 
-struct command {
+struct cli_command {
     const char *name;  /* one or two words: "run", "artifacts get" */
     const char *words; /* as in help: "FILE|NAME" */
     uint8_t min_words, max_words;
@@ -48,17 +48,17 @@ struct command {
     int (*exec_raw)(int argc, char **argv); /* reads its own options: argv[0] is the command's name */
 };
 
-extern const struct command commands[];
+extern const struct cli_command commands[];
 extern const size_t n_commands;
 extern const struct option global_options[];
 
 /* The command that argv begins with, and how many words its name took; NULL when none. `a b` wins over `a`. */
-const struct command *command_find(int argc, char *const *argv, int *used);
+const struct cli_command *command_find(int argc, char *const *argv, int *used);
 /* The nearest name to a wrong one, for "did you mean"; empty when none is near. */
 struct str command_suggest(struct arena *a, const char *word, const char *next);
 /* An option by long name (letter 0) or letter (name empty), the command's own first. */
-const struct option *option_find(const struct command *c, struct str name, char letter);
-struct str option_suggest(struct arena *a, const struct command *c, struct str name);
+const struct option *option_find(const struct cli_command *c, struct str name, char letter);
+struct str option_suggest(struct arena *a, const struct cli_command *c, struct str name);
 
 /* ---- the commands, one file per group ---- */
 int cmd_run(struct cli *cli, const struct args *args);

@@ -1,6 +1,7 @@
 /* Completion from the command table: see completion.h. */
 #include "cli/completion.h"
 
+#include <locale.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -122,7 +123,7 @@ static void offer_commands(struct asker *k, const char *first)
     }
 }
 
-static void offer_options(struct asker *k, const struct command *c)
+static void offer_options(struct asker *k, const struct cli_command *c)
 {
     const struct option *lists[] = {c ? c->options : NULL, global_options};
     for (size_t l = 0; l < 2; l++) {
@@ -135,7 +136,7 @@ static void offer_options(struct asker *k, const struct command *c)
     }
 }
 
-static const struct option *option_of(const struct command *c, const char *word)
+static const struct option *option_of(const struct cli_command *c, const char *word)
 {
     if (word[0] != '-' || !word[1] || strchr(word, '=')) return NULL;
     const struct option *o = word[1] == '-' ? option_find(c, str_of(word + 2), 0)
@@ -148,7 +149,7 @@ void completion_candidates(struct buf *out, int n, char *const *words, completio
 {
     if (n < 1) return;
     struct asker k = {out, words[n - 1], source, ctx};
-    const struct command *c = NULL;
+    const struct cli_command *c = NULL;
     const char *before = "", *first = NULL; /* the last word in front; the first word, while no command is known */
     int used = 0, place = 0;
     for (int i = 0; i < n - 1; i++) {
@@ -234,6 +235,7 @@ int cmd_complete(int argc, char **argv)
     arena_init(&arena, 0);
     buf_init(&out, 0);
     struct cli cli = {.arena = &arena, .quiet = true};
+    setlocale(LC_CTYPE, "C.UTF-8"); /* as main() does for all other commands */
     completion_candidates(&out, argc - 1, argv + 1, from_server, &cli);
     if (out.n) fwrite(out.p, 1, out.n, stdout);
     client_close(cli.client);

@@ -24,7 +24,7 @@ void help_overview(struct buf *out)
 {
     buf_c(out, "Millrace runs machine-learning pipelines.\n\nUsage: millrace COMMAND [OPTIONS] [ARGUMENTS]\n");
     for (size_t i = 0; i < n_commands; i++) {
-        const struct command *c = &commands[i];
+        const struct cli_command *c = &commands[i];
         if (!c->group) continue;
         if (strcmp(c->group, group_before(i)) != 0) buf_printf(out, "\n%s:\n", c->group);
         buf_printf(out, "  %s", c->name);
@@ -37,19 +37,19 @@ void help_overview(struct buf *out)
 #undef X
 }
 
-void help_usage(struct buf *out, const struct command *c)
+void help_usage(struct buf *out, const struct cli_command *c)
 {
     buf_printf(out, "Usage: millrace %s%s%s%s\n", c->name, c->options ? " [OPTIONS]" : "", *c->words ? " " : "",
                c->words);
 }
 
 /* A command's -o names its own formats; a command without a result has none. */
-static const char *choices_of(const struct command *c, const struct option *o)
+static const char *choices_of(const struct cli_command *c, const struct option *o)
 {
     return strcmp(o->name, "output") == 0 ? (c ? c->formats : NULL) : o->choices;
 }
 
-static bool applies(const struct command *c, const struct option *o)
+static bool applies(const struct cli_command *c, const struct option *o)
 {
     bool remote = c->role != NULL || strcmp(c->group ? c->group : "", "Set-up") == 0;
     if (strcmp(o->name, "output") == 0) return c->formats != NULL;
@@ -64,7 +64,7 @@ static void option_text(struct buf *out, const struct option *o)
     buf_printf(out, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
 }
 
-static void option_lines(struct buf *out, const struct command *c, const struct option *list)
+static void option_lines(struct buf *out, const struct cli_command *c, const struct option *list)
 {
     for (const struct option *o = list; o && o->name; o++) {
         if (!applies(c, o)) continue;
@@ -80,7 +80,7 @@ static void option_lines(struct buf *out, const struct command *c, const struct 
     }
 }
 
-void help_command(struct buf *out, const struct command *c)
+void help_command(struct buf *out, const struct cli_command *c)
 {
     help_usage(out, c);
     buf_printf(out, "\n%c%s.\n", c->summary[0] - 'a' + 'A', c->summary + 1);
@@ -94,7 +94,7 @@ void help_command(struct buf *out, const struct command *c)
     if (c->role) buf_printf(out, "\nThe token's role must be at least: %s\n", c->role);
 }
 
-static void markdown_options(struct buf *out, const struct command *c)
+static void markdown_options(struct buf *out, const struct cli_command *c)
 {
     for (const struct option *o = c->options; o && o->name; o++) {
         if (o == c->options) buf_c(out, "\n| option | meaning |\n|---|---|\n");
@@ -108,7 +108,7 @@ void help_markdown(struct buf *out)
 {
     buf_c(out, "# Commands\n\nMade from the command table by `millrace help --markdown`.\n");
     for (size_t i = 0; i < n_commands; i++) {
-        const struct command *c = &commands[i];
+        const struct cli_command *c = &commands[i];
         if (!c->group) continue;
         if (strcmp(c->group, group_before(i)) != 0) buf_printf(out, "\n## %s\n", c->group);
         buf_printf(out, "\n### millrace %s\n\n`millrace %s%s%s` – %s.", c->name, c->name, *c->words ? " " : "",
@@ -134,7 +134,7 @@ int cmd_help(struct cli *cli, const struct args *args)
     int used = 0;
     for (size_t i = 0; i < args->n_words; i++)
         words[i] = arena_cstr(cli->arena, str_of(args->words[i]));
-    const struct command *c = command_find((int)args->n_words, words, &used);
+    const struct cli_command *c = command_find((int)args->n_words, words, &used);
     if (args_has(args, "markdown")) {
         help_markdown(&out);
     } else if (!args->n_words) {

@@ -6,8 +6,8 @@
 #include "engine/base/buf.h"
 
 void help_overview(struct buf *out);
-void help_command(struct buf *out, const struct command *c);
-void help_usage(struct buf *out, const struct command *c); /* the one line */
-void help_markdown(struct buf *out);                       /* the whole reference */
+void help_command(struct buf *out, const struct cli_command *c);
+void help_usage(struct buf *out, const struct cli_command *c); /* the one line */
+void help_markdown(struct buf *out);                           /* the whole reference */
 
 #endif

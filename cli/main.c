@@ -47,7 +47,7 @@ static int answer_help(struct cli *cli, const struct args *args)
     return cli_print(&out, &err) ? CLI_OK : cli_fail(cli, &err);
 }
 
-static int usage_error(struct cli *cli, const struct err *err, const struct command *c)
+static int usage_error(struct cli *cli, const struct err *err, const struct cli_command *c)
 {
     BUF_AUTO out;
     buf_init(&out, 0);
@@ -60,17 +60,19 @@ static int usage_error(struct cli *cli, const struct err *err, const struct comm
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct args args;
-    struct err err;
+    struct err err = {0};
     int used = 0;
-    const struct command *first = command_find(argc, argv, &used);
-    if (first && first->exec_raw) return first->exec_raw(argc - used + 1, argv + used - 1);
+    const struct cli_command *first = command_find(argc, argv, &used);
     if (!args_parse(cli->arena, argc, argv, &args, &err)) return usage_error(cli, &err, first);
     cli->quiet = args_has(&args, "quiet");
     term_look(&cli->out, stdout, !args_has(&args, "no-color"));
     term_look(&cli->err, stderr, !args_has(&args, "no-color"));
     int code = answer_help(cli, &args);
     if (code >= 0) return code;
-    if (args.command->exec_raw) return usage_error(cli, &err, args.command); /* its name must come first */
+    if (args.command->exec_raw) {
+        err_set(&err, ERR_INVALID, "%s must be the first word", args.command->name);
+        return usage_error(cli, &err, args.command);
+    }
     if (!read_format(&args, &cli->format, &err)) return usage_error(cli, &err, args.command);
     if (!settings_resolve(cli->arena, &args, &cli->settings, &err)) return cli_fail(cli, &err);
     return args.command->exec(cli, &args);
@@ -78,6 +80,12 @@ static int run(struct cli *cli, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    /* The server and its launcher set up their process themselves: nothing of ours may be in the way of their children.
+     */
+    int used = 0;
+    const struct cli_command *raw = command_find(argc - 1, argv + 1, &used);
+    if (raw && raw->exec_raw) return raw->exec_raw(argc - used, argv + used);
+
     setlocale(LC_CTYPE, "C.UTF-8"); /* for the width of characters only */
     signal(SIGPIPE, SIG_IGN);
     struct arena arena;

@@ -6,12 +6,7 @@
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/show.h"
-#if __has_include("engine/flow/draw.h")
 #include "engine/flow/draw.h"
-#else
-#define draw_dot(o, p) (void)(o)
-#define draw_mermaid(o, p) (void)(o)
-#endif
 #include "engine/text/json.h"
 
 static struct str names_of(struct arena *a, const struct graph *g, const struct node *node)
@@ -58,7 +53,7 @@ static void fill(struct cli *cli, struct table *t, const struct plan *p, uint32_
 static int show_plan(struct cli *cli, const struct plan *p)
 {
     static const struct column columns[] = {
-        {"STEP", false, 8}, {"VERB", false, 0}, {"AFTER", false, 10}, {"", false, 10}};
+        {"STEP", false, 8}, {"VERB", false, 0}, {"AFTER", false, 10}, {"REMARKS", false, 10}};
     struct err err;
     struct table table;
     BUF_AUTO out;

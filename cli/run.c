@@ -195,6 +195,7 @@ int cmd_retry(struct cli *cli, const struct args *args)
     if (!jsonw_end(&w)) return cli_usage(cli, "the request is too long");
     if ((code = create(cli, path, buf_view(&body), NULL, NULL, &run)) >= 0) return code;
     cli_note(cli, "run %s runs again", args_word(args, 0));
-    if (args_has(args, "watch") && !args_has(args, "detach")) return watch_run(cli, field_int(&run, "id", 0));
+    if (args_has(args, "watch") && !args_has(args, "detach"))
+        return watch_again(cli, field_int(&run, "id", 0), time_parse(field_str(&run, "endedAt")));
     return cli->format != OUT_TABLE ? show_value(cli, &run) : CLI_OK;
 }

@@ -157,7 +157,7 @@ static void the_table_is_sound(void **state)
     static const char *const roles[] = {"viewer", "operator", "editor", "admin"};
     (void)state;
     for (size_t i = 0; i < n_commands; i++) {
-        const struct command *c = &commands[i];
+        const struct cli_command *c = &commands[i];
         struct arena a;
         char *argv[2];
         int used = 0, n = 0;
@@ -201,7 +201,7 @@ static void help_comes_from_the_table(void **state)
     help_overview(&overview);
     help_markdown(&markdown);
     for (size_t i = 0; i < n_commands; i++) {
-        const struct command *c = &commands[i];
+        const struct cli_command *c = &commands[i];
         BUF_AUTO one;
         char heading[80];
         buf_init(&one, 0);
