@@ -1,4 +1,5 @@
 /* Errors and lists of them: see err.h. */
+#define MILLRACE_ERR_C
 #include "engine/base/err.h"
 
 #include <stdio.h>
