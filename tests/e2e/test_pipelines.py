@@ -8,7 +8,7 @@ from harness import PIPELINES, ROOT
 def run(server, name, *words, expect=0):
     """`millrace run` of that pipeline; gives the run back."""
     server.cli("run", PIPELINES / name / "pipeline.yaml", *words, expect=expect)
-    newest = server.get(f"/api/v1/runs?filter=pipeline%20%3D%20{name}&page_size=1").json["items"][0]
+    newest = server.get(f"/api/v1/runs?filter=pipeline%20%3D%20%22{name}%22&page_size=1").json["items"][0]
     return server.run(newest["id"])
 
 
