@@ -39,17 +39,26 @@ static size_t distance(struct str a, struct str b)
     return above[b.n];
 }
 
+/* A long common beginning outweighs one more edit: retries, retry. */
+static size_t alike(struct str a, struct str b)
+{
+    size_t n = 0;
+    while (n < a.n && n < b.n && lower(a.p[n]) == lower(b.p[n]))
+        n++;
+    return n * 2 > (a.n > b.n ? a.n : b.n);
+}
+
 struct str suggest(struct str word, const struct str *candidates, size_t n)
 {
     struct str best = {"", 0};
     if (word.n == 0 || word.n > LONGEST) return best;
-    size_t limit = word.n <= 2 ? 1 : (word.n + 2) / 3, found = limit + 1;
+    size_t limit = word.n < 6 ? 1 : word.n / 3, found = limit + 2;
     for (size_t i = 0; i < n; i++) {
         struct str c = candidates[i];
         size_t apart = c.n > word.n ? c.n - word.n : word.n - c.n;
         if (c.n == 0 || c.n > LONGEST || apart >= found) continue;
         size_t d = distance(word, c);
-        if (d < found && d < c.n) {
+        if (d < found && d <= limit + alike(word, c) && d < c.n) {
             found = d;
             best = c;
         }

@@ -7,8 +7,8 @@
 
 struct spec_at compile_node_at(const struct compile *c, uint32_t node, struct spec_at *up)
 {
-    *up = (struct spec_at){NULL, node < c->n_steps ? STR("steps") : STR("onExit"), SIZE_MAX};
-    return (struct spec_at){up, c->names[node], SIZE_MAX};
+    *up = (struct spec_at){NULL, node < c->n_steps ? STR("steps") : STR("onExit"), SIZE_MAX, {0, 0}};
+    return (struct spec_at){up, c->names[node], SIZE_MAX, c->nodes[node].at};
 }
 
 /* ---- edges ---- */
@@ -72,7 +72,7 @@ static void read_needs(struct edges *e)
 {
     struct compile *c = e->c;
     const struct value *needs = c->needs[e->node];
-    struct spec_at up, node_at = compile_node_at(c, e->node, &up), at = {&node_at, STR("needs"), SIZE_MAX};
+    struct spec_at up, node_at = compile_node_at(c, e->node, &up), at = {&node_at, STR("needs"), SIZE_MAX, {0, 0}};
     if (!needs) return;
     if (needs->type == VALUE_STRING)
         one_need(&c->spec, &at, STR(""), needs, e, 0);
@@ -198,13 +198,13 @@ static void check_sub_params(struct compile *c, uint32_t i)
 {
     const struct graph *sub = &c->subs[i]->graphs[0];
     const struct node *node = &c->nodes[i];
-    struct spec_at up, node_at = compile_node_at(c, i, &up), at = {&node_at, STR("params"), SIZE_MAX};
+    struct spec_at up, node_at = compile_node_at(c, i, &up), at = {&node_at, STR("params"), SIZE_MAX, {0, 0}};
     struct str *names = arena_array(c->spec.arena, struct str, sub->n_params);
     for (size_t k = 0; k < sub->n_params; k++)
         names[k] = sub->params[k].name;
     c->spec.node = i;
     for (size_t k = 0; k < node->n_inputs; k++) {
-        struct spec_at here = {&at, node->inputs[k].name, SIZE_MAX};
+        struct spec_at here = {&at, node->inputs[k].name, SIZE_MAX, {0, 0}};
         size_t p = 0;
         while (p < sub->n_params && !str_eq(names[p], node->inputs[k].name))
             p++;

@@ -72,6 +72,7 @@ void check_cycles(struct compile *c)
     uint32_t *place = arena_array(c->spec.arena, uint32_t, n), *way = arena_array(c->spec.arena, uint32_t, n + 1);
     for (uint32_t start = 0; start < n; start++) {
         uint32_t at = start, length = 0;
+        bool closed = false;
         while (!gone[at] && place[at] == 0) { /* what is left waits for something that is left */
             way[length++] = at;
             place[at] = length;
@@ -79,9 +80,10 @@ void check_cycles(struct compile *c)
             uint32_t next = at;
             for (uint32_t k = 0; k < node->n_deps; k++)
                 if (!gone[node->deps[k]]) next = node->deps[k];
+            if (next == at) break; /* it waits for a circle that has been reported */
             at = next;
+            closed = place[at] && !gone[at];
         }
-        bool closed = length && !gone[at] && place[at] <= length && way[place[at] - 1] == at;
         if (closed) report_cycle(c, way, place[at] - 1, length);
         for (uint32_t i = 0; i < length; i++) {
             gone[way[i]] = true; /* one report a circle */

@@ -79,7 +79,7 @@ bool compile_header(const struct value *doc, const struct compile_env *env, enum
     }
     for (size_t i = 0; i < SPEC_COUNT(rows); i++) {
         const struct value *v = value_get(doc, rows[i].key);
-        struct spec_at at = {NULL, str_of(rows[i].key), SIZE_MAX};
+        struct spec_at at = {NULL, str_of(rows[i].key), SIZE_MAX, {0, 0}};
         if (v) {
             rows[i].read(&s, &at, v, targets[i]);
         } else if (rows[i].required) {
@@ -156,7 +156,7 @@ static void one_graph_output(struct spec *s, const struct spec_at *at, struct st
 {
     struct graph_output *o = &((struct graph_output *)out)[i];
     o->name = key;
-    spec_check_name(s, at, key, v, "an output");
+    spec_check_name(s, at, key, NULL, "an output");
     spec_typed(s, at, v, WHERE_OUTPUT, &o->value);
 }
 
@@ -175,13 +175,12 @@ static void name_steps(struct compile *c, const struct spec_at *at, const struct
 {
     for (uint32_t i = 0; i < v->u.map.n; i++) {
         const struct value_entry *entry = &v->u.map.entries[i];
-        struct spec_at here = {at, entry->key, SIZE_MAX};
+        struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
         uint64_t earlier;
         c->names[from + i] = c->nodes[from + i].name = entry->key;
         spec_check_name(&c->spec, &here, entry->key, NULL, "a step");
         if (map_get(&c->by_name, entry->key, &earlier))
-            err_at(spec_error(&c->spec, &here, NULL, "a step of this name stands among the steps, too"), entry->key_at,
-                   0);
+            spec_error(&c->spec, &here, NULL, "a step of this name stands among the steps, too");
         else
             map_put(&c->by_name, entry->key, from + i, NULL);
     }
@@ -193,7 +192,7 @@ static void read_steps(struct compile *c, const struct spec_at *at, const struct
     bool in_exit = str_is(at->key, "onExit");
     for (uint32_t i = 0; i < v->u.map.n; i++) {
         const struct value_entry *entry = &v->u.map.entries[i];
-        struct spec_at here = {at, entry->key, SIZE_MAX};
+        struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
         struct spec_step step = {.in_exit = false};
         uint32_t node = from + i;
         c->spec.node = node;
@@ -212,7 +211,7 @@ static void read_steps(struct compile *c, const struct spec_at *at, const struct
 
 static void read_all_steps(struct compile *c, const struct document *d, const struct spec_step *defaults)
 {
-    struct spec_at steps_at = {NULL, STR("steps"), SIZE_MAX}, exit_at = {NULL, STR("onExit"), SIZE_MAX};
+    struct spec_at steps_at = {NULL, STR("steps"), SIZE_MAX, {0, 0}}, exit_at = {NULL, STR("onExit"), SIZE_MAX, {0, 0}};
     bool steps = steps_are_map(c, &steps_at, d->steps), on_exit = steps_are_map(c, &exit_at, d->on_exit);
     size_t n_steps = steps ? d->steps->u.map.n : 0, n = n_steps + (on_exit ? d->on_exit->u.map.n : 0);
     if (steps && n_steps == 0) spec_error(&c->spec, &steps_at, d->steps, "the pipeline has no steps");
@@ -238,7 +237,7 @@ static void read_all_steps(struct compile *c, const struct document *d, const st
 
 static void read_outputs(struct compile *c, const struct value *v)
 {
-    struct spec_at at = {NULL, STR("outputs"), SIZE_MAX};
+    struct spec_at at = {NULL, STR("outputs"), SIZE_MAX, {0, 0}};
     if (!v) return;
     if (v->type != VALUE_MAP) {
         spec_expected(&c->spec, &at, v, "a map from names to values");
@@ -252,7 +251,7 @@ static void read_outputs(struct compile *c, const struct value *v)
 static void read_code(struct compile *c, const struct value *v, struct value *git)
 {
     static const struct spec_field fields[] = {{"git", read_git, 0, 0, true}};
-    struct spec_at at = {NULL, STR("code"), SIZE_MAX};
+    struct spec_at at = {NULL, STR("code"), SIZE_MAX, {0, 0}};
     const struct value *found = NULL;
     *git = value_null();
     if (v) spec_fields(&c->spec, &at, v, fields, 1, 0, "code", &found);
@@ -261,7 +260,7 @@ static void read_code(struct compile *c, const struct value *v, struct value *gi
 
 static void read_labels(struct compile *c, const struct value *v)
 {
-    struct spec_at at = {NULL, STR("labels"), SIZE_MAX};
+    struct spec_at at = {NULL, STR("labels"), SIZE_MAX, {0, 0}};
     if (!v) return;
     if (v->type != VALUE_MAP)
         spec_expected(&c->spec, &at, v, "a map from names to texts");
@@ -296,7 +295,7 @@ static const struct plan *make_plan(struct compile *c, const struct document *d,
 static void compile_document(struct compile *c, const struct value *doc, struct document *d, struct value *git)
 {
     struct spec_step defaults;
-    struct spec_at defaults_at = {NULL, STR("defaults"), SIZE_MAX};
+    struct spec_at defaults_at = {NULL, STR("defaults"), SIZE_MAX, {0, 0}};
     c->spec.node = UINT32_MAX;
     spec_fields(&c->spec, NULL, doc, document_fields, SPEC_COUNT(document_fields), 0, "a pipeline", d);
     c->params = d->params.items;

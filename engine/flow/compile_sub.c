@@ -30,7 +30,7 @@ static const struct plan *resolve(struct compile *c, uint32_t node)
     const struct compile_env *env = c->spec.env;
     const struct plan *sub = NULL;
     struct err err;
-    struct spec_at up, node_at = compile_node_at(c, node, &up), at = {&node_at, STR("pipeline"), SIZE_MAX};
+    struct spec_at up, node_at = compile_node_at(c, node, &up), at = {&node_at, STR("pipeline"), SIZE_MAX, {0, 0}};
     if (recursive(c, &at, node)) return NULL;
     if (!env->pipeline) {
         err_at(spec_error(&c->spec, &at, NULL, "sub-pipelines cannot be found from here"), c->nodes[node].at, 0);

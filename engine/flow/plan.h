@@ -1,8 +1,10 @@
-/* The plan: what a pipeline compiles to, whatever language it was written in. Immutable, named by the digest of its JSON form.
+/* The plan: what a pipeline compiles to, whatever language it was written in. Immutable, named by the digest of its
+ * JSON form.
  *
- * A plan holds graphs: the pipeline's own (number 0), one per pinned sub-pipeline. A graph is a list of nodes in document order and the
- * edges between them. Loops expand at run time: a node with `foreach` becomes as many tasks as there are items.
- * Everything lives in the arena the plan was made in; a loaded plan is read by many threads at once. */
+ * A plan holds graphs: the pipeline's own (number 0), one per pinned sub-pipeline. A graph is a list of nodes in
+ * document order and the edges between them. Loops expand at run time: a node with `foreach` becomes as many tasks as
+ * there are items. Everything lives in the arena the plan was made in; a loaded plan is read by many threads at once.
+ */
 #ifndef MILLRACE_FLOW_PLAN_H
 #define MILLRACE_FLOW_PLAN_H
 
@@ -10,10 +12,10 @@
 #include "engine/base/value.h"
 #include "engine/expr/expr.h"
 
-#define PLAN_MAX_NODES 20000      /* of all graphs together */
-#define PLAN_MAX_ITEMS 20000      /* of one foreach */
-#define PLAN_MAX_TASKS 200000     /* of one run, after expansion */
-#define PLAN_MAX_DEPTH 16         /* of sub-pipelines within each other */
+#define PLAN_MAX_NODES 20000       /* of all graphs together */
+#define PLAN_MAX_ITEMS 20000       /* of one foreach */
+#define PLAN_MAX_TASKS 200000      /* of one run, after expansion */
+#define PLAN_MAX_DEPTH 16          /* of sub-pipelines within each other */
 #define PLAN_MAX_SOURCE (8u << 20) /* bytes of one document */
 
 enum param_type { PARAM_STRING, PARAM_INT, PARAM_FLOAT, PARAM_BOOL, PARAM_LIST, PARAM_MAP, PARAM_ENUM, PARAM_SECRET };
@@ -23,13 +25,13 @@ struct param {
     enum param_type type;
     enum param_type items; /* of a list whose items are typed; PARAM_MAP with any_items otherwise */
     bool any_items;
-    bool optional;                  /* has a default, or may be left out (value null) */
+    bool optional; /* has a default, or may be left out (value null) */
     bool has_default;
     struct value default_value;
     bool has_min, has_max;
-    double min, max;                /* of numbers; of the length for strings and lists */
-    struct str pattern;             /* PCRE2, whole match; empty = none */
-    const struct value *values;     /* of an enum */
+    double min, max;            /* of numbers; of the length for strings and lists */
+    struct str pattern;         /* PCRE2, whole match; empty = none */
+    const struct value *values; /* of an enum */
     size_t n_values;
     struct str description;
 };
@@ -56,8 +58,8 @@ enum verb {
     VERB_HTTP,
     VERB_WAIT,
     VERB_APPROVAL,
-    VERB_IMPORT,   /* an artifact that exists already */
-    VERB_NOOP,     /* nothing: `expr: null`, joins, benchmarks */
+    VERB_IMPORT, /* an artifact that exists already */
+    VERB_NOOP,   /* nothing: `expr: null`, joins, benchmarks */
 };
 
 enum rule { RULE_ALL_SUCCEEDED, RULE_ALL_DONE, RULE_ANY_FAILED, RULE_ONE_SUCCEEDED };
@@ -66,7 +68,7 @@ enum after { AFTER_NONE, AFTER_SUCCESS, AFTER_FAILURE, AFTER_ALWAYS }; /* of onE
 /* What an attempt can fail of. Bits, for retry.for. */
 enum failure {
     FAILURE_NONE = 0,
-    FAILURE_ERROR = 1,    /* any failure of the step's own: exit code ≠ 0, missing output, bad output */
+    FAILURE_ERROR = 1, /* any failure of the step's own: exit code ≠ 0, missing output, bad output */
     FAILURE_OOM = 2,
     FAILURE_TIMEOUT = 4,
     FAILURE_INFRA = 8,    /* not the step's fault: retried free, RETRY_FREE_MAX times */
@@ -77,8 +79,8 @@ enum failure {
 struct retry {
     uint32_t limit; /* further attempts after the first */
     int64_t base_ms, max_ms;
-    double factor, jitter; /* jitter 0…1: share of the delay that is random */
-    uint32_t on;           /* failure bits */
+    double factor, jitter;     /* jitter 0…1: share of the delay that is random */
+    uint32_t on;               /* failure bits */
     const int32_t *exit_codes; /* only these exit codes count as retryable errors; none = all */
     size_t n_exit_codes;
 };
@@ -101,16 +103,16 @@ struct input {
 struct output {
     struct str name;
     enum io_kind kind;
-    enum param_type type;      /* of a param */
-    struct str artifact_type;  /* of an artifact: dataset, model, image, … */
-    struct str path;           /* within the working directory */
+    enum param_type type;     /* of a param */
+    struct str artifact_type; /* of an artifact: dataset, model, image, … */
+    struct str path;          /* within the working directory */
     bool optional;
 };
 
 struct cache_policy {
     bool on;
-    int64_t ttl_ms;            /* 0 = for ever */
-    struct expr_template key;  /* extra key; source empty = none */
+    int64_t ttl_ms;           /* 0 = for ever */
+    struct expr_template key; /* extra key; source empty = none */
 };
 
 struct http_call {
@@ -133,25 +135,25 @@ struct node {
     enum rule rule;
     enum after after; /* ≠ AFTER_NONE: an onExit step */
 
-    const struct expr *when;    /* NULL = always */
+    const struct expr *when; /* NULL = always */
     struct str when_source;
-    bool loop;                  /* has foreach */
+    bool loop;                    /* has foreach */
     struct expr_template foreach; /* a list (or, after product/range, an expression that makes one) */
-    const struct value *product; /* foreach map: name → template; each item is a map of one value each */
+    const struct value *product;  /* foreach map: name → template; each item is a map of one value each */
     const struct expr_template *product_values; /* beside product's entries */
-    uint32_t parallelism;       /* of the loop; 0 = no limit */
+    uint32_t parallelism;                       /* of the loop; 0 = no limit */
 
     struct retry retry;
-    int64_t timeout_ms;         /* of one attempt; 0 = none */
+    int64_t timeout_ms; /* of one attempt; 0 = none */
     struct cache_policy cache;
 
     /* VERB_RUN, VERB_SCRIPT, VERB_IMAGE */
     struct str image;
-    struct expr_template line;              /* run: as a string; a shell line */
-    const struct expr_template *argv;       /* run: as a list; image's command + args */
+    struct expr_template line;        /* run: as a string; a shell line */
+    const struct expr_template *argv; /* run: as a list; image's command + args */
     size_t n_argv;
-    size_t n_command;                       /* of argv: how many are `command` (the rest are `args`) */
-    struct str script;                      /* never substituted */
+    size_t n_command;  /* of argv: how many are `command` (the rest are `args`) */
+    struct str script; /* never substituted */
     const struct str *interpreter;
     size_t n_interpreter;
     const struct env_var *env;
@@ -167,11 +169,11 @@ struct node {
     uint32_t graph;
     struct str pipeline; /* as named by the user */
 
-    struct expr_template value;     /* VERB_EXPR */
-    const struct http_call *http;   /* VERB_HTTP */
-    struct expr_template wait_for;  /* VERB_WAIT: duration text … */
+    struct expr_template value;      /* VERB_EXPR */
+    const struct http_call *http;    /* VERB_HTTP */
+    struct expr_template wait_for;   /* VERB_WAIT: duration text … */
     struct expr_template wait_until; /* … or RFC 3339 time */
-    struct expr_template message;   /* VERB_APPROVAL */
+    struct expr_template message;    /* VERB_APPROVAL */
     const struct str *roles;
     size_t n_roles;
     struct expr_template import_uri; /* VERB_IMPORT */
@@ -190,9 +192,9 @@ struct graph_output {
 };
 
 struct graph {
-    struct str name;    /* the pipeline's */
+    struct str name; /* the pipeline's */
     struct str project;
-    int64_t version;    /* pinned version; 0 for an unapplied source */
+    int64_t version; /* pinned version; 0 for an unapplied source */
     const struct param *params;
     size_t n_params;
     const struct node *nodes;

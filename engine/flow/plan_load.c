@@ -49,7 +49,7 @@ static void *load_list(struct spec *s, const struct spec_at *at, const struct va
     }
     char *items = arena_calloc(s->arena, v->u.list.n, size);
     for (size_t i = 0; i < v->u.list.n; i++) {
-        struct spec_at here = {at, {"", 0}, i};
+        struct spec_at here = {at, {"", 0}, i, {0, 0}};
         one(s, &here, &v->u.list.items[i], items + i * size);
     }
     *n = v->u.list.n;

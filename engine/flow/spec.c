@@ -34,7 +34,10 @@ struct err *spec_error(struct spec *s, const struct spec_at *at, const struct va
     va_end(args);
     err_set(e, ERR_INVALID, "%s", text);
     err_path(e, "%.*s", STR_ARG(spec_path(s->arena, at)));
-    if (v) err_at(e, v->at, 0);
+    if (v)
+        err_at(e, v->at, 0);
+    else if (at && at->index == SIZE_MAX)
+        err_at(e, at->key_at, (uint32_t)utf8_count(at->key));
     if (v && v->style == STYLE_PLAIN && v->type == VALUE_STRING) e->len = (uint32_t)utf8_count(v->u.s);
     return e;
 }
@@ -49,8 +52,12 @@ void spec_adopt(struct spec *s, const struct spec_at *at, const struct value *v,
 {
     struct err *slot = err_list_next(s->errors);
     *slot = *e;
-    if (!slot->path[0]) err_path(slot, "%.*s", STR_ARG(spec_path(s->arena, at)));
-    if (v) err_at(slot, v->at, v->style == STYLE_PLAIN && v->type == VALUE_STRING ? (uint32_t)utf8_count(v->u.s) : 0);
+    char within[sizeof slot->path];
+    memcpy(within, slot->path, sizeof within); /* of a part of the value: [2] */
+    err_path(slot, "%.*s%.100s", STR_ARG(spec_path(s->arena, at)), within);
+    if (v && slot->at.line == 0) slot->at = v->at;
+    bool whole = v && slot->at.line == v->at.line && slot->at.col == v->at.col && v->style == STYLE_PLAIN;
+    if (whole && slot->len == 0 && v->type == VALUE_STRING) slot->len = (uint32_t)utf8_count(v->u.s);
 }
 
 void spec_suggest(struct err *e, struct str word, const struct str *names, size_t n)
@@ -80,7 +87,7 @@ static void unknown_key(struct spec *s, const struct spec_at *at, const struct v
     for (size_t i = 0; i < n && n_names < SPEC_COUNT(names); i++) {
         if (allowed(&fields[i], variant)) names[n_names++] = str_of(fields[i].name);
     }
-    struct spec_at here = {at, entry->key, SIZE_MAX};
+    struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
     struct err *e =
         spec_error(s, &here, NULL, "unknown key '%.*s'", (int)(entry->key.n > 80 ? 80 : entry->key.n), entry->key.p);
     err_at(e, entry->key_at, (uint32_t)utf8_count(entry->key));
@@ -105,12 +112,11 @@ bool spec_fields(struct spec *s, const struct spec_at *at, const struct value *v
     for (size_t i = 0; i < v->u.map.n; i++) {
         const struct value_entry *entry = &v->u.map.entries[i];
         const struct spec_field *field = field_named(fields, n, entry->key);
-        struct spec_at here = {at, entry->key, SIZE_MAX};
+        struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
         if (!field) {
             unknown_key(s, at, entry, fields, n, variant);
         } else if (!allowed(field, variant)) {
-            struct err *e = spec_error(s, &here, NULL, "'%s' means nothing in %s", field->name, what);
-            err_at(e, entry->key_at, (uint32_t)entry->key.n);
+            spec_error(s, &here, NULL, "'%s' means nothing in %s", field->name, what);
         } else if (field->read) {
             field->read(s, &here, &entry->value, (char *)target + field->offset);
         }
@@ -126,14 +132,14 @@ bool spec_each(struct spec *s, const struct spec_at *at, const struct value *v, 
 {
     if (v->type == VALUE_MAP) {
         for (size_t i = 0; i < v->u.map.n; i++) {
-            struct spec_at here = {at, v->u.map.entries[i].key, SIZE_MAX};
+            struct spec_at here = {at, v->u.map.entries[i].key, SIZE_MAX, v->u.map.entries[i].key_at};
             fn(s, &here, here.key, &v->u.map.entries[i].value, out, i);
         }
         return true;
     }
     if (v->type == VALUE_LIST) {
         for (size_t i = 0; i < v->u.list.n; i++) {
-            struct spec_at here = {at, {"", 0}, i};
+            struct spec_at here = {at, {"", 0}, i, {0, 0}};
             fn(s, &here, here.key, &v->u.list.items[i], out, i);
         }
         return true;

@@ -9,7 +9,8 @@
 struct spec_at {
     const struct spec_at *up;
     struct str key;
-    size_t index; /* of a list item; SIZE_MAX = `key` counts */
+    size_t index;      /* of a list item; SIZE_MAX = `key` counts */
+    struct pos key_at; /* where the key stands, if known */
 };
 
 /* In which field an expression stands decides which names it may read. */
@@ -47,7 +48,7 @@ struct spec {
 
 /* ---- errors ---- */
 
-/* The slot of a new error at a value, with the path filled in; message by printf. */
+/* The slot of a new error at a value, with the path filled in; v NULL = at the key. Message by printf. */
 __attribute__((format(printf, 4, 5))) struct err *spec_error(struct spec *s, const struct spec_at *at,
                                                              const struct value *v, const char *fmt, ...);
 /* "expected WHAT, found a TYPE" */

@@ -40,7 +40,7 @@ static enum param_type type_of_value(const struct value *v)
 
 static struct spec_at below(const struct spec_at *at, const char *key)
 {
-    return (struct spec_at){at, str_of(key), SIZE_MAX};
+    return (struct spec_at){at, str_of(key), SIZE_MAX, {0, 0}};
 }
 
 static void finish_type(struct spec *s, const struct spec_at *at, const struct value *v, struct param_draft *d)
@@ -74,7 +74,7 @@ static void finish_type(struct spec *s, const struct spec_at *at, const struct v
     }
 }
 
-static void finish_limits(struct spec *s, const struct spec_at *at, struct param_draft *d)
+static void finish_limits(struct spec *s, const struct spec_at *at, const struct value *v, struct param_draft *d)
 {
     struct spec_at min_at = below(at, "min"), max_at = below(at, "max");
     bool limited =
@@ -90,9 +90,9 @@ static void finish_limits(struct spec *s, const struct spec_at *at, struct param
     struct err err;
     struct spec_at pattern_at = below(at, "pattern");
     if (d->p.type != PARAM_STRING)
-        spec_error(s, &pattern_at, NULL, "only a string has a pattern");
+        spec_error(s, &pattern_at, value_get(v, "pattern"), "only a string has a pattern");
     else if (!param_pattern_check(s->arena, d->p.pattern, &err)) {
-        spec_adopt(s, &pattern_at, NULL, &err);
+        spec_adopt(s, &pattern_at, value_get(v, "pattern"), &err);
         d->p.pattern.n = 0;
     }
 }
@@ -119,7 +119,7 @@ static void one_param(struct spec *s, const struct spec_at *at, struct str key, 
     struct param_draft d = {.p = {.name = key}};
     struct spec_param_list *list = out;
     size_t before = s->errors->total;
-    spec_check_name(s, at, key, v, "a param");
+    spec_check_name(s, at, key, NULL, "a param");
     if (v->type == VALUE_STRING)
         d.type = v; /* name: TYPE */
     else if (v->type != VALUE_MAP) {
@@ -128,7 +128,7 @@ static void one_param(struct spec *s, const struct spec_at *at, struct str key, 
     } else if (!spec_fields(s, at, v, param_fields, SPEC_COUNT(param_fields), 0, "a param", &d))
         return;
     finish_type(s, at, v, &d);
-    if (s->errors->total == before) finish_limits(s, at, &d);
+    if (s->errors->total == before) finish_limits(s, at, v, &d);
     if (s->errors->total == before) finish_default(s, at, &d);
     list->items[i] = d.p;
 }
@@ -173,7 +173,7 @@ static void one_input(struct spec *s, const struct spec_at *at, struct str key, 
     struct spec_input_list *list = out;
     struct input_draft d = {.from = v};
     list->items[i].name = key;
-    spec_check_name(s, at, key, v, "an input");
+    spec_check_name(s, at, key, NULL, "an input");
     if (value_get(v, "from")) spec_fields(s, at, v, input_fields, SPEC_COUNT(input_fields), 0, "an input", &d);
     list->items[i].optional = d.optional;
     spec_typed(s, at, d.from, WHERE_INPUT, &list->items[i].value);
@@ -224,7 +224,7 @@ static void one_output(struct spec *s, const struct spec_at *at, struct str key,
     struct output *o = &list->items[i];
     struct output_draft d = {0};
     *o = (struct output){.name = key, .type = PARAM_STRING};
-    spec_check_name(s, at, key, v, "an output");
+    spec_check_name(s, at, key, NULL, "an output");
     if (v->type == VALUE_STRING)
         read_type(s, at, v, &o->type); /* name: TYPE */
     else if (!spec_fields(s, at, v, output_fields, SPEC_COUNT(output_fields), 0, "an output", &d))
@@ -259,13 +259,13 @@ static bool env_name(struct str s)
     return s.n > 0 && s.n <= 255;
 }
 
-static void check_env_name(struct spec *s, const struct spec_at *at, struct str key, const struct value *v)
+static void check_env_name(struct spec *s, const struct spec_at *at, struct str key)
 {
     if (!env_name(key))
-        err_hint(spec_error(s, at, v, "this cannot be the name of an environment variable"),
+        err_hint(spec_error(s, at, NULL, "this cannot be the name of an environment variable"),
                  "letters, digits and '_', beginning with no digit");
     else if (str_starts(key, "MILLRACE_"))
-        spec_error(s, at, v, "names that begin with MILLRACE_ are set by the engine");
+        spec_error(s, at, NULL, "names that begin with MILLRACE_ are set by the engine");
 }
 
 static void put_var(struct spec *s, const struct spec_at *at, struct str key, const struct value *v,
@@ -289,7 +289,7 @@ static void one_env(struct spec *s, const struct spec_at *at, struct str key, co
                     size_t i)
 {
     (void)i;
-    check_env_name(s, at, key, v);
+    check_env_name(s, at, key);
     put_var(s, at, key, v, out, WHERE_ENV);
 }
 
@@ -302,7 +302,7 @@ static void one_header(struct spec *s, const struct spec_at *at, struct str key,
         char c = key.p[k];
         good &= c > 0x20 && c < 0x7F && !strchr("()<>@,;:\\\"/[]?={}", c);
     }
-    if (!good) spec_error(s, at, v, "this cannot be the name of a header");
+    if (!good) spec_error(s, at, NULL, "this cannot be the name of a header");
     put_var(s, at, key, v, out, WHERE_HEADER);
 }
 

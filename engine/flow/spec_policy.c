@@ -78,7 +78,7 @@ static void one_factor(struct spec *s, const struct spec_at *at, struct str key,
                        size_t i)
 {
     struct product *p = out;
-    spec_check_name(s, at, key, v, "a loop variable");
+    spec_check_name(s, at, key, NULL, "a loop variable");
     if (v->type != VALUE_LIST && v->type != VALUE_STRING)
         spec_expected(s, at, v, "a list, or an expression that gives one");
     else if (spec_typed(s, at, v, WHERE_FOREACH, &p->values[i]))
@@ -102,7 +102,7 @@ void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *
         return;
     }
     if (range && v->u.map.n == 1 && range->type != VALUE_LIST && range->type != VALUE_STRING) {
-        struct spec_at here = {at, str_of("range"), SIZE_MAX};
+        struct spec_at here = {at, str_of("range"), SIZE_MAX, {0, 0}};
         read_range(s, &here, range, node);
         return;
     }
@@ -316,7 +316,7 @@ static void one_label(struct spec *s, const struct spec_at *at, struct str key, 
     (void)out;
     (void)i;
     struct str text;
-    if (key.n == 0 || key.n > 316) spec_error(s, at, v, "this cannot be a key");
+    if (key.n == 0 || key.n > 316) spec_error(s, at, NULL, "this cannot be a key");
     spec_str(s, at, v, &text);
 }
 
@@ -431,7 +431,7 @@ const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const
     struct value_map_builder map;
     bool own = false;
     for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
-        struct spec_at here = {at, str_of(spec_cluster_names[i]), SIZE_MAX};
+        struct spec_at here = {at, str_of(spec_cluster_names[i]), SIZE_MAX, {0, 0}};
         if (step->cluster[i]) check_cluster_field(s, &here, i, step->cluster[i]);
         own |= step->cluster[i] != NULL;
     }

@@ -156,7 +156,7 @@ static void finish_command(struct spec *s, const struct spec_at *at, struct spec
     const char *names[] = {"command", "args"};
     struct node *node = &step->node;
     for (size_t i = 0; i < 2; i++) {
-        struct spec_at here = {at, str_of(names[i]), SIZE_MAX};
+        struct spec_at here = {at, str_of(names[i]), SIZE_MAX, {0, 0}};
         struct spec_step one = {.in_exit = false};
         if (!parts[i]) continue;
         if (parts[i]->type != VALUE_LIST) {
@@ -173,16 +173,16 @@ static void finish_command(struct spec *s, const struct spec_at *at, struct spec
     }
 }
 
-static void check_paths(struct spec *s, const struct spec_at *at, const struct spec_step *step)
+static void check_paths(struct spec *s, const struct spec_at *at, const struct value *v, const struct spec_step *step)
 {
     for (size_t i = 1; i < step->outputs.n; i++) {
         for (size_t j = 0; j < i; j++) {
             struct str a = step->outputs.items[i].path, b = step->outputs.items[j].path;
             if (a.n == 0 || !str_eq(a, b)) continue;
-            struct spec_at outputs = {at, str_of("outputs"), SIZE_MAX},
-                           here = {&outputs, step->outputs.items[i].name, SIZE_MAX};
-            spec_error(s, &here, NULL, "the path '%.*s' is that of '%.*s', too", STR_ARG(a),
-                       STR_ARG(step->outputs.items[j].name));
+            struct spec_at outputs = {at, str_of("outputs"), SIZE_MAX, {0, 0}},
+                           here = {&outputs, step->outputs.items[i].name, SIZE_MAX, {0, 0}};
+            spec_error(s, &here, value_find(value_get(v, "outputs"), here.key),
+                       "the path '%.*s' is that of '%.*s', too", STR_ARG(a), STR_ARG(step->outputs.items[j].name));
         }
     }
 }
@@ -207,7 +207,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
 {
     struct node *node = &step->node;
     finish_command(s, at, step);
-    check_paths(s, at, step);
+    check_paths(s, at, v, step);
     if (bit & IS_PROCESS) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
     if (bit == IS_SCRIPT && step->interpreter.n == 0) {
         step->interpreter.items = arena_new(s->arena, struct str);
@@ -215,7 +215,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
         step->interpreter.n = 1;
     }
     if (node->parallelism && !node->loop) {
-        struct spec_at here = {at, str_of("parallelism"), SIZE_MAX};
+        struct spec_at here = {at, str_of("parallelism"), SIZE_MAX, {0, 0}};
         spec_error(s, &here, value_get(v, "parallelism"), "only a step with foreach has a parallelism");
     }
     node->inputs = step->inputs.items;
@@ -254,7 +254,7 @@ bool spec_step(struct spec *s, const struct spec_at *at, const struct value *v, 
     }
     spec_fields(s, at, v, fields, SPEC_COUNT(fields), bit, what, out);
     const struct value *after = value_get(v, "after");
-    struct spec_at after_at = {at, str_of("after"), SIZE_MAX};
+    struct spec_at after_at = {at, str_of("after"), SIZE_MAX, {0, 0}};
     if (after && !in_exit) spec_error(s, &after_at, after, "only steps of onExit say after what they come");
     if (in_exit && out->node.after == AFTER_NONE) out->node.after = AFTER_ALWAYS;
     finish(s, at, v, defaults, bit, out);

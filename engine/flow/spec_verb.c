@@ -322,7 +322,8 @@ void spec_import(struct spec *s, const struct spec_at *at, const struct value *v
 void spec_later(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     (void)out;
-    err_hint(spec_error(s, at, v, "'%.*s' needs a model registry, and this server has none", STR_ARG(at->key)),
+    const char *what = str_is(at->key, "build") ? "an image builder" : "a model registry";
+    err_hint(spec_error(s, at, v, "'%.*s' needs %s, and this server has none", STR_ARG(at->key), what),
              "use run: with an image or a tool of your own");
 }
 
