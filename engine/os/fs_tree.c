@@ -163,48 +163,70 @@ bool fs_copy_file(int from, int to)
     }
 }
 
-static bool copy_below(int from, int to, int depth);
+struct owner {
+    uid_t user; /* -1 = whoever copies */
+    gid_t group;
+};
 
-static bool copy_folder(int from, int to, const char *name, mode_t mode, int depth)
+static bool give(int fd, const struct owner *o)
+{
+    return o->user == (uid_t)-1 || fchown(fd, o->user, o->group) == 0;
+}
+
+static bool copy_below(int from, int to, const struct owner *o, int depth);
+
+static bool copy_folder(int from, int to, const char *name, mode_t mode, const struct owner *o, int depth)
 {
     if (depth == 0) {
         errno = ELOOP;
         return false;
     }
-    if (mkdirat(to, name, 0700) != 0 && errno != EEXIST) return false;
+    if (mkdirat(to, name, 0700) != 0 && errno != EEXIST)
+        return false;
     int source = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (source < 0) return false;
+    if (source < 0)
+        return false;
     FD_AUTO target = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (target < 0) {
         fs_close(&source);
         return false;
     }
-    return copy_below(source, target, depth - 1) && fchmod(target, mode | 0700) == 0;
+    return copy_below(source, target, o, depth - 1) && fchmod(target, mode | 0700) == 0 && give(target, o);
 }
 
-static bool copy_entry(int from, int to, const char *name, int depth)
+static bool copy_link(int from, int to, const char *name, const struct owner *o)
+{
+    char target[FS_PATH_MAX];
+    ssize_t n = readlinkat(from, name, target, sizeof target - 1);
+    if (n < 0)
+        return false;
+    target[n] = '\0';
+    if (symlinkat(target, to, name) != 0)
+        return false;
+    return o->user == (uid_t)-1 || fchownat(to, name, o->user, o->group, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static bool copy_entry(int from, int to, const char *name, const struct owner *o, int depth)
 {
     struct stat st;
-    if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return false;
+    if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return false;
     mode_t mode = st.st_mode & 0777;
-    if (S_ISDIR(st.st_mode)) return copy_folder(from, to, name, mode, depth);
-    if (S_ISLNK(st.st_mode)) {
-        char target[FS_PATH_MAX];
-        ssize_t n = readlinkat(from, name, target, sizeof target - 1);
-        if (n < 0) return false;
-        target[n] = '\0';
-        return symlinkat(target, to, name) == 0;
-    }
+    if (S_ISDIR(st.st_mode))
+        return copy_folder(from, to, name, mode, o, depth);
+    if (S_ISLNK(st.st_mode))
+        return copy_link(from, to, name, o);
     if (!S_ISREG(st.st_mode))
         return true; /* a bundle holds none; sockets and the like of a user's folder are of no use to a copy */
     FD_AUTO in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (in < 0) return false;
+    if (in < 0)
+        return false;
     FD_AUTO out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return out >= 0 && fs_copy_file(in, out) && fchmod(out, mode | 0600) == 0;
+    return out >= 0 && fs_copy_file(in, out) && fchmod(out, mode | 0600) == 0 && give(out, o);
 }
 
 /* Takes `from` over. */
-static bool copy_below(int from, int to, int depth)
+static bool copy_below(int from, int to, const struct owner *o, int depth)
 {
     DIR *dir = fdopendir(from);
     if (!dir) {
@@ -214,15 +236,17 @@ static bool copy_below(int from, int to, int depth)
     bool fine = true;
     struct dirent *e;
     while (fine && (e = readdir(dir)))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) fine = copy_entry(from, to, e->d_name, depth);
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            fine = copy_entry(from, to, e->d_name, o, depth);
     int saved = errno;
     closedir(dir);
     errno = saved;
     return fine;
 }
 
-bool fs_copy_tree(int from, int to)
+bool fs_copy_tree(int from, int to, uid_t owner, gid_t group)
 {
+    const struct owner o = {owner, group};
     int own = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return own >= 0 && copy_below(own, to, TREE_DEPTH);
+    return own >= 0 && copy_below(own, to, &o, TREE_DEPTH);
 }

@@ -105,7 +105,8 @@ void workers_free(struct workers *w, void (*drop)(struct job *job))
     w->stopping = true;
     pthread_cond_broadcast(&w->work);
     pthread_mutex_unlock(&w->lock);
-    for (uint32_t i = 0; i < w->n; i++) pthread_join(w->threads[i], NULL);
+    for (uint32_t i = 0; i < w->n; i++)
+        pthread_join(w->threads[i], NULL);
     for (struct job *job; (job = get(&w->waiting)) != NULL || (job = get(&w->finished)) != NULL;)
         if (drop != NULL) drop(job);
     destroy(w);

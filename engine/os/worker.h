@@ -1,5 +1,5 @@
-/* Worker threads for what blocks: hashing, unpacking, HTTP calls. Jobs go in, and come back finished on an event descriptor that a poll loop
- * watches; the thread that hands them in is the one that takes them out. */
+/* Worker threads for what blocks: hashing, unpacking, HTTP calls. Jobs go in, and come back finished on an event
+ * descriptor that a poll loop watches; the thread that hands them in is the one that takes them out. */
 #ifndef MILLRACE_OS_WORKER_H
 #define MILLRACE_OS_WORKER_H
 

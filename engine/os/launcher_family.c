@@ -1,0 +1,150 @@
+/* Which processes belong to which step. A child may fork, leave its process group, its session, and its parents may
+ * die: then it becomes a child of the launcher (a subreaper), and its environment still names the step. See
+ * launcher_host.h. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/os/launcher_host.h"
+
+#define ROUNDS 50 /* of killing what forks meanwhile */
+#define CHILDREN_MAX 4096
+
+static int32_t owner_by_cookie(const struct host *h, pid_t pid)
+{
+    char cookie[LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 2];
+    size_t id = strlen(h->journal.id);
+    if (!proc_cookie(pid, cookie, sizeof cookie) || strncmp(cookie, h->journal.id, id) != 0 || cookie[id] != '/')
+        return OWNER_STRAY;
+    const struct record *r = journal_find(&h->journal, str_of(cookie + id + 1));
+    return r && r->state == RECORD_RUNNING ? (int32_t)r->running_at : OWNER_STRAY;
+}
+
+static struct proc *find(struct proc *all, size_t n, pid_t pid)
+{
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (all[mid].pid < pid)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < n && all[low].pid == pid ? &all[low] : NULL;
+}
+
+static int32_t owner_by_leader(const struct host *h, const struct proc *p)
+{
+    for (size_t i = 0; i < h->n_running; i++)
+        if (h->running[i]->event.pid == p->pid || h->running[i]->event.pid == p->session) return (int32_t)i;
+    return OWNER_UNKNOWN;
+}
+
+static int32_t owner_of(const struct host *h, struct proc *all, size_t n, struct proc *p, int depth)
+{
+    if (p->settled) return p->owner;
+    p->settled = true;
+    p->owner = OWNER_FOREIGN; /* should parents ever form a ring */
+    pid_t self = getpid();
+    int32_t owner = p->pid == self ? OWNER_FOREIGN : owner_by_leader(h, p);
+    if (owner == OWNER_UNKNOWN && p->parent == self) owner = owner_by_cookie(h, p->pid);
+    if (owner == OWNER_UNKNOWN) {
+        struct proc *parent = p->parent > 1 && depth > 0 ? find(all, n, p->parent) : NULL;
+        owner = parent ? owner_of(h, all, n, parent, depth - 1) : OWNER_FOREIGN;
+    }
+    p->owner = owner;
+    return owner;
+}
+
+static size_t scan(const struct host *h, struct proc **all)
+{
+    size_t n = proc_all(all);
+    for (size_t i = 0; i < n; i++)
+        owner_of(h, *all, n, &(*all)[i], 10000);
+    return n;
+}
+
+static size_t signal_owned(const struct host *h, int32_t owner, int sig)
+{
+    struct proc *all;
+    size_t n = scan(h, &all), hit = 0;
+    for (size_t i = 0; i < n; i++)
+        if (all[i].owner == owner && all[i].state != 'Z' && all[i].state != 'X' && kill(all[i].pid, sig) == 0) hit++;
+    return hit;
+}
+
+void family_kill(struct host *h, const struct record *r, int sig)
+{
+    if (kill(-(pid_t)r->event.pid, sig) != 0 && errno == ESRCH)
+        kill((pid_t)r->event.pid, sig); /* it has not got to setsid() yet */
+    if (sig != SIGKILL) return;
+    for (int round = 0; round < ROUNDS && signal_owned(h, (int32_t)r->running_at, SIGKILL) > 0; round++)
+        ;
+}
+
+static bool is_leader(const struct host *h, pid_t pid)
+{
+    for (size_t i = 0; i < h->n_running; i++)
+        if (h->running[i]->event.pid == pid) return true;
+    return false;
+}
+
+void family_kill_strays(struct host *h)
+{
+    static pid_t children[CHILDREN_MAX];
+    size_t n = proc_children(children, CHILDREN_MAX), unknown = 0;
+    if (n == SIZE_MAX) unknown = 1;
+    for (size_t i = 0; i < n && n != SIZE_MAX; i++)
+        unknown += !is_leader(h, children[i]);
+    if (unknown == 0) return; /* the usual case costs one read */
+    for (int round = 0; round < ROUNDS && signal_owned(h, OWNER_STRAY, SIGKILL) > 0; round++)
+        ;
+}
+
+void family_memory(struct host *h, int64_t *memory)
+{
+    struct proc *all;
+    size_t n = scan(h, &all);
+    for (size_t i = 0; i < n; i++)
+        if (all[i].owner >= 0 && all[i].state != 'Z' && h->running[all[i].owner]->memory_bytes > 0)
+            memory[all[i].owner] += proc_memory(all[i].pid);
+}
+
+static bool belongs_to_lost(const struct host *h, const struct proc *p)
+{
+    if (p->pid == getpid()) return false;
+    for (size_t i = 0; i < h->journal.n; i++) {
+        const struct record *r = h->journal.records[i];
+        if (r->state == RECORD_RUNNING && r->ticks && r->event.pid == p->pid && r->ticks == p->ticks) return true;
+    }
+    char cookie[LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 2];
+    size_t id = strlen(h->journal.id);
+    return proc_cookie(p->pid, cookie, sizeof cookie) && strncmp(cookie, h->journal.id, id) == 0 && cookie[id] == '/';
+}
+
+static bool has_lost_ancestor(struct proc *all, size_t n, const struct proc *p)
+{
+    for (int depth = 0; p && depth < 10000; depth++) {
+        if (p->owner == OWNER_STRAY) return true;
+        const struct proc *leader = find(all, n, p->session);
+        if (leader && leader->owner == OWNER_STRAY) return true;
+        p = p->parent > 1 ? find(all, n, p->parent) : NULL;
+    }
+    return false;
+}
+
+void family_kill_lost(struct host *h)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        struct proc *all;
+        size_t n = proc_all(&all), hit = 0;
+        for (size_t i = 0; i < n; i++)
+            all[i].owner = belongs_to_lost(h, &all[i]) ? OWNER_STRAY : OWNER_FOREIGN;
+        for (size_t i = 0; i < n; i++)
+            if (all[i].state != 'Z' && has_lost_ancestor(all, n, &all[i]) && kill(all[i].pid, SIGKILL) == 0) hit++;
+        if (hit == 0) return;
+    }
+}

@@ -1,0 +1,51 @@
+/* The launcher's own state, shared by its loop (launcher_main.c), its watch over steps (launcher_watch.c) and the
+ * search for what they started (launcher_family.c). One thread. */
+#ifndef MILLRACE_OS_LAUNCHER_HOST_H
+#define MILLRACE_OS_LAUNCHER_HOST_H
+
+#include "engine/os/launcher_journal.h"
+#include "engine/os/launcher_proc.h"
+
+#define OWNER_UNKNOWN (-1) /* not looked at */
+#define OWNER_FOREIGN (-2) /* none of our business */
+#define OWNER_STRAY (-3)   /* a descendant of ours whose step is not running (or cannot be told) */
+
+struct host {
+    struct journal journal;
+    struct record **running;
+    size_t n_running, room;
+    struct arena arena; /* of one request */
+
+    int epoll, listening, signals, conn;
+    struct buf in, out;
+    bool out_wanted; /* EPOLLOUT is set */
+    bool leaving;
+
+    int64_t memory_check_us; /* next; 0 = none */
+    int64_t idle_since_us;   /* without server and steps; 0 = not idle */
+    int64_t oom_kills;
+    bool strays; /* some were left alone for the sake of running steps: look again at the next end */
+};
+
+/* launcher_watch.c */
+void host_launch(struct host *h, const struct launcher_request *req);
+void host_kill(struct host *h, struct record *r, int64_t grace_ms);
+void host_reap(struct host *h);                /* after SIGCHLD */
+void host_timers(struct host *h, int64_t now); /* deadlines, graces, memory */
+int64_t host_next_timer(const struct host *h); /* 0 = none */
+void host_recover(struct host *h);             /* kills what a former launcher left, marks it lost */
+void host_abandon(struct host *h);             /* kills everything: the launcher is told to end */
+
+/* launcher_family.c */
+void family_kill(struct host *h, const struct record *r, int sig);
+/* Descendants of steps that have ended. */
+void family_kill_strays(struct host *h);
+/* Sums the memory of each running step into memory[running_at]. */
+void family_memory(struct host *h, int64_t *memory);
+/* All processes of the given lost records, by cookie, or by pid and start time and session. */
+void family_kill_lost(struct host *h);
+
+/* launcher_main.c */
+void host_tell(struct host *h, const struct record *r);
+
+#endif

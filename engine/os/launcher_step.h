@@ -1,0 +1,17 @@
+/* One step's way from a request to exec: working directory, files, log, limits, user, session. */
+#ifndef MILLRACE_OS_LAUNCHER_STEP_H
+#define MILLRACE_OS_LAUNCHER_STEP_H
+
+#include <sys/types.h>
+
+#include "engine/os/launcher.h"
+
+/* Forks; the child prepares everything and executes the command. Returns its pid, -1 with errno when there is none.
+ * `cookie` is "NAME=value". *error_fd is where the child says why it could not execute (launcher_step_error); the arena
+ * is for the call. */
+pid_t launcher_step_start(const struct launcher_request *req, const char *cookie, struct arena *a, int *error_fd);
+
+/* After the child has ended: the reason it gave, empty when it was executed. Closes the descriptor. */
+size_t launcher_step_error(int fd, char *out, size_t room);
+
+#endif

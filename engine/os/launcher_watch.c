@@ -1,0 +1,259 @@
+/* The life of a step in the launcher: start, limits, end. See launcher_host.h. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/os/clock.h"
+#include "engine/os/launcher_host.h"
+#include "engine/os/launcher_step.h"
+
+#define MEMORY_CHECK_US 100000
+
+static void running_add(struct host *h, struct record *r)
+{
+    if (h->n_running == h->room) {
+        h->room = h->room ? 2 * h->room : 64;
+        h->running = realloc(h->running, h->room * sizeof(struct record *));
+        if (!h->running) abort();
+    }
+    r->running_at = h->n_running;
+    h->running[h->n_running++] = r;
+}
+
+static void running_drop(struct host *h, struct record *r)
+{
+    struct record *last = h->running[--h->n_running];
+    last->running_at = r->running_at;
+    h->running[last->running_at] = last;
+}
+
+static void end(struct host *h, struct record *r, enum record_state state)
+{
+    r->state = state;
+    r->event.ended_us = os_now_us();
+    journal_note(&h->journal, r);
+    host_tell(h, r);
+}
+
+static void not_started(struct host *h, struct record *r, const char *why)
+{
+    r->event.not_started = true;
+    record_set_error(r, why);
+    end(h, r, RECORD_ENDED);
+}
+
+static void started(struct host *h, struct record *r, const struct launcher_request *req, pid_t pid)
+{
+    struct proc p;
+    int64_t now = os_mono_us();
+    r->event.pid = pid;
+    r->event.started_us = os_now_us();
+    r->ticks = proc_read(pid, &p) ? p.ticks : 0;
+    r->state = RECORD_RUNNING;
+    r->grace_ms = req->grace_ms;
+    r->memory_bytes = req->memory_bytes;
+    r->deadline_us = req->timeout_ms > 0 ? now + req->timeout_ms * 1000 : 0;
+    if (req->memory_bytes > 0 && h->memory_check_us == 0) h->memory_check_us = now + MEMORY_CHECK_US;
+    running_add(h, r);
+    journal_note(&h->journal, r);
+    host_tell(h, r);
+}
+
+void host_launch(struct host *h, const struct launcher_request *req)
+{
+    struct record *r = journal_find(&h->journal, req->name);
+    if (r) {
+        host_tell(h, r);
+        return;
+    }
+    r = journal_add(&h->journal, req->name);
+    journal_note(&h->journal, r);
+    if (!journal_flush(&h->journal)) { /* an unrecorded process could not be found again */
+        char text[200];
+        snprintf(text, sizeof text, "cannot write the launcher's journal: %s", strerror(errno));
+        not_started(h, r, text);
+        return;
+    }
+    char cookie[sizeof LAUNCHER_COOKIE + LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 4];
+    snprintf(cookie, sizeof cookie, LAUNCHER_COOKIE "=%s/%s", h->journal.id, r->name);
+    pid_t pid = launcher_step_start(req, cookie, &h->arena, &r->error_fd);
+    if (pid > 0) {
+        started(h, r, req, pid);
+        return;
+    }
+    char text[200];
+    snprintf(text, sizeof text, "cannot start a process: %s", strerror(errno));
+    not_started(h, r, text);
+}
+
+/* SIGKILL to the whole family; the end itself comes by SIGCHLD. */
+static void finish_off(struct host *h, struct record *r)
+{
+    r->terminated = true;
+    r->deadline_us = r->kill_us = 0;
+    family_kill(h, r, SIGKILL);
+}
+
+static void terminate(struct host *h, struct record *r, int64_t grace_ms)
+{
+    if (grace_ms <= 0) {
+        finish_off(h, r);
+        return;
+    }
+    int64_t kill_us = os_mono_us() + grace_ms * 1000;
+    if (!r->terminated) {
+        family_kill(h, r, SIGTERM);
+        kill(-(pid_t)r->event.pid, SIGCONT); /* a stopped one could not even end */
+        r->terminated = true;
+        r->kill_us = kill_us;
+    } else if (r->kill_us > kill_us) {
+        r->kill_us = kill_us;
+    }
+    r->deadline_us = 0;
+}
+
+void host_kill(struct host *h, struct record *r, int64_t grace_ms)
+{
+    if (r->state != RECORD_RUNNING) return;
+    r->event.killed = true;
+    terminate(h, r, grace_ms);
+}
+
+static bool killed_by_kernel(struct host *h)
+{
+    int64_t kills = proc_oom_kills();
+    bool more = kills > h->oom_kills && h->oom_kills >= 0;
+    h->oom_kills = kills;
+    return more;
+}
+
+static void record_end(struct host *h, struct record *r, int status, const struct rusage *usage)
+{
+    struct launcher_event *e = &r->event;
+    e->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    e->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    e->user_us = (int64_t)usage->ru_utime.tv_sec * 1000000 + usage->ru_utime.tv_usec;
+    e->system_us = (int64_t)usage->ru_stime.tv_sec * 1000000 + usage->ru_stime.tv_usec;
+    e->max_rss_bytes = (int64_t)usage->ru_maxrss * 1024;
+    if (e->signal == SIGKILL && !r->terminated && killed_by_kernel(h)) e->oom = true;
+    char why[sizeof r->error];
+    if (launcher_step_error(r->error_fd, why, sizeof why) > 0) {
+        e->not_started = true;
+        e->code = -1;
+        record_set_error(r, why);
+    }
+    r->error_fd = -1;
+    end(h, r, RECORD_ENDED);
+}
+
+static struct record *running_by_pid(const struct host *h, pid_t pid)
+{
+    for (size_t i = 0; i < h->n_running; i++)
+        if (h->running[i]->event.pid == pid) return h->running[i];
+    return NULL;
+}
+
+void host_reap(struct host *h)
+{
+    bool ended = false;
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
+        struct record *r = running_by_pid(h, info.si_pid);
+        /* Its group goes with it. While it is not reaped, its number cannot be another's. */
+        if (r) kill(-info.si_pid, SIGKILL);
+        int status = 0;
+        struct rusage usage = {0};
+        if (wait4(info.si_pid, &status, 0, &usage) < 0) break;
+        if (!r) continue;
+        running_drop(h, r);
+        record_end(h, r, status, &usage);
+        ended = true;
+    }
+    if (ended) family_kill_strays(h);
+}
+
+static void check_memory(struct host *h)
+{
+    int64_t *memory = arena_array(&h->arena, int64_t, h->n_running + 1);
+    family_memory(h, memory);
+    for (size_t i = 0; i < h->n_running; i++) {
+        struct record *r = h->running[i];
+        if (r->memory_bytes <= 0) continue;
+        if (memory[i] > r->event.memory_peak_bytes) r->event.memory_peak_bytes = memory[i];
+        if (memory[i] > r->memory_bytes && !r->event.oom) {
+            r->event.oom = true;
+            finish_off(h, r);
+        }
+    }
+    arena_reset(&h->arena);
+}
+
+static bool any_limited(const struct host *h)
+{
+    for (size_t i = 0; i < h->n_running; i++)
+        if (h->running[i]->memory_bytes > 0) return true;
+    return false;
+}
+
+void host_timers(struct host *h, int64_t now)
+{
+    for (size_t i = 0; i < h->n_running; i++) {
+        struct record *r = h->running[i];
+        if (r->kill_us && r->kill_us <= now) finish_off(h, r);
+        if (r->deadline_us && r->deadline_us <= now) {
+            r->event.timed_out = true;
+            terminate(h, r, r->grace_ms);
+        }
+    }
+    if (h->memory_check_us && h->memory_check_us <= now) {
+        check_memory(h);
+        h->memory_check_us = any_limited(h) ? os_mono_us() + MEMORY_CHECK_US : 0;
+    }
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+int64_t host_next_timer(const struct host *h)
+{
+    int64_t next = h->memory_check_us;
+    for (size_t i = 0; i < h->n_running; i++)
+        next = sooner(sooner(next, h->running[i]->deadline_us), h->running[i]->kill_us);
+    return next;
+}
+
+void host_recover(struct host *h)
+{
+    bool any = false;
+    for (size_t i = 0; i < h->journal.n; i++)
+        any |= h->journal.records[i]->state <= RECORD_RUNNING;
+    h->oom_kills = proc_oom_kills();
+    if (!any) return;
+    family_kill_lost(h);
+    for (size_t i = 0; i < h->journal.n; i++) {
+        struct record *r = h->journal.records[i];
+        if (r->state > RECORD_RUNNING) continue;
+        record_set_error(r, "the launcher died while the step was running; what was left of it has been killed");
+        end(h, r, RECORD_LOST);
+    }
+}
+
+void host_abandon(struct host *h)
+{
+    for (size_t i = h->n_running; i-- > 0;) {
+        struct record *r = h->running[i];
+        family_kill(h, r, SIGKILL);
+        record_set_error(r, "the launcher was told to end, e.g. by a shutdown of the machine");
+        end(h, r, RECORD_LOST);
+    }
+    h->n_running = 0;
+    family_kill_strays(h);
+}
