@@ -33,7 +33,7 @@ struct busy { /* a run with work for the next turn that nothing else will wake *
 struct poison { /* a run whose transaction the database refused */
     int64_t run;
     uint32_t refusals;
-    char message[200];
+    char message[sizeof((struct err *)0)->message];
 };
 
 struct scheduler {
@@ -66,6 +66,8 @@ struct scheduler {
 struct run_out *core_touch(struct scheduler *s, struct live *l);
 /* Where the run's rows of this turn go. */
 struct batch *core_batch(struct scheduler *s, struct live *l);
+/* What cannot be launched ends as the step's own fault, unless it is ours; heard in the next turn. */
+void core_refuse(struct scheduler *s, struct attempt_id id, const struct err *why);
 /* The run takes part in the next turn, which follows without waiting. */
 void core_next_turn(struct scheduler *s, const struct live *l);
 double core_random(void); /* 0 ≤ x < 1 */

@@ -11,34 +11,21 @@ static const struct restored *find_restored(const struct live *l, uint32_t task)
     return NULL;
 }
 
-/* What cannot be launched fails as the step's own fault; the result is heard in the next turn. */
-static void refuse_launch(struct scheduler *s, struct live *l, const struct effect *e, const struct err *why)
-{
-    struct refused *r = arena_new(&s->refused_arena, struct refused);
-    bool ours = why->code == ERR_IO || why->code == ERR_UNAVAILABLE || why->code == ERR_SPACE;
-    struct str message = why->path[0] != '\0' ? arena_printf(&s->refused_arena, "%s: %s", why->path, why->message)
-                                              : arena_printf(&s->refused_arena, "%s", why->message);
-    *r = (struct refused){.id = {l->id, e->task, e->attempt},
-                          .result = {.failure = ours ? FAILURE_INFRA : FAILURE_INVALID, .exit_code = -1, .message = message},
-                          .next = s->refused};
-    s->refused = r;
-    s->more = true;
-}
-
 static void launch(struct scheduler *s, struct live *l, const struct effect *e)
 {
     struct executor *x = s->cfg.executor;
     const struct restored *r = find_restored(l, e->task);
     struct exec_request req;
+    const struct attempt_id id = {l->id, e->task, e->attempt};
     struct err err = {0};
     if (x == NULL) {
         err_set(&err, ERR_INVALID, "this server has no executor for steps with a process");
-        refuse_launch(s, l, e, &err);
+        core_refuse(s, id, &err);
         return;
     }
     if (!launching_request(s, l, e->task, e->attempt, &req, &err) ||
         !x->launch(x->self, &req, r != NULL, r != NULL ? r->by : STR(""), &err))
-        refuse_launch(s, l, e, &err);
+        core_refuse(s, id, &err);
 }
 
 static void perform(struct scheduler *s, struct live *l, const struct effect *e)

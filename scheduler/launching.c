@@ -3,10 +3,45 @@
 
 #include "engine/os/digest.h"
 #include "engine/os/step_token.h"
+#include "engine/store/row.h"
 
 static struct str code_of(const struct live *l)
 {
     return run_bundle(l->run);
+}
+
+static void record_use(struct scheduler *s, const struct live *l, uint32_t task, uint32_t attempt, const struct launch_input *in)
+{
+    const enum batch_table t = BATCH_USES; /* written with the next turn: lineage, not state */
+    batch_row(&s->batch, t);
+    batch_int(&s->batch, t, l->id);
+    batch_int(&s->batch, t, task);
+    batch_int(&s->batch, t, attempt);
+    batch_text(&s->batch, t, in->name);
+    batch_int(&s->batch, t, l->project_id);
+    batch_text(&s->batch, t, l->created_by);
+    batch_text(&s->batch, t, in->digest);
+    s->more = true;
+}
+
+/* A digest may have come in as a parameter: it must be one that the run's project may see, and its bytes must be there. */
+static bool check_inputs(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt, const struct launch_spec *spec,
+                         struct err *err)
+{
+    for (size_t i = 0; i < spec->n_inputs; i++) {
+        const struct launch_input *in = &spec->inputs[i];
+        if (!in->artifact) continue;
+        struct str project = arena_printf(&s->arena, "%lld", (long long)l->project_id);
+        const char *const params[] = {project.p, arena_cstr(&s->arena, in->digest)};
+        RESULT_AUTO res = NULL;
+        if (!hot_query(s->hot, Q_HOT_BLOB, params, 2, &res, err)) return false;
+        if (PQntuples(res) == 0) {
+            err_set(err, ERR_INVALID, "the artifact %.*s is not in this project", STR_ARG(in->digest));
+            return err_path(err, "inputs.%.*s", STR_ARG(in->name));
+        }
+        record_use(s, l, task, attempt, in);
+    }
+    return true;
 }
 
 bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt, struct exec_request *out,
@@ -30,6 +65,7 @@ bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint3
     };
     run_task_env(l->run, task, &env, &s->arena);
     if (!launch_render(n, &env, &s->arena, &req.spec, err)) return false;
+    if (!check_inputs(s, l, task, attempt, &req.spec, err)) return false;
     if (s->cfg.step_key.n > 0)
         req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, task, attempt});
     *out = req;

@@ -49,6 +49,20 @@ struct batch *core_batch(struct scheduler *s, struct live *l)
     return l->batch;
 }
 
+void core_refuse(struct scheduler *s, struct attempt_id id, const struct err *why)
+{
+    struct refused *r = arena_new(&s->refused_arena, struct refused);
+    bool ours = why->code == ERR_IO || why->code == ERR_UNAVAILABLE || why->code == ERR_SPACE;
+    struct str message = why->path[0] != '\0' ? arena_printf(&s->refused_arena, "%s: %s", why->path, why->message)
+                                              : arena_printf(&s->refused_arena, "%s", why->message);
+    *r = (struct refused){
+        .id = id,
+        .result = {.failure = ours ? FAILURE_INFRA : FAILURE_INVALID, .exit_code = -1, .message = message},
+        .next = s->refused};
+    s->refused = r;
+    s->more = true;
+}
+
 void core_next_turn(struct scheduler *s, const struct live *l)
 {
     struct busy *b = arena_new(&s->carry, struct busy);
@@ -70,6 +84,8 @@ static void forget_all(struct scheduler *s)
     s->forgets = NULL;
     s->busy = NULL;
     arena_reset(&s->carry);
+    s->refused = NULL;
+    arena_reset(&s->refused_arena);
     s->stats.connected = false;
     s->stats.runs = s->stats.shards = 0;
     s->retry_open_us = os_mono_us() + s->open_delay_us;
@@ -101,6 +117,7 @@ static bool balance(struct scheduler *s, struct err *err)
 static bool open_connection(struct scheduler *s)
 {
     struct err err = {0};
+    if (s->stats.connected) forget_all(s); /* it was lost outside of a turn's transaction */
     if (os_mono_us() < s->retry_open_us) return false;
     if (!hot_open(s->hot, &err) || !balance(s, &err)) {
         log_err(LEVEL_WARN, "the database is away", &err);
@@ -189,6 +206,7 @@ static void after_commit(struct scheduler *s)
     batch_reset(&s->batch);
     for (struct live *l = touched; l != NULL; l = l->next_touched) {
         run_committed(l->run);
+        if (l->batch != NULL) batch_reset(l->batch);
         effects_perform(s, l);
     }
     for (struct forget *f = s->forgets; f != NULL; f = f->next) s->cfg.executor->forget(s->cfg.executor->self, f->id);
@@ -198,12 +216,13 @@ static void after_commit(struct scheduler *s)
         l->touched = false;
         l->restored = NULL;
         l->next_touched = NULL;
-        if (l->batch != NULL) batch_reset(l->batch);
         if (!l->finished) continue;
         admit_ended(s, l);
         live_remove(&s->live, l);
+        s->stats.runs_ended++;
     }
     s->stats.runs = (uint32_t)s->live.n;
+    if (s->cfg.committed != NULL) s->cfg.committed(s->cfg.committed_ctx);
 }
 
 /* Runs that had more to do than one turn's budget, or began to as another ended. */
@@ -342,7 +361,7 @@ bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out,
         destroy(s);
         return false;
     }
-    if (!chores_new(cfg, &s->chores, err)) {
+    if (!chores_new(&s->cfg, &s->chores, err)) {
         destroy(s);
         return false;
     }

@@ -21,11 +21,14 @@ struct scheduler_config {
     struct str api_url;           /* told to steps */
     struct str step_key;          /* signs their tokens; empty: none */
     bool allow_private_egress;
+    struct str secrets_dir;       /* for headers of HTTP steps */
     uint32_t advance_budget;      /* inline tasks of one run in one turn; 0 = 20000 */
+    void (*committed)(void *ctx); /* after each transaction, from the scheduler's thread: somebody may look; may be NULL */
+    void *committed_ctx;
 };
 
 struct scheduler_stats {          /* read from other threads: approximate */
-    volatile uint64_t turns, commits, tasks_started, tasks_ended;
+    volatile uint64_t turns, commits, tasks_started, tasks_ended, runs_ended;
     volatile uint32_t runs, shards;
     volatile bool connected;
     volatile int64_t working_since_us; /* when it first had all it owns in memory */

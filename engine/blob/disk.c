@@ -324,7 +324,7 @@ bool disk_each(struct disk *d, disk_each_fn *fn, void *ctx, struct err *err)
     bool go_on = true;
     for (int i = 0; i < 256 && go_on; i++) {
         char folder[3];
-        snprintf(folder, sizeof folder, "%02x", i);
+        snprintf(folder, sizeof folder, "%02x", (unsigned)i & 0xff);
         if (!each_in(d, folder, fn, ctx, &go_on, err)) return false;
     }
     return true;

@@ -42,7 +42,7 @@ static void foreach_yaml(struct buf *out, const char *name, int n)
 {
     buf_printf(out,
                "apiVersion: millrace/v1\nkind: Pipeline\nname: %s\nsteps:\n  fan:\n    foreach: {range: %d}\n    expr: ${{ item }}\n"
-               "  sum:\n    expr: ${{ size(steps.fan.outputs) }}\n",
+               "  sum:\n    expr: ${{ size(steps.fan.value) }}\n",
                name, n);
 }
 

@@ -121,6 +121,9 @@ SELECT u.project_id, u.created_by, u.run_id, u.task, u.attempt, u.name, u.type, 
 INSERT INTO blobs (project_id, digest, size, created_by)
 SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) ON CONFLICT DO NOTHING
 
+-- name: hot_blob
+SELECT size FROM blobs WHERE project_id = $1::bigint AND digest = $2::text
+
 -- name: hot_use_insert
 INSERT INTO artifact_uses (run_id, task, attempt, input, project_id, created_by, digest)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::bigint[], $6::text[], $7::text[]) ON CONFLICT DO NOTHING

@@ -1,0 +1,277 @@
+/* `millrace serve`: puts the parts together – database, scheduler with its executor, API – and takes them apart again
+ * on SIGTERM. The launcher of local steps comes first, since it must be started before there is any thread; what a step
+ * runs outlives this process. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/server.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/upkeep.h"
+#include "engine/os/clock.h"
+#include "engine/os/config.h"
+#include "engine/os/fs.h"
+#include "engine/store/embedded.h"
+#include "engine/store/migrate.h"
+#include "engine/store/settings.h"
+#include "scheduler/process.h"
+#include "scheduler/scheduler.h"
+
+#define START_PATIENCE_US 60000000 /* for a database that is still on its way up */
+#define POLL_WITH_HINTS_MS 1000
+#define POLL_WITHOUT_HINTS_MS 50
+
+struct server {
+    struct arena arena;
+    struct config cfg;
+    struct executor executor;
+    bool has_executor;
+    struct embedded_pg *pg;
+    struct str dsn;
+    struct db *db;
+    struct str step_key;
+    struct scheduler *scheduler;
+    struct api *api;
+    struct upkeep *upkeep;
+};
+
+static bool runs_api(const struct server *s)
+{
+    return s->cfg.role != ROLE_SCHEDULER;
+}
+
+static bool runs_scheduler(const struct server *s)
+{
+    return s->cfg.role != ROLE_API;
+}
+
+/* ---- what the parts tell each other ---- */
+
+static void on_hint(void *ctx)
+{
+    struct server *s = ctx;
+    if (s->scheduler != NULL) scheduler_hint(s->scheduler);
+}
+
+static void on_committed(void *ctx)
+{
+    struct server *s = ctx;
+    if (s->api != NULL) api_wake(s->api);
+}
+
+static void on_database(void *ctx, const char *what, const struct err *err)
+{
+    (void)ctx;
+    if (err != NULL && err->code != ERR_NONE)
+        log_err(LEVEL_WARN, what, err);
+    else
+        log_info(what);
+}
+
+/* ---- start ---- */
+
+static bool is_loopback(struct str host)
+{
+    return str_starts(host, "127.") || str_is(host, "::1") || str_is(host, "localhost");
+}
+
+static bool check_rules(const struct server *s, struct err *err)
+{
+    const struct config *c = &s->cfg;
+    if (c->role != ROLE_ALL && c->database_url.n == 0) {
+        err_set(err, ERR_INVALID, "--role %s needs a database that other servers can reach",
+                c->role == ROLE_API ? "api" : "scheduler");
+        return err_hint(err, "give --database-url or DATABASE_URL; the embedded database is for one server only");
+    }
+    if (c->local_exec && !c->allow_local_exec && runs_api(s) && !is_loopback(c->listen_host)) {
+        err_set(err, ERR_INVALID,
+                "whoever may submit a pipeline can run commands on this machine, and --listen %.*s lets others in",
+                STR_ARG(c->listen));
+        return err_hint(err, "--allow-local-exec if that is meant, --local-exec=false to run no local steps");
+    }
+    return true;
+}
+
+static bool open_executor(struct server *s, struct err *err)
+{
+    if (!runs_scheduler(s) || !s->cfg.local_exec) return true;
+    const struct process_config cfg = {
+        .data_dir = s->cfg.data_dir,
+        .secrets_dir = s->cfg.secrets_dir,
+        .step_user = s->cfg.step_user,
+        .step_memory_bytes = s->cfg.step_memory_bytes,
+    };
+    s->has_executor = process_open(&cfg, &s->executor, err);
+    return s->has_executor;
+}
+
+static bool open_database(struct server *s, struct err *err)
+{
+    s->dsn = s->cfg.database_url;
+    if (s->dsn.n == 0) {
+        const struct embedded_config cfg = {
+            .data_dir = s->cfg.data_dir, .bin_dir = s->cfg.postgres_bin_dir, .report = on_database};
+        if (!embedded_start(&cfg, &s->pg, err)) return false;
+        s->dsn = embedded_dsn(s->pg);
+    }
+    const struct db_config pool = {.dsn = s->dsn, .size = (uint32_t)s->cfg.connections};
+    if (!db_open(&pool, &s->db, err)) return false;
+    int64_t give_up = os_mono_us() + START_PATIENCE_US;
+    while (!migrate_run(s->db, NULL, err)) {
+        if (err->code != ERR_UNAVAILABLE || os_mono_us() > give_up) return false;
+        log_err(LEVEL_WARN, "waiting for the database", err);
+        usleep(500000);
+        err_clear(err);
+    }
+    return true;
+}
+
+/* The key is made once and shared by all servers of the installation. */
+static bool read_step_key(struct server *s, struct err *err)
+{
+    unsigned char bytes[32];
+    char hex[2 * sizeof bytes + 1];
+    os_random(bytes, sizeof bytes);
+    digest_hex(bytes, sizeof bytes, hex);
+    CONN_AUTO c = NULL;
+    return db_lease(s->db, &c, err) &&
+           settings_get_or_make(c, STR(API_STEP_KEY_SETTING), str_of(hex), &s->arena, &s->step_key, err);
+}
+
+static bool open_scheduler(struct server *s, struct err *err)
+{
+    if (!runs_scheduler(s)) return true;
+    struct str conninfo;
+    char host[128] = "?";
+    gethostname(host, sizeof host - 1);
+    if (!db_conninfo(s->dsn, 60000, &s->arena, &conninfo, err)) return false;
+    struct str url =
+        s->cfg.api_url.n > 0 ? s->cfg.api_url : arena_printf(&s->arena, "http://%.*s", STR_ARG(s->cfg.listen));
+    const struct scheduler_config cfg = {
+        .conninfo = conninfo.p,
+        .owner = arena_printf(&s->arena, "%s:%d", host, (int)getpid()).p,
+        .shards = (uint32_t)s->cfg.shards,
+        .executor = s->has_executor ? &s->executor : NULL,
+        .cpu_milli = s->cfg.cpu_milli,
+        .memory_bytes = s->cfg.memory_bytes,
+        .grace_ms = s->cfg.grace_ms,
+        .poll_ms = runs_api(s) ? POLL_WITH_HINTS_MS : POLL_WITHOUT_HINTS_MS,
+        .db = s->db,
+        .api_url = url,
+        .step_key = s->step_key,
+        .allow_private_egress = s->cfg.allow_private_egress,
+        .secrets_dir = s->cfg.secrets_dir,
+        .committed = on_committed,
+        .committed_ctx = s,
+    };
+    return scheduler_start(&cfg, &s->scheduler, err);
+}
+
+static bool open_api(struct server *s, struct err *err)
+{
+    if (!runs_api(s)) return true;
+    const struct api_config cfg = {
+        .db = s->db,
+        .listen = s->cfg.listen.p,
+        .data_dir = s->cfg.data_dir.p,
+        .threads = (uint32_t)s->cfg.threads,
+        .shards = (uint32_t)s->cfg.shards,
+        .max_body = s->cfg.max_body_bytes,
+        .local_only = true,
+        .cpu_milli = s->cfg.cpu_milli,
+        .memory_bytes = s->cfg.memory_bytes,
+        .hint = on_hint,
+        .hint_ctx = s,
+    };
+    return api_start(&cfg, &s->api, err);
+}
+
+static bool start(struct server *s, struct err *err)
+{
+    if (!check_rules(s, err)) return false;
+    if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err)) return false;
+    if (!open_executor(s, err) || !open_database(s, err) || !read_step_key(s, err) || !open_scheduler(s, err) ||
+        !open_api(s, err))
+        return false;
+    return upkeep_start(s->db, &s->cfg, &s->upkeep, err);
+}
+
+static void stop(struct server *s)
+{
+    upkeep_stop(s->upkeep);
+    if (s->api != NULL) api_stop(s->api);
+    scheduler_stop(s->scheduler);
+    if (s->db != NULL) db_close(s->db);
+    if (s->pg != NULL) embedded_stop(s->pg);
+}
+
+/* ---- the command ---- */
+
+/* Signals are for the main thread, which waits for them; all others, made later, have them blocked. */
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    sigprocmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int print_problems(const struct err_list *errors)
+{
+    for (size_t i = 0; i < errors->n; i++) {
+        const struct err *e = &errors->items[i];
+        fprintf(stderr, "millrace serve: %s%s%s\n", e->path, e->path[0] != '\0' ? ": " : "", e->message);
+        if (e->hint[0] != '\0') fprintf(stderr, "  %s\n", e->hint);
+    }
+    fprintf(stderr, "millrace serve --help lists the options\n");
+    return CLI_USAGE;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+    return false;
+}
+
+static int print_help(void)
+{
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    buf_c(&text, "Usage: millrace serve [OPTIONS]\n\nRun the server.\n\n");
+    config_help(&text);
+    fwrite(text.p, 1, text.n, stdout);
+    return CLI_OK;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct server s = {0};
+    struct err err = {0};
+    struct err_list errors;
+    sigset_t signals;
+    if (wants_help(argc, argv)) return print_help();
+    arena_init(&s.arena, 0);
+    err_list_init(&errors, &s.arena);
+    if (!config_load(&s.arena, argc - 1, argv + 1, &s.cfg, &errors)) return print_problems(&errors);
+    log_set_level((enum log_level)s.cfg.log_level);
+    block_signals(&signals);
+    bool ok = start(&s, &err);
+    if (ok) {
+        if (s.api != NULL) log_info("listening", LOG_STR("host", s.cfg.listen_host), LOG_INT("port", api_port(s.api)));
+        int signal_number = 0;
+        sigwait(&signals, &signal_number);
+        log_info("stopping", LOG_CSTR("signal", strsignal(signal_number)));
+    } else {
+        log_err(LEVEL_ERROR, "the server cannot start", &err);
+    }
+    stop(&s);
+    arena_free(&s.arena);
+    return ok ? CLI_OK : CLI_RUN_FAILED;
+}

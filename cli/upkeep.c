@@ -1,0 +1,130 @@
+/* Retention in the background. See upkeep.h. */
+#include "cli/upkeep.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/blob/bundle.h"
+#include "engine/blob/logs.h"
+#include "engine/os/fs.h"
+#include "engine/os/log.h"
+#include "engine/store/retention.h"
+
+#define FIRST_ROUND_S 60
+#define ROUND_S 3600
+
+struct upkeep {
+    struct db *db;
+    struct disk *disk;
+    struct str data_dir;
+    int64_t keep_runs_us;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t end;
+    bool stopping;
+};
+
+static bool delete_blob(void *ctx, struct str digest, struct err *err)
+{
+    return disk_delete(((struct upkeep *)ctx)->disk, digest, err);
+}
+
+static bool delete_bundle(void *ctx, struct str digest, struct err *err)
+{
+    return bundle_remove(((struct upkeep *)ctx)->data_dir, digest, err);
+}
+
+static bool delete_upload(void *ctx, struct str id, struct err *err)
+{
+    return disk_part_delete(((struct upkeep *)ctx)->disk, id, err);
+}
+
+static bool delete_run(void *ctx, int64_t run_id, struct err *err)
+{
+    struct upkeep *u = ctx;
+    char path[FS_PATH_MAX];
+    snprintf(path, sizeof path, "%.*s/checkpoints/%lld", STR_ARG(u->data_dir), (long long)run_id);
+    return step_log_delete_run(u->data_dir, run_id, err) && fs_remove_tree(path, err);
+}
+
+static void round_once(struct upkeep *u)
+{
+    struct err err = {0};
+    struct retention_result done = {0};
+    const struct retention r = {.runs_us = u->keep_runs_us,
+                                .delete_blob = delete_blob,
+                                .delete_bundle = delete_bundle,
+                                .delete_upload = delete_upload,
+                                .delete_run = delete_run,
+                                .ctx = u};
+    if (!retention_round(u->db, &r, &done, &err))
+        log_err(LEVEL_WARN, "a retention round ended early", &err);
+    else if (done.runs + done.blobs + done.uploads > 0)
+        log_info("retention", LOG_INT("runs", done.runs), LOG_INT("blobs", done.blobs),
+                 LOG_INT("bytes", done.blob_bytes));
+}
+
+static bool wait_seconds(struct upkeep *u, int seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += seconds;
+    pthread_mutex_lock(&u->lock);
+    while (!u->stopping && pthread_cond_timedwait(&u->end, &u->lock, &until) != ETIMEDOUT) {
+    }
+    bool go_on = !u->stopping;
+    pthread_mutex_unlock(&u->lock);
+    return go_on;
+}
+
+static void *thread_main(void *arg)
+{
+    struct upkeep *u = arg;
+    for (int wait = FIRST_ROUND_S; wait_seconds(u, wait); wait = ROUND_S)
+        round_once(u);
+    return NULL;
+}
+
+static void destroy(struct upkeep *u)
+{
+    if (u->disk != NULL) disk_close(u->disk);
+    pthread_mutex_destroy(&u->lock);
+    pthread_cond_destroy(&u->end);
+    free(u);
+}
+
+bool upkeep_start(struct db *db, const struct config *cfg, struct upkeep **out, struct err *err)
+{
+    struct upkeep *u = calloc(1, sizeof *u);
+    if (u == NULL) abort();
+    u->db = db;
+    u->data_dir = cfg->data_dir;
+    u->keep_runs_us = cfg->retention_ms * 1000;
+    pthread_mutex_init(&u->lock, NULL);
+    pthread_cond_init(&u->end, NULL);
+    if (!disk_open(u->data_dir, &u->disk, err)) {
+        destroy(u);
+        return false;
+    }
+    int failed = pthread_create(&u->thread, NULL, thread_main, u);
+    if (failed != 0) {
+        destroy(u);
+        return err_set(err, ERR_IO, "cannot start the upkeep thread: %s", strerror(failed));
+    }
+    *out = u;
+    return true;
+}
+
+void upkeep_stop(struct upkeep *u)
+{
+    if (u == NULL) return;
+    pthread_mutex_lock(&u->lock);
+    u->stopping = true;
+    pthread_cond_signal(&u->end);
+    pthread_mutex_unlock(&u->lock);
+    pthread_join(u->thread, NULL);
+    destroy(u);
+}

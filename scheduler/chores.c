@@ -1,0 +1,354 @@
+/* HTTP calls, cache look-ups and imports in worker threads. See chores.h. */
+#include "scheduler/chores.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/jsonw.h"
+#include "engine/os/clock.h"
+#include "engine/os/digest.h"
+#include "engine/os/egress.h"
+#include "engine/os/secret.h"
+#include "engine/os/worker.h"
+#include "engine/store/artifacts.h"
+#include "engine/text/json.h"
+#include "scheduler/launching.h"
+
+#define THREADS 4
+#define ANSWER_MAX ((size_t)256 << 10) /* of an HTTP step: it becomes an output */
+
+struct chores {
+    struct workers *workers;
+    const struct scheduler_config *cfg;
+};
+
+struct chore {
+    struct job job; /* first */
+    struct chores *owner;
+    struct arena arena;
+    enum effect_kind kind;
+    struct attempt_id id;
+    int64_t project_id;
+    struct egress_request http;
+    const int32_t *expect; /* the plan's: it outlives the chore only while the run does, so copied */
+    size_t n_expect;
+    struct str uri, type;  /* of an import */
+    struct str key;        /* of the cache */
+    struct task_result result;
+    struct str cached;     /* outputs of the hit, empty = miss */
+};
+
+static void chore_free(struct job *job)
+{
+    struct chore *c = (struct chore *)(void *)job;
+    arena_free(&c->arena);
+    free(c);
+}
+
+/* ---- in the worker thread ---- */
+
+static void fail(struct chore *c, enum failure failure, const struct err *err)
+{
+    struct str hint = err->hint[0] != '\0' ? arena_printf(&c->arena, " (%s)", err->hint) : STR("");
+    c->result.ok = false;
+    c->result.failure = failure;
+    c->result.message = arena_printf(&c->arena, "%s%.*s", err->message, STR_ARG(hint));
+}
+
+static bool expected(const struct chore *c, long status)
+{
+    if (c->n_expect == 0) return status >= 200 && status < 300;
+    for (size_t i = 0; i < c->n_expect; i++)
+        if (c->expect[i] == status) return true;
+    return false;
+}
+
+static struct str printable(struct str body)
+{
+    size_t bad;
+    if (!utf8_valid(body, &bad)) body.n = bad;
+    const void *nul = memchr(body.p, '\0', body.n);
+    if (nul != NULL) body.n = (size_t)((const char *)nul - body.p);
+    return body;
+}
+
+static void do_http(struct chore *c)
+{
+    struct egress_response answer = {0};
+    struct err err = {0};
+    if (!egress_call(&c->http, &c->arena, &answer, &err)) {
+        enum failure f = err.code == ERR_TIMEOUT ? FAILURE_TIMEOUT
+                         : err.code == ERR_FORBIDDEN || err.code == ERR_INVALID ? FAILURE_INVALID
+                                                                                : FAILURE_ERROR;
+        fail(c, f, &err);
+        return;
+    }
+    struct str body = printable(answer.body);
+    if (!expected(c, answer.status)) {
+        c->result.failure = FAILURE_ERROR;
+        c->result.message = arena_printf(&c->arena, "%.*s answered %ld: %.*s", STR_ARG(c->http.url), answer.status,
+                                         (int)(body.n < 200 ? body.n : 200), body.p);
+        return;
+    }
+    BUF_AUTO text;
+    struct jsonw w;
+    buf_init(&text, 0);
+    jsonw_to_buf(&w, &text);
+    jsonw_object(&w);
+    jsonw_kv_int(&w, "status", answer.status);
+    jsonw_kv_str(&w, "body", body);
+    jsonw_object_end(&w);
+    c->result.ok = jsonw_end(&w);
+    c->result.outputs = arena_str(&c->arena, buf_view(&text));
+}
+
+static void import_output(struct chore *c, struct str digest, int64_t size)
+{
+    BUF_AUTO text;
+    struct jsonw w;
+    buf_init(&text, 0);
+    jsonw_to_buf(&w, &text);
+    jsonw_object(&w);
+    jsonw_key(&w, "artifact");
+    jsonw_object(&w);
+    jsonw_kv_str(&w, "artifact", c->type);
+    jsonw_kv_str(&w, "digest", digest);
+    jsonw_kv_int(&w, "size", size);
+    jsonw_kv_str(&w, "uri", c->uri);
+    jsonw_object_end(&w);
+    jsonw_object_end(&w);
+    c->result.ok = jsonw_end(&w);
+    c->result.outputs = arena_str(&c->arena, buf_view(&text));
+}
+
+/* "sha256:…" names bytes of the project, "artifact:ID" a record of it. */
+static bool import_find(struct chore *c, struct conn *conn, struct str *digest, int64_t *size, struct err *err)
+{
+    int64_t number;
+    if (str_starts(c->uri, "artifact:")) {
+        struct artifact_rec rec;
+        if (!str_int(str_sub(c->uri, 9, c->uri.n), &number))
+            return err_set(err, ERR_INVALID, "'%.*s' is not artifact:NUMBER", STR_ARG(c->uri));
+        if (!artifacts_get(conn, c->project_id, number, &c->arena, &rec, err)) return false;
+        *digest = rec.digest;
+        *size = rec.size;
+        return true;
+    }
+    *digest = c->uri;
+    if (digest_valid(c->uri)) return blobs_get(conn, c->project_id, c->uri, size, err);
+    err_set(err, ERR_INVALID, "'%.*s' cannot be imported", STR_ARG(c->uri));
+    return err_hint(err, "sha256:… of something uploaded to this project, or artifact:NUMBER");
+}
+
+static void do_import(struct chore *c, struct conn *conn)
+{
+    struct err err = {0};
+    struct str digest;
+    int64_t size = 0;
+    if (import_find(c, conn, &digest, &size, &err))
+        import_output(c, digest, size);
+    else
+        fail(c, err.code == ERR_UNAVAILABLE ? FAILURE_INFRA : FAILURE_INVALID, &err);
+}
+
+/* A hit counts only while everything it names is still there. */
+static bool all_there(struct chore *c, struct conn *conn, const struct value *v)
+{
+    struct err err = {0};
+    int64_t size;
+    const struct value *digest = value_is_artifact(v) ? value_get(v, "digest") : NULL;
+    if (digest != NULL && digest->type == VALUE_STRING) return blobs_get(conn, c->project_id, digest->u.s, &size, &err);
+    for (size_t i = 0; v->type == VALUE_LIST && i < v->u.list.n; i++)
+        if (!all_there(c, conn, &v->u.list.items[i])) return false;
+    for (size_t i = 0; v->type == VALUE_MAP && i < v->u.map.n; i++)
+        if (!all_there(c, conn, &v->u.map.entries[i].value)) return false;
+    return true;
+}
+
+/* Anything wrong with the cache is a miss: the step runs. */
+static void do_cache(struct chore *c, struct conn *conn)
+{
+    struct err err = {0};
+    struct params p;
+    struct value outputs;
+    RESULT_AUTO res = NULL;
+    params_init(&p, &c->arena);
+    params_int(&p, c->project_id);
+    params_str(&p, c->key);
+    if (!conn_query(conn, Q_HOT_CACHE_GET, &p, &res, &err) || PQntuples(res) == 0) return;
+    struct str text = row_copy(res, 0, 0, &c->arena);
+    if (json_parse(&c->arena, text, 0, &outputs, &err) && all_there(c, conn, &outputs)) c->cached = text;
+}
+
+static void run_chore(struct job *job)
+{
+    struct chore *c = (struct chore *)(void *)job;
+    struct err err = {0};
+    c->result.started_us = os_now_us();
+    if (c->kind == EFFECT_HTTP) {
+        do_http(c);
+    } else {
+        CONN_AUTO conn = NULL;
+        if (c->owner->cfg->db == NULL || !db_lease(c->owner->cfg->db, &conn, &err))
+            fail(c, FAILURE_INFRA, &err);
+        else if (c->kind == EFFECT_IMPORT)
+            do_import(c, conn);
+        else
+            do_cache(c, conn);
+    }
+    c->result.ended_us = os_now_us();
+}
+
+/* ---- in the scheduler's thread ---- */
+
+bool chores_new(const struct scheduler_config *cfg, struct chores **out, struct err *err)
+{
+    struct chores *c = calloc(1, sizeof *c);
+    if (c == NULL) abort();
+    c->cfg = cfg;
+    if (!workers_new(THREADS, &c->workers, err)) {
+        free(c);
+        return false;
+    }
+    *out = c;
+    return true;
+}
+
+void chores_free(struct chores *c)
+{
+    if (c == NULL) return;
+    workers_free(c->workers, chore_free);
+    free(c);
+}
+
+int chores_fd(const struct chores *c)
+{
+    return workers_fd(c->workers);
+}
+
+static struct chore *chore_new(struct chores *owner, const struct live *l, const struct effect *e)
+{
+    struct chore *c = calloc(1, sizeof *c);
+    if (c == NULL) abort();
+    arena_init(&c->arena, 0);
+    c->job.run = run_chore;
+    c->owner = owner;
+    c->kind = e->kind;
+    c->id = (struct attempt_id){l->id, e->task, e->attempt};
+    c->project_id = l->project_id;
+    c->result.exit_code = -1;
+    return c;
+}
+
+/* A template that does not evaluate: the step's own fault, told as a result like any other. */
+static void chore_refused(struct chore *c, struct scheduler *s, const struct err *err)
+{
+    core_refuse(s, c->id, err);
+    chore_free(&c->job);
+}
+
+static bool text_of(struct chore *c, const struct expr_env *env, const struct expr_template *t, const char *field, struct str *out,
+                    struct err *err)
+{
+    struct value v;
+    if (t->source.n == 0) {
+        *out = STR("");
+        return true;
+    }
+    if (!expr_template_eval(t, env, &c->arena, &v, err)) {
+        err_path(err, "%s", field);
+        return false;
+    }
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    if (v.type == VALUE_STRING)
+        buf_str(&text, v.u.s);
+    else if (v.type != VALUE_NULL)
+        value_json(&text, &v, false);
+    *out = arena_str(&c->arena, buf_view(&text));
+    return true;
+}
+
+static bool fill_headers(struct chore *c, const struct scheduler *s, const struct live *l, const struct expr_env *env,
+                         const struct http_call *call, struct err *err)
+{
+    struct egress_header *headers = arena_array(&c->arena, struct egress_header, call->n_headers + 1);
+    for (size_t i = 0; i < call->n_headers; i++) {
+        const struct env_var *h = &call->headers[i];
+        headers[i].name = arena_str(&c->arena, h->name);
+        bool ok = h->secret.source == SECRET_NONE
+                      ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
+                      : secret_read(s->cfg.secrets_dir, run_head(l->run)->project, h->secret.name, &c->arena, &headers[i].value, err);
+        if (!ok) return false;
+    }
+    /* So that the other side can tell a repeated call from a new one. */
+    headers[call->n_headers] =
+        (struct egress_header){STR("Idempotency-Key"), arena_printf(&c->arena, "millrace-%lld-%u-%u", (long long)c->id.run,
+                                                                    c->id.task, c->id.attempt)};
+    c->http.headers = headers;
+    c->http.n_headers = call->n_headers + 1;
+    return true;
+}
+
+void chores_http(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e)
+{
+    struct chore *c = chore_new(owner, l, e);
+    const struct node *n = run_task_node(l->run, e->task);
+    const struct http_call *call = n->http;
+    struct err err = {0};
+    struct expr_env env;
+    run_task_env(l->run, e->task, &env, &s->arena);
+    int32_t *expect = arena_array(&c->arena, int32_t, call->n_expect + 1);
+    if (call->n_expect > 0) memcpy(expect, call->expect, call->n_expect * sizeof *expect);
+    c->expect = expect;
+    c->n_expect = call->n_expect;
+    c->http.timeout_ms = call->timeout_ms > 0 ? call->timeout_ms : n->timeout_ms;
+    c->http.max_bytes = ANSWER_MAX;
+    c->http.allow_private = s->cfg.allow_private_egress;
+    if (!text_of(c, &env, &call->method, "http.method", &c->http.method, &err) ||
+        !text_of(c, &env, &call->url, "http.url", &c->http.url, &err) ||
+        !text_of(c, &env, &call->body, "http.body", &c->http.body, &err) || !fill_headers(c, s, l, &env, call, &err)) {
+        chore_refused(c, s, &err);
+        return;
+    }
+    if (c->http.method.n == 0) c->http.method = c->http.body.n > 0 ? STR("POST") : STR("GET");
+    workers_add(owner->workers, &c->job);
+}
+
+void chores_import(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e)
+{
+    struct chore *c = chore_new(owner, l, e);
+    const struct node *n = run_task_node(l->run, e->task);
+    struct err err = {0};
+    struct expr_env env;
+    run_task_env(l->run, e->task, &env, &s->arena);
+    c->type = arena_str(&c->arena, n->import_type);
+    if (!text_of(c, &env, &n->import_uri, "import.uri", &c->uri, &err)) {
+        chore_refused(c, s, &err);
+        return;
+    }
+    workers_add(owner->workers, &c->job);
+}
+
+void chores_cache(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e)
+{
+    struct chore *c = chore_new(owner, l, e);
+    struct err err = {0};
+    struct str key;
+    /* Without a key there is no hit; the start of the step will say what is wrong. */
+    if (s->cfg.executor != NULL && launching_cache_key(s, l, e->task, &key, &err)) c->key = arena_str(&c->arena, key);
+    workers_add(owner->workers, &c->job);
+}
+
+void chores_hear(struct chores *owner, struct scheduler *s)
+{
+    for (struct job *job; (job = workers_take(owner->workers)) != NULL; chore_free(job)) {
+        struct chore *c = (struct chore *)(void *)job;
+        struct live *l = live_get(&s->live, c->id.run);
+        if (l == NULL || l->finished) continue;
+        if (c->kind == EFFECT_CACHE)
+            run_cache_answer(l->run, c->id.task, c->cached, s->now_us, core_touch(s, l));
+        else
+            hear_result(s, c->id, &c->result);
+    }
+}

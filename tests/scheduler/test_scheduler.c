@@ -1,0 +1,249 @@
+/* The scheduler on a real database: runs of inline steps go to their end; a scheduler that is stopped, loses its connection or shares the work with
+ * another loses nothing and doubles nothing; a run whose record the database refuses does not stop the others. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/flow/compile.h"
+#include "engine/os/clock.h"
+#include "engine/os/digest.h"
+#include "engine/os/log.h"
+#include "engine/store/commands.h"
+#include "engine/store/pipelines.h"
+#include "engine/store/runs.h"
+#include "engine/text/yaml.h"
+#include "scheduler/scheduler.h"
+#include "tests/support/db.h"
+
+#define SHARDS 8
+#define PATIENCE_US 20000000
+
+static struct support_db test;
+
+static int setup(void **state)
+{
+    (void)state;
+    log_set_level(LEVEL_NONE);
+    return support_db_open(&test);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return support_db_close(&test);
+}
+
+static const struct scope scope = {1, {"test", 4}};
+
+static struct scheduler *start(void)
+{
+    struct scheduler *s = NULL;
+    struct err err = {0};
+    const struct scheduler_config cfg = {
+        .conninfo = test.dsn.p, .owner = "test", .shards = SHARDS, .poll_ms = 20, .db = test.db};
+    if (!scheduler_start(&cfg, &s, &err)) fail_msg("scheduler: %s", err.message);
+    return s;
+}
+
+static int64_t store_plan(const char *yaml)
+{
+    struct err err = {0};
+    struct err_list errors;
+    struct value *docs = NULL;
+    size_t n = 0;
+    const struct plan *plan = NULL;
+    char digest[DIGEST_TEXT];
+    int64_t id = 0;
+    err_list_init(&errors, &test.arena);
+    if (!yaml_parse(&test.arena, str_of(yaml), NULL, &docs, &n, &errors) ||
+        !compile_pipeline(&test.arena, &docs[0], NULL, &plan, &errors))
+        fail_msg("%s: %s", errors.items[0].path, errors.items[0].message);
+    BUF_AUTO json;
+    buf_init(&json, 0);
+    plan_json(&json, plan);
+    digest_of(buf_view(&json), digest);
+    const struct plan_text text = {.digest = str_of(digest), .source = str_of(yaml), .plan = buf_view(&json)};
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(test.db, &c, &err));
+    assert_true(plans_put(c, &scope, &text, &id, &err));
+    return id;
+}
+
+static int64_t create_run(int64_t plan, const char *params)
+{
+    struct err err = {0};
+    int64_t id = 0;
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(test.db, &c, &err));
+    const struct run_new run = {.pipeline = STR("p"), .plan_id = plan, .params = str_of(params), .shards = SHARDS};
+    if (!runs_create(c, &scope, &run, &id, &err)) fail_msg("run: %s", err.message);
+    return id;
+}
+
+static void command(int64_t run, enum command what, const char *payload)
+{
+    struct err err = {0};
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(test.db, &c, &err));
+    if (!commands_send(c, &scope, run, what, str_of(payload), SHARDS, &err)) fail_msg("command: %s", err.message);
+}
+
+/* Waits until the query gives the number; polls, since that is all another process could do. */
+static void await(const char *sql, int64_t wanted)
+{
+    int64_t end = os_mono_us() + PATIENCE_US, got = -1;
+    while (os_mono_us() < end) {
+        got = support_number(&test, sql);
+        if (got == wanted) return;
+        usleep(5000);
+    }
+    fail_msg("%s: %lld instead of %lld", sql, (long long)got, (long long)wanted);
+}
+
+static const char chain[] = "apiVersion: millrace/v1\nkind: Pipeline\nname: p\nparams: {x: {type: int}}\nsteps:\n"
+                            "  a: {expr: '${{ params.x + 1 }}'}\n"
+                            "  b: {foreach: {range: 5}, expr: '${{ item * steps.a.value }}'}\n"
+                            "  c: {when: '${{ steps.a.value > 100 }}', expr: 'null'}\n"
+                            "  d: {needs: [b, c], expr: '${{ size(steps.b.value) }}'}\n";
+
+static void assert_record_is_whole(int64_t runs)
+{
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM runs WHERE state = 5"), runs);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM active_runs"), 0);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM inbox"), 0);
+    /* a, b, its 5 items, d succeeded once each; c was skipped */
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE state = 7"), 8 * runs);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE state = 9"), runs);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM events WHERE kind = 25"), 8 * runs);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM (SELECT run_id, task FROM events WHERE kind = 25 GROUP BY 1, 2 "
+                                           "HAVING count(*) > 1) twice"), 0);
+}
+
+static void runs_go_to_their_end(void **state)
+{
+    (void)state;
+    int64_t plan = store_plan(chain);
+    for (int i = 0; i < 20; i++) create_run(plan, "{\"x\": 1}");
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM runs WHERE state = 5", 20);
+    create_run(plan, "{\"x\": 5}");
+    scheduler_hint(s);
+    await("SELECT count(*) FROM runs WHERE state = 5", 21);
+    scheduler_stop(s);
+    assert_record_is_whole(21);
+}
+
+static void a_stopped_scheduler_is_followed_by_another(void **state)
+{
+    (void)state;
+    int64_t plan = store_plan(chain);
+    for (int i = 0; i < 60; i++) create_run(plan, "{\"x\": 1}");
+    for (int i = 0; i < 10; i++) {
+        struct scheduler *s = start();
+        usleep((useconds_t)(os_random_u64() % 15000));
+        scheduler_stop(s);
+    }
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM active_runs", 0);
+    scheduler_stop(s);
+    assert_record_is_whole(60);
+}
+
+static void a_lost_connection_loses_nothing(void **state)
+{
+    (void)state;
+    int64_t plan = store_plan(chain);
+    struct scheduler *s = start();
+    for (int i = 0; i < 60; i++) {
+        create_run(plan, "{\"x\": 1}");
+        if (i % 6 == 0)
+            support_number(&test, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = "
+                                  "'millrace-scheduler' AND datname = current_database()");
+    }
+    await("SELECT count(*) FROM active_runs", 0);
+    scheduler_stop(s);
+    assert_record_is_whole(60);
+}
+
+static void two_schedulers_share_and_never_double(void **state)
+{
+    (void)state;
+    int64_t plan = store_plan(chain);
+    struct scheduler *one = start(), *two = start();
+    for (int i = 0; i < 60; i++) create_run(plan, "{\"x\": 1}");
+    await("SELECT count(*) FROM active_runs", 0);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM shards WHERE epoch > 0"), SHARDS);
+    int64_t end = os_mono_us() + PATIENCE_US;
+    while (os_mono_us() < end && (scheduler_statistics(one)->shards != SHARDS / 2 || scheduler_statistics(two)->shards != SHARDS / 2))
+        usleep(5000);
+    assert_int_equal(scheduler_statistics(one)->shards, SHARDS / 2);
+    assert_int_equal(scheduler_statistics(two)->shards, SHARDS / 2);
+    for (int i = 0; i < 60; i++) create_run(plan, "{\"x\": 1}");
+    scheduler_stop(one); /* the other takes over */
+    await("SELECT count(*) FROM active_runs", 0);
+    scheduler_stop(two);
+    assert_record_is_whole(120);
+}
+
+static void a_refused_run_fails_alone(void **state)
+{
+    (void)state;
+    assert_true(support_sql(&test, "ALTER TABLE tasks ADD CONSTRAINT poison CHECK (outputs->>'value' IS DISTINCT FROM '667')"));
+    int64_t plan = store_plan(chain);
+    for (int i = 0; i < 10; i++) create_run(plan, i == 4 ? "{\"x\": 666}" : "{\"x\": 1}");
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM active_runs", 0);
+    scheduler_stop(s);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM runs WHERE state = 5"), 9);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM runs WHERE state = 6 AND message LIKE '%poison%'"), 1);
+}
+
+static void an_approval_waits_for_its_answer(void **state)
+{
+    (void)state;
+    int64_t plan = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n"
+                              "  ask: {approval: {message: 'go?'}}\n  then: {needs: [ask], expr: 'null'}\n");
+    int64_t yes = create_run(plan, "{\"x\": 1}"), no = create_run(plan, "{}");
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM tasks WHERE state = 3", 2);
+    command(yes, COMMAND_APPROVE, "{\"task\": 0, \"approved\": true, \"by\": \"me\"}");
+    command(no, COMMAND_APPROVE, "{\"task\": 0, \"approved\": false, \"by\": \"me\"}");
+    await("SELECT count(*) FROM runs WHERE state = 5", 1);
+    await("SELECT count(*) FROM runs WHERE state = 6", 1);
+    scheduler_stop(s);
+}
+
+static void one_run_at_a_time_when_the_pipeline_says_so(void **state)
+{
+    (void)state;
+    int64_t plan = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nmaxRuns: 1\nsteps:\n  ask: {approval: {}}\n");
+    int64_t first = create_run(plan, "{\"x\": 1}");
+    create_run(plan, "{\"x\": 1}");
+    assert_true(support_sql(&test, "UPDATE active_runs SET shard = 3; UPDATE inbox SET shard = 3"));
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM tasks WHERE state = 3", 1);
+    await("SELECT count(*) FROM active_runs WHERE state = 1", 1);
+    command(first, COMMAND_CANCEL, "{}");
+    assert_true(support_sql(&test, "UPDATE inbox SET shard = 3"));
+    await("SELECT count(*) FROM runs WHERE state = 7", 1);
+    await("SELECT count(*) FROM active_runs WHERE state = 2", 1);
+    scheduler_stop(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(runs_go_to_their_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stopped_scheduler_is_followed_by_another, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_connection_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_schedulers_share_and_never_double, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_refused_run_fails_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_approval_waits_for_its_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_run_at_a_time_when_the_pipeline_says_so, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
