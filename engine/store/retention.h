@@ -1,9 +1,10 @@
-/* What goes with time: runs past their keep, answers, unfinished uploads, and blobs that nothing refers to any more.
+/* What goes with time: runs past their keep, answers, unfinished uploads, and code, plans and blobs that nothing refers
+ * to any more.
  *
- * Blobs are found by mark and sweep over the database. A blob younger than the grace, or of an unfinished upload, is
- * never swept; one that is put again between mark and sweep survives, since the row is locked and checked anew in the
- * sweep's transaction, and its file goes only after the last project's row of the digest has gone, under the same lock
- * that blobs_put takes. */
+ * Blobs are found by mark and sweep over the database. One younger than the grace, or of an unfinished upload, is never
+ * swept; one that is put again between mark and sweep survives, since the sweep looks again with the row locked. Its
+ * file goes after the last project's row has gone, and only when it is old too (disk_sweep): so a put that is under
+ * way, file first and row second, keeps its file. */
 #ifndef MILLRACE_STORE_RETENTION_H
 #define MILLRACE_STORE_RETENTION_H
 
@@ -15,7 +16,8 @@ struct retention {
     int64_t uploads_us; /* untouched uploads; 0 = one day */
     int64_t answers_us; /* of Idempotency-Keys; 0 = one day */
     uint32_t batch;     /* rows a transaction; 0 = 200 */
-    /* Called with the lock held, so that nobody can take the digest up meanwhile. False = keep the row and go on. */
+    /* Each may be NULL; false ends the round. The blob's is to be disk_sweep with the same grace: a file that was just
+     * put again stays. */
     bool (*delete_blob)(void *ctx, struct str digest, struct err *err);
     bool (*delete_bundle)(void *ctx, struct str digest, struct err *err); /* its unpacked tree */
     bool (*delete_upload)(void *ctx, struct str id, struct err *err);
@@ -33,5 +35,8 @@ MUST_CHECK bool retention_round(struct db *db, const struct retention *r, struct
 /* Holds rounds off (a backup copies blobs): a lease that must be kept until retention_release. */
 MUST_CHECK bool retention_hold(struct conn *c, struct err *err);
 void retention_release(struct conn *c);
+/* Of these digests, those that no project knows: files that a crash left behind. To be given to disk_sweep. */
+MUST_CHECK bool retention_unknown(struct conn *c, const struct str *digests, size_t n, struct arena *a,
+                                  struct str **out, size_t *n_out, struct err *err);
 
 #endif
