@@ -266,6 +266,8 @@ static bool compile_doc(struct compiler *k, const struct value *value, struct so
     struct compile_env env = env_of(k);
     if (!compile_header(value, &env, &kind, &doc->name, &doc->project, &rq->errors)) return false;
     if (!compile_pipeline(rq->arena, value, &env, &doc->plan, &rq->errors)) return false;
+    /* Unsaid is not "default": then the request's project counts. */
+    if (!value_get(value, "project")) doc->project = (struct str){"", 0};
     doc->text = document_text(k->text, value->at.line);
     fill_doc(rq, doc);
     return true;
