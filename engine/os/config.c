@@ -88,8 +88,8 @@ static const struct option options[] = {
      "address of the API as steps see it; empty: made from listen"},
     {"max-body", "SIZE", OPTION_BYTES, FIELD(max_body_bytes), 64 << 10, 64 << 20, "8Mi", NULL, NULL, NULL,
      "largest body of an ordinary request (uploads of bundles and artifacts have limits of their own)"},
-    {"retention", "TIME", OPTION_DURATION, FIELD(retention_ms), 0, YEARS(10), "0", NULL, NULL, NULL,
-     "how long artifacts and logs of finished runs are kept, e.g. 90d; 0: for ever"},
+    {"retention", "TIME", OPTION_DURATION, FIELD(retention_ms), 0, YEARS(10), "0s", NULL, NULL, NULL,
+     "how long artifacts and logs of finished runs are kept, e.g. 90d; 0s: for ever"},
     {"log-level", "LEVEL", OPTION_ENUM, FIELD(log_level), 0, 0, "info", NULL, NULL, levels,
      "debug, info, warn, error or none; the log goes to standard error"},
 };
