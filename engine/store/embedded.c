@@ -350,6 +350,7 @@ void embedded_stop(struct embedded_pg *pg)
         struct pollfd fd = {.fd = pidfd, .events = POLLIN};
         if (pidfd >= 0) poll(&fd, 1, STOP_WAIT_MS);
         reap(pg, pg->pid);
+        if (strncmp(pg->paths.socket, pg->paths.root, strlen(pg->paths.root)) != 0) rmdir(pg->paths.socket);
     }
     flock(pg->start_lock, LOCK_UN);
     release(pg);
