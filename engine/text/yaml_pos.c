@@ -76,7 +76,7 @@ static void walk_escape(struct walk *w)
     bool newline = c == 'n';
     step(w);
     step(w);
-    if (c == '\n') { /* an escaped line break is nothing */
+    if (c == '\n') {
         while (blank(peek(w, 0)))
             step(w);
         return;
@@ -89,8 +89,10 @@ static void walk_escape(struct walk *w)
 static void walk_flow(struct walk *w, enum value_style style)
 {
     if (style != STYLE_PLAIN) step(w); /* the opening quote */
-    while (w->i < w->source.n && !arrived(w)) {
+    while (w->i < w->source.n) {
         char c = peek(w, 0);
+        bool nothing = style == STYLE_DOUBLE && c == '\\' && peek(w, 1) == '\n'; /* an escaped line break */
+        if (arrived(w) && !nothing) return;
         if (before_break(w)) {
             fold(w);
             continue;
