@@ -187,6 +187,9 @@ static int bound_port(const struct mg_context *ctx)
 
 static struct mg_context *start_context(struct front *front, const char *listen, const char *threads, struct err *err)
 {
+    char timeout[24];
+    int64_t most = front->api->cfg.body_timeout_ms; /* of one read or write */
+    snprintf(timeout, sizeof timeout, "%lld", (long long)(most < 10000 ? most : 10000));
     const char *options[] = {"listening_ports",
                              listen,
                              "num_threads",
@@ -196,7 +199,7 @@ static struct mg_context *start_context(struct front *front, const char *listen,
                              "max_request_size",
                              "16384",
                              "request_timeout_ms",
-                             "10000",
+                             timeout,
                              "enable_keep_alive",
                              "yes",
                              "keep_alive_timeout_ms",
@@ -311,13 +314,45 @@ bool api_start(const struct api_config *cfg, struct api **out, struct err *err)
     return true;
 }
 
+/* civetweb's acceptor looks at its stop flag every two seconds, or when somebody connects. */
+struct knock {
+    pthread_t thread;
+    atomic_bool done;
+    int port;
+};
+
+static void *knock(void *ctx)
+{
+    struct knock *k = ctx;
+    while (!atomic_load(&k->done)) {
+        struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)k->port)};
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd >= 0) {
+            if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) errno = 0;
+            usleep(10000);
+            close(fd);
+        }
+    }
+    return NULL;
+}
+
+static void stop_context(struct mg_context *ctx, int port)
+{
+    struct knock k = {.port = port};
+    bool knocking = pthread_create(&k.thread, NULL, knock, &k) == 0;
+    mg_stop(ctx);
+    atomic_store(&k.done, true);
+    if (knocking) pthread_join(k.thread, NULL);
+}
+
 void api_stop(struct api *api)
 {
     if (!api) return;
     atomic_store(&api->stopping, true);
     api_wake(api);
-    if (api->main) mg_stop(api->main);
-    if (api->health) mg_stop(api->health);
+    if (api->main) stop_context(api->main, api->port);
+    if (api->health) stop_context(api->health, api->health_port);
     api_deinit(api);
     free(api); /* the first member of struct running */
 }

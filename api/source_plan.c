@@ -2,12 +2,8 @@
 #include <string.h>
 
 #include "api/source.h"
-#if __has_include("engine/flow/draw.h")
 #include "engine/flow/draw.h"
-#else
-#define draw_dot plan_json
-#define draw_mermaid plan_json
-#endif
+#include "engine/flow/plan_rules.h"
 
 static bool show_json(struct request *rq, const struct plan *plan, struct str json, struct str text)
 {
@@ -72,6 +68,11 @@ bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t
 {
     const struct api_config *cfg = &rq->api->cfg;
     if (!cfg->local_only) return true;
-    (void)plan, (void)ignored, (void)err;
-    return true;
+    struct plan_offer offer = {.cpu_milli = cfg->cpu_milli,
+                               .memory_bytes = cfg->memory_bytes,
+                               .gpus = cfg->gpus,
+                               .ignore_gpu = (ignored & SOURCE_IGNORE_GPU) != 0,
+                               .ignore_cpu = (ignored & SOURCE_IGNORE_CPU) != 0,
+                               .ignore_memory = (ignored & SOURCE_IGNORE_MEMORY) != 0};
+    return plan_fits_machine(plan, &offer, &rq->errors) || source_problems(rq, err);
 }

@@ -104,6 +104,12 @@ static const struct row rows[] = {
     {"sub-pipeline by name", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  a: {pipeline: helo}\n", 422, "invalid",
      NULL, NULL},
 
+    {"only an image", "POST", "/api/v1/runs", YAML_TYPE, HEAD "  a: {image: \"python:3\"}\n", 422, "invalid", NULL,
+     NULL},
+    {"a GPU it has not", "POST", "/api/v1/runs", YAML_TYPE, HEAD "  a: {run: echo, resources: {gpu: {count: 1}}}\n",
+     422, "invalid", NULL, "ignore"},
+    {"more CPUs than there are", "POST", "/api/v1/runs", YAML_TYPE, HEAD "  a: {run: echo, resources: {cpu: 99}}\n",
+     422, "invalid", NULL, NULL},
     {"project name", "POST", "/api/v1/projects", JSON_TYPE, "{\"name\":\"A b\"}", 422, "invalid", "name", "a-z"},
     {"project again", "POST", "/api/v1/projects", JSON_TYPE, "{\"name\":\"default\"}", 409, "conflict", NULL, NULL},
     {"role", "POST", "/api/v1/tokens", JSON_TYPE, "{\"name\":\"x\",\"role\":\"king\"}", 422, "invalid", "role",
@@ -137,6 +143,8 @@ static const struct row rows[] = {
 
 static int open_with_run(void **state)
 {
+    fx.cfg.local_only = true;
+    fx.cfg.cpu_milli = 4000;
     if (fixture_open(state) != 0) return -1;
     struct http_answer a = ask("POST", "/api/v1/pipelines", YAML_TYPE, HELLO);
     int ok = a.status == 201;
