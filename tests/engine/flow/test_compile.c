@@ -1,0 +1,290 @@
+/* What the corpus cannot show: sub-pipelines, edges, rules of a machine, and plans that somebody has touched. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/base/buf.h"
+#include "engine/flow/compile.h"
+#include "engine/flow/draw.h"
+#include "engine/flow/plan_rules.h"
+#include "engine/text/json.h"
+#include "engine/text/yaml.h"
+
+#define HEAD "apiVersion: millrace/v1\nkind: Pipeline\n"
+
+static struct arena arena;
+static struct err_list errors;
+
+static int setup(void **state)
+{
+    (void)state;
+    arena_init(&arena, 0);
+    err_list_init(&errors, &arena);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_free(&arena);
+    return 0;
+}
+
+/* Files that pipelines may refer to. */
+static const struct {
+    const char *name, *text;
+} files[] = {
+    {"./leaf.yaml", HEAD "name: leaf\nparams: {n: int, text: {default: a}}\nsteps:\n  x: {expr: \"${{ params.n }}\"}\n"
+                         "outputs: {twice: \"${{ steps.x.value * 2 }}\"}\n"},
+    {"./middle.yaml", HEAD "name: middle\nsteps:\n  a: {pipeline: ./leaf.yaml, params: {n: 1}}\n"
+                           "  b: {pipeline: ./leaf.yaml, params: {n: \"${{ steps.a.outputs.twice }}\"}}\n"},
+    {"./ping.yaml", HEAD "name: ping\nsteps: {a: {pipeline: ./pong.yaml}}\n"},
+    {"./pong.yaml", HEAD "name: pong\nsteps: {a: {pipeline: ./ping.yaml}}\n"},
+    {"./broken.yaml", HEAD "name: broken\nsteps: {a: {runs: x}}\n"},
+};
+
+static bool compile_chain(const char *text, const struct compile_chain *chain, const struct plan **out,
+                          struct err_list *to);
+
+static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
+                    const struct plan **out, struct err *err)
+{
+    (void)ctx;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct err_list inner;
+        if (!str_is(ref->text, files[i].name)) continue;
+        err_list_init(&inner, a);
+        if (compile_chain(files[i].text, chain, out, &inner)) return true;
+        *err = inner.items[0];
+        return false;
+    }
+    return err_set(err, ERR_NOT_FOUND, "there is no pipeline '%.*s'", STR_ARG(ref->text));
+}
+
+static bool compile_chain(const char *text, const struct compile_chain *chain, const struct plan **out,
+                          struct err_list *to)
+{
+    struct value *docs;
+    size_t n;
+    struct compile_env env = {.pipeline = resolve, .chain = chain};
+    return yaml_parse(&arena, str_of(text), NULL, &docs, &n, to) && compile_pipeline(&arena, docs, &env, out, to);
+}
+
+static const struct plan *compile_text(const char *text)
+{
+    const struct plan *plan = NULL;
+    err_list_init(&errors, &arena);
+    if (!compile_chain(text, NULL, &plan, &errors)) fail_msg("%s: %s", errors.items[0].path, errors.items[0].message);
+    return plan;
+}
+
+static void sub_pipelines_become_graphs(void **state)
+{
+    (void)state;
+    const struct plan *p = compile_text(HEAD "name: top\nsteps:\n  m: {pipeline: ./middle.yaml}\n"
+                                             "  l: {pipeline: ./leaf.yaml, params: {n: 5}, foreach: [1, 2]}\n"
+                                             "  m2: {pipeline: ./middle.yaml, needs: m}\n"
+                                             "  use: {expr: \"${{ steps.l.outputs.map(o, o.twice) }}\"}\n");
+    assert_int_equal(p->n_graphs, 4); /* top, middle with its leaf, and the leaf of top; middle once for both */
+    assert_int_equal(p->graphs[0].nodes[0].graph, 1);
+    assert_int_equal(p->graphs[0].nodes[2].graph, 1);
+    assert_int_equal(p->graphs[0].nodes[1].graph, 3);
+    assert_int_equal(p->graphs[1].nodes[0].graph, 2);
+    assert_int_equal(p->graphs[1].nodes[1].graph, 2);
+    assert_true(str_is(p->graphs[2].name, "leaf") && str_is(p->graphs[3].name, "leaf"));
+    assert_int_equal(p->graphs[2].n_params, 2);
+    assert_int_equal(p->graphs[0].nodes[3].n_deps, 1);
+    BUF_AUTO picture;
+    buf_init(&picture, 0);
+    draw_mermaid(&picture, p);
+    assert_non_null(strstr(picture.p, "n0_0 -.-> g1"));
+    assert_non_null(strstr(picture.p, "n1_0 --> n1_1"));
+}
+
+static void wrong_calls_are_told(void **state)
+{
+    static const struct {
+        const char *steps, *path, *says;
+    } rows[] = {
+        {"a: {pipeline: nowhere}", "steps.a.pipeline", "there is no pipeline 'nowhere'"},
+        {"a: {pipeline: ./leaf.yaml}", "steps.a.params", "param 'n' of pipeline 'leaf' is missing"},
+        {"a: {pipeline: ./leaf.yaml, params: {n: 1, m: 2}}", "steps.a.params.m", "has no param 'm'"},
+        {"a: {pipeline: ./leaf.yaml, params: {n: many}}", "steps.a.params.n", "expected a whole number"},
+        {"a: {pipeline: ./leaf.yaml, params: {n: 1}}\n  b: {expr: \"${{ steps.a.outputs.once }}\"}", "steps.b.expr",
+         "no output 'once'"},
+        {"a: {pipeline: ./ping.yaml}", "steps.a.pipeline", "would contain itself"},
+        {"a: {pipeline: ./broken.yaml}", "steps.a.pipeline", "no verb"},
+        {"a: {pipeline: {name: x, file: ./leaf.yaml}}", "steps.a.pipeline", "by its name or by its file"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct plan *plan;
+        struct str text = arena_printf(&arena, HEAD "name: top\nsteps:\n  %s\n", rows[i].steps);
+        err_list_init(&errors, &arena);
+        if (compile_chain(text.p, NULL, &plan, &errors)) fail_msg("%s compiles", rows[i].steps);
+        const struct err *e = &errors.items[0];
+        if (!strstr(e->message, rows[i].says) || strcmp(e->path, rows[i].path) != 0)
+            fail_msg("%s: %s: %s", rows[i].steps, e->path, e->message);
+        assert_true(e->at.line >= 4);
+    }
+}
+
+static void references_are_edges(void **state)
+{
+    (void)state;
+    const struct plan *p =
+        compile_text(HEAD "name: x\nsteps:\n"
+                          "  last: {needs: [a, b], expr: \"${{ [steps.a.value, steps.c.value] }}\"}\n"
+                          "  a: {expr: 1}\n"
+                          "  b: {when: \"${{ steps.a.value > 0 }}\", expr: 2}\n"
+                          "  c: {expr: \"${{ has(steps.b.value) ? 1 : 0 }}\"}\n"
+                          "onExit:\n  e: {expr: \"${{ steps.a.status }}\"}\n  f: {needs: e, expr: null}\n");
+    const struct node *n = p->graphs[0].nodes;
+    assert_int_equal(n[0].n_deps, 3);
+    assert_int_equal(n[1].n_deps, 0);
+    assert_int_equal(n[1].n_dependents, 2);
+    assert_int_equal(n[2].deps[0], 1);
+    assert_int_equal(n[3].deps[0], 2);
+    assert_int_equal(p->graphs[0].n_exit, 2);
+    assert_int_equal(n[4].n_deps, 0); /* everything is before onExit anyway */
+    assert_int_equal(n[4].after, AFTER_ALWAYS);
+    assert_int_equal(n[5].deps[0], 4);
+}
+
+static void defaults_go_where_they_mean_something(void **state)
+{
+    (void)state;
+    const struct plan *p =
+        compile_text(HEAD "name: x\n"
+                          "defaults: {image: i, env: {A: a, B: b}, retry: 2, timeout: 1h, resources: {cpu: 2, memory: "
+                          "1Gi}, labels: {x: y}}\n"
+                          "steps:\n  a: {run: echo, env: {B: own}, resources: {cpu: 1}, labels: {z: w}}\n"
+                          "  b: {expr: 1}\n  c: {wait: 5s}\n  d: {run: echo, retry: 0}\n");
+    const struct node *n = p->graphs[0].nodes;
+    assert_int_equal(n[0].n_env, 2);
+    assert_true(str_is(n[0].env[1].value.source, "own"));
+    assert_true(str_is(n[3].env[1].value.source, "b")); /* the step's own did not touch the defaults */
+    assert_int_equal(n[0].resources.cpu_milli, 1000);
+    assert_int_equal(n[0].resources.memory_bytes, 1 << 30);
+    assert_int_equal(value_get(n[0].cluster, "labels")->u.map.n, 2);
+    assert_int_equal(n[0].retry.limit, 2);
+    assert_int_equal(n[3].retry.limit, 0);
+    assert_int_equal(n[1].image.n + n[1].n_env + (size_t)n[1].timeout_ms, 0);
+    assert_int_equal(n[2].timeout_ms, 0);
+}
+
+static void a_machine_says_what_it_lacks(void **state)
+{
+    (void)state;
+    const struct plan *p = compile_text(
+        HEAD "name: x\nsteps:\n  a: {image: tool}\n  b: {run: echo, workers: 3}\n"
+             "  c: {run: echo, resources: {gpu: 1, cpu: 8, memory: 64Gi}, image: x, nodeSelector: {a: b}}\n");
+    struct plan_offer offer = {.cpu_milli = 4000, .memory_bytes = (int64_t)8 << 30};
+    struct err err;
+    struct str unused[8];
+    assert_false(plan_fits_machine(p, &offer, &errors));
+    assert_int_equal(errors.total, 5);
+    assert_string_equal(errors.items[0].path, "steps.a.image");
+    assert_string_equal(errors.items[4].message, "the step asks for 64Gi of memory, this machine has 8Gi");
+    err_list_init(&errors, &arena);
+    assert_true(plan_ignore(STR("gpu, cpu,memory"), &offer, &err));
+    assert_false(plan_fits_machine(p, &offer, &errors));
+    assert_int_equal(errors.total, 2);
+    assert_false(plan_ignore(STR("gpus"), &offer, &err));
+    assert_int_equal(plan_unused_here(p, unused, 8), 2);
+}
+
+static void touched_plans_are_refused(void **state)
+{
+    static const char *const rows[] = {
+        "{}",
+        "[]",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[{"
+        "\"name\":\"a\",\"verb\":\"noop\",\"deps\":[0]}]}]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[{"
+        "\"name\":\"a\",\"verb\":\"noop\",\"deps\":[7]}]}]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[{"
+        "\"name\":\"a\",\"verb\":\"pipeline\",\"graph\":0}]}]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[{"
+        "\"name\":\"a\",\"verb\":\"run\"}]}]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[{"
+        "\"name\":\"a\",\"verb\":\"http\"}]}]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[{"
+        "\"name\":\"a\",\"verb\":\"noop\",\"when\":\"1 +\"}]}]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[{"
+        "\"name\":\"a\",\"verb\":\"noop\",\"new\":1}]}]}",
+        "{\"name\":\"x\",\"project\":\"p\",\"graphs\":[{\"name\":\"x\",\"project\":\"p\",\"params\":[],\"nodes\":[],"
+        "\"exit\":1}]}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct value v;
+        struct err err;
+        const struct plan *p;
+        assert_true(json_parse(&arena, str_of(rows[i]), 0, &v, &err));
+        err_clear(&err);
+        if (plan_load(&arena, &v, &p, &err)) fail_msg("loaded: %s", rows[i]);
+        assert_true(err.code != ERR_NONE && err.message[0]);
+    }
+}
+
+static void many_steps_are_ordinary(void **state)
+{
+    (void)state;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    buf_c(&text, HEAD "name: big\nsteps:\n");
+    for (int i = 0; i < 10000; i++)
+        buf_printf(&text, "  s%d: {expr: null, needs: [s%d]}\n", i, i + 1);
+    buf_c(&text, "  s10000: {expr: null}\n");
+    const struct plan *p = compile_text(text.p);
+    assert_int_equal(p->graphs[0].n_nodes, 10001);
+    buf_c(&text, "  s10001: {expr: null, needs: [");
+    for (int i = 0; i < 10000; i++)
+        buf_printf(&text, "%ss%d", i ? "," : "", i);
+    buf_c(&text, "]}\n");
+    p = compile_text(text.p);
+    assert_int_equal(p->graphs[0].nodes[10001].n_deps, 10000);
+    for (int i = 10002; i <= 20000; i++)
+        buf_printf(&text, "  s%d: {expr: null}\n", i);
+    const struct plan *none;
+    err_list_init(&errors, &arena);
+    assert_false(compile_chain(text.p, NULL, &none, &errors));
+    assert_string_equal(errors.items[0].message, "20001 steps are more than 20000");
+}
+
+static void error_floods_are_counted(void **state)
+{
+    (void)state;
+    BUF_AUTO text;
+    const struct plan *none;
+    buf_init(&text, 0);
+    buf_c(&text, HEAD "name: big\nsteps:\n");
+    for (int i = 0; i < 2000; i++)
+        buf_printf(&text, "  s%d: {expr: \"${{ params.x }}\", needs: [z%d], rum: x}\n", i, i);
+    err_list_init(&errors, &arena);
+    assert_false(compile_chain(text.p, NULL, &none, &errors));
+    assert_int_equal(errors.n, ERR_LIST_MAX);
+    assert_int_equal(errors.total, 6000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(sub_pipelines_become_graphs, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_calls_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(references_are_edges, setup, teardown),
+        cmocka_unit_test_setup_teardown(defaults_go_where_they_mean_something, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_machine_says_what_it_lacks, setup, teardown),
+        cmocka_unit_test_setup_teardown(touched_plans_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_steps_are_ordinary, setup, teardown),
+        cmocka_unit_test_setup_teardown(error_floods_are_counted, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
