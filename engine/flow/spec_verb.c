@@ -118,14 +118,17 @@ void spec_pipeline(struct spec *s, const struct spec_at *at, const struct value 
         spec_str(s, at, v, &ref.name);
         bool file = str_ends(ref.name, ".yaml") || str_ends(ref.name, ".yml") || str_find(ref.name, STR("/"), &slash);
         if (file) {
-            ref.file = ref.name;
+            spec_path_in(s, at, v, &ref.file);
             ref.name.n = 0;
+            if (ref.file.n == 0) return;
         }
     } else if (!spec_fields(s, at, v, pipeline_fields, SPEC_COUNT(pipeline_fields), 0, "pipeline", &ref)) {
         return;
     }
-    if ((ref.name.n > 0) == (ref.file.n > 0))
+    if ((ref.name.n > 0) == (ref.file.n > 0)) {
         spec_error(s, at, v, "a sub-pipeline is given by its name or by its file");
+        return;
+    }
     if (ref.file.n && ref.version) spec_error(s, at, v, "a file has no version");
     step->pipeline =
         (struct compile_ref){.text = ref.file.n ? ref.file : ref.name, .file = ref.file.n > 0, .version = ref.version};
