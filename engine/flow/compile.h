@@ -13,10 +13,13 @@ struct compile_ref {
     struct str project; /* of the referring pipeline */
 };
 
-/* The sub-pipelines being compiled around this one: how recursion is found. */
+#define COMPILE_MAX_SUBS 1000 /* look-ups of sub-pipelines in one compilation, at all depths */
+
+/* The sub-pipelines being compiled around this one: how recursion is found, and how often one was looked up in all. */
 struct compile_chain {
     const struct compile_chain *above;
     struct str text;
+    uint32_t *looked_up;
 };
 
 struct compile_env {

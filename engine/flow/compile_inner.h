@@ -14,6 +14,7 @@ struct compile {
     uint32_t n_nodes, n_steps;
     const struct value **needs; /* beside nodes; NULL = none */
     struct compile_ref *refs;   /* beside nodes: of VERB_PIPELINE */
+    uint32_t looked_up;         /* sub-pipelines, when this is the outermost one */
     const struct plan **subs;   /* beside nodes: what they were resolved to */
     bool *broken;               /* beside nodes: could not be read, so nothing is said about references to it */
     struct str *names;          /* beside nodes */

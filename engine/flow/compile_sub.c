@@ -36,7 +36,14 @@ static const struct plan *resolve(struct compile *c, uint32_t node)
         err_at(spec_error(&c->spec, &at, NULL, "sub-pipelines cannot be found from here"), c->nodes[node].at, 0);
         return NULL;
     }
-    struct compile_chain chain = {env->chain, c->refs[node].text};
+    struct compile_chain chain = {env->chain, c->refs[node].text, &c->looked_up};
+    if (env->chain && env->chain->looked_up) chain.looked_up = env->chain->looked_up;
+    if (++*chain.looked_up > COMPILE_MAX_SUBS) {
+        struct err *e =
+            spec_error(&c->spec, &at, NULL, "more than %d sub-pipelines within each other", COMPILE_MAX_SUBS);
+        err_at(e, c->nodes[node].at, 0);
+        return NULL;
+    }
     err_clear(&err);
     if (env->pipeline(env->ctx, c->spec.arena, &c->refs[node], &chain, &sub, &err)) return sub;
     struct pos inner = err.at;

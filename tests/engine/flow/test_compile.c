@@ -51,15 +51,34 @@ static const struct {
 static bool compile_chain(const char *text, const struct compile_chain *chain, const struct plan **out,
                           struct err_list *to);
 
+/* Each file "wide<N>.yaml" has ten steps that call ten files of level N+1. */
+static const char *wide_file(struct arena *a, struct str name)
+{
+    unsigned level = (unsigned)(name.p[4] - '0');
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    buf_printf(&text, HEAD "name: w%u\nsteps:\n  x: {expr: 1}\n", level);
+    for (unsigned i = 0; i < 10 && level < 9; i++)
+        buf_printf(&text, "  s%u: {pipeline: wide%u-%u.yaml}\n", i, level + 1, i);
+    return arena_cstr(a, buf_view(&text));
+}
+
 static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
                     const struct plan **out, struct err *err)
 {
     (void)ctx;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct err_list inner;
-        if (!str_is(ref->text, files[i].name)) continue;
+        if (!str_is(ref->text, files[i].name + 2)) continue; /* arrives without its "./" */
         err_list_init(&inner, a);
         if (compile_chain(files[i].text, chain, out, &inner)) return true;
+        *err = inner.items[0];
+        return false;
+    }
+    if (str_starts(ref->text, "wide")) {
+        struct err_list inner;
+        err_list_init(&inner, a);
+        if (compile_chain(wide_file(a, ref->text), chain, out, &inner)) return true;
         *err = inner.items[0];
         return false;
     }
@@ -119,6 +138,8 @@ static void wrong_calls_are_told(void **state)
          "no output 'once'"},
         {"a: {pipeline: ./ping.yaml}", "steps.a.pipeline", "would contain itself"},
         {"a: {pipeline: ./broken.yaml}", "steps.a.pipeline", "no verb"},
+        {"a: {pipeline: wide0.yaml}", "steps.a.pipeline", "more than 1000 sub-pipelines"},
+        {"a: {pipeline: ../leaf.yaml}", "steps.a.pipeline", "leads out"},
         {"a: {pipeline: {name: x, file: ./leaf.yaml}}", "steps.a.pipeline", "by its name or by its file"},
     };
     (void)state;
