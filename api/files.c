@@ -55,7 +55,7 @@ bool files_range(struct request *rq, int64_t size, int64_t *from, int64_t *n, bo
 
 static bool send_bytes(struct request *rq, int fd, int64_t from, int64_t n)
 {
-    char piece[PIECE];
+    char *piece = arena_alloc(rq->arena, PIECE);
     while (n > 0) {
         ssize_t got = pread(fd, piece, n < PIECE ? (size_t)n : PIECE, from);
         if (got < 0 && errno == EINTR) continue;

@@ -17,6 +17,7 @@
 
 #include "api/auth.h"
 #include "api/dispatch.h"
+#include "api/stack.h"
 #include "engine/os/log.h"
 
 #define HEALTH_THREADS "2"
@@ -101,8 +102,9 @@ static int on_http_error(struct mg_connection *conn, int status, const char *mes
         int status;
         const char *title, *code, *detail;
     } known[] = {
-        {400, "Bad Request", "syntax", "the request is not HTTP"},
+        {400, "Bad Request", "syntax", "the request is not HTTP, or its head is larger than 16 KiB"},
         {408, "Request Timeout", "timeout", "the request did not arrive in time"},
+        {411, "Length Required", "syntax", "the body has no length"},
         {413, "Content Too Large", "headers-too-large", "the head of the request is larger than 16 KiB"},
         {414, "URI Too Long", "headers-too-large", "the path is too long"},
         {431, "Request Header Fields Too Large", "headers-too-large", "the head of the request is larger than 16 KiB"},
@@ -137,7 +139,7 @@ static void *on_thread(const struct mg_context *ctx, int type)
     (void)ctx;
     if (type != 1) return NULL;
     struct arena *a = malloc(sizeof *a);
-    if (!a) abort();
+    if (!a || !stack_suffices()) abort();
     arena_init(a, ARENA_CAP);
     return a;
 }

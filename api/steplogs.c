@@ -81,9 +81,9 @@ static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tai
     if (!step_log_tail(dir, ref->run_id, ref->task, ref->attempt, tail, &from, err)) return false;
     if (from > f.size) from = f.size;
     response_begin(rq, 200, f.type);
-    char piece[PIECE];
+    char *piece = arena_alloc(rq->arena, PIECE);
     while (from < f.size) {
-        ssize_t got = pread(fd, piece, sizeof piece, from);
+        ssize_t got = pread(fd, piece, PIECE, from);
         if (got <= 0 || !response_add(rq, piece, (size_t)got)) break;
         from += got;
     }
