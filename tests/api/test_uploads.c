@@ -1,0 +1,283 @@
+/* Bytes by digest: uploads that break off and go on, bundles, artifacts and their ranges. */
+#include "tests/api/fixture.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/blob/bundle.h"
+#include "engine/blob/disk.h"
+#include "engine/os/digest.h"
+
+static struct http_answer patch(const char *id, int64_t offset, struct str bytes)
+{
+    char path[200], headers[100];
+    struct http_answer a;
+    snprintf(path, sizeof path, "/api/v1/uploads/%s", id);
+    snprintf(headers, sizeof headers, "Upload-Offset: %lld\r\n", (long long)offset);
+    struct http_ask q = {.port = fx.port,
+                         .method = "PATCH",
+                         .path = path,
+                         .token = fx.token,
+                         .headers = headers,
+                         .type = "application/octet-stream",
+                         .body = bytes};
+    assert_true(http_ask(&q, &a));
+    return a;
+}
+
+static struct http_answer announce(const char *digest, int64_t size)
+{
+    char body[200];
+    snprintf(body, sizeof body, "{\"digest\":\"%s\",\"size\":%lld}", digest, (long long)size);
+    return ask("POST", "/api/v1/uploads", JSON_TYPE, body);
+}
+
+static void upload(struct str bytes, char digest[DIGEST_TEXT])
+{
+    digest_of(bytes, digest);
+    struct http_answer a = announce(digest, (int64_t)bytes.n);
+    assert_int_equal(a.status, 201);
+    char id[80];
+    snprintf(id, sizeof id, "%s", http_text(&a, "id"));
+    http_answer_free(&a);
+    a = patch(id, 0, bytes);
+    assert_int_equal(a.status, 201);
+    http_answer_free(&a);
+}
+
+static void test_resume(void **state)
+{
+    (void)state;
+    enum { SIZE = 700000 };
+    char *bytes = malloc(SIZE), digest[DIGEST_TEXT], id[80], path[200];
+    for (int i = 0; i < SIZE; i++)
+        bytes[i] = (char)(i * 7 + i / 251);
+    digest_of((struct str){bytes, SIZE}, digest);
+    struct http_answer a = announce(digest, SIZE);
+    assert_int_equal(a.status, 201);
+    assert_int_equal(http_number(&a, "offset"), 0);
+    snprintf(id, sizeof id, "%s", http_text(&a, "id"));
+    http_answer_free(&a);
+    a = patch(id, 0, (struct str){bytes, 300000});
+    assert_int_equal(a.status, 200);
+    assert_int_equal(http_number(&a, "offset"), 300000);
+    http_answer_free(&a);
+    a = patch(id, 10, (struct str){bytes, 10}); /* not where it stands */
+    assert_int_equal(a.status, 409);
+    assert_string_equal(http_header(&a, "Upload-Offset"), "300000");
+    http_answer_free(&a);
+
+    /* The connection breaks in the middle of the next piece. */
+    char head[500];
+    int fd = http_connect(fx.port);
+    snprintf(
+        head, sizeof head,
+        "PATCH /api/v1/uploads/%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nUpload-Offset: 300000\r\n"
+        "Content-Type: application/octet-stream\r\nContent-Length: 400000\r\n\r\n",
+        id, fx.token);
+    assert_true(http_send(fd, head, strlen(head)) && http_send(fd, bytes + 300000, 100000));
+    shutdown(fd, SHUT_WR);
+    assert_true(http_receive(fd, false, &a));
+    assert_int_equal(a.status, 400);
+    http_answer_free(&a);
+    close(fd);
+
+    a = announce(digest, SIZE); /* the same upload is taken up again */
+    assert_int_equal(a.status, 201);
+    assert_string_equal(http_text(&a, "id"), id);
+    int64_t offset = http_number(&a, "offset");
+    assert_true(offset >= 300000 && offset <= 400000);
+    http_answer_free(&a);
+    a = patch(id, offset, (struct str){bytes + offset, (size_t)(SIZE - offset)});
+    assert_int_equal(a.status, 201);
+    assert_non_null(strstr(a.body.p, "\"complete\":true"));
+    http_answer_free(&a);
+    a = announce(digest, SIZE);
+    assert_int_equal(a.status, 200);
+    http_answer_free(&a);
+    snprintf(path, sizeof path, "/api/v1/blobs/%s", digest);
+    a = ask("GET", path, NULL, NULL);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(a.body.n, SIZE);
+    assert_memory_equal(a.body.p, bytes, SIZE);
+    assert_string_equal(http_header(&a, "X-Content-Type-Options"), "nosniff");
+    assert_non_null(strstr(http_header(&a, "Content-Disposition"), "attachment"));
+    http_answer_free(&a);
+    free(bytes);
+}
+
+static void test_wrong_bytes(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], id[80], path[200];
+    digest_of(STR("right"), digest);
+    struct http_answer a = announce(digest, 5);
+    snprintf(id, sizeof id, "%s", http_text(&a, "id"));
+    http_answer_free(&a);
+    a = patch(id, 0, STR("wrong"));
+    assert_int_equal(a.status, 422);
+    assert_string_equal(http_text(&a, "path"), "digest");
+    http_answer_free(&a);
+    snprintf(path, sizeof path, "/api/v1/blobs/%s", digest);
+    a = ask("GET", path, NULL, NULL);
+    assert_int_equal(a.status, 404);
+    http_answer_free(&a);
+    a = announce(digest, 5); /* begins anew */
+    snprintf(id, sizeof id, "%s", http_text(&a, "id"));
+    assert_int_equal(http_number(&a, "offset"), 0);
+    http_answer_free(&a);
+    a = patch(id, 0, STR("right and more"));
+    assert_in_range(a.status, 413, 422);
+    http_answer_free(&a);
+    a = patch(id, 0, STR("right"));
+    assert_int_equal(a.status, 201);
+    http_answer_free(&a);
+}
+
+/* Bytes that another project has are not ours for knowing their name. */
+static void test_foreign_digest(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], path[200];
+    upload(STR("mine"), digest);
+    struct http_answer a = ask("POST", "/api/v1/projects", JSON_TYPE, "{\"name\":\"other\"}");
+    assert_int_equal(a.status, 201);
+    http_answer_free(&a);
+    snprintf(path, sizeof path, "/api/v1/blobs/%s?project=other", digest);
+    a = ask("GET", path, NULL, NULL);
+    assert_int_equal(a.status, 404);
+    http_answer_free(&a);
+    char body[200];
+    snprintf(body, sizeof body, "{\"digest\":\"%s\",\"size\":4}", digest);
+    a = ask("POST", "/api/v1/uploads?project=other", JSON_TYPE, body);
+    assert_int_equal(a.status, 201); /* it has to prove it by sending them */
+    http_answer_free(&a);
+}
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void test_bundle(void **state)
+{
+    (void)state;
+    char dir[256], digest[DIGEST_TEXT], body[400], path[200];
+    struct bundle_stats stats;
+    struct err err;
+    int fd;
+    assert_int_equal(support_dir_make(dir), 0);
+    write_file(dir, "sub.yaml", "apiVersion: millrace/v1\nkind: Pipeline\nname: sub\nsteps:\n  inner: {expr: 1}\n");
+    write_file(dir, "step.py", "print(1)\n");
+    assert_true(bundle_pack_temp(dir, &fd, &stats, &err));
+    BUF_AUTO bytes;
+    buf_init(&bytes, 0);
+    assert_true(buf_reserve(&bytes, (size_t)stats.size));
+    assert_int_equal(pread(fd, bytes.p, (size_t)stats.size, 0), stats.size);
+    bytes.n = (size_t)stats.size;
+    close(fd);
+    support_dir_remove(dir);
+    upload(buf_view(&bytes), digest);
+    assert_string_equal(digest, stats.digest);
+    snprintf(body, sizeof body, "{\"digest\":\"%s\"}", digest);
+    struct http_answer a = ask("POST", "/api/v1/bundles", JSON_TYPE, body);
+    assert_int_equal(a.status, 201);
+    assert_true(http_number(&a, "entries") >= 2);
+    http_answer_free(&a);
+    a = ask("POST", "/api/v1/bundles", JSON_TYPE, body);
+    assert_int_equal(a.status, 200);
+    http_answer_free(&a);
+    snprintf(path, sizeof path, "/api/v1/bundles/%s", digest);
+    a = ask("HEAD", path, NULL, NULL);
+    assert_int_equal(a.status, 200);
+    http_answer_free(&a);
+    /* A file of the bundle is a sub-pipeline of what is sent with it. */
+    snprintf(body, sizeof body, "/api/v1/pipelines?bundle=%s", digest);
+    a = ask("POST", body, YAML_TYPE,
+            "apiVersion: millrace/v1\nkind: Pipeline\nname: x\nsteps:\n  a: {pipeline: ./sub.yaml}\n");
+    if (a.status != 201) fprintf(stderr, "%s\n", a.body.p);
+    assert_int_equal(a.status, 201);
+    assert_string_equal(http_text(&a, "items.0.bundle"), digest);
+    http_answer_free(&a);
+    a = ask("POST", body, YAML_TYPE,
+            "apiVersion: millrace/v1\nkind: Pipeline\nname: x\nsteps:\n  a: {pipeline: ../sub.yaml}\n");
+    assert_int_equal(a.status, 422);
+    http_answer_free(&a);
+    /* What is no archive is none. */
+    upload(STR("this is no archive"), digest);
+    snprintf(body, sizeof body, "{\"digest\":\"%s\"}", digest);
+    a = ask("POST", "/api/v1/bundles", JSON_TYPE, body);
+    assert_int_equal(a.status, 422);
+    http_answer_free(&a);
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM bundles"), 1);
+}
+
+static void test_artifact(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], sql[600], tag[100];
+    upload(STR("0123456789"), digest);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO artifacts (project_id, created_by, run_id, task, attempt, name, type, digest, size) "
+             "VALUES (1, 'x', NULL, NULL, NULL, 'a \"b\"/../c', 'model', '%s', 10)",
+             digest);
+    assert_true(support_sql(&fx.db, sql));
+    struct http_answer a = ask("GET", "/api/v1/artifacts?filter=type%20%3D%20model", NULL, NULL);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(http_number(&a, "items.0.id"), 1);
+    http_answer_free(&a);
+    a = ask("GET", "/api/v1/artifacts/1", NULL, NULL);
+    assert_string_equal(http_text(&a, "digest"), digest);
+    http_answer_free(&a);
+    a = ask("GET", "/api/v1/artifacts/1/lineage", NULL, NULL);
+    assert_int_equal(a.status, 200);
+    http_answer_free(&a);
+    a = ask("GET", "/api/v1/artifacts/1/content", NULL, NULL);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(a.body.p, "0123456789");
+    assert_string_equal(http_header(&a, "Content-Disposition"), "attachment; filename=\"a__b__.._c\"");
+    snprintf(tag, sizeof tag, "%s", http_header(&a, "ETag"));
+    http_answer_free(&a);
+    char headers[200];
+    snprintf(headers, sizeof headers, "Range: bytes=2-4\r\nIf-Range: %s\r\n", tag);
+    struct http_ask q = {
+        .port = fx.port, .method = "GET", .path = "/api/v1/artifacts/1/content", .token = fx.token, .headers = headers};
+    assert_true(http_ask(&q, &a));
+    assert_int_equal(a.status, 206);
+    assert_string_equal(a.body.p, "234");
+    assert_string_equal(http_header(&a, "Content-Range"), "bytes 2-4/10");
+    http_answer_free(&a);
+    q.headers = "Range: bytes=2-4\r\nIf-Range: \"other\"\r\n";
+    assert_true(http_ask(&q, &a));
+    assert_int_equal(a.status, 200);
+    http_answer_free(&a);
+    snprintf(headers, sizeof headers, "If-None-Match: %s\r\n", tag);
+    q.headers = headers;
+    assert_true(http_ask(&q, &a));
+    assert_int_equal(a.status, 304);
+    http_answer_free(&a);
+    q.headers = "Range: bytes=10-\r\n";
+    assert_true(http_ask(&q, &a));
+    assert_int_equal(a.status, 416);
+    assert_string_equal(http_header(&a, "Content-Range"), "bytes */10");
+    http_answer_free(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_resume, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_wrong_bytes, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_foreign_digest, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_bundle, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_artifact, fixture_open, fixture_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
