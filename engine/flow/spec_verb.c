@@ -105,7 +105,7 @@ static void read_version(struct spec *s, const struct spec_at *at, const struct 
 
 static const struct spec_field pipeline_fields[] = {
     {"name", spec_str, offsetof(struct pipeline_ref, name), 0, false},
-    {"file", spec_path_in, offsetof(struct pipeline_ref, file), 0, false},
+    {"file", spec_str, offsetof(struct pipeline_ref, file), 0, false},
     {"version", read_version, offsetof(struct pipeline_ref, version), 0, false},
 };
 
@@ -133,15 +133,18 @@ void spec_pipeline(struct spec *s, const struct spec_at *at, const struct value 
         spec_str(s, at, v, &ref.name);
         bool file = str_ends(ref.name, ".yaml") || str_ends(ref.name, ".yml") || str_find(ref.name, STR("/"), &slash);
         if (file) {
-            spec_path_in(s, at, v, &ref.file);
+            ref.file = ref.name;
             ref.name.n = 0;
-            if (ref.file.n == 0) return;
         }
     } else if (!spec_fields(s, at, v, pipeline_fields, SPEC_COUNT(pipeline_fields), 0, "pipeline", &ref)) {
         return;
     }
     if ((ref.name.n > 0) == (ref.file.n > 0)) {
         spec_error(s, at, v, "a sub-pipeline is given by its name or by its file");
+        return;
+    }
+    if (str_starts(ref.file, "/")) {
+        spec_error(s, at, v, "the file is given relative to this one");
         return;
     }
     ref.file = plain_path(s->arena, ref.file);

@@ -73,7 +73,8 @@ def main():
     for path in good:
         for doc in documents(path):
             for error in validator.iter_errors(doc):
-                failures.append(f"{path.relative_to(ROOT)}: good, but the schema says: {error.json_path}: {error.message}")
+                where = f"{path.relative_to(ROOT)}: {error.json_path}"
+                failures.append(f"{where}: good, but the schema says: {error.message}")
     bad = sorted(p for p in (ROOT / "tests/corpus/bad").glob("*.yaml") if not p.name.startswith("yaml-"))
     for path in bad:
         found = set(places(validator.iter_errors(documents(path)[0])))

@@ -139,7 +139,8 @@ static void wrong_calls_are_told(void **state)
         {"a: {pipeline: ./ping.yaml}", "steps.a.pipeline", "would contain itself"},
         {"a: {pipeline: ./broken.yaml}", "steps.a.pipeline", "no verb"},
         {"a: {pipeline: wide0.yaml}", "steps.a.pipeline", "more than 1000 sub-pipelines"},
-        {"a: {pipeline: ../leaf.yaml}", "steps.a.pipeline", "leads out"},
+        {"a: {pipeline: ../leaf.yaml}", "steps.a.pipeline", "no pipeline '../leaf.yaml'"},
+        {"a: {pipeline: /leaf.yaml}", "steps.a.pipeline", "relative to this one"},
         {"a: {pipeline: {name: x, file: ./leaf.yaml}}", "steps.a.pipeline", "by its name or by its file"},
     };
     (void)state;
