@@ -146,6 +146,7 @@ bool auth_role(const struct request *rq, enum role least, const char *what, stru
 bool auth_check(struct request *rq, struct err *err)
 {
     if (rq->route->role == ROLE_NONE || rq->health_only) return true;
+    if (rq->vouched) return auth_role(rq, rq->route->role, rq->route->summary, err);
     const char *header = request_header(rq, "Authorization");
     if (!header) return no_token(err, "a token is needed");
     if (strncasecmp(header, "Bearer ", 7) != 0) return no_token(err, "only bearer tokens are understood");

@@ -41,6 +41,7 @@ struct request {
     int64_t content_length; /* -1 = chunked */
     bool http11;
     bool health_only; /* came by the health port */
+    bool vouched;     /* the caller says who asks, in `who`: fuzzers, which have no database */
 
     char id[40];
     const struct route *route;
