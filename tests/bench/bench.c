@@ -65,12 +65,14 @@ void bench_report(struct bench *b, struct bench_row *row)
     bool met = row->higher_is_better ? median >= row->goal : median <= row->goal;
     char floor_text[96] = "-";
     if (!isnan(row->floor))
-        snprintf(floor_text, sizeof floor_text, "%.4g (%s), ratio %.2f", row->floor, row->floor_name, median / row->floor);
+        snprintf(floor_text, sizeof floor_text, "%.4g (%s), ratio %.2f", row->floor, row->floor_name,
+                 median / row->floor);
     printf("%-26s %10.4g %-8s  [%.4g … %.4g, n=%zu]  goal %s %.4g %s  floor %s\n", row->name, median, row->unit,
            row->samples[0], row->samples[row->n - 1], row->n, row->higher_is_better ? "≥" : "≤", row->goal,
            met ? "met " : "MISSED", floor_text);
     fflush(stdout);
-    fprintf(b->jsonl, "{\"name\":\"%s\",\"unit\":\"%s\",\"better\":\"%s\",\"n\":%zu,\"min\":%.6g,\"median\":%.6g,\"max\":%.6g,",
+    fprintf(b->jsonl,
+            "{\"name\":\"%s\",\"unit\":\"%s\",\"better\":\"%s\",\"n\":%zu,\"min\":%.6g,\"median\":%.6g,\"max\":%.6g,",
             row->name, row->unit, row->higher_is_better ? "higher" : "lower", row->n, row->samples[0], median,
             row->samples[row->n - 1]);
     if (isnan(row->floor))

@@ -1,5 +1,5 @@
-/* Benchmarks: each row is a figure beside a floor measured in the same run on the same machine, so that the ratio holds where the machine
- * is noisy. Rows are printed as a table and written as JSON lines. */
+/* Benchmarks: each row is a figure beside a floor measured in the same run on the same machine, so that the ratio holds
+ * where the machine is noisy. Rows are printed as a table and written as JSON lines. */
 #ifndef MILLRACE_BENCH_H
 #define MILLRACE_BENCH_H
 
@@ -22,9 +22,9 @@ struct bench_row {
 
 struct bench {
     FILE *jsonl;
-    const char *only; /* run only rows whose name contains it; NULL = all */
+    const char *only;     /* run only rows whose name contains it; NULL = all */
     const char *millrace; /* the server's binary, for rows that need a process of its own */
-    const char *dir;  /* scratch folder */
+    const char *dir;      /* scratch folder */
     struct db *db;
     const char *dsn;
     struct scheduler *scheduler; /* in this process */
@@ -41,9 +41,9 @@ __attribute__((noreturn, format(printf, 1, 2))) void bench_die(const char *fmt, 
 void bench_must(bool ok, const struct err *err, const char *what); /* dies unless ok */
 
 /* ---- the groups ---- */
-void bench_flow(struct bench *b);     /* pure: compile, memory */
-void bench_inline(struct bench *b);   /* the durable engine without processes */
-void bench_process(struct bench *b);  /* local processes */
-void bench_http(struct bench *b);     /* the server as its users meet it */
+void bench_flow(struct bench *b);    /* pure: compile, memory */
+void bench_inline(struct bench *b);  /* the durable engine without processes */
+void bench_process(struct bench *b); /* local processes */
+void bench_http(struct bench *b);    /* the server as its users meet it */
 
 #endif

@@ -13,7 +13,8 @@
 static void row_yaml(struct bench *b)
 {
     if (!bench_wanted(b, "yaml10k_ms")) return;
-    struct bench_row row = {.name = "yaml10k_ms", .unit = "ms", .goal = 150, .floor_name = "raw insert of text and plan"};
+    struct bench_row row = {
+        .name = "yaml10k_ms", .unit = "ms", .goal = 150, .floor_name = "raw insert of text and plan"};
     struct err err = {0};
     for (int i = 0; i < 9; i++) {
         char name[32];
@@ -34,34 +35,36 @@ static void row_yaml(struct bench *b)
     bench_report(b, &row);
 }
 
-/* A run of 100,000 tasks, all waiting for the first one: what the process holds more with it than without it, per task. */
+/* A run of 100,000 tasks, all waiting for the first one: what the process holds more with it than without it, per task.
+ */
 static void row_memory(struct bench *b)
 {
     if (!bench_wanted(b, "waiting_task_bytes")) return;
     struct bench_row row = {.name = "waiting_task_bytes", .unit = "bytes", .goal = 64, .floor = NAN};
-    struct err err = {0};
     struct arena a, turn;
-    struct value json;
-    const struct plan *plan = NULL;
     arena_init(&a, (size_t)1 << 30);
     arena_init(&turn, (size_t)1 << 30);
-    static const char text[] = "{\"name\":\"wide\",\"graphs\":[{\"name\":\"wide\",\"nodes\":[{\"name\":\"fan\",\"verb\":\"run\","
-                               "\"argv\":[\"true\"],\"loop\":true,\"parallelism\":1,\"foreach\":\"${{ params.items }}\"}]}]}";
-    bench_must(json_parse(&a, str_of(text), 0, &json, &err) && plan_load(&a, &json, &plan, &err), &err, "plan");
+    static const char text[] =
+        "apiVersion: millrace/v1\nkind: Pipeline\nname: wide\nparams:\n  items: {type: list}\nsteps:\n  fan:\n"
+        "    foreach: ${{ params.items }}\n    parallelism: 1\n    run: [\"true\"]\n";
+    const struct plan *plan = inline_compile(&a, str_of(text));
     const int n = 20000;
     struct value_list_builder items;
     struct value_map_builder params;
     value_list_begin(&items, &a);
-    for (int i = 0; i < n; i++) value_list_push(&items, value_int(i));
+    for (int i = 0; i < n; i++)
+        value_list_push(&items, value_int(i));
     value_map_begin(&params, &a);
     value_map_put(&params, STR("items"), value_list_end(&items));
-    const struct run_header h = {.id = 1, .params = value_map_end(&params), .state = RUN_QUEUED, .next_event = 1, .json = json_decode};
+    const struct run_header h = {
+        .id = 1, .params = value_map_end(&params), .state = RUN_QUEUED, .next_event = 1, .json = json_decode};
     struct run_out out;
     run_out_init(&out, &turn);
     size_t before = mallinfo2().uordblks;
     struct run *r = run_new(plan, &h);
     run_begin(r, 1, &out);
-    while (run_advance(r, UINT32_MAX, 1, &out)) run_committed(r);
+    while (run_advance(r, UINT32_MAX, 1, &out))
+        run_committed(r);
     run_committed(r);
     if (run_task_count(r) < (uint32_t)n) bench_die("the loop did not expand: %u tasks", run_task_count(r));
     bench_sample(&row, (double)run_bytes(r) / (double)run_task_count(r));

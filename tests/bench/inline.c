@@ -1,5 +1,5 @@
-/* The durable engine without processes: every figure is of steps whose records were committed, with fsync on. The floor beside them is a commit
- * made by the same database in the same run, of as many rows, without any engine. */
+/* The durable engine without processes: every figure is of steps whose records were committed, with fsync on. The floor
+ * beside them is a commit made by the same database in the same run, of as many rows, without any engine. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,16 +32,19 @@ void inline_chain_yaml(struct buf *out, const char *name, int steps)
 static void diamond_yaml(struct buf *out, const char *name, int n)
 {
     buf_printf(out, "apiVersion: millrace/v1\nkind: Pipeline\nname: %s\nsteps:\n  first:\n    expr: null\n", name);
-    for (int i = 0; i < n; i++) buf_printf(out, "  s%d:\n    expr: null\n    needs: [first]\n", i);
+    for (int i = 0; i < n; i++)
+        buf_printf(out, "  s%d:\n    expr: null\n    needs: [first]\n", i);
     buf_c(out, "  last:\n    expr: null\n    needs: [");
-    for (int i = 0; i < n; i++) buf_printf(out, "%ss%d", i > 0 ? ", " : "", i);
+    for (int i = 0; i < n; i++)
+        buf_printf(out, "%ss%d", i > 0 ? ", " : "", i);
     buf_c(out, "]\n");
 }
 
 static void foreach_yaml(struct buf *out, const char *name, int n)
 {
     buf_printf(out,
-               "apiVersion: millrace/v1\nkind: Pipeline\nname: %s\nsteps:\n  fan:\n    foreach: {range: %d}\n    expr: ${{ item }}\n"
+               "apiVersion: millrace/v1\nkind: Pipeline\nname: %s\nsteps:\n  fan:\n    foreach: {range: %d}\n    expr: "
+               "${{ item }}\n"
                "  sum:\n    expr: ${{ size(steps.fan.value) }}\n",
                name, n);
 }
@@ -63,20 +66,28 @@ static struct scope scope(void)
     return (struct scope){1, STR("bench")};
 }
 
-int64_t inline_plan(struct bench *b, struct str yaml)
+const struct plan *inline_compile(struct arena *a, struct str yaml)
 {
-    struct arena a;
     struct err err = {0};
     struct err_list errors;
     struct value *docs = NULL;
     size_t n = 0;
     const struct plan *plan = NULL;
+    err_list_init(&errors, a);
+    bool ok =
+        yaml_parse(a, yaml, NULL, &docs, &n, &errors) && n == 1 && compile_pipeline(a, &docs[0], NULL, &plan, &errors);
+    bench_must(ok, errors.n > 0 ? &errors.items[0] : &err, "compile");
+    return plan;
+}
+
+int64_t inline_plan(struct bench *b, struct str yaml)
+{
+    struct arena a;
+    struct err err = {0};
     char digest[DIGEST_TEXT];
     int64_t id = 0;
     arena_init(&a, (size_t)1 << 30);
-    err_list_init(&errors, &a);
-    bool ok = yaml_parse(&a, yaml, NULL, &docs, &n, &errors) && n == 1 && compile_pipeline(&a, &docs[0], NULL, &plan, &errors);
-    bench_must(ok, errors.n > 0 ? &errors.items[0] : &err, "compile");
+    const struct plan *plan = inline_compile(&a, yaml);
     BUF_AUTO json;
     buf_init(&json, (size_t)1 << 30);
     plan_json(&json, plan);
@@ -90,7 +101,8 @@ int64_t inline_plan(struct bench *b, struct str yaml)
     return id;
 }
 
-/* Creates n runs in one transaction, hints, and waits until the scheduler has ended them. Returns the seconds from the commit. */
+/* Creates n runs in one transaction, hints, and waits until the scheduler has ended them. Returns the seconds from the
+ * commit. */
 double inline_runs(struct bench *b, int64_t plan, int n)
 {
     struct err err = {0};
@@ -125,11 +137,17 @@ static double raw_commit(struct bench *b, int rows, int times, struct bench_row 
     char sql[400];
     CONN_AUTO c = NULL;
     bench_must(db_lease(b->db, &c, &err), &err, "lease");
-    bench_must(conn_do(c, "CREATE TABLE IF NOT EXISTS bench_raw (run bigint, task int, state smallint, at timestamptz, PRIMARY KEY "
-                          "(run, task)); TRUNCATE bench_raw", &err), &err, "raw");
+    bench_must(
+        conn_do(
+            c,
+            "CREATE TABLE IF NOT EXISTS bench_raw (run bigint, task int, state smallint, at timestamptz, PRIMARY KEY "
+            "(run, task)); TRUNCATE bench_raw",
+            &err),
+        &err, "raw");
     double total = 0;
     for (int i = 0; i < times; i++) {
-        snprintf(sql, sizeof sql, "INSERT INTO bench_raw SELECT %d, g, 7, now() FROM generate_series(1, %d) g", i, rows * 2);
+        snprintf(sql, sizeof sql, "INSERT INTO bench_raw SELECT %d, g, 7, now() FROM generate_series(1, %d) g", i,
+                 rows * 2);
         double start = bench_now();
         bench_must(conn_do(c, sql, &err), &err, "raw");
         double took = bench_now() - start;
@@ -149,14 +167,17 @@ static void row_dag_steps(struct bench *b)
     buf_init(&yaml, 0);
     inline_chain_yaml(&yaml, "bench-dag", 10);
     int64_t plan = inline_plan(b, buf_view(&yaml));
-    for (int i = 0; i < 20; i++) inline_runs(b, plan, 20); /* warm */
+    for (int i = 0; i < 20; i++)
+        inline_runs(b, plan, 20); /* warm */
     uint64_t commits = scheduler_statistics(b->scheduler)->commits;
-    for (int i = 0; i < 100; i++) bench_sample(&row, 200 / inline_runs(b, plan, 20));
+    for (int i = 0; i < 100; i++)
+        bench_sample(&row, 200 / inline_runs(b, plan, 20));
     commits = scheduler_statistics(b->scheduler)->commits - commits;
     row.floor = 20 / raw_commit(b, 20, 100, NULL);
     row.floor_name = "raw commits of 20 steps' rows";
     bench_report(b, &row);
-    printf("    %.1f commits a round of 20 workflows × 10 steps; every layer of steps is committed before the next begins\n",
+    printf("    %.1f commits a round of 20 workflows × 10 steps; every layer of steps is committed before the next "
+           "begins\n",
            (double)commits / 100);
 }
 
@@ -166,10 +187,13 @@ static void latency_samples(struct bench *b, struct bench_row *row)
     CONN_AUTO c = NULL;
     RESULT_AUTO res = NULL;
     bench_must(db_lease(b->db, &c, &err), &err, "lease");
-    bench_must(conn_sql(c,
-                        "SELECT (1000000 * extract(epoch FROM at - lag(at) OVER (PARTITION BY run_id ORDER BY seq)))::bigint FROM events "
-                        "WHERE task IS NOT NULL AND run_id > (SELECT max(run_id) - 12 FROM events) ORDER BY run_id, seq",
-                        NULL, &res, &err), &err, "events");
+    bench_must(
+        conn_sql(c,
+                 "SELECT (1000000 * extract(epoch FROM at - lag(at) OVER (PARTITION BY run_id ORDER BY seq)))::bigint "
+                 "FROM events "
+                 "WHERE task IS NOT NULL AND run_id > (SELECT max(run_id) - 12 FROM events) ORDER BY run_id, seq",
+                 NULL, &res, &err),
+        &err, "events");
     for (int i = 0; i < PQntuples(res); i++)
         if (!row_null(res, i, 0)) bench_sample(row, (double)row_int(res, i, 0) / 1e3);
 }
@@ -184,8 +208,10 @@ static void row_latency(struct bench *b)
     buf_init(&yaml, 0);
     inline_chain_yaml(&yaml, "bench-chain", 40);
     int64_t plan = inline_plan(b, buf_view(&yaml));
-    for (int i = 0; i < 5; i++) inline_runs(b, plan, 1);
-    for (int i = 0; i < 12; i++) bench_sample(&chain, inline_runs(b, plan, 1) * 1e3);
+    for (int i = 0; i < 5; i++)
+        inline_runs(b, plan, 1);
+    for (int i = 0; i < 12; i++)
+        bench_sample(&chain, inline_runs(b, plan, 1) * 1e3);
     double commit = raw_commit(b, 1, 400, &raw);
     latency_samples(b, &all);
     chain.floor = 40 * commit * 1e3;
@@ -212,7 +238,8 @@ static void row_wide(struct bench *b, const char *name, double goal, double unit
     write(&yaml, "bench-wide", n);
     int64_t plan = inline_plan(b, buf_view(&yaml));
     inline_runs(b, plan, 1);
-    for (int i = 0; i < times; i++) bench_sample(&row, inline_runs(b, plan, 1) * unit);
+    for (int i = 0; i < times; i++)
+        bench_sample(&row, inline_runs(b, plan, 1) * unit);
     row.floor = raw_commit(b, rows, 5, NULL) * unit;
     bench_report(b, &row);
 }

@@ -1,5 +1,5 @@
-/* bench_engine [--only ROW] [--out FILE] [--millrace BINARY]: measures the engine on a private PostgreSQL with its durability on, and
- * refuses one whose durability is off. See bench.h. */
+/* bench_engine [--only ROW] [--out FILE] [--millrace BINARY]: measures the engine on a private PostgreSQL with its
+ * durability on, and refuses one whose durability is off. See bench.h. */
 #include <getopt.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -66,10 +66,11 @@ static void open_all(struct bench *b, struct embedded_pg **pg)
     bench_must(migrate_run(b->db, NULL, &err), &err, "migrate");
     refuse_unsafe(b);
     committed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    const struct scheduler_config cfg = {.conninfo = b->dsn, .owner = "bench", .shards = 64, .poll_ms = 1000, .db = b->db,
-                                         .committed = on_commit};
+    const struct scheduler_config cfg = {
+        .conninfo = b->dsn, .owner = "bench", .shards = 64, .poll_ms = 1000, .db = b->db, .committed = on_commit};
     bench_must(scheduler_start(&cfg, &b->scheduler, &err), &err, "scheduler");
-    while (scheduler_statistics(b->scheduler)->shards == 0) usleep(1000);
+    while (scheduler_statistics(b->scheduler)->shards == 0)
+        usleep(1000);
 }
 
 static void make_folder(char *dir)
@@ -81,15 +82,20 @@ static void make_folder(char *dir)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"only", 1, NULL, 'o'}, {"out", 1, NULL, 'f'}, {"millrace", 1, NULL, 'm'}, {0}};
+    static const struct option options[] = {
+        {"only", 1, NULL, 'o'}, {"out", 1, NULL, 'f'}, {"millrace", 1, NULL, 'm'}, {0}};
     char dir[] = "/tmp/millrace-bench-XXXXXX";
     const char *out = "build/bench/engine.jsonl";
     struct bench b = {.millrace = "build/release/millrace"};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (c == 'o') b.only = optarg;
-        else if (c == 'f') out = optarg;
-        else if (c == 'm') b.millrace = optarg;
-        else return 2;
+        if (c == 'o')
+            b.only = optarg;
+        else if (c == 'f')
+            out = optarg;
+        else if (c == 'm')
+            b.millrace = optarg;
+        else
+            return 2;
     }
     log_set_level(LEVEL_WARN);
     make_folder(dir);
