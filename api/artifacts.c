@@ -5,17 +5,20 @@
 #include "api/files.h"
 #include "api/handlers.h"
 #include "api/runs.h"
+#include "api/runtree.h"
 #include "engine/blob/disk.h"
 #include "engine/store/artifacts.h"
 
-#define LINEAGE_MAX 1000
+#define LINEAGE_MAX 200
 
-static void write_artifact(const struct emit *e, const struct artifact_rec *a)
+/* path: of the task; empty = not looked up. */
+static void write_artifact(const struct emit *e, const struct artifact_rec *a, struct str path)
 {
     jsonw_object(e->w);
     emit_int(e, "id", a->id);
     emit_id(e, "run", a->run_id);
     if (a->run_id && a->task >= 0) emit_int(e, "task", a->task);
+    emit_str(e, "path", path);
     emit_id(e, "attempt", a->attempt);
     emit_str(e, "name", a->name);
     emit_str(e, "type", a->type);
@@ -43,7 +46,7 @@ bool artifacts_index(struct request *rq, struct err *err)
     if (!request_db(rq, &c, err) || !artifacts_list(c, &q, rq->arena, &items, &n, &next, err)) return false;
     struct emit e = emit_of(rq, page_begin(rq));
     for (size_t i = 0; i < n; i++)
-        write_artifact(&e, &items[i]);
+        write_artifact(&e, &items[i], (struct str){"", 0});
     page_end(rq, next);
     return true;
 }
@@ -61,9 +64,11 @@ bool artifacts_in_run(struct request *rq, struct err *err)
         return false;
     bool more = n > page.size;
     if (more) n = page.size;
+    struct runtree tree;
+    if (n > 0 && !runtree_load(c, &run, rq->arena, &tree, err)) return false;
     struct emit e = emit_of(rq, page_begin(rq));
     for (size_t i = 0; i < n; i++)
-        write_artifact(&e, &items[i]);
+        write_artifact(&e, &items[i], runtree_path(&tree, (uint32_t)items[i].task));
     page_end_number(rq, more, n ? items[n - 1].id : 0);
     return true;
 }
@@ -76,13 +81,25 @@ static bool artifact_of(struct request *rq, struct conn **c, struct artifact_rec
            artifacts_get(*c, rq->who.project, id, rq->arena, out, err);
 }
 
+/* Empty when there is no task, or no more. */
+static bool path_of(struct request *rq, struct conn *c, const struct artifact_rec *a, struct str *out, struct err *err)
+{
+    struct task_rec task;
+    *out = (struct str){"", 0};
+    if (!a->run_id || a->task < 0) return true;
+    if (!tasks_get(c, a->run_id, a->task, rq->arena, &task, err)) return err->code == ERR_NOT_FOUND;
+    *out = task.path;
+    return true;
+}
+
 bool artifacts_show(struct request *rq, struct err *err)
 {
     struct conn *c;
     struct artifact_rec a;
-    if (!artifact_of(rq, &c, &a, err)) return false;
+    struct str path;
+    if (!artifact_of(rq, &c, &a, err) || !path_of(rq, c, &a, &path, err)) return false;
     struct emit e = {.w = response_json(rq, 200)};
-    write_artifact(&e, &a);
+    write_artifact(&e, &a, path);
     return true;
 }
 
@@ -133,6 +150,9 @@ bool artifacts_lineage(struct request *rq, struct err *err)
     if (!artifacts_list(c, &q, rq->arena, &makers, &n_makers, &next, err) ||
         !artifacts_used_by(c, a.project_id, a.digest, LINEAGE_MAX, rq->arena, &users, &n_users, err))
         return false;
+    struct str *paths = arena_array(rq->arena, struct str, n_makers + 1);
+    for (size_t i = 0; i < n_makers; i++)
+        if (!path_of(rq, c, &makers[i], &paths[i], err)) return false;
     struct jsonw *w = response_json(rq, 200);
     struct emit e = {.w = w};
     jsonw_object(w);
@@ -141,7 +161,7 @@ bool artifacts_lineage(struct request *rq, struct err *err)
     jsonw_array(w);
     for (size_t i = 0; i < n_makers; i++)
         if (makers[i].run_id)
-            write_use(&e, makers[i].run_id, makers[i].task, makers[i].attempt, (struct str){"", 0}, (struct str){"", 0},
+            write_use(&e, makers[i].run_id, makers[i].task, makers[i].attempt, paths[i], (struct str){"", 0},
                       makers[i].name);
     jsonw_array_end(w);
     jsonw_key(w, "usedBy");

@@ -128,7 +128,7 @@ static bool look(struct follower *f, struct err *err)
         if (!events_list(c, f->run_id, (int32_t)f->after, EVENTS_A_LOOK, f->sse.rq->arena, &items, &n, err))
             return false;
         tell_events(f, items, n);
-        if (n == 0) f->after = last; /* a stamp ahead of what there is to see must not keep the stream open */
+        if (n == 0) f->after = last;         /* a stamp ahead of what there is to see must not keep the stream open */
         if (n == EVENTS_A_LOOK) return true; /* more at once: the stream does not wait while it has something to send */
     }
     if (run_state_terminal(state) && last <= f->after) {

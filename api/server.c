@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,14 +26,19 @@
 
 /* ---- one request ---- */
 
+struct wire {
+    struct mg_connection *conn;
+    int fd; /* looked up when needed: -1 = not yet, -2 = not found */
+};
+
 static ssize_t wire_read(void *ctx, void *buf, size_t n)
 {
-    return mg_read(ctx, buf, n);
+    return mg_read(((struct wire *)ctx)->conn, buf, n);
 }
 
 static bool wire_write(void *ctx, const void *bytes, size_t n)
 {
-    return mg_write(ctx, bytes, n) == (int)n;
+    return mg_write(((struct wire *)ctx)->conn, bytes, n) == (int)n;
 }
 
 static bool same_peer(const struct sockaddr_in *a, const struct mg_request_info *info)
@@ -42,14 +48,13 @@ static bool same_peer(const struct sockaddr_in *a, const struct mg_request_info 
            inet_ntop(AF_INET, &a->sin_addr, text, sizeof text) && strcmp(text, info->remote_addr) == 0;
 }
 
-/* civetweb reads the rest of an unwanted body to its end, however slowly it comes, and tells nobody its socket. So the
- * socket is looked up by its peer, and its reading side shut. Rare: only for bodies that are refused and too long to be
- * heard out. */
-static void wire_abort(void *ctx)
+/* civetweb tells nobody its sockets, so this one is looked up by its peer. Rare: only for streams and for bodies that
+ * are cut off. */
+static int wire_fd(struct wire *w)
 {
-    const struct mg_request_info *info = mg_get_request_info(ctx);
-    DIR *dir = opendir("/proc/self/fd");
-    if (!dir) return;
+    const struct mg_request_info *info = mg_get_request_info(w->conn);
+    DIR *dir = w->fd == -1 ? opendir("/proc/self/fd") : NULL;
+    if (!dir) return w->fd;
     const struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
         int fd = atoi(entry->d_name);
@@ -57,10 +62,27 @@ static void wire_abort(void *ctx)
         socklen_t n = sizeof peer, m = sizeof own;
         if (fd <= 2 || getpeername(fd, (struct sockaddr *)&peer, &n) != 0 || !same_peer(&peer, info)) continue;
         if (getsockname(fd, (struct sockaddr *)&own, &m) != 0 || ntohs(own.sin_port) != info->server_port) continue;
-        shutdown(fd, SHUT_RD);
+        w->fd = fd;
         break;
     }
     closedir(dir);
+    if (w->fd == -1) w->fd = -2;
+    return w->fd;
+}
+
+/* A follower that went away must not hold its thread until the next heartbeat. */
+static bool wire_gone(void *ctx)
+{
+    struct pollfd p = {.fd = wire_fd(ctx), .events = POLLRDHUP};
+    return p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/* civetweb reads the rest of an unwanted body to its end, however slowly it comes: unless there is nothing more to
+ * read. */
+static void wire_abort(void *ctx)
+{
+    int fd = wire_fd(ctx);
+    if (fd >= 0) shutdown(fd, SHUT_RD);
 }
 
 struct front { /* user data of a context */
@@ -74,10 +96,11 @@ static int on_request(struct mg_connection *conn)
     const struct front *front = info->user_data;
     struct arena *arena = mg_get_thread_pointer(conn);
     struct header headers[MG_MAX_HEADERS];
+    struct wire wire = {conn, -1};
     struct request rq = {
         .api = front->api,
         .arena = arena,
-        .wire = {conn, wire_read, wire_write, wire_abort},
+        .wire = {&wire, wire_read, wire_write, wire_gone, wire_abort},
         .method = str_of(info->request_method),
         .path = str_of(info->local_uri_raw ? info->local_uri_raw : "*"),
         .query = str_of(info->query_string),
@@ -89,7 +112,7 @@ static int on_request(struct mg_connection *conn)
     for (int i = 0; i < info->num_headers && i < MG_MAX_HEADERS; i++)
         headers[rq.n_headers++] = (struct header){info->http_headers[i].name, info->http_headers[i].value};
     int status = dispatch(&rq);
-    if (rq.res.close) wire_abort(conn);
+    if (rq.res.close) wire_abort(&wire);
     arena_reset(arena);
     return status > 0 ? status : 500;
 }

@@ -55,6 +55,7 @@ bool sse_turn(struct sse_stream *s)
 {
     int64_t now = os_mono_us();
     bool news = s->out.n > 0;
+    if (s->rq->wire.gone && s->rq->wire.gone(s->rq->wire.ctx)) return false;
     if (!news && now - s->sent_us > HEARTBEAT_US) buf_c(&s->out, ":\n\n");
     if (s->out.n) {
         if (!response_write(s->rq, s->out.p, s->out.n)) return false;

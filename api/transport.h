@@ -11,6 +11,7 @@ struct transport {
     void *ctx;
     ssize_t (*read)(void *ctx, void *buf, size_t n);       /* of the body; 0 = its end, < 0 = broken or timed out */
     bool (*write)(void *ctx, const void *bytes, size_t n); /* all of it, or false: the peer is gone */
+    bool (*gone)(void *ctx);                               /* the peer has hung up; NULL = cannot be known */
     void (*abort)(void *ctx);                              /* nothing more is read from the peer */
 };
 

@@ -215,6 +215,26 @@ static void test_bounded(void **state)
     }
 }
 
+/* A follower that hangs up gives its thread back at once. */
+static void test_hang_up(void **state)
+{
+    (void)state;
+    BUF_AUTO seen;
+    buf_init(&seen, 0);
+    for (int i = 0; i < 12; i++) { /* three times as many as there may be at once */
+        int fd = begin("/api/v1/runs/1/events", NULL);
+        buf_reset(&seen);
+        read_until(fd, &seen, "event-stream");
+        close(fd);
+        int64_t open = 1;
+        while (open > 0) {
+            struct http_answer a = ask("GET", "/readyz", NULL, NULL);
+            open = http_number(&a, "streams");
+            http_answer_free(&a);
+        }
+    }
+}
+
 /* A server that stops does not wait for its followers. */
 static void test_stop_with_followers(void **state)
 {
@@ -235,6 +255,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_log_follow, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_log_text, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_bounded, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_hang_up, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_stop_with_followers, open_with_run, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         /* As civetweb gives them: C strings. */
         struct request rq = {.api = &api,
                              .arena = &a,
-                             .wire = {&m, memory_read, memory_write, memory_abort},
+                             .wire = {&m, memory_read, memory_write, NULL, memory_abort},
                              .method = str_of(arena_cstr(&a, method)),
                              .path = str_of(arena_cstr(&a, path)),
                              .query = str_of(arena_cstr(&a, line)),
