@@ -209,6 +209,11 @@ bool runs_retry(struct request *rq, struct err *err)
     struct str from = member_str(&body, "from"), bundle = member_str(&body, "bundle");
     struct scope scope = {.project_id = run.project_id, .actor = rq->who.name};
     struct value_map_builder payload;
+    if (!from.n &&
+        run.state == RUN_SUCCEEDED) { /* its owner would refuse too, but only after the run was taken up again */
+        err_set(err, ERR_CONFLICT, "the run succeeded: nothing of it is to be retried");
+        return err_hint(err, "name the step to begin with in `from`, or clone the run");
+    }
     value_map_begin(&payload, rq->arena);
     if (from.n) {
         if (!check_step(rq, from, err)) return false;

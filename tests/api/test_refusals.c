@@ -196,6 +196,41 @@ static void test_table(void **state)
     assert_int_equal(failed, 0);
 }
 
+/* A run that succeeded has nothing to retry, and must stay as it is. */
+static void test_retry_of_success(void **state)
+{
+    (void)state;
+    assert_true(
+        support_sql(&fx.db, "UPDATE runs SET state = 5, ended_at = now(); DELETE FROM active_runs; DELETE FROM inbox"));
+    struct http_answer a = ask("POST", "/api/v1/runs/1:retry", NULL, NULL);
+    assert_int_equal(a.status, 409);
+    assert_non_null(strstr(http_text(&a, "hint"), "from"));
+    http_answer_free(&a);
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM active_runs"), 0);
+    a = ask("POST", "/api/v1/runs/1:retry", JSON_TYPE, "{\"from\":\"after\"}");
+    assert_int_equal(a.status, 202);
+    http_answer_free(&a);
+}
+
+/* The database drops every connection: at most some requests are told to come again. */
+static void test_lost_connections(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 5; round++) {
+        assert_true(support_sql(
+            &fx.db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND pid <> pg_backend_pid()"));
+        int status = 503;
+        for (int i = 0; i < 20 && status == 503; i++) {
+            struct http_answer a = ask("GET", "/api/v1/runs", NULL, NULL);
+            status = a.status;
+            if (status == 503) assert_non_null(http_header(&a, "Retry-After"));
+            http_answer_free(&a);
+        }
+        assert_int_equal(status, 200);
+    }
+}
+
 /* All problems of a file at once, each with its place. */
 static void test_all_problems(void **state)
 {
@@ -219,6 +254,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_table, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_retry_of_success, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_lost_connections, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_all_problems, fixture_open, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
