@@ -7,8 +7,8 @@
 struct gzip;
 
 struct gzip *gzip_new(void); /* NULL when memory is short: the answer then goes out as it is */
-void gzip_free(struct gzip *z);
+void gzip_free(struct gzip *g);
 /* Appends the compressed form of bytes to *out; `last` ends the stream. */
-bool gzip_add(struct gzip *z, const void *bytes, size_t n, bool last, struct buf *out);
+bool gzip_add(struct gzip *g, const void *bytes, size_t n, bool last, struct buf *out);
 
 #endif

@@ -58,7 +58,7 @@ static int wire_fd(struct wire *w)
     const struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
         int fd = atoi(entry->d_name);
-        struct sockaddr_in peer, own;
+        struct sockaddr_in peer = {0}, own = {0};
         socklen_t n = sizeof peer, m = sizeof own;
         if (fd <= 2 || getpeername(fd, (struct sockaddr *)&peer, &n) != 0 || !same_peer(&peer, info)) continue;
         if (getsockname(fd, (struct sockaddr *)&own, &m) != 0 || ntohs(own.sin_port) != info->server_port) continue;

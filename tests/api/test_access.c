@@ -197,7 +197,7 @@ static void test_host_and_origin(void **state)
         int fd = http_connect(fx.port);
         snprintf(text, sizeof text, "GET /healthz HTTP/1.1\r\nHost: %s\r\n%s%s%s\r\n", rows[i].host,
                  rows[i].origin ? "Origin: " : "", rows[i].origin ? rows[i].origin : "", rows[i].origin ? "\r\n" : "");
-        struct http_answer a;
+        struct http_answer a = {0};
         assert_true(http_send(fd, text, strlen(text)) && http_receive(fd, false, &a));
         close(fd);
         if (a.status != rows[i].status) {

@@ -27,7 +27,7 @@ static void expect(struct http_answer *a, int status)
     assert_int_equal(a->status, status);
 }
 
-static void test_apply_and_run(void **state)
+static void test_apply(void **state)
 {
     (void)state;
     struct http_answer a = ask("POST", "/api/v1/pipelines:validate", YAML_TYPE, HELLO);
@@ -55,7 +55,14 @@ static void test_apply_and_run(void **state)
     assert_string_equal(http_text(&a, "items.0.action"), "updated");
     assert_non_null(strstr(http_text(&a, "items.0.diff"), "+  more:"));
     http_answer_free(&a);
+}
 
+static void test_run(void **state)
+{
+    (void)state;
+    struct http_answer a = ask("POST", "/api/v1/pipelines", YAML_TYPE, HELLO);
+    expect(&a, 201);
+    http_answer_free(&a);
     a = ask("GET", "/api/v1/pipelines/hello", NULL, NULL);
     expect(&a, 200);
     assert_int_equal(http_number(&a, "version"), 1);
@@ -136,7 +143,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_health, fixture_open, fixture_close),
-        cmocka_unit_test_setup_teardown(test_apply_and_run, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_apply, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_run, fixture_open, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,3 +1,4 @@
+/* The HTTP client of the tests: see http.h. Blocking, one answer at a time, nothing clever. */
 #include "tests/support/http.h"
 
 #include <arpa/inet.h>
