@@ -1,3 +1,4 @@
+/* Tokens, roles, projects, and the guard against foreign web pages. See auth.h. */
 #include "api/auth.h"
 
 #include <arpa/inet.h>

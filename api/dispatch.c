@@ -1,3 +1,4 @@
+/* The order in which a request is judged: what is cheap and refuses most comes first. See dispatch.h. */
 #include "api/dispatch.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Members that are left out when empty or unasked for, and pages. See emit.h. */
 #include "api/emit.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Ranges and entity tags over pread. See files.h. */
 #include "api/files.h"
 
 #include <errno.h>

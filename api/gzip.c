@@ -1,3 +1,4 @@
+/* A deflate stream with a small window. See gzip.h. */
 #include "api/gzip.h"
 
 #include <stdlib.h>

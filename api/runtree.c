@@ -1,3 +1,4 @@
+/* Task numbers to nodes by way of the frames. See runtree.h. */
 #include "api/runtree.h"
 
 #include "api/source.h"

@@ -1,3 +1,4 @@
+/* Compiling what a request brings, and finding the sub-pipelines it refers to. See source.h. */
 #include "api/source.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* Writing, pacing and ending event streams. See sse.h. */
 #include "api/sse.h"
 
 #include <string.h>
