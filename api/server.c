@@ -6,6 +6,7 @@
 #include <civetweb.h>
 #include <dirent.h>
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -23,6 +24,8 @@
 
 #define HEALTH_THREADS "2"
 #define ARENA_CAP ((size_t)256 << 20)
+#define ARENA_KEEP ((size_t)128 << 10)
+#define ARENA_HUGE ((size_t)4 << 20)
 
 /* ---- one request ---- */
 
@@ -113,7 +116,15 @@ static int on_request(struct mg_connection *conn)
         headers[rq.n_headers++] = (struct header){info->http_headers[i].name, info->http_headers[i].value};
     int status = dispatch(&rq);
     if (rq.res.close) wire_abort(&wire);
-    arena_reset(arena);
+    /* A thread that once had a huge document keeps nothing of it: there are many threads. */
+    bool huge = arena->used > ARENA_HUGE;
+    if (arena->used > ARENA_KEEP) {
+        arena_free(arena);
+        arena_init(arena, ARENA_CAP);
+        if (huge) malloc_trim(0);
+    } else {
+        arena_reset(arena);
+    }
     return status > 0 ? status : 500;
 }
 
