@@ -1,6 +1,8 @@
 /* The table of commands and the searches in it: see commands.h. */
 #include "cli/commands.h"
 
+#include "engine/os/launcher.h"
+
 #include <string.h>
 
 #define END                                                                                                            \
@@ -333,6 +335,7 @@ const struct cli_command commands[] = {
      NULL},
 
     {"serve", "[OPTIONS]", 0, 0, {WORD_ANY}, NULL, SERVER, "run the server", NULL, NULL, NULL, NULL, cmd_serve},
+    {LAUNCHER_COMMAND, "", 0, 0, {WORD_ANY}, NULL, NULL, "watch local steps for the server", NULL, NULL, NULL, NULL, cmd_launcher},
     {"backup",
      "DIR",
      1,

@@ -100,6 +100,7 @@ int cmd_completion(struct cli *cli, const struct args *args);
 int cmd_complete(int argc, char **argv); /* hidden: what the shells' completion asks */
 int cmd_version(struct cli *cli, const struct args *args);
 int cmd_help(struct cli *cli, const struct args *args);
+int cmd_launcher(int argc, char **argv);
 int cmd_serve(int argc, char **argv); /* serve.c */
 
 #endif

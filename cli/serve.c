@@ -14,7 +14,9 @@
 #include "cli/upkeep.h"
 #include "engine/os/clock.h"
 #include "engine/os/config.h"
+#include "engine/os/digest.h"
 #include "engine/os/fs.h"
+#include "engine/os/launcher.h"
 #include "engine/store/embedded.h"
 #include "engine/store/migrate.h"
 #include "engine/store/settings.h"
@@ -103,6 +105,7 @@ static bool open_executor(struct server *s, struct err *err)
         .data_dir = s->cfg.data_dir,
         .secrets_dir = s->cfg.secrets_dir,
         .step_user = s->cfg.step_user,
+        .step_path = s->cfg.step_path,
         .step_memory_bytes = s->cfg.step_memory_bytes,
     };
     s->has_executor = process_open(&cfg, &s->executor, err);
@@ -168,6 +171,7 @@ static bool open_scheduler(struct server *s, struct err *err)
         .committed = on_committed,
         .committed_ctx = s,
     };
+    if (s->has_executor && !process_start(&s->executor, err)) return false;
     return scheduler_start(&cfg, &s->scheduler, err);
 }
 
@@ -248,6 +252,12 @@ static int print_help(void)
     config_help(&text);
     fwrite(text.p, 1, text.n, stdout);
     return CLI_OK;
+}
+
+/* The launcher is this program, started again by the server: see engine/os/launcher.h. */
+int cmd_launcher(int argc, char **argv)
+{
+    return launcher_main(argc - 1, argv + 1);
 }
 
 int cmd_serve(int argc, char **argv)

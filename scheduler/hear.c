@@ -104,7 +104,8 @@ static void hear_event(struct scheduler *s, const struct exec_event *e)
             l = live_get(&s->live, e->id.run);
             record_result(s, l, e);
         }
-        forget_later(s, e->id); /* a stale one too: nobody will ask again */
+        /* A stale one too: nobody will ask for it again, unless it belongs to another scheduler. */
+        if (live_get(&s->live, e->id.run) != NULL || hot_owned(s->hot) == s->cfg.shards) forget_later(s, e->id);
         break;
     case EXEC_UNKNOWN: hear_unknown(s, e); break;
     case EXEC_LOG:

@@ -73,7 +73,9 @@ static struct value add_artifact(struct render *r, struct str name, struct str p
 {
     struct launch_input *file = add_file(r, name, path);
     const struct value *size = value_get(v, "size");
+    const struct value *folder = value_get(v, "folder");
     file->artifact = true;
+    file->folder = folder && folder->type == VALUE_BOOL && folder->u.b;
     file->digest = value_get(v, "digest")->u.s;
     file->size = size && size->type == VALUE_INT ? size->u.i : 0;
     struct value_map_builder map;

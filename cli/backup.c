@@ -1,0 +1,123 @@
+/* `millrace backup` and `restore`: on the server's machine, straight from its database and data folder. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "engine/blob/disk.h"
+#include "engine/os/config.h"
+#include "engine/os/fs.h"
+#include "engine/store/backup.h"
+#include "engine/store/embedded.h"
+
+#define COPY_BYTES ((size_t)1 << 20)
+
+struct place { /* what both commands work on */
+    struct cli *cli;
+    struct config cfg;
+    struct embedded_pg *pg;
+    struct str dsn;
+    struct disk *disk;
+};
+
+/* The server's own configuration counts, so that its environment and file need not be repeated. */
+static bool find_config(struct place *p, const struct args *args, struct err *err)
+{
+    const char *dir = args_get(args, "data-dir"), *url = args_get(args, "database-url");
+    struct err_list errors;
+    char *argv[2];
+    int argc = 0;
+    err_list_init(&errors, p->cli->arena);
+    if (dir != NULL) argv[argc++] = arena_cstr(p->cli->arena, arena_printf(p->cli->arena, "--data-dir=%s", dir));
+    if (url != NULL) argv[argc++] = arena_cstr(p->cli->arena, arena_printf(p->cli->arena, "--database-url=%s", url));
+    if (config_load(p->cli->arena, argc, argv, &p->cfg, &errors)) return true;
+    *err = errors.items[0];
+    return false;
+}
+
+static bool open_place(struct place *p, const struct args *args, struct err *err)
+{
+    if (!find_config(p, args, err) || !fs_mkdirs(p->cfg.data_dir.p, 0711, err)) return false;
+    p->dsn = p->cfg.database_url;
+    if (p->dsn.n == 0) {
+        const struct embedded_config cfg = {.data_dir = p->cfg.data_dir, .bin_dir = p->cfg.postgres_bin_dir};
+        if (!embedded_start(&cfg, &p->pg, err)) return false;
+        p->dsn = embedded_dsn(p->pg);
+    }
+    return disk_open(p->cfg.data_dir, &p->disk, err);
+}
+
+static void close_place(struct place *p)
+{
+    if (p->disk != NULL) disk_close(p->disk);
+    if (p->pg != NULL) embedded_stop(p->pg);
+}
+
+static bool copy(int from, int to, struct err *err)
+{
+    for (;;) {
+        ssize_t n = copy_file_range(from, NULL, to, NULL, COPY_BYTES, 0);
+        if (n == 0) return true;
+        if (n < 0 && errno != EINTR) return err_set(err, ERR_IO, "cannot copy a blob: %s", strerror(errno));
+    }
+}
+
+static bool save_blob(void *ctx, struct str digest, int64_t size, const char *path, struct err *err)
+{
+    struct place *p = ctx;
+    int from = -1, to = -1;
+    (void)size;
+    if (!disk_get(p->disk, digest, &from, NULL, err)) return false;
+    to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool ok = to >= 0 ? copy(from, to, err) : err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (ok && fsync(to) != 0) ok = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    close(from);
+    if (to >= 0) close(to);
+    return ok;
+}
+
+static bool load_blob(void *ctx, struct str digest, int64_t size, const char *path, struct err *err)
+{
+    struct place *p = ctx;
+    char got[DIGEST_TEXT];
+    (void)size;
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    bool ok = disk_put_fd(p->disk, from, digest, got, NULL, err);
+    close(from);
+    return ok;
+}
+
+static int work(struct cli *cli, const struct args *args, bool restore)
+{
+    struct place p = {.cli = cli};
+    struct err err = {0};
+    struct backup_result done = {0};
+    bool ok = open_place(&p, args, &err);
+    if (ok) {
+        const struct backup_config cfg = {.dsn = p.dsn,
+                                          .bin_dir = p.cfg.postgres_bin_dir,
+                                          .folder = str_of(args_word(args, 0)),
+                                          .blob = restore ? load_blob : save_blob,
+                                          .ctx = &p};
+        ok = restore ? backup_restore(&cfg, &done, &err) : backup_make(&cfg, &done, &err);
+    }
+    close_place(&p);
+    if (!ok) return cli_fail(cli, &err);
+    cli_note(cli, "%s: the database (schema %d) and %lld blobs of %lld bytes", restore ? "restored" : "saved", done.schema,
+             (long long)done.blobs, (long long)done.blob_bytes);
+    return CLI_OK;
+}
+
+int cmd_backup(struct cli *cli, const struct args *args)
+{
+    return work(cli, args, false);
+}
+
+int cmd_restore(struct cli *cli, const struct args *args)
+{
+    return work(cli, args, true);
+}

@@ -1,0 +1,526 @@
+/* The process executor: the attempts it knows, and what the scheduler asks of them. See process.h and process_inner.h. */
+#include "scheduler/process.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "engine/blob/bundle.h"
+#include "engine/blob/logs.h"
+#include "engine/os/clock.h"
+#include "engine/os/fs.h"
+#include "scheduler/process_inner.h"
+
+#define WORKERS 3
+#define LOG_EVERY_NS 1000000000L
+#define UNASKED_US 30000000 /* an end nobody asked for within that time after a start is told by itself */
+
+/* ---- the table of attempts ---- */
+
+static struct attempt **slot_of(struct process *p, const char *name)
+{
+    return &p->slots[(size_t)str_hash(str_of(name)) & (p->room - 1)];
+}
+
+static struct attempt *find(struct process *p, const char *name)
+{
+    struct attempt *a = *slot_of(p, name);
+    while (a != NULL && strcmp(a->name, name) != 0) a = a->next;
+    return a;
+}
+
+static void grow(struct process *p)
+{
+    size_t old_room = p->room;
+    struct attempt **old = p->slots;
+    p->room = old_room > 0 ? old_room * 2 : 256;
+    p->slots = calloc(p->room, sizeof(struct attempt *));
+    if (p->slots == NULL) abort();
+    for (size_t i = 0; i < old_room; i++)
+        for (struct attempt *a = old[i], *next; a != NULL; a = next) {
+            next = a->next;
+            struct attempt **slot = slot_of(p, a->name);
+            a->next = *slot;
+            *slot = a;
+        }
+    free(old);
+}
+
+static void name_of(struct attempt_id id, char out[ATTEMPT_NAME])
+{
+    snprintf(out, ATTEMPT_NAME, "%lld-%u-%u", (long long)id.run, id.task, id.attempt);
+}
+
+static bool id_of(struct str name, struct attempt_id *out)
+{
+    struct str rest = name, run, task, attempt;
+    int64_t r, t, n;
+    if (!str_split(&rest, '-', &run) || !str_split(&rest, '-', &task) || !str_split(&rest, '-', &attempt)) return false;
+    if (!str_int(run, &r) || !str_int(task, &t) || !str_int(attempt, &n)) return false;
+    *out = (struct attempt_id){r, (uint32_t)t, (uint32_t)n};
+    return true;
+}
+
+static struct attempt *add(struct process *p, struct attempt_id id)
+{
+    struct err err = {0};
+    struct attempt *a = calloc(1, sizeof *a);
+    if (a == NULL) abort();
+    if (p->n >= p->room) grow(p);
+    a->owner = p;
+    a->id = id;
+    arena_init(&a->arena, (size_t)256 << 20);
+    name_of(id, a->name);
+    snprintf(a->workdir, sizeof a->workdir, "%.*s/work/%s", STR_ARG(p->cfg.data_dir), a->name);
+    if (!step_log_path(p->cfg.data_dir, id.run, (int32_t)id.task, (int32_t)id.attempt, a->log, &err)) a->log[0] = '\0';
+    struct attempt **slot = slot_of(p, a->name);
+    a->next = *slot;
+    *slot = a;
+    p->n++;
+    return a;
+}
+
+static void drop(struct process *p, struct attempt *a)
+{
+    struct attempt **at = slot_of(p, a->name);
+    while (*at != a) at = &(*at)->next;
+    *at = a->next;
+    p->n--;
+    arena_free(&a->arena);
+    free(a);
+}
+
+/* ---- phases ---- */
+
+static void set_timer(struct process *p, bool on)
+{
+    struct itimerspec t = {0};
+    if (on) t.it_interval.tv_nsec = 0, t.it_interval.tv_sec = 1, t.it_value.tv_nsec = LOG_EVERY_NS - 1;
+    timerfd_settime(p->timer, 0, &t, NULL);
+}
+
+static void tell(struct process *p, struct attempt *a)
+{
+    a->phase = PHASE_TOLD;
+    if (a->queued) return;
+    a->queued = true;
+    a->next_event = NULL;
+    *p->events_end = a;
+    p->events_end = &a->next_event;
+}
+
+static void start_running(struct process *p, struct attempt *a)
+{
+    a->phase = PHASE_RUNNING;
+    if (p->running++ == 0) set_timer(p, true);
+}
+
+static void stop_running(struct process *p, struct attempt *a)
+{
+    if (a->phase == PHASE_RUNNING && --p->running == 0) set_timer(p, false);
+}
+
+static void end_locally(struct process *p, struct attempt *a, enum failure f, enum reason r, struct str message)
+{
+    stop_running(p, a);
+    a->ended = true;
+    a->result = (struct task_result){.failure = f, .reason = r, .exit_code = -1, .message = message};
+    tell(p, a);
+}
+
+static void launch_now(struct process *p, struct attempt *a)
+{
+    struct err err = {0};
+    if (a->kill_wanted) {
+        end_locally(p, a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped before it began"));
+        return;
+    }
+    if (!launcher_launch(p->launcher, a->request, &err)) {
+        end_locally(p, a, FAILURE_INVALID, REASON_INVALID, arena_printf(&a->arena, "%s", err.message));
+        return;
+    }
+    start_running(p, a);
+}
+
+/* Ended as far as the launcher is concerned; now what it left. */
+static void take_end(struct process *p, struct attempt *a)
+{
+    stop_running(p, a);
+    bool quotes = a->end.code != 0 || a->end.signal != 0;
+    if (a->n_wanted == 0 && !quotes) {
+        process_result(a);
+        tell(p, a);
+        return;
+    }
+    a->phase = PHASE_COLLECTING;
+    a->job.run = process_collect;
+    workers_add(p->workers, &a->job);
+}
+
+/* Asked for after a restart, and the launcher, which has told all it knows, does not know it. */
+static void answer_held(struct process *p, struct attempt *a)
+{
+    if (a->kill_wanted)
+        end_locally(p, a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
+    else
+        tell(p, a);
+}
+
+/* ---- what the launcher and the workers say ---- */
+
+static void hear_started(struct process *p, struct attempt *a)
+{
+    a->known = true;
+    if (a->phase != PHASE_HELD) return;
+    start_running(p, a);
+    if (a->kill_wanted) launcher_kill(p->launcher, str_of(a->name), a->kill_grace_ms);
+}
+
+static void hear_end(struct process *p, struct attempt *a, const struct launcher_event *e)
+{
+    if (a->ended) return;
+    a->known = a->ended = true;
+    a->end = *e;
+    a->end.name = str_of(a->name);
+    a->end.error = arena_str(&a->arena, e->error);
+    if (a->asked) take_end(p, a);
+}
+
+static void hear_synced(struct process *p)
+{
+    p->synced = true;
+    p->synced_us = os_mono_us();
+    for (size_t i = 0; i < p->room; i++)
+        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next)
+            if (a->phase == PHASE_HELD) answer_held(p, a);
+}
+
+static void hear_launcher(struct process *p, const struct launcher_event *e)
+{
+    struct attempt_id id;
+    char name[ATTEMPT_NAME];
+    if (e->kind == LAUNCHER_SYNCED) {
+        hear_synced(p);
+        return;
+    }
+    if (e->kind == LAUNCHER_DISCONNECTED) {
+        p->synced = false;
+        return;
+    }
+    if (!id_of(e->name, &id)) return;
+    name_of(id, name);
+    struct attempt *a = find(p, name);
+    if (a == NULL) a = add(p, id);
+    if (e->kind == LAUNCHER_STARTED)
+        hear_started(p, a);
+    else
+        hear_end(p, a, e);
+}
+
+static void hear_prepared(struct process *p, struct attempt *a)
+{
+    if (a->prepare_error.code == ERR_NONE) {
+        launch_now(p, a);
+        return;
+    }
+    bool ours = err_retryable(a->prepare_error.code) || a->prepare_error.code == ERR_SPACE;
+    end_locally(p, a, ours ? FAILURE_INFRA : FAILURE_INVALID, ours ? REASON_INFRA : REASON_INVALID,
+                arena_printf(&a->arena, "its code could not be unpacked: %s", a->prepare_error.message));
+}
+
+struct cleanup {
+    struct job job; /* first */
+    char path[FS_PATH_MAX];
+};
+
+static void run_cleanup(struct job *job)
+{
+    struct err err = {0};
+    if (!fs_remove_tree(((struct cleanup *)(void *)job)->path, &err)) return; /* tried again when the server starts */
+}
+
+static void hear_workers(struct process *p)
+{
+    for (struct job *job; (job = workers_take(p->workers)) != NULL;) {
+        struct attempt *a = (struct attempt *)(void *)job;
+        if (job->run == run_cleanup)
+            free(job);
+        else if (a->phase == PHASE_COLLECTING)
+            tell(p, a);
+        else
+            hear_prepared(p, a);
+    }
+}
+
+static void look_at_logs(struct process *p)
+{
+    uint64_t ticks;
+    if (read(p->timer, &ticks, sizeof ticks) < 0) return;
+    for (size_t i = 0; i < p->room; i++)
+        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next) {
+            struct stat st;
+            if (a->phase != PHASE_RUNNING || stat(a->log, &st) != 0 || st.st_size <= a->log_told) continue;
+            if (p->n_grown == p->room_grown) {
+                p->room_grown = p->room_grown > 0 ? p->room_grown * 2 : 16;
+                p->grown = realloc(p->grown, p->room_grown * sizeof *p->grown);
+                if (p->grown == NULL) abort();
+            }
+            p->grown[p->n_grown++] = (struct grown){a->id, a->log_told, st.st_size};
+            a->log_told = st.st_size;
+        }
+}
+
+/* Ends nobody asked for: their runs were over before, or are others'. Told once, so that their traces can be removed. */
+static void tell_unasked(struct process *p)
+{
+    if (!p->synced || p->unasked_told || os_mono_us() - p->synced_us < UNASKED_US) return;
+    p->unasked_told = true;
+    for (size_t i = 0; i < p->room; i++)
+        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next)
+            if (!a->asked && a->ended) end_locally(p, a, FAILURE_INFRA, REASON_INFRA, STR("nobody asked for its end"));
+}
+
+static void hear(struct process *p)
+{
+    struct launcher_event e;
+    while (launcher_next(p->launcher, &e)) hear_launcher(p, &e);
+    hear_workers(p);
+    look_at_logs(p);
+    tell_unasked(p);
+}
+
+/* ---- what the scheduler asks ---- */
+
+static struct str executor_instance(void *self)
+{
+    struct process *p = self;
+    snprintf(p->instance, sizeof p->instance, "process:%.*s", STR_ARG(launcher_id(p->launcher)));
+    return str_of(p->instance);
+}
+
+static void prepare(struct process *p, struct attempt *a)
+{
+    if (a->bundle.n == 0 && a->n_folders == 0) {
+        launch_now(p, a);
+        return;
+    }
+    a->phase = PHASE_PREPARING;
+    a->job.run = process_prepare;
+    workers_add(p->workers, &a->job);
+}
+
+static void resume(struct process *p, struct attempt *a, struct str by)
+{
+    a->never = str_eq(by, executor_instance(p));
+    if (a->ended) {
+        take_end(p, a);
+    } else if (a->known) {
+        start_running(p, a);
+    } else {
+        a->phase = PHASE_HELD;
+        if (p->synced) answer_held(p, a);
+    }
+}
+
+static bool executor_launch(void *self, const struct exec_request *req, bool restored, struct str by, struct err *err)
+{
+    struct process *p = self;
+    char name[ATTEMPT_NAME];
+    name_of(req->id, name);
+    struct attempt *a = find(p, name);
+    if (a != NULL && a->asked) { /* asked again, after the scheduler lost its memory: its end is told again */
+        if (a->phase == PHASE_TOLD) tell(p, a);
+        return true;
+    }
+    bool new = a == NULL;
+    if (new) a = add(p, req->id);
+    if (!process_request(p, a, req, err)) {
+        if (new) drop(p, a);
+        return false;
+    }
+    a->asked = true;
+    if (restored || !new)
+        resume(p, a, by);
+    else
+        prepare(p, a);
+    return true;
+}
+
+static void executor_kill(void *self, struct attempt_id id, int64_t grace_ms)
+{
+    struct process *p = self;
+    char name[ATTEMPT_NAME];
+    name_of(id, name);
+    struct attempt *a = find(p, name);
+    if (a == NULL) a = add(p, id);
+    a->kill_wanted = true;
+    a->kill_grace_ms = grace_ms;
+    if (a->asked) {
+        if (a->phase == PHASE_RUNNING) launcher_kill(p->launcher, str_of(a->name), grace_ms);
+        if (a->phase == PHASE_TOLD) tell(p, a);
+        return;
+    }
+    a->asked = true;
+    resume(p, a, STR(""));
+    if (a->phase == PHASE_RUNNING) launcher_kill(p->launcher, str_of(a->name), grace_ms);
+}
+
+static void executor_forget(void *self, struct attempt_id id)
+{
+    struct process *p = self;
+    char name[ATTEMPT_NAME], tmp[FS_PATH_MAX + 8];
+    name_of(id, name);
+    struct attempt *a = find(p, name);
+    if (a == NULL || a->queued) return;
+    launcher_ack(p->launcher, str_of(a->name));
+    snprintf(tmp, sizeof tmp, "%s/.tmp", a->workdir);
+    if ((rmdir(tmp) != 0 && errno != ENOENT) || (rmdir(a->workdir) != 0 && errno != ENOENT)) {
+        struct cleanup *c = calloc(1, sizeof *c);
+        if (c == NULL) abort();
+        c->job.run = run_cleanup;
+        snprintf(c->path, sizeof c->path, "%s", a->workdir);
+        workers_add(p->workers, &c->job);
+    }
+    drop(p, a);
+}
+
+static size_t executor_fds(void *self, int *fds, size_t max)
+{
+    struct process *p = self;
+    const int all[] = {launcher_fd(p->launcher), workers_fd(p->workers), p->timer};
+    size_t n = 0;
+    for (; n < max && n < sizeof all / sizeof *all; n++) fds[n] = all[n];
+    return n;
+}
+
+static void copy_end(struct arena *m, const struct attempt *a, struct exec_event *out)
+{
+    struct exec_output *artifacts = arena_array(m, struct exec_output, a->n_artifacts + 1);
+    out->result = a->result;
+    out->result.message = arena_str(m, a->result.message);
+    out->result.outputs = arena_str(m, a->result.outputs);
+    for (size_t i = 0; i < a->n_artifacts; i++) {
+        const struct exec_output *o = &a->artifacts[i];
+        artifacts[i] = (struct exec_output){arena_str(m, o->name), arena_str(m, o->type), arena_str(m, o->digest),
+                                            arena_str(m, o->metadata), o->size};
+    }
+    out->artifacts = artifacts;
+    out->n_artifacts = a->n_artifacts;
+}
+
+static bool executor_next(void *self, struct arena *m, struct exec_event *out)
+{
+    struct process *p = self;
+    if (p->events == NULL && p->n_grown == 0) hear(p);
+    if (p->n_grown > 0) {
+        const struct grown *g = &p->grown[--p->n_grown];
+        *out = (struct exec_event){.kind = EXEC_LOG, .id = g->id, .log_from = g->from, .log_bytes = g->to};
+        return true;
+    }
+    struct attempt *a = p->events;
+    if (a == NULL) return false;
+    p->events = a->next_event;
+    if (p->events == NULL) p->events_end = &p->events;
+    a->queued = false;
+    *out = (struct exec_event){.kind = EXEC_ENDED, .id = a->id};
+    if (a->ended) {
+        copy_end(m, a, out);
+    } else {
+        out->kind = EXEC_UNKNOWN;
+        out->never = a->never;
+        drop(p, a);
+    }
+    return true;
+}
+
+/* ---- start and stop ---- */
+
+static void drop_job(struct job *job)
+{
+    if (job->run == run_cleanup) free(job);
+}
+
+static void executor_stop(void *self)
+{
+    struct process *p = self;
+    workers_free(p->workers, drop_job);
+    launcher_close(p->launcher);
+    if (p->disk != NULL) disk_close(p->disk);
+    for (size_t i = 0; i < p->room; i++)
+        while (p->slots[i] != NULL) drop(p, p->slots[i]);
+    if (p->timer >= 0) close(p->timer);
+    free(p->slots);
+    free(p->grown);
+    arena_free(&p->arena);
+    free(p);
+}
+
+/* Steps of a server that is root run as somebody who may do nothing else. */
+static bool find_user(struct process *p, struct err *err)
+{
+    p->uid = p->gid = -1;
+    if (geteuid() != 0) return true;
+    const char *name = p->cfg.step_user.n > 0 ? p->cfg.step_user.p : "nobody";
+    const struct passwd *pw = getpwnam(name);
+    if (pw == NULL) {
+        err_set(err, ERR_INVALID, "there is no user '%s' to run steps as", name);
+        return err_hint(err, "name one with --step-user");
+    }
+    if (pw->pw_uid == 0) return err_set(err, ERR_INVALID, "steps do not run as root: name another user with --step-user");
+    p->uid = pw->pw_uid;
+    p->gid = pw->pw_gid;
+    return true;
+}
+
+static bool make_folders(const struct process *p, struct err *err)
+{
+    static const struct {
+        const char *name;
+        mode_t mode; /* others may pass through, and list nothing */
+    } folders[] = {{"work", 0711}, {"checkpoints", 0711}, {"logs", 0700}};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char path[FS_PATH_MAX];
+        if (!fs_path(path, err, "%.*s/%s", STR_ARG(p->cfg.data_dir), folders[i].name) || !fs_mkdirs(path, folders[i].mode, err)) return false;
+    }
+    return true;
+}
+
+bool process_open(const struct process_config *cfg, struct executor *out, struct err *err)
+{
+    struct process *p = calloc(1, sizeof *p);
+    if (p == NULL) abort();
+    arena_init(&p->arena, 0);
+    p->cfg = *cfg;
+    p->cfg.data_dir = arena_str(&p->arena, cfg->data_dir);
+    p->cfg.secrets_dir = arena_str(&p->arena, cfg->secrets_dir);
+    p->cfg.step_user = arena_str(&p->arena, cfg->step_user);
+    p->cfg.step_path = arena_str(&p->arena, cfg->step_path);
+    p->events_end = &p->events;
+    p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    grow(p);
+    if (!find_user(p, err) || !make_folders(p, err) || !launcher_open(&p->launcher, p->cfg.data_dir.p, err)) {
+        executor_stop(p);
+        return false;
+    }
+    *out = (struct executor){.name = "process",
+                             .self = p,
+                             .instance = executor_instance,
+                             .launch = executor_launch,
+                             .kill = executor_kill,
+                             .forget = executor_forget,
+                             .fds = executor_fds,
+                             .next = executor_next,
+                             .stop = executor_stop};
+    return true;
+}
+
+bool process_start(struct executor *x, struct err *err)
+{
+    struct process *p = x->self;
+    return disk_open(p->cfg.data_dir, &p->disk, err) && workers_new(WORKERS, &p->workers, err);
+}

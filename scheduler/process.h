@@ -1,0 +1,21 @@
+/* The process executor: each attempt is a local process, started and watched by the launcher (engine/os/launcher.h), which outlives this server.
+ * What an attempt needs is laid into a working directory of its own; what it leaves is read from there once it has ended well. */
+#ifndef MILLRACE_SCHEDULER_PROCESS_H
+#define MILLRACE_SCHEDULER_PROCESS_H
+
+#include "scheduler/executor.h"
+
+struct process_config {
+    struct str data_dir;
+    struct str secrets_dir;
+    struct str step_user;       /* whom steps run as when the server is root; empty = nobody. Ignored otherwise */
+    struct str step_path;       /* their PATH */
+    int64_t step_memory_bytes;  /* of a step that does not say; 0 = no limit */
+};
+
+/* Starts or finds the launcher: to be called before there are threads. `out` is valid until its stop(). */
+MUST_CHECK bool process_open(const struct process_config *cfg, struct executor *out, struct err *err);
+/* The threads that hash and unpack: to be called once all forking is done. */
+MUST_CHECK bool process_start(struct executor *x, struct err *err);
+
+#endif

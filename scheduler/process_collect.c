@@ -1,0 +1,235 @@
+/* What an attempt left: its outputs, read from its working directory into the blob store and its result; and why it failed, in words. The files
+ * are another's: everything is opened beneath the working directory, regular files and folders only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/jsonw.h"
+#include "engine/base/units.h"
+#include "engine/blob/bundle.h"
+#include "engine/text/json.h"
+#include "scheduler/process_inner.h"
+
+#define PARAM_MAX ((size_t)64 << 10)
+#define QUOTE_BYTES 1200 /* of the log's end, in a failure's message */
+
+/* ---- failures in words ---- */
+
+static void fail(struct attempt *a, enum failure f, enum reason r, struct str message)
+{
+    a->result.ok = false;
+    a->result.failure = f;
+    a->result.reason = r;
+    a->result.message = message;
+}
+
+/* The log's last lines: most failures say there what they are. */
+static struct str quote_log(struct attempt *a)
+{
+    struct err err = {0};
+    BUF_AUTO text;
+    buf_init(&text, QUOTE_BYTES + 1);
+    if (!fs_read_tail(a->log, QUOTE_BYTES, &text, &err)) return STR("");
+    struct str tail = str_trim(buf_view(&text));
+    size_t bad;
+    if (tail.n == 0 || !utf8_valid(tail, &bad) || memchr(tail.p, '\0', tail.n) != NULL) return STR("");
+    return arena_printf(&a->arena, "; its last lines:\n%.*s", STR_ARG(tail));
+}
+
+static void failed_by_end(struct attempt *a)
+{
+    const struct launcher_event *e = &a->end;
+    struct arena *m = &a->arena;
+    char size[32];
+    if (e->kind == LAUNCHER_LOST)
+        fail(a, FAILURE_INFRA, REASON_INFRA, STR("the attempt was lost with the machine or the launcher it ran under"));
+    else if (e->not_started)
+        fail(a, FAILURE_ERROR, REASON_ERROR, arena_printf(m, "could not be started: %.*s", STR_ARG(e->error)));
+    else if (e->oom)
+        fail(a, FAILURE_OOM, REASON_OOM,
+             arena_printf(m, "used more memory than it may: %s at its peak; raise resources.memory%.*s",
+                          units_bytes_text(e->memory_peak_bytes, size), STR_ARG(quote_log(a))));
+    else if (e->timed_out)
+        fail(a, FAILURE_TIMEOUT, REASON_TIMEOUT, arena_printf(m, "ran longer than its timeout%.*s", STR_ARG(quote_log(a))));
+    else if (e->killed)
+        fail(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
+    else if (e->signal != 0)
+        fail(a, FAILURE_ERROR, REASON_ERROR,
+             arena_printf(m, "ended by signal %d (%s)%.*s", e->signal, strsignal(e->signal), STR_ARG(quote_log(a))));
+    else
+        fail(a, FAILURE_ERROR, REASON_ERROR, arena_printf(m, "exited with code %d%.*s", e->code, STR_ARG(quote_log(a))));
+}
+
+/* ---- outputs ---- */
+
+static bool missing(struct attempt *a, const struct wanted *w, const char *what)
+{
+    fail(a, FAILURE_ERROR, REASON_OUTPUT,
+         arena_printf(&a->arena, "exited with code 0, but its output '%.*s' (%.*s) %s", STR_ARG(w->name), STR_ARG(w->path), what));
+    return false;
+}
+
+static bool read_text(struct attempt *a, int fd, const struct wanted *w, struct str *out)
+{
+    char *p = arena_alloc(&a->arena, PARAM_MAX + 2);
+    size_t n = 0, bad;
+    for (ssize_t got; n <= PARAM_MAX && (got = read(fd, p + n, PARAM_MAX + 1 - n)) != 0; n += (size_t)got)
+        if (got < 0) return missing(a, w, strerror(errno));
+    if (n > PARAM_MAX) return missing(a, w, "is longer than 64 KiB: make it an artifact");
+    if (n > 0 && p[n - 1] == '\n') n--;
+    if (n > 0 && p[n - 1] == '\r') n--;
+    if (!utf8_valid((struct str){p, n}, &bad) || memchr(p, '\0', n) != NULL) return missing(a, w, "is not UTF-8 text: make it an artifact");
+    *out = (struct str){p, n};
+    return true;
+}
+
+/* A file's text as a value of the declared type. */
+static bool typed(struct attempt *a, const struct wanted *w, struct str text, struct value *out)
+{
+    struct err err = {0};
+    struct str bare = str_trim(text);
+    double d;
+    int64_t i;
+    switch (w->param) {
+    case PARAM_INT:
+        if (!str_int(bare, &i)) return missing(a, w, "does not hold a whole number");
+        *out = value_int(i);
+        return true;
+    case PARAM_FLOAT:
+        if (!str_double(bare, &d)) return missing(a, w, "does not hold a number");
+        *out = value_double(d);
+        return true;
+    case PARAM_BOOL:
+        if (!str_is(bare, "true") && !str_is(bare, "false")) return missing(a, w, "does not hold true or false");
+        *out = value_bool(str_is(bare, "true"));
+        return true;
+    case PARAM_LIST:
+    case PARAM_MAP:
+        if (!json_parse(&a->arena, bare, 0, out, &err) || out->type != (w->param == PARAM_LIST ? VALUE_LIST : VALUE_MAP))
+            return missing(a, w, w->param == PARAM_LIST ? "does not hold a JSON list" : "does not hold a JSON object");
+        return true;
+    case PARAM_STRING:
+    case PARAM_ENUM:
+    case PARAM_SECRET: break;
+    }
+    *out = value_string(text);
+    return true;
+}
+
+static bool collect_param(struct attempt *a, int fd, const struct wanted *w, struct jsonw *out)
+{
+    struct str text;
+    struct value v;
+    if (!read_text(a, fd, w, &text) || !typed(a, w, text, &v)) return false;
+    jsonw_key_str(out, w->name);
+    jsonw_value(out, &v);
+    return true;
+}
+
+/* A folder becomes a packed one. */
+static bool store_folder(struct attempt *a, int fd, char digest[DIGEST_TEXT], int64_t *size, struct err *err)
+{
+    static const struct bundle_limits limits = {.entries = 1000000, .bytes = (int64_t)1 << 40, .ratio = 1000000};
+    char path[64];
+    int packed = open(a->workdir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    struct bundle_stats stats;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (packed < 0) return err_set(err, ERR_IO, "cannot pack a folder: %s", strerror(errno));
+    bool ok = bundle_pack(path, packed, &limits, &stats, err) && lseek(packed, 0, SEEK_SET) == 0 &&
+              disk_put_fd(a->owner->disk, packed, STR(""), digest, size, err);
+    close(packed);
+    return ok;
+}
+
+static bool collect_artifact(struct attempt *a, int fd, bool folder, const struct wanted *w, struct jsonw *out)
+{
+    struct err err = {0};
+    char digest[DIGEST_TEXT];
+    int64_t size = 0;
+    bool ok = folder ? store_folder(a, fd, digest, &size, &err) : disk_put_fd(a->owner->disk, fd, STR(""), digest, &size, &err);
+    if (!ok) {
+        fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its output '%.*s' could not be stored: %s", STR_ARG(w->name), err.message));
+        return false;
+    }
+    struct exec_output *o = &a->artifacts[a->n_artifacts++];
+    *o = (struct exec_output){.name = w->name,
+                              .type = w->type,
+                              .digest = arena_str(&a->arena, str_of(digest)),
+                              .metadata = folder ? STR("{\"folder\": true}") : STR("{}"),
+                              .size = size};
+    jsonw_key_str(out, w->name);
+    jsonw_object(out);
+    jsonw_kv_str(out, "artifact", o->type);
+    jsonw_kv_str(out, "digest", o->digest);
+    jsonw_kv_int(out, "size", size);
+    jsonw_kv_str(out, "name", w->name);
+    if (folder) jsonw_kv_bool(out, "folder", true);
+    jsonw_object_end(out);
+    return true;
+}
+
+static bool collect_one(struct attempt *a, int dir, const struct wanted *w, struct jsonw *out)
+{
+    struct stat st;
+    int fd = fs_open_beneath(dir, arena_cstr(&a->arena, w->path), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0) {
+        if (errno == ENOENT && w->optional) return true;
+        return missing(a, w, errno == ENOENT ? "was not written" : strerror(errno));
+    }
+    bool ok;
+    if (fstat(fd, &st) != 0)
+        ok = missing(a, w, strerror(errno));
+    else if (w->kind == IO_PARAM)
+        ok = S_ISREG(st.st_mode) ? collect_param(a, fd, w, out) : missing(a, w, "is not a file");
+    else
+        ok = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ? collect_artifact(a, fd, S_ISDIR(st.st_mode), w, out)
+                                                        : missing(a, w, "is neither a file nor a folder");
+    close(fd);
+    return ok;
+}
+
+static void collect_outputs(struct attempt *a)
+{
+    BUF_AUTO text;
+    struct jsonw w;
+    buf_init(&text, 0);
+    jsonw_to_buf(&w, &text);
+    int dir = open(a->workdir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) {
+        fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its working directory is gone: %s", strerror(errno)));
+        return;
+    }
+    a->artifacts = arena_array(&a->arena, struct exec_output, a->n_wanted + 1);
+    jsonw_object(&w);
+    bool ok = true;
+    for (size_t i = 0; i < a->n_wanted && ok; i++) ok = collect_one(a, dir, &a->wanted[i], &w);
+    close(dir);
+    jsonw_object_end(&w);
+    if (!ok) return;
+    a->result.ok = jsonw_end(&w);
+    a->result.outputs = arena_str(&a->arena, buf_view(&text));
+}
+
+void process_result(struct attempt *a)
+{
+    struct stat st;
+    const struct launcher_event *e = &a->end;
+    bool good = e->kind == LAUNCHER_ENDED && e->code == 0 && e->signal == 0 && !e->killed && !e->timed_out && !e->oom && !e->not_started;
+    a->result = (struct task_result){.exit_code = e->code, .started_us = e->started_us, .ended_us = e->ended_us};
+    if (stat(a->log, &st) == 0) a->result.log_bytes = st.st_size;
+    if (!good)
+        failed_by_end(a);
+    else if (a->n_wanted == 0)
+        a->result.ok = true;
+    else
+        collect_outputs(a);
+}
+
+void process_collect(struct job *job)
+{
+    process_result((struct attempt *)(void *)job);
+}

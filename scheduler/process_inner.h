@@ -1,0 +1,95 @@
+/* What the files process*.c share. Nobody else includes this.
+ *
+ * An attempt goes: prepared (its code is being unpacked) → launched → ended → collected (what it left is being stored) → told → forgotten.
+ * It is known by name from the moment either the scheduler or the launcher first speaks of it. */
+#ifndef MILLRACE_SCHEDULER_PROCESS_INNER_H
+#define MILLRACE_SCHEDULER_PROCESS_INNER_H
+
+#include "engine/blob/disk.h"
+#include "engine/os/launcher.h"
+#include "engine/os/worker.h"
+#include "scheduler/process.h"
+
+#define ATTEMPT_NAME 64
+
+enum attempt_phase {
+    PHASE_SEEN,      /* the launcher spoke of it, nobody asked yet */
+    PHASE_HELD,      /* asked for after a restart; the launcher has not told all it knows */
+    PHASE_PREPARING, /* code and folders are being unpacked by a worker */
+    PHASE_RUNNING,
+    PHASE_COLLECTING,
+    PHASE_TOLD       /* the scheduler has its end, or will with the next event */
+};
+
+struct wanted { /* an output to be read at the end */
+    struct str name, type, path;
+    enum io_kind kind;
+    enum param_type param;
+    bool optional;
+};
+
+struct attempt {
+    struct job job; /* first: it is handed to the workers whole */
+    struct process *owner;
+    char name[ATTEMPT_NAME];
+    struct attempt_id id;
+    struct arena arena;
+    enum attempt_phase phase;
+    bool asked;       /* by the scheduler */
+    bool known;       /* to the launcher */
+    bool ended;       /* `end` or `result` holds how */
+    bool queued;      /* among the events to be told */
+    bool never;       /* unknown to the launcher that would know: it was never launched */
+    bool kill_wanted;
+    int64_t kill_grace_ms;
+    struct launcher_request *request; /* until it is launched */
+    struct str bundle;                /* code to unpack; empty = none */
+    const struct launch_input *folders; /* packed folders among its inputs, unpacked into scratch first */
+    size_t n_folders;
+    const struct wanted *wanted;
+    size_t n_wanted;
+    char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
+    int64_t log_told;
+    struct launcher_event end;        /* its strings copied */
+    struct err prepare_error;
+    struct task_result result;
+    struct exec_output *artifacts;
+    size_t n_artifacts;
+    struct attempt *next_event, *next;
+};
+
+struct grown {
+    struct attempt_id id;
+    int64_t from, to;
+};
+
+struct process {
+    struct process_config cfg;
+    struct arena arena;       /* strings of the configuration */
+    struct launcher *launcher;
+    struct disk *disk;
+    struct workers *workers;
+    int timer;                /* looks at growing logs while anything runs */
+    int64_t uid, gid;         /* of steps; -1 = ours */
+    char instance[96];
+    bool synced;
+    int64_t synced_us;
+    struct attempt **slots;   /* chained hash by name */
+    size_t n, room;
+    struct attempt *events, **events_end;
+    size_t running;
+    bool unasked_told;
+    struct grown *grown;      /* logs that have grown, to be told */
+    size_t n_grown, room_grown;
+};
+
+/* process_request.c: fills a->request and a->wanted from the scheduler's request. */
+MUST_CHECK bool process_request(struct process *p, struct attempt *a, const struct exec_request *req, struct err *err);
+/* In a worker: code and packed folders are unpacked. */
+void process_prepare(struct job *job);
+/* process_collect.c, in a worker: what the ended attempt left, and its result. */
+void process_collect(struct job *job);
+/* The result of an end that needs no worker: no outputs, or no log to quote. */
+void process_result(struct attempt *a);
+
+#endif

@@ -1,0 +1,199 @@
+/* What the launcher is to do for an attempt: its files, folders, environment and limits. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/blob/bundle.h"
+#include "engine/blob/logs.h"
+#include "engine/os/secret.h"
+#include "scheduler/process_inner.h"
+
+struct strings {
+    struct arena *arena;
+    struct str *items;
+    size_t n, room;
+};
+
+static void push(struct strings *s, struct str item)
+{
+    if (s->n == s->room) {
+        size_t room = s->room > 0 ? s->room * 2 : 16;
+        s->items = arena_grow(s->arena, s->items, s->n * sizeof *s->items, room * sizeof *s->items);
+        s->room = room;
+    }
+    s->items[s->n++] = item;
+}
+
+/* MILLRACE_INPUT_<NAME>: a name as a variable, upper case, anything odd as '_'. */
+static struct str variable(struct arena *a, const char *prefix, struct str name, struct str value)
+{
+    struct str line = arena_printf(a, "%s%.*s=%.*s", prefix, STR_ARG(name), STR_ARG(value));
+    char *p = arena_cstr(a, line);
+    for (size_t i = strlen(prefix); i < strlen(prefix) + name.n; i++) {
+        if (p[i] >= 'a' && p[i] <= 'z') p[i] = (char)(p[i] - 'a' + 'A');
+        else if (!(p[i] >= 'A' && p[i] <= 'Z') && !(p[i] >= '0' && p[i] <= '9')) p[i] = '_';
+    }
+    return (struct str){p, line.n};
+}
+
+static void own_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct strings *env, const char *checkpoint)
+{
+    struct arena *m = &a->arena;
+    push(env, arena_printf(m, "PATH=%.*s", STR_ARG(p->cfg.step_path)));
+    push(env, arena_printf(m, "HOME=%s", a->workdir));
+    push(env, arena_printf(m, "TMPDIR=%s/.tmp", a->workdir));
+    push(env, STR("LANG=C.UTF-8"));
+    push(env, arena_printf(m, "MILLRACE_RUN_ID=%lld", (long long)req->id.run));
+    push(env, arena_printf(m, "MILLRACE_RUN_NAME=%.*s", STR_ARG(req->run_name)));
+    push(env, arena_printf(m, "MILLRACE_PROJECT=%.*s", STR_ARG(req->project)));
+    push(env, arena_printf(m, "MILLRACE_STEP=%.*s", STR_ARG(req->step)));
+    push(env, arena_printf(m, "MILLRACE_TASK=%u", req->id.task));
+    push(env, arena_printf(m, "MILLRACE_TASK_PATH=%.*s", STR_ARG(req->path)));
+    push(env, arena_printf(m, "MILLRACE_ATTEMPT=%u", req->id.attempt));
+    push(env, arena_printf(m, "MILLRACE_ATTEMPT_ID=%s", a->name));
+    push(env, arena_printf(m, "MILLRACE_WORKDIR=%s", a->workdir));
+    push(env, arena_printf(m, "MILLRACE_CHECKPOINT_DIR=%s", checkpoint));
+    if (req->api_url.n > 0) push(env, arena_printf(m, "MILLRACE_API_URL=%.*s", STR_ARG(req->api_url)));
+    if (req->token.n > 0) push(env, arena_printf(m, "MILLRACE_TOKEN=%.*s", STR_ARG(req->token)));
+}
+
+static bool declared_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct strings *env, struct err *err)
+{
+    const struct launch_spec *spec = &req->spec;
+    struct arena *m = &a->arena;
+    for (size_t i = 0; i < spec->n_inputs; i++) push(env, variable(m, "MILLRACE_INPUT_", spec->inputs[i].name, spec->inputs[i].path));
+    for (size_t i = 0; i < a->n_wanted; i++) push(env, variable(m, "MILLRACE_OUTPUT_", a->wanted[i].name, a->wanted[i].path));
+    for (size_t i = 0; i < spec->n_env; i++) {
+        const struct launch_env *e = &spec->env[i];
+        struct str value = e->value;
+        if (e->secret.source == SECRET_KUBERNETES) {
+            err_set(err, ERR_INVALID, "secrets of Kubernetes do not exist on this machine");
+            err_hint(err, "use {secret: {file: NAME}}");
+            return err_path(err, "env.%.*s", STR_ARG(e->name));
+        }
+        if (e->secret.source != SECRET_NONE && !secret_read(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
+            return err_path(err, "env.%.*s", STR_ARG(e->name));
+        push(env, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
+    }
+    return true;
+}
+
+/* Paths are relative to where the step starts: the code's root, or the folder of `workdir` in it. */
+static struct str beneath_start(struct arena *m, const struct launch_spec *spec, struct str path)
+{
+    if (spec->workdir.n == 0) return arena_str(m, path);
+    return arena_printf(m, "%.*s/%.*s", STR_ARG(spec->workdir), STR_ARG(path));
+}
+
+static bool place_inputs(struct process *p, struct attempt *a, const struct launch_spec *spec, struct launcher_request *out, struct err *err)
+{
+    struct arena *m = &a->arena;
+    struct launcher_file *files = arena_array(m, struct launcher_file, spec->n_inputs + 1);
+    struct launch_input *folders = arena_array(m, struct launch_input, spec->n_inputs + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < spec->n_inputs; i++) {
+        const struct launch_input *in = &spec->inputs[i];
+        struct launcher_file *f = &files[n++];
+        f->to = beneath_start(m, spec, in->path);
+        if (!in->artifact) {
+            f->text = arena_str(m, in->text);
+            continue;
+        }
+        char path[FS_PATH_MAX];
+        if (in->folder) { /* a packed folder is unpacked beside the code bundles, once for all who use it */
+            if (!bundle_tree_path(p->cfg.data_dir, in->digest, path, err)) return false;
+            folders[a->n_folders++] = (struct launch_input){.digest = arena_str(m, in->digest)};
+        } else if (!disk_path(p->disk, in->digest, path, err)) {
+            return false;
+        }
+        f->from = arena_str(m, str_of(path));
+    }
+    if (spec->script.n > 0)
+        files[n++] = (struct launcher_file){.to = beneath_start(m, spec, STR(LAUNCH_SCRIPT)), .text = arena_str(m, spec->script), .mode = 0755};
+    out->files = files;
+    out->n_files = n;
+    a->folders = folders;
+    return true;
+}
+
+static void want_outputs(struct attempt *a, const struct launch_spec *spec)
+{
+    const struct node *n = spec->node;
+    struct wanted *w = arena_array(&a->arena, struct wanted, n->n_outputs + 1);
+    for (size_t i = 0; i < n->n_outputs; i++) {
+        const struct output *o = &n->outputs[i];
+        w[i] = (struct wanted){.name = arena_str(&a->arena, o->name),
+                               .type = arena_str(&a->arena, o->artifact_type),
+                               .path = beneath_start(&a->arena, spec, o->path),
+                               .kind = o->kind,
+                               .param = o->type,
+                               .optional = o->optional};
+    }
+    a->wanted = w;
+    a->n_wanted = n->n_outputs;
+}
+
+static const struct str *copy_strs(struct arena *m, const struct str *items, size_t n)
+{
+    struct str *copy = arena_array(m, struct str, n + 1);
+    for (size_t i = 0; i < n; i++) copy[i] = arena_str(m, items[i]);
+    return copy;
+}
+
+static bool place_code(struct process *p, struct attempt *a, struct str digest, struct launcher_request *out, struct err *err)
+{
+    char path[FS_PATH_MAX];
+    if (digest.n == 0) return true;
+    if (!bundle_tree_path(p->cfg.data_dir, digest, path, err)) return false;
+    a->bundle = arena_str(&a->arena, digest);
+    out->tree = arena_str(&a->arena, str_of(path));
+    return true;
+}
+
+bool process_request(struct process *p, struct attempt *a, const struct exec_request *req, struct err *err)
+{
+    struct arena *m = &a->arena;
+    const struct launch_spec *spec = &req->spec;
+    struct launcher_request *out = arena_new(m, struct launcher_request);
+    struct strings env = {.arena = m};
+    struct str *folders = arena_array(m, struct str, 3);
+    struct str checkpoint = arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.data_dir), (long long)req->id.run, req->id.task);
+    want_outputs(a, spec);
+    own_variables(p, a, req, &env, checkpoint.p);
+    if (!declared_variables(p, a, req, &env, err) || !place_inputs(p, a, spec, out, err) || !place_code(p, a, req->bundle_digest, out, err))
+        return false;
+    folders[0] = STR(".tmp");
+    folders[1] = checkpoint;
+    *out = (struct launcher_request){
+        .name = str_of(a->name),
+        .argv = copy_strs(m, spec->argv, spec->n_argv),
+        .n_argv = spec->n_argv,
+        .env = env.items,
+        .n_env = env.n,
+        .uid = p->uid,
+        .gid = p->gid,
+        .workdir = str_of(a->workdir),
+        .tree = out->tree,
+        .cwd = arena_str(m, spec->workdir),
+        .files = out->files,
+        .n_files = out->n_files,
+        .folders = folders,
+        .n_folders = 2,
+        .log = str_of(a->log),
+        .memory_bytes = req->resources.memory_bytes > 0 ? req->resources.memory_bytes : p->cfg.step_memory_bytes,
+        .timeout_ms = req->timeout_ms,
+        .grace_ms = req->grace_ms,
+    };
+    a->request = out;
+    return true;
+}
+
+void process_prepare(struct job *job)
+{
+    struct attempt *a = (struct attempt *)(void *)job;
+    struct process *p = a->owner;
+    if (a->bundle.n > 0 && !bundle_install(p->disk, p->cfg.data_dir, a->bundle, &a->prepare_error)) return;
+    for (size_t i = 0; i < a->n_folders; i++)
+        if (!bundle_install(p->disk, p->cfg.data_dir, a->folders[i].digest, &a->prepare_error)) return;
+}
