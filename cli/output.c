@@ -45,6 +45,14 @@ static void fit(const struct table *t, size_t *widths, size_t limit)
     }
 }
 
+/* A row ends where its last text does. */
+static void end_row(struct buf *out)
+{
+    while (out->n && out->p[out->n - 1] == ' ')
+        out->p[--out->n] = '\0';
+    buf_char(out, '\n');
+}
+
 static void put_cell(struct buf *out, const struct table *t, size_t c, struct str text, enum style style,
                      const size_t *widths, const struct term *term)
 {
@@ -71,11 +79,11 @@ void table_print(struct buf *out, const struct table *t, const struct term *term
     if (term->width) fit(t, widths, term->width);
     for (size_t c = 0; c < t->n_columns; c++)
         put_cell(out, t, c, str_of(t->columns[c].title), STYLE_BOLD, widths, term);
-    buf_char(out, '\n');
+    end_row(out);
     for (size_t i = 0; i < t->n_rows; i++) {
         size_t c = i % t->n_columns;
         put_cell(out, t, c, t->cells[i], t->styles[i], widths, term);
-        if (c + 1 == t->n_columns) buf_char(out, '\n');
+        if (c + 1 == t->n_columns) end_row(out);
     }
 }
 

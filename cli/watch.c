@@ -27,6 +27,7 @@ struct watcher {
     struct tree trees[2];
     bool have[2];
     bool news, ended;
+    bool again;                           /* a retried run: its old end does not count */
     int64_t begun_us, before_us;          /* see watch_again() */
     int64_t fetched_us, cost_us, seen_us; /* last try, how long it took, last success */
     unsigned lines, frame;                /* drawn and still on the screen */
@@ -126,7 +127,7 @@ static bool refresh(struct watcher *w)
     if (!w->term.tty) show_changes(w, slot);
     w->have[slot] = true;
     w->current = slot;
-    bool old_end = w->before_us && w->trees[slot].ended_us == w->before_us && w->fetched_us - w->begun_us < AGAIN_US;
+    bool old_end = w->again && w->trees[slot].ended_us == w->before_us && w->fetched_us - w->begun_us < AGAIN_US;
     w->ended = tree_ended(&w->trees[slot]) && !old_end;
     draw(w);
     return !w->ended;
@@ -208,34 +209,42 @@ static int say_end(struct watcher *w)
     return cli_print(&out, &err) ? code : cli_fail(cli, &err);
 }
 
+static int watch(struct watcher *w)
+{
+    struct cli *cli = w->cli;
+    bool to_stderr = cli->format != OUT_TABLE;
+    int code;
+    w->stream = to_stderr ? stderr : stdout;
+    w->term = to_stderr ? cli->err : cli->out;
+    arena_init(&w->arenas[0], 512u << 20);
+    arena_init(&w->arenas[1], 512u << 20);
+    cli_catch_interrupts();
+    if (refresh(w)) follow(w);
+    if (w->ended) {
+        code = say_end(w);
+    } else if (cli_interrupted()) {
+        long long run = (long long)w->run;
+        code = CLI_INTERRUPTED;
+        fprintf(stderr, "\nrun %lld goes on\n  follow it: millrace watch %lld\n  cancel it: millrace cancel %lld\n",
+                run, run, run);
+    } else {
+        code = w->gave_up ? cli_fail(cli, &w->why) : CLI_RUN_FAILED;
+    }
+    arena_free(&w->arenas[0]);
+    arena_free(&w->arenas[1]);
+    return code;
+}
+
 int watch_run(struct cli *cli, int64_t run)
 {
-    return watch_again(cli, run, 0);
+    struct watcher w = {.cli = cli, .run = run};
+    return watch(&w);
 }
 
 int watch_again(struct cli *cli, int64_t run, int64_t before_us)
 {
-    struct watcher w = {.cli = cli, .run = run, .begun_us = os_mono_us(), .before_us = before_us};
-    bool quiet_stdout = cli->format != OUT_TABLE;
-    w.stream = quiet_stdout ? stderr : stdout;
-    w.term = quiet_stdout ? cli->err : cli->out;
-    arena_init(&w.arenas[0], 512u << 20);
-    arena_init(&w.arenas[1], 512u << 20);
-    cli_catch_interrupts();
-    if (refresh(&w)) follow(&w);
-    int code;
-    if (w.ended) {
-        code = say_end(&w);
-    } else if (cli_interrupted()) {
-        code = CLI_INTERRUPTED;
-        fprintf(stderr, "\nrun %lld goes on\n  follow it: millrace watch %lld\n  cancel it: millrace cancel %lld\n",
-                (long long)run, (long long)run, (long long)run);
-    } else {
-        code = w.gave_up ? cli_fail(cli, &w.why) : CLI_RUN_FAILED;
-    }
-    arena_free(&w.arenas[0]);
-    arena_free(&w.arenas[1]);
-    return code;
+    struct watcher w = {.cli = cli, .run = run, .again = true, .begun_us = os_mono_us(), .before_us = before_us};
+    return watch(&w);
 }
 
 int cmd_watch(struct cli *cli, const struct args *args)

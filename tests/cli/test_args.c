@@ -99,7 +99,7 @@ static void refuses(void **state)
         {{"artifacts", "gte", "4"}, "unknown command 'artifacts'", "did you mean 'artifacts get'?"},
         {{"artifacts"}, "unknown command 'artifacts'", "did you mean 'artifacts ls'?"},
         {{"zzzzzz"}, "unknown command 'zzzzzz'", "millrace help lists them"},
-        {{"run", "a", "--wacht"}, "unknown option --wacht", "did you mean --watch?"},
+        {{"run", "a", "--wtch"}, "unknown option --wtch", "did you mean --watch?"},
         {{"run", "a", "-Z"}, "unknown option -Z", ""},
         {{"run"}, "run needs FILE|NAME", "millrace help run"},
         {{"run", "a", "b"}, "run does not take 'b'", "millrace help run"},

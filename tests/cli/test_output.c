@@ -48,11 +48,11 @@ static void tables(void **state)
     (void)state;
     assert_string_equal(print(cells, 9, 0), " RUN  NAME          MESSAGE\n"
                                             "   1  digits        all is well and more than that\n"
-                                            "1234  日本語の名前  \n"
+                                            "1234  日本語の名前\n"
                                             "   5  a?[31mb       two lines\n");
     assert_string_equal(print(cells, 9, 28), " RUN  NAME        MESSAGE\n"
                                              "   1  digits      all is we…\n"
-                                             "1234  日本語の…   \n"
+                                             "1234  日本語の…\n"
                                              "   5  a?[31mb     two lines\n");
     assert_string_equal(print(cells, 3, 5), "RUN  NAME    MESSAGE\n" /* no narrower than its columns bear */
                                             "  1  digits  all is …\n");
