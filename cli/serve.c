@@ -2,10 +2,11 @@
  * on SIGTERM. The launcher of local steps comes first, since it must be started before there is any thread; what a step
  * runs outlives this process. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "api/server.h"
@@ -39,6 +40,7 @@ struct server {
     struct scheduler *scheduler;
     struct api *api;
     struct upkeep *upkeep;
+    int lock;
 };
 
 static bool runs_api(const struct server *s)
@@ -96,6 +98,19 @@ static bool check_rules(const struct server *s, struct err *err)
         return err_hint(err, "--allow-local-exec if that is meant, --local-exec=false to run no local steps");
     }
     return true;
+}
+
+/* A data folder with its own database has one server; with a database elsewhere it may be shared. The lock goes with the process. */
+static bool lock_data_dir(struct server *s, struct err *err)
+{
+    char path[FS_PATH_MAX];
+    bool alone = s->cfg.database_url.n == 0;
+    if (!fs_path(path, err, "%.*s/server.lock", STR_ARG(s->cfg.data_dir))) return false;
+    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock < 0) return err_set(err, ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    if (flock(s->lock, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) return true;
+    err_set(err, ERR_CONFLICT, "another server uses the data folder %.*s", STR_ARG(s->cfg.data_dir));
+    return err_hint(err, "give this one a folder of its own with --data-dir, or both the same --database-url");
 }
 
 static bool open_executor(struct server *s, struct err *err)
@@ -183,6 +198,7 @@ static bool open_api(struct server *s, struct err *err)
         .listen = s->cfg.listen.p,
         .data_dir = s->cfg.data_dir.p,
         .threads = (uint32_t)s->cfg.threads,
+        .notify = !runs_scheduler(s),
         .shards = (uint32_t)s->cfg.shards,
         .max_body = s->cfg.max_body_bytes,
         .local_only = true,
@@ -198,7 +214,7 @@ static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err)) return false;
-    if (!open_executor(s, err) || !open_database(s, err) || !read_step_key(s, err) || !open_scheduler(s, err) ||
+    if (!lock_data_dir(s, err) || !open_executor(s, err) || !open_database(s, err) || !read_step_key(s, err) || !open_scheduler(s, err) ||
         !open_api(s, err))
         return false;
     return upkeep_start(s->db, &s->cfg, &s->upkeep, err);

@@ -98,11 +98,11 @@ void admit_tasks(struct scheduler *s)
     }
 }
 
-void admit_give_up(struct scheduler *s, struct live *l)
+bool admit_under_way(const struct live *l)
 {
     for (uint32_t task = 0, n = run_task_count(l->run); task < n; task++) {
         enum task_state state = run_task_state(l->run, task);
-        if (state == TASK_RUNNING || state == TASK_STOPPING) admit_release(s, l->run, task);
+        if ((state == TASK_RUNNING || state == TASK_STOPPING) && needs_room(run_task_node(l->run, task))) return true;
     }
-    live_remove(&s->live, l);
+    return false;
 }

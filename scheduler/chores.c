@@ -278,7 +278,7 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
         headers[i].name = arena_str(&c->arena, h->name);
         bool ok = h->secret.source == SECRET_NONE
                       ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
-                      : secret_read(s->cfg.secrets_dir, run_head(l->run)->project, h->secret.name, &c->arena, &headers[i].value, err);
+                      : secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project, h->secret.name, &c->arena, &headers[i].value, err);
         if (!ok) return false;
     }
     /* So that the other side can tell a repeated call from a new one. */

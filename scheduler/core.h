@@ -87,7 +87,7 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
 /* ---- admit.c: what starts ---- */
 void admit_run(struct scheduler *s, struct live *l);                  /* begins a queued run if its pipeline's limit allows */
 void admit_ended(struct scheduler *s, const struct live *ended);      /* a run ended: the next of its pipeline may begin */
-void admit_give_up(struct scheduler *s, struct live *l);              /* its shard goes to another scheduler */
+bool admit_under_way(const struct live *l);                           /* an attempt of it is running */
 void admit_tasks(struct scheduler *s);
 void admit_release(struct scheduler *s, const struct run *r, uint32_t task); /* an attempt that held capacity is over */
 void admit_restored(struct scheduler *s, struct live *l);                     /* counts what runs already */

@@ -35,6 +35,7 @@ struct live {
     bool touched;
     bool in_ring;
     bool finished;
+    bool refinish;               /* it is terminal, and must be written so again */
     bool waiting;                /* its summary of waiting tasks may have changed since it was written */
 };
 

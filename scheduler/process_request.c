@@ -44,12 +44,12 @@ static void own_variables(struct process *p, struct attempt *a, const struct exe
     push(env, arena_printf(m, "HOME=%s", a->workdir));
     push(env, arena_printf(m, "TMPDIR=%s/.tmp", a->workdir));
     push(env, STR("LANG=C.UTF-8"));
-    push(env, arena_printf(m, "MILLRACE_RUN_ID=%lld", (long long)req->id.run));
+    push(env, arena_printf(m, "MILLRACE_RUN=%lld", (long long)req->id.run));
     push(env, arena_printf(m, "MILLRACE_RUN_NAME=%.*s", STR_ARG(req->run_name)));
     push(env, arena_printf(m, "MILLRACE_PROJECT=%.*s", STR_ARG(req->project)));
     push(env, arena_printf(m, "MILLRACE_STEP=%.*s", STR_ARG(req->step)));
     push(env, arena_printf(m, "MILLRACE_TASK=%u", req->id.task));
-    push(env, arena_printf(m, "MILLRACE_TASK_PATH=%.*s", STR_ARG(req->path)));
+    push(env, arena_printf(m, "MILLRACE_PATH=%.*s", STR_ARG(req->path)));
     push(env, arena_printf(m, "MILLRACE_ATTEMPT=%u", req->id.attempt));
     push(env, arena_printf(m, "MILLRACE_ATTEMPT_ID=%s", a->name));
     push(env, arena_printf(m, "MILLRACE_WORKDIR=%s", a->workdir));
@@ -72,7 +72,7 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
             err_hint(err, "use {secret: {file: NAME}}");
             return err_path(err, "env.%.*s", STR_ARG(e->name));
         }
-        if (e->secret.source != SECRET_NONE && !secret_read(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
+        if (e->secret.source != SECRET_NONE && !secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
             return err_path(err, "env.%.*s", STR_ARG(e->name));
         push(env, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
     }

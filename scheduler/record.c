@@ -118,7 +118,7 @@ static void record_tasks(struct scheduler *s, struct live *l)
     }
 }
 
-static void record_finish(struct batch *b, const struct live *l, const struct run_summary *sum)
+static void record_finish(struct batch *b, const struct live *l, const struct run_summary *sum, int64_t now_us)
 {
     const enum batch_table t = BATCH_RUN_FINISH;
     batch_row(b, t);
@@ -129,7 +129,7 @@ static void record_finish(struct batch *b, const struct live *l, const struct ru
     batch_int(b, t, sum->tasks_total);
     batch_int(b, t, sum->tasks_failed);
     batch_time(b, t, sum->started_us);
-    batch_time(b, t, sum->ended_us);
+    batch_time(b, t, sum->ended_us != 0 ? sum->ended_us : now_us);
 }
 
 static void record_waiting(struct scheduler *s, struct live *l)
@@ -154,10 +154,10 @@ static void record_run(struct scheduler *s, struct live *l)
     struct batch *b = core_batch(s, l);
     struct run_summary sum;
     run_summary(l->run, &s->arena, &sum);
-    if (!sum.state_changed) return;
+    if (!sum.state_changed && !l->refinish) return;
     if (run_state_terminal(sum.state)) {
         l->finished = true;
-        record_finish(b, l, &sum);
+        record_finish(b, l, &sum, s->now_us);
         return;
     }
     const enum batch_table t = BATCH_RUN_STATE;

@@ -92,6 +92,18 @@ static void forget_all(struct scheduler *s)
     s->open_delay_us = s->open_delay_us * 2 < OPEN_DELAY_MAX_US ? s->open_delay_us * 2 : OPEN_DELAY_MAX_US;
 }
 
+/* Not while attempts of its runs are under way: only this server's executor knows them. */
+static bool give_up_shard(struct scheduler *s, uint16_t shard, struct err *err)
+{
+    size_t cursor = 0;
+    for (struct live *l; (l = live_next(&s->live, &cursor)) != NULL;)
+        if (l->shard == shard && (l->touched || admit_under_way(l))) return true;
+    cursor = 0;
+    for (struct live *l; (l = live_next(&s->live, &cursor)) != NULL;)
+        if (l->shard == shard) live_remove(&s->live, l);
+    return hot_release(s->hot, shard, err);
+}
+
 static bool balance(struct scheduler *s, struct err *err)
 {
     uint16_t gained[HOT_MAX_SHARDS], lost[HOT_MAX_SHARDS];
@@ -104,12 +116,8 @@ static bool balance(struct scheduler *s, struct err *err)
         s->inbox_hint = true;
         if (s->stats.working_since_us == 0) s->stats.working_since_us = os_now_us();
     }
-    for (size_t i = 0; i < n_lost; i++) {
-        size_t cursor = 0;
-        for (struct live *l; (l = live_next(&s->live, &cursor)) != NULL;)
-            if (l->shard == lost[i]) admit_give_up(s, l);
-        if (!hot_release(s->hot, lost[i], err)) return false;
-    }
+    for (size_t i = 0; i < n_lost; i++)
+        if (!give_up_shard(s, lost[i], err)) return false;
     s->stats.shards = (uint32_t)hot_owned(s->hot);
     return true;
 }

@@ -32,7 +32,7 @@ static bool read_all(int fd, struct str name, struct arena *a, struct str *out, 
     return true;
 }
 
-bool secret_read(struct str secrets_dir, struct str project, struct str name, struct arena *a, struct str *out, struct err *err)
+bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a, struct str *out, struct err *err)
 {
     if (!fs_relative(project) || !fs_relative(name))
         return err_set(err, ERR_INVALID, "'%.*s' is not the name of a secret", STR_ARG(name));

@@ -10,7 +10,7 @@
 
 /* The file's bytes without one trailing newline. Errors name the entry, never its content: ERR_NOT_FOUND, ERR_INVALID for a name that leaves the
  * folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
-MUST_CHECK bool secret_read(struct str secrets_dir, struct str project, struct str name, struct arena *a, struct str *out,
+MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a, struct str *out,
                             struct err *err);
 
 #endif
