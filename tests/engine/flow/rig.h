@@ -318,6 +318,10 @@ static inline void rig_store_task(struct rig *g, size_t i)
         fail_msg("task %u: fence says %s %u, row has %s %u", row.task, task_state_name(row.stored_state),
                  row.stored_attempt, task_state_name(old->row.state), old->row.attempt);
     rig_check_move(g, old, &row);
+    bool begins = row.state == TASK_RUNNING && row.attempt > old->row.attempt;
+    if (begins && g->stored.stop != RUN_REFUSED && row.frame == 0 &&
+        run_task_node(g->run, row.task)->after == AFTER_NONE)
+        fail_msg("task %u begins in a run that is being stopped", row.task);
     struct task_row gone = old->row;
     old->row = row;
     old->row.path = (struct str){0};
@@ -328,6 +332,22 @@ static inline void rig_store_task(struct rig *g, size_t i)
     rig_str_free(gone.message);
     rig_str_free(gone.executor);
     rig_str_free(gone.outputs);
+}
+
+/* What has begun or ended well has only ended tasks upstream, by the rows alone; frames of loops have no upstream
+ * inside. */
+static inline void rig_check_upstream(struct rig *g, uint32_t task)
+{
+    const struct task_row *row = &g->rows[task].row;
+    const struct frame_row *f = row->frame == 0 ? NULL : &g->frames[row->frame - 1].row;
+    if (row->state == TASK_PENDING || task_state_terminal(row->state) || (f && f->kind != 1)) return;
+    uint32_t first = f ? f->first_task : 0;
+    const struct node *n = run_task_node(g->run, task);
+    for (uint32_t i = 0; i < n->n_deps; i++) {
+        uint32_t up = first + n->deps[i];
+        if (up >= g->room || !g->rows[up].stored || !task_state_terminal(g->rows[up].row.state))
+            fail_msg("task %u is stored as %s before task %u has ended", task, task_state_name(row->state), up);
+    }
 }
 
 static inline void rig_store_attempt(struct rig *g, const struct old_attempt *o)
@@ -341,6 +361,21 @@ static inline void rig_store_attempt(struct rig *g, const struct old_attempt *o)
     g->attempt_keys[g->n_attempt_keys++] = key;
     assert_true(task_state_terminal(o->state));
     assert_true(o->started_us > 0);
+}
+
+/* Every attempt before a row's own is on record. */
+static inline void rig_check_attempts(struct rig *g)
+{
+    uint64_t before = 0;
+    for (uint32_t i = 0; i < g->room; i++)
+        if (g->rows[i].stored && g->rows[i].row.attempt > 0) before += g->rows[i].row.attempt - 1;
+    uint64_t own = 0; /* of rows that were reset: their attempt is old as well */
+    for (size_t i = 0; i < g->n_attempt_keys; i++) {
+        uint32_t task = (uint32_t)(g->attempt_keys[i] >> 32), attempt = (uint32_t)g->attempt_keys[i];
+        if (attempt > g->rows[task].row.attempt) fail_msg("task %u never had attempt %u", task, attempt);
+        if (attempt == g->rows[task].row.attempt) own++;
+    }
+    if (before + own != g->n_attempt_keys) fail_msg("%zu old attempts are on record, not all", g->n_attempt_keys);
 }
 
 static inline void rig_world_add(struct rig *g, const struct effect *e)
@@ -399,6 +434,11 @@ static inline void rig_commit(struct rig *g)
     size_t n = run_dirty_count(g->run);
     for (size_t i = 0; i < n; i++)
         rig_store_task(g, i);
+    for (size_t i = 0; i < n; i++) {
+        struct task_row row;
+        run_dirty_row(g->run, i, &g->arena, &row);
+        rig_check_upstream(g, row.task);
+    }
     for (size_t i = 0; i < g->out.n_attempts; i++)
         rig_store_attempt(g, &g->out.attempts[i]);
     for (size_t i = 0; i < g->out.n_events; i++) {
