@@ -199,6 +199,8 @@ class Server:
 
     def run(self, run):
         answer = self.get(f"/api/v1/runs/{run}")
+        if answer.status == 503:
+            raise ConnectionError(answer)  # the database is away
         assert answer.status == 200, answer
         return answer.json
 
