@@ -111,6 +111,8 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_project  ON runs (project_id, id DESC);
 CREATE INDEX runs_by_state    ON runs (project_id, state, id DESC);
 CREATE INDEX runs_by_pipeline ON runs (project_id, pipeline, id DESC);
+CREATE INDEX runs_by_pipeline_state ON runs (project_id, pipeline, state, id DESC);
+CREATE INDEX runs_by_archived ON runs (project_id, id DESC) WHERE archived;
 CREATE INDEX runs_by_created  ON runs (project_id, created_at DESC, id DESC);
 CREATE INDEX runs_by_ended    ON runs (project_id, ended_at DESC, id DESC) WHERE ended_at IS NOT NULL;
 CREATE INDEX runs_by_plan     ON runs (plan_id);

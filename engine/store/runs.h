@@ -56,8 +56,10 @@ MUST_CHECK bool runs_delete(struct conn *c, int64_t project_id, int64_t id, stru
  * "vision" fields: state, pipeline, name, created_by, created, ended, started, version, archived, id, labels.KEY;
  * operators = != < <= > >= ~ (contains), in (a, b) archived runs are left out unless the filter names `archived`.
  * order_by: "created desc" (default), "created asc", "ended desc", "ended asc", "name asc", …
- * Fast at any size: order by created or ended, with any of state, pipeline, one label, a range of the order's time. The
- * rest has 2 s, then ERR_LIMIT says what would make it fast. */
+ * Fast at any size: ordered by created or ended (or id), filtered by one of state, pipeline, pipeline and state,
+ * archived or a label, with or without a range of the order's time. Anything else has 2 s, then ERR_LIMIT says what
+ * would make it fast. Ordered by another field, runs without it are left out.
+ */
 struct runs_search {
     int64_t project_id;
     struct str filter, order_by, page_token;

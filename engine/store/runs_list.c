@@ -62,7 +62,7 @@ static bool by_label(struct search *s, const struct search_term *t, struct err *
 
 static bool by_created(struct search *s, const struct search_term *t, struct err *err)
 {
-    if (!search_compare(s, "r.created_at", SEARCH_TIME, t, err)) return false;
+    if (!search_compare(s, "(r.created_at + interval '0')", SEARCH_TIME, t, err)) return false;
     if (t->n_values != 1) return true;
     int at = search_param(s);
     if (t->op[0] == '>' || t->op[0] == '=')
