@@ -234,7 +234,8 @@ static void task_line(struct painter *p, const struct tree_task *task, const cha
     term_style_end(p->out, term->color, style);
     buf_char(p->out, ' ');
     used += 2;
-    size_t room = p->name_width > used ? p->name_width - used : NAME_NARROWEST;
+    size_t room = p->name_width > used + NAME_NARROWEST ? p->name_width - used : NAME_NARROWEST;
+    if (width && room > width - used) room = width > used ? width - used : 1;
     size_t name = term_text(p->out, task->path, room);
     struct str text = detail(p->arena, p->tree, task, p->view->now_us);
     if (text.n) {
@@ -294,14 +295,15 @@ static void children(struct painter *p, uint32_t first, const char *indent, unsi
     if (hidden.total) rest_line(p, &hidden, indent, utf8 ? "└─ " : "`- ");
 }
 
-static size_t widest_name(const struct tree *t)
+/* The column behind the names: where the longest ends, but it leaves the details two fifths of the line. */
+static size_t widest_name(const struct tree *t, const struct term *term)
 {
-    size_t widest = NAME_NARROWEST;
+    size_t widest = NAME_NARROWEST, most = term->width && term->width < 60 ? term->width * 3 / 5 : NAME_WIDEST;
     for (size_t i = 0; i < t->n_tasks; i++) {
         size_t columns = term_columns(t->tasks[i].path) + (t->tasks[i].parent < 0 ? 5 : 8);
         if (columns > widest) widest = columns;
     }
-    return widest > NAME_WIDEST ? NAME_WIDEST : widest;
+    return widest > most ? most : widest;
 }
 
 /* A piece of the head, as far as there is room. */
@@ -336,7 +338,7 @@ static void head(struct painter *p)
 void tree_render(struct buf *out, struct arena *a, const struct tree *t, const struct tree_view *view)
 {
     size_t height = view->term.height;
-    struct painter p = {out, a, t, view, widest_name(t), height > 4 ? height - 1 : 4, false};
+    struct painter p = {out, a, t, view, widest_name(t, &view->term), height > 4 ? height - 1 : 4, false};
     bool says = tree_ended(t) && t->message.n;
     p.lines_left -= says;
     p.only_loud = height && t->n_tasks + 1 > p.lines_left;

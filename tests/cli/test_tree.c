@@ -150,6 +150,27 @@ static void never_higher_than_the_terminal(void **state)
     }
 }
 
+/* However narrow and deep: no line that a terminal would break in two. */
+static void never_wider_than_the_terminal(void **state)
+{
+    static const char tasks[] =
+        "{\"items\":[{\"task\":0,\"path\":\"a-name-that-is-rather-long-for-a-step-of-a-pipeline\",\"state\":"
+        "\"running\"},"
+        "{\"task\":1,\"parent\":0,\"path\":\"a-name-that-is-rather-long[1]\",\"state\":\"failed\",\"message\":\"and a "
+        "message\"},"
+        "{\"task\":2,\"parent\":1,\"path\":\"b\",\"state\":\"running\"},{\"task\":3,\"parent\":2,\"path\":\"c\","
+        "\"state\":\"succeeded\"},{\"task\":4,\"path\":\"日本語の名前日本語の名前日本語の名前\",\"state\":\"ready\"}]}";
+    (void)state;
+    for (unsigned width = 24; width < 120; width++) {
+        struct tree t = load(run_json, tasks);
+        struct str rest = str_of(render(&t, view(width, 0, true, true))), line;
+        while (str_split(&rest, '\n', &line)) {
+            if (term_columns(line) >= width) print_error("width %u: %.*s\n", width, STR_ARG(line));
+            assert_true(term_columns(line) < width);
+        }
+    }
+}
+
 static void colours_only_when_asked(void **state)
 {
     struct tree t = load(run_json, tasks_json);
@@ -219,6 +240,7 @@ int main(void)
         cmocka_unit_test(ascii_and_narrow),
         cmocka_unit_test(too_high),
         cmocka_unit_test(never_higher_than_the_terminal),
+        cmocka_unit_test(never_wider_than_the_terminal),
         cmocka_unit_test(colours_only_when_asked),
         cmocka_unit_test(changes_line_by_line),
         cmocka_unit_test(odd_answers),

@@ -1,0 +1,108 @@
+"""The Python client against a real server: all that its README shows."""
+import sys
+
+import pytest
+from harness import PIPELINES, ROOT
+
+sys.path.insert(0, str(ROOT / "clients/python"))
+
+import millrace  # noqa: E402
+
+
+def pipeline(*steps, name="py", head=""):
+    body = "".join(f"  {s}\n" for s in steps)
+    return f"apiVersion: millrace/v1\nkind: Pipeline\nname: {name}\n{head}steps:\n{body}"
+
+
+@pytest.fixture
+def client(server):
+    return millrace.Client(f"http://127.0.0.1:{server.port}", server.token)
+
+
+def test_submit_wait_logs(client):
+    run = client.submit(PIPELINES / "hello/pipeline.yaml", params={"who": "python"}, labels={"from": "py"})
+    assert run.wait(timeout=60).state == "succeeded"
+    assert "Hello, python" in run.logs("greet")
+    assert [t["path"] for t in run.tasks()] == ["greet", "repeat"]
+    assert run.id in [r.id for r in client.runs(filter="labels.from = py")]
+    assert client.run(run.id).data["labels"] == {"from": "py"}
+
+
+def test_events_and_follow_end_with_the_run(client):
+    run = client.submit(source=pipeline("talk: {run: 'for i in 1 2 3; do echo line $i; sleep 0.2; done'}"))
+    assert "".join(run.follow("talk")) == "line 1\nline 2\nline 3\n"
+    kinds = [event["kind"] for event in run.events()]
+    assert kinds[0] == "run.started" and kinds[-1] == "run.succeeded"
+    assert run.ended
+
+
+def test_code_is_packed_like_the_command_line_does(client, server, tmp_path):
+    (tmp_path / ".millraceignore").write_text("*.big\n!keep.big\n/top/\n")
+    for name in ["pipeline.yaml", "a.big", "keep.big", "top/x", "sub/top/y", "sub/__pycache__/z.pyc", "run.sh"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("ls -A . sub\n")
+    (tmp_path / "run.sh").chmod(0o700)
+    assert millrace.bundle.names(tmp_path) == ["keep.big", "pipeline.yaml", "run.sh", "sub/top/y"] or \
+        millrace.bundle.names(tmp_path) == [".millraceignore", "keep.big", "pipeline.yaml", "run.sh", "sub/top/y"]
+    assert client.upload(tmp_path) == client.upload(tmp_path)
+    run = client.submit(source=pipeline("ls: {run: ./run.sh}"), bundle=str(tmp_path)).wait(timeout=60)
+    listed = run.logs("ls").split()
+    assert "keep.big" in listed and "a.big" not in listed and "top" in listed
+
+
+def test_artifacts(client, tmp_path):
+    run = client.submit(source=pipeline(
+        "make: {run: 'head -c 2500000 /dev/zero > z; : > empty', outputs: {z: {artifact: dataset, path: z}, e: {artifact: dataset, path: empty}}}"))
+    run.wait(timeout=60)
+    assert sorted((a["path"], a["name"], a["size"]) for a in run.artifacts()) == [("make", "e", 0), ("make", "z", 2500000)]
+    run.download("make", "z", str(tmp_path / "z"))
+    assert (tmp_path / "z").read_bytes() == bytes(2500000)
+    run.download("make", "e", str(tmp_path / "e"))
+    assert (tmp_path / "e").read_bytes() == b""
+    with pytest.raises(KeyError):
+        run.download("make", "nothing", str(tmp_path / "n"))
+
+
+def test_what_goes_wrong_is_said(client, server):
+    with pytest.raises(millrace.Error) as wrong:
+        client.submit(source=pipeline("a: {rnu: x}", "b: {needs: [zzz], run: x}"))
+    assert wrong.value.status == 422 and wrong.value.code == "invalid" and len(wrong.value.errors) >= 2
+    assert "did you mean" in str(wrong.value.errors)
+    with pytest.raises(millrace.Error) as missing:
+        client.run(999999999)
+    assert missing.value.status == 404
+    with pytest.raises(millrace.Error) as denied:
+        millrace.Client(client.url, "wrong").run(1)
+    assert denied.value.status == 401
+    with pytest.raises(millrace.Unavailable):
+        millrace.Client("http://127.0.0.1:1", "x")._open("GET", "/api/v1/version")
+    run = client.submit(source=pipeline("bad: {run: exit 3}"))
+    with pytest.raises(millrace.RunFailed) as failed:
+        run.wait(timeout=60)
+    assert failed.value.run.state == "failed"
+    assert run.wait(check=False).state == "failed"
+
+
+def test_actions(client):
+    run = client.submit(source=pipeline("ask: {approval: {message: ok?}}", "then: {needs: [ask], run: 'true'}"))
+    with pytest.raises(TimeoutError):
+        run.wait(timeout=1)
+    run.approve("ask", comment="fine")
+    assert run.wait(timeout=60).state == "succeeded"
+    nap = client.submit(source=pipeline("nap: {run: sleep 60}"))
+    nap.cancel(grace="0s")
+    assert nap.wait(timeout=60, check=False).state == "cancelled"
+
+
+def test_the_same_key_gives_the_same_run(client):
+    source = pipeline("x: {expr: '1'}")
+    assert client.submit(source=source, key="py-1").id == client.submit(source=source, key="py-1").id
+
+
+def test_apply(client, tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(pipeline("x: {expr: '1'}", name="py-applied"))
+    assert client.apply(str(file), bundle=None)[0]["action"] == "created"
+    assert client.apply(str(file), bundle=None)[0]["action"] == "unchanged"
+    assert "py-applied" in [p["name"] for p in client.pipelines()]
+    assert client.submit("py-applied").wait(timeout=60).state == "succeeded"
