@@ -216,7 +216,7 @@ bool pipelines_version(struct conn *c, int64_t project_id, struct str name, int3
     RESULT_AUTO res = NULL;
     if (!conn_query(c, Q_PIPELINE_VERSION_GET, &p, &res, err)) return false;
     if (PQntuples(res) == 0) {
-        struct pipeline_rec it;
+        struct pipeline_rec it = {0};
         if (!pipelines_get(c, project_id, name, a, &it, err)) return false;
         err_set(err, ERR_NOT_FOUND, "pipeline '%.*s' has no version %d", STR_ARG(name), version);
         return err_hint(err, "its latest is %d", it.latest_version);

@@ -38,14 +38,25 @@ static bool by_state(struct search *s, const struct search_term *t, struct err *
     return buf_char(&s->where, ')');
 }
 
-/* One key = value is a walk along the key of run_labels; anything else looks at the JSON. */
+/* The first `labels.KEY = value` is a walk along the key of run_labels, whose run_id then stands for the run's id in
+ * bounds and order. */
+static const struct search_term *walked_label(const struct search *s)
+{
+    for (size_t i = 0; i < s->n_terms; i++) {
+        const struct search_term *t = &s->terms[i];
+        if (t->key.n > 0 && str_starts(t->field, "labels.") && t->n_values == 1 && strcmp(t->op, "=") == 0) return t;
+    }
+    return NULL;
+}
+
+/* Any other label is looked up in the JSON. */
 static bool by_label(struct search *s, const struct search_term *t, struct err *err)
 {
     if (s->params.n + (int)t->n_values + 4 > PARAMS_MAX)
         return err_set(err, ERR_LIMIT, "the filter has too many values");
     params_str(&s->params, t->key);
     int key = search_param(s);
-    if (strcmp(t->op, "=") == 0 && t->n_values == 1 && s->join.n == 0) {
+    if (t == walked_label(s)) {
         params_str(&s->params, t->values[0]);
         buf_c(&s->join, " JOIN run_labels l ON l.run_id = r.id");
         return buf_printf(&s->where, " AND l.project_id = $1::bigint AND l.key = $%d::text AND l.value = $%d::text",
@@ -67,14 +78,14 @@ static bool by_created(struct search *s, const struct search_term *t, struct err
     int at = search_param(s);
     if (t->op[0] == '>' || t->op[0] == '=')
         buf_printf(&s->where,
-                   " AND r.id >= coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at >= "
+                   " AND %s >= coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at >= "
                    "$%d::timestamptz - " SLACK " ORDER BY x.created_at, x.id LIMIT 1), 9223372036854775807)",
-                   at);
+                   s->id, at);
     if (t->op[0] == '<' || t->op[0] == '=')
         buf_printf(&s->where,
-                   " AND r.id <= coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at <= "
+                   " AND %s <= coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at <= "
                    "$%d::timestamptz + " SLACK " ORDER BY x.created_at DESC, x.id DESC LIMIT 1), 0)",
-                   at);
+                   s->id, at);
     return true;
 }
 
@@ -114,6 +125,8 @@ static bool ask(struct search *s, struct conn *c, const struct runs_search *q, P
 {
     params_int(&s->params, q->project_id); /* $1: the conditions above rely on it */
     buf_c(&s->where, " AND r.project_id = $1::bigint");
+    if (walked_label(s)) s->id = "l.run_id";
+    if (walked_label(s) && (search_term_of(s, "state") || search_term_of(s, "pipeline"))) s->slow = true;
     if (!search_term_of(s, "archived")) buf_c(&s->where, " AND NOT r.archived");
     return search_run(s, c, res, n, next, err);
 }

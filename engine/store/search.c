@@ -163,8 +163,11 @@ static bool parse_order(struct search *s, struct str text, struct err *err)
 bool search_begin(struct search *s, const struct search_list *list, const struct search_request *q, struct arena *a,
                   struct err *err)
 {
-    *s = (struct search){
-        .list = list, .arena = a, .page_size = q->page_size ? q->page_size : 50, .page_token = q->page_token};
+    *s = (struct search){.list = list,
+                         .id = list->id,
+                         .arena = a,
+                         .page_size = q->page_size ? q->page_size : 50,
+                         .page_token = q->page_token};
     buf_init(&s->where, 0);
     buf_init(&s->join, 0);
     params_init(&s->params, a);
@@ -211,7 +214,7 @@ static bool add_cursor(struct search *s, struct err *err)
     params_int(&s->params, number);
     int id_param = search_param(s);
     if (by_id(s)) {
-        buf_printf(&s->where, " AND %s %c $%d::bigint", s->list->id, op, id_param);
+        buf_printf(&s->where, " AND %s %c $%d::bigint", s->id, op, id_param);
         return true;
     }
     char *text = arena_alloc(s->arena, key.n / 2 + 1);
@@ -252,7 +255,7 @@ static void write_sql(struct search *s, struct buf *sql)
     buf_printf(sql, "%.*s, %s::text%.*s%s WHERE true%.*s", (int)from, select.p, s->order->sql, (int)(select.n - from),
                select.p + from, s->join.n ? s->join.p : "", STR_ARG(buf_view(&s->where)));
     if (by_id(s)) {
-        buf_printf(sql, " ORDER BY %s %s", s->list->id, way);
+        buf_printf(sql, " ORDER BY %s %s", s->id, way);
     } else {
         buf_printf(sql, " AND %s IS NOT NULL ORDER BY %s %s, %s %s", s->order->sql, s->order->sql, way, s->list->id,
                    way);
@@ -279,10 +282,11 @@ bool search_run(struct search *s, struct conn *c, PGresult **out, size_t *n, str
     write_sql(s, &sql);
     PGresult *res = NULL;
     if (!conn_begin(c, err)) return false;
-    /* Served by an index, rows come in order and the limit ends it early; a bitmap would gather and sort them all. The
-     * planner cannot know: it guesses how many rows lie between bounds that it does not see. */
+    /* Served by an index, rows come in order and the limit ends it early; a plan that gathers and sorts looks cheap
+     * only because the planner cannot see the bounds, and so guesses that next to nothing lies between them. */
     const char *limits = s->slow ? "SET LOCAL statement_timeout = 2000"
-                                 : "SET LOCAL statement_timeout = 2000; SET LOCAL enable_bitmapscan = off";
+                                 : "SET LOCAL statement_timeout = 2000; SET LOCAL enable_bitmapscan = off;"
+                                   "SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off";
     if (!conn_do(c, limits, err) || !conn_sql(c, sql.p, &s->params, &res, err)) {
         conn_rollback(c);
         return explain_slow(s, err);

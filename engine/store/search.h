@@ -57,6 +57,7 @@ struct search {
     struct params params;
     struct buf where; /* conditions, each with " AND " in front */
     struct buf join;  /* behind the select */
+    const char *id;   /* the list's, or a column of a joined table that equals it and whose index serves the search */
     bool slow;        /* some part is not served by an index */
     struct search_term *terms;
     size_t n_terms;
