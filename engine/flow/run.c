@@ -9,7 +9,7 @@
 void *run_grow(void *p, uint32_t *room, uint32_t need, size_t size)
 {
     if (need <= *room) return p;
-    uint32_t bigger = *room ? *room : 8;
+    uint32_t bigger = *room ? *room : need > 8 ? need : 8; /* what is known at first is seldom outgrown */
     while (bigger < need)
         bigger = bigger < UINT32_MAX / 2 ? bigger * 2 : UINT32_MAX;
     p = realloc(p, (size_t)bigger * size);

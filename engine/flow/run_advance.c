@@ -242,8 +242,12 @@ static void look_at(struct turn *t, uint32_t task)
 bool run_advance(struct run *r, uint32_t budget, int64_t now_us, struct run_out *out)
 {
     struct turn t = {.r = r, .now_us = now_us, .random = 0.5, .out = out};
-    if (run_state_terminal(r->state) || r->state == RUN_QUEUED || r->state == RUN_PAUSED) return false;
+    if (run_state_terminal(r->state) || r->state == RUN_QUEUED) return false;
     sweep_some(&t, &budget);
+    if (r->state == RUN_PAUSED) {
+        turn_close(&t);
+        return r->n_sweeps > 0;
+    }
     struct u32_vec *fresh = &r->fresh;
     uint32_t end = fresh->n; /* what comes later is the next turn's */
     while (r->fresh_head < end && budget > 0) {

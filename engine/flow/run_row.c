@@ -3,7 +3,7 @@
 
 #include "engine/flow/run_inner.h"
 
-#define MEMO_MAX ((size_t)16 << 20)
+#define MEMO_MAX ((size_t)8 << 20)
 
 size_t run_dirty_count(const struct run *r)
 {

@@ -146,6 +146,35 @@ static void product(void **state)
     rig_expect_run(&f->g, RUN_SUCCEEDED);
 }
 
+static void loop_again(struct fixture *f)
+{
+    rig_do(&f->g, COMMAND_RETRY, "{\"from\":\"train[3]\"}"); /* an item, and what reads it */
+    rig_settle(&f->g);
+    rig_expect(&f->g, "train[3]", TASK_RUNNING);
+    rig_expect(&f->g, "train[1]", TASK_SUCCEEDED);
+    rig_ok(&f->g, "train[3]", "{\"acc\":9}");
+    rig_settle(&f->g);
+    expect_outputs(f, "report", "{\"value\":[4,1,2,9]}");
+
+    rig_do(&f->g, COMMAND_RETRY, "{\"from\":\"train\"}"); /* the loop as a whole: opened anew */
+    rig_settle(&f->g);
+    assert_int_equal(f->g.n_frames, 2);
+    rig_crash(&f->g);
+    rig_settle(&f->g);
+    rig_expect(&f->g, "train[0]", TASK_RUNNING);
+    rig_expect(&f->g, "train[2]", TASK_READY);
+    for (int i = 0; i < 4; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "train[%d]", i);
+        rig_ok(&f->g, path, "{\"acc\":7}");
+        rig_settle(&f->g);
+    }
+    rig_expect_run(&f->g, RUN_SUCCEEDED);
+    struct run_summary s;
+    run_summary(f->g.run, &f->g.arena, &s);
+    assert_int_equal(s.tasks_total, 3 + 4); /* what was superseded does not count */
+}
+
 static void loop_with_limit(void **state)
 {
     struct fixture *f = *state;
@@ -190,32 +219,7 @@ static void loop_with_limit(void **state)
     rig_settle(&f->g);
     expect_outputs(f, "report", "{\"value\":[4,1,2,3]}");
     rig_expect_run(&f->g, RUN_SUCCEEDED);
-
-    rig_do(&f->g, COMMAND_RETRY, "{\"from\":\"train[3]\"}"); /* an item, and what reads it */
-    rig_settle(&f->g);
-    rig_expect(&f->g, "train[3]", TASK_RUNNING);
-    rig_expect(&f->g, "train[1]", TASK_SUCCEEDED);
-    rig_ok(&f->g, "train[3]", "{\"acc\":9}");
-    rig_settle(&f->g);
-    expect_outputs(f, "report", "{\"value\":[4,1,2,9]}");
-
-    rig_do(&f->g, COMMAND_RETRY, "{\"from\":\"train\"}"); /* the loop as a whole: opened anew */
-    rig_settle(&f->g);
-    assert_int_equal(f->g.n_frames, 2);
-    rig_crash(&f->g);
-    rig_settle(&f->g);
-    rig_expect(&f->g, "train[0]", TASK_RUNNING);
-    rig_expect(&f->g, "train[2]", TASK_READY);
-    for (int i = 0; i < 4; i++) {
-        char path[16];
-        snprintf(path, sizeof path, "train[%d]", i);
-        rig_ok(&f->g, path, "{\"acc\":7}");
-        rig_settle(&f->g);
-    }
-    rig_expect_run(&f->g, RUN_SUCCEEDED);
-    struct run_summary s;
-    run_summary(f->g.run, &f->g.arena, &s);
-    assert_int_equal(s.tasks_total, 3 + 4); /* what was superseded does not count */
+    loop_again(f);
 }
 
 static void build_sub(struct fixture *f)
