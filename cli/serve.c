@@ -2,6 +2,7 @@
  * on SIGTERM. The launcher of local steps comes first, since it must be started before there is any thread; what a step
  * runs outlives this process. */
 #include <errno.h>
+#include <pthread.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,6 +39,7 @@ struct server {
     struct db *db;
     struct str step_key;
     struct scheduler *scheduler;
+    pthread_mutex_t api_lock; /* the scheduler's thread wakes the API, which comes after it and goes before it */
     struct api *api;
     struct upkeep *upkeep;
     int lock;
@@ -64,7 +66,9 @@ static void on_hint(void *ctx)
 static void on_committed(void *ctx)
 {
     struct server *s = ctx;
+    pthread_mutex_lock(&s->api_lock);
     if (s->api != NULL) api_wake(s->api);
+    pthread_mutex_unlock(&s->api_lock);
 }
 
 static void on_database(void *ctx, const char *what, const struct err *err)
@@ -100,7 +104,8 @@ static bool check_rules(const struct server *s, struct err *err)
     return true;
 }
 
-/* A data folder with its own database has one server; with a database elsewhere it may be shared. The lock goes with the process. */
+/* A data folder with its own database has one server; with a database elsewhere it may be shared. The lock goes with
+ * the process. */
 static bool lock_data_dir(struct server *s, struct err *err)
 {
     char path[FS_PATH_MAX];
@@ -207,15 +212,20 @@ static bool open_api(struct server *s, struct err *err)
         .hint = on_hint,
         .hint_ctx = s,
     };
-    return api_start(&cfg, &s->api, err);
+    struct api *api = NULL;
+    bool ok = api_start(&cfg, &api, err);
+    pthread_mutex_lock(&s->api_lock);
+    s->api = ok ? api : NULL;
+    pthread_mutex_unlock(&s->api_lock);
+    return ok;
 }
 
 static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err)) return false;
-    if (!lock_data_dir(s, err) || !open_executor(s, err) || !open_database(s, err) || !read_step_key(s, err) || !open_scheduler(s, err) ||
-        !open_api(s, err))
+    if (!lock_data_dir(s, err) || !open_executor(s, err) || !open_database(s, err) || !read_step_key(s, err) ||
+        !open_scheduler(s, err) || !open_api(s, err))
         return false;
     return upkeep_start(s->db, &s->cfg, &s->upkeep, err);
 }
@@ -223,7 +233,11 @@ static bool start(struct server *s, struct err *err)
 static void stop(struct server *s)
 {
     upkeep_stop(s->upkeep);
-    if (s->api != NULL) api_stop(s->api);
+    pthread_mutex_lock(&s->api_lock);
+    struct api *api = s->api;
+    s->api = NULL;
+    pthread_mutex_unlock(&s->api_lock);
+    if (api != NULL) api_stop(api);
     scheduler_stop(s->scheduler);
     if (s->db != NULL) db_close(s->db);
     if (s->pg != NULL) embedded_stop(s->pg);
@@ -278,7 +292,7 @@ int cmd_launcher(int argc, char **argv)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct server s = {0};
+    struct server s = {.api_lock = PTHREAD_MUTEX_INITIALIZER};
     struct err err = {0};
     struct err_list errors;
     sigset_t signals;
