@@ -43,7 +43,7 @@ def place(server):
     return folder
 
 
-@pytest.mark.parametrize("words, script", blocks())
+@pytest.mark.parametrize("words, script", list(blocks()))
 def test_commands(server, place, words, script):
     environment = {**server.environment(), "MILLRACE_URL": f"http://127.0.0.1:{server.port}", "NO_COLOR": "1",
                    "MILLRACE_TOKEN": server.token, "MILLRACE_DATA_DIR": str(server.data),
@@ -68,7 +68,8 @@ def start_and_stop(place, environment, script):
         until("the token", lambda: token.exists() or process.poll() is not None)
         assert process.poll() is None, process.stderr.read()
         os.kill(process.pid, 15)
-        assert process.wait(PATIENCE) == 0
+        said = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0, said
     finally:
         if process.poll() is None:
             process.kill()
