@@ -9,11 +9,15 @@
 #include "cli/show.h"
 #include "cli/tree.h"
 #include "engine/base/units.h"
+#include "engine/os/clock.h"
+
+#define PATIENCE_US 300000000 /* a server that is away for longer is given up */
 
 /* A leaf whose log is shown. */
 struct leaf {
     int64_t task, attempt, offset;
-    struct str path, partial; /* partial: the beginning of a line whose end has not come */
+    struct str path;
+    struct buf partial; /* the beginning of a line whose end has not come */
 };
 
 struct logs {
@@ -26,7 +30,7 @@ struct logs {
     bool prefix; /* several leaves: each line says whose it is */
     struct leaf *leaves;
     size_t n_leaves, room;
-    int64_t now_attempt; /* of the stream being followed */
+    int64_t now_attempt, now_offset; /* of the stream being followed */
     bool ended;
 };
 
@@ -49,56 +53,68 @@ static void put_line(struct logs *l, const struct leaf *leaf, struct str line)
     fwrite(out.p, 1, out.n, stdout);
 }
 
-static void put_text(struct logs *l, struct leaf *leaf, struct str text, bool last)
+static void put_text(struct logs *l, struct leaf *leaf, struct str text)
 {
-    struct arena *a = l->cli->arena;
     if (!l->prefix) {
         to_stdout(NULL, text.p, text.n);
-        fflush(stdout);
         return;
     }
-    struct str all = leaf->partial.n ? arena_printf(a, "%.*s%.*s", STR_ARG(leaf->partial), STR_ARG(text)) : text, line;
-    size_t at = 0, end;
-    while (str_find(str_sub(all, at, all.n), STR("\n"), &end)) {
-        line = str_sub(all, at, end);
-        put_line(l, leaf, line);
-        at += end + 1;
+    for (size_t end; str_find(text, STR("\n"), &end); text = str_sub(text, end + 1, text.n)) {
+        buf_str(&leaf->partial, str_sub(text, 0, end));
+        put_line(l, leaf, buf_view(&leaf->partial));
+        buf_reset(&leaf->partial);
     }
-    struct str rest = str_sub(all, at, all.n);
-    if (last && rest.n) put_line(l, leaf, rest);
-    leaf->partial = last ? STR("") : arena_str(a, rest);
-    fflush(stdout);
+    buf_str(&leaf->partial, text);
 }
 
-static const char *log_path(struct logs *l, int64_t task, bool follow)
+static void put_end(struct logs *l, struct leaf *leaf)
 {
-    struct arena *a = l->cli->arena;
+    if (leaf->partial.n) put_line(l, leaf, buf_view(&leaf->partial));
+    buf_reset(&leaf->partial);
+}
+
+static const char *log_path(struct logs *l, struct arena *a, int64_t task, bool follow)
+{
     const char *path = arena_printf(a, "%s/tasks/%lld/logs?follow=%d", l->run_path, (long long)task, follow).p;
     if (l->attempt) path = arena_printf(a, "%s&attempt=%s", path, client_path(a, "%s", l->attempt)).p;
     if (l->tail) path = arena_printf(a, "%s&tail=%lld", path, (long long)l->tail).p;
     return path;
 }
 
-/* What there is beyond leaf->offset. */
-static bool fetch(struct logs *l, struct leaf *leaf, bool last, struct err *err)
+struct to_leaf {
+    struct logs *logs;
+    struct leaf *leaf;
+};
+
+static bool on_piece(void *ctx, const char *p, size_t n)
 {
+    struct to_leaf *to = ctx;
+    to->leaf->offset += (int64_t)n;
+    put_text(to->logs, to->leaf, (struct str){p, n});
+    return !ferror(stdout);
+}
+
+/* What there is beyond leaf->offset, however long. */
+static bool fetch(struct logs *l, struct arena *a, struct leaf *leaf, bool last, struct err *err)
+{
+    struct to_leaf to = {l, leaf};
     struct client_reply reply;
-    struct client_request request = {
-        .path = log_path(l, leaf->task, false), .accept = "text/plain", .range_from = leaf->offset};
+    struct client_request request = {.path = log_path(l, a, leaf->task, false),
+                                     .accept = "text/plain",
+                                     .range_from = leaf->offset,
+                                     .sink = on_piece,
+                                     .sink_ctx = &to};
     struct err why;
-    bool whole = !l->prefix && !l->follow; /* streamed: it may be long */
-    if (whole) request.sink = to_stdout;
-    if (!client_send(l->client, l->cli->arena, &request, &reply, NULL, &why)) {
+    bool ok = client_send(l->client, a, &request, &reply, NULL, &why);
+    if (!ok) {
         bool nothing = why.code == ERR_RANGE || why.code == ERR_NOT_FOUND; /* no more, or none was written */
         if (!nothing || (l->step && why.code == ERR_NOT_FOUND && !l->follow)) {
             *err = why;
             return false;
         }
-        reply.body = STR("");
     }
-    if (whole) return true;
-    leaf->offset += (int64_t)reply.body.n;
-    put_text(l, leaf, reply.body, last);
+    if (last) put_end(l, leaf);
+    fflush(stdout);
     return true;
 }
 
@@ -123,6 +139,7 @@ static struct leaf *leaf_of(struct logs *l, const struct tree_task *task)
     }
     struct leaf *leaf = &l->leaves[l->n_leaves++];
     *leaf = (struct leaf){.task = task->task, .attempt = task->attempt, .path = arena_str(l->cli->arena, task->path)};
+    buf_init(&leaf->partial, 1 << 20);
     return leaf;
 }
 
@@ -153,6 +170,7 @@ static bool on_log(void *ctx, const struct client_event *event)
     int64_t attempt = field_int(&event->value, "attempt", l->now_attempt);
     if (attempt > 1 && attempt != l->now_attempt) cli_note(l->cli, "--- attempt %lld", (long long)attempt);
     l->now_attempt = attempt;
+    if (!str_int(event->id, &l->now_offset)) l->now_offset = 0;
     if (str_is(event->kind, "log")) {
         struct str text = field_str(&event->value, "text");
         to_stdout(NULL, text.p, text.n);
@@ -162,56 +180,90 @@ static bool on_log(void *ctx, const struct client_event *event)
     return !l->ended;
 }
 
-static bool follow_one(struct logs *l, const struct leaf *leaf, struct err *err)
+static bool follow_one(struct logs *l, struct leaf *leaf, struct err *err)
 {
-    struct client_stream stream = {.path = log_path(l, leaf->task, true), .fn = on_log, .ctx = l};
+    struct client_stream stream = {.path = log_path(l, l->cli->arena, leaf->task, true), .fn = on_log, .ctx = l};
     l->now_attempt = leaf->attempt > 1 ? leaf->attempt : 1;
-    return client_follow(l->client, &stream, err);
+    bool ok = client_follow(l->client, &stream, err);
+    leaf->attempt = l->now_attempt; /* where somebody else may go on */
+    leaf->offset = l->now_offset;
+    return ok;
 }
 
-/* Round after round over all leaves: for several steps at once, and when the server has no stream left. */
+/* One look at all leaves. *over: there is nothing more to come. */
+static bool round_once(struct logs *l, struct arena *a, bool *over, struct err *err)
+{
+    struct tree tree;
+    bool all_ended = true;
+    if (!look(l, a, &tree, err)) return false;
+    for (size_t i = 0; i < tree.n_tasks; i++) {
+        const struct tree_task *task = &tree.tasks[i];
+        if (!is_leaf(l, task)) continue;
+        bool ended = state_ended(task->state);
+        all_ended = all_ended && ended;
+        if (!task->attempt) continue;
+        struct leaf *leaf = leaf_of(l, task);
+        if (leaf->attempt != task->attempt) {
+            put_end(l, leaf);
+            cli_note(l->cli, "--- %.*s: attempt %lld", STR_ARG(leaf->path), (long long)task->attempt);
+            leaf->attempt = task->attempt;
+            leaf->offset = 0;
+        }
+        if (leaf->offset < 0) continue; /* told to its end */
+        if (!fetch(l, a, leaf, ended, err)) return false;
+        if (ended) leaf->offset = -1;
+    }
+    *over = tree_ended(&tree) || (l->step && all_ended);
+    return true;
+}
+
+/* Round after round: for several steps at once, and when the server has no stream left. A server that is away is waited
+ * for. */
 static bool follow_all(struct logs *l, struct err *err)
 {
-    for (bool more = true; more && !cli_interrupted();) {
+    int64_t seen_us = os_mono_us();
+    for (bool over = false; !over && !cli_interrupted();) {
         struct arena a;
-        struct tree tree;
         arena_init(&a, 512u << 20);
-        bool ok = look(l, &a, &tree, err), all_ended = true;
-        for (size_t i = 0; ok && i < tree.n_tasks; i++) {
-            const struct tree_task *task = &tree.tasks[i];
-            if (!is_leaf(l, task)) continue;
-            bool over = state_ended(task->state);
-            all_ended = all_ended && over;
-            if (!task->attempt) continue;
-            struct leaf *leaf = leaf_of(l, task);
-            if (leaf->attempt != task->attempt) {
-                put_text(l, leaf, STR(""), true);
-                cli_note(l->cli, "--- %.*s: attempt %lld", STR_ARG(leaf->path), (long long)task->attempt);
-                leaf->attempt = task->attempt;
-                leaf->offset = 0;
-            }
-            if (leaf->offset < 0) continue; /* told to its end */
-            ok = fetch(l, leaf, over, err);
-            if (over) leaf->offset = -1;
-        }
-        more = ok && !(tree_ended(&tree) || (l->step && all_ended));
+        bool ok = round_once(l, &a, &over, err);
         arena_free(&a);
-        if (!ok) return false;
-        if (more) poll(NULL, 0, 700);
+        if (ok) seen_us = os_mono_us();
+        if (!ok && (err->code != ERR_UNAVAILABLE || os_mono_us() - seen_us > PATIENCE_US)) return cli_interrupted();
+        if (!over) poll(NULL, 0, 700);
     }
     return true;
+}
+
+static size_t count_leaves(const struct logs *l, const struct tree *tree, const struct tree_task **last)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < tree->n_tasks; i++) {
+        if (!is_leaf(l, &tree->tasks[i])) continue;
+        *last = &tree->tasks[i];
+        n++;
+    }
+    return n;
+}
+
+/* The run's tasks. A step that is to be followed and has not begun may turn out to be a loop: it is waited for. */
+static bool look_when_begun(struct logs *l, struct arena *a, struct tree *tree, struct err *err)
+{
+    for (;;) {
+        const struct tree_task *only = NULL;
+        arena_reset(a);
+        if (!look(l, a, tree, err)) return false;
+        bool one = l->follow && l->step && count_leaves(l, tree, &only) == 1;
+        bool waits = one && !tree_ended(tree) && (str_is(only->state, "pending") || str_is(only->state, "ready"));
+        if (!waits || cli_interrupted()) return true;
+        poll(NULL, 0, 300);
+    }
 }
 
 static int shown(struct logs *l, struct tree *tree)
 {
     struct err err;
-    size_t n = 0;
     const struct tree_task *only = NULL;
-    for (size_t i = 0; i < tree->n_tasks; i++) {
-        if (!is_leaf(l, &tree->tasks[i])) continue;
-        only = &tree->tasks[i];
-        n++;
-    }
+    size_t n = count_leaves(l, tree, &only);
     if (l->step && !n) {
         err_set(&err, ERR_NOT_FOUND, "run %lld has no step '%s'", (long long)tree->run, l->step);
         err_hint(&err, "millrace get %lld lists them", (long long)tree->run);
@@ -229,7 +281,7 @@ static int shown(struct logs *l, struct tree *tree)
     for (size_t i = 0; i < tree->n_tasks; i++) {
         const struct tree_task *task = &tree->tasks[i];
         if (!is_leaf(l, task) || (!task->attempt && !one)) continue;
-        if (!fetch(l, leaf_of(l, task), true, &err)) return cli_fail(l->cli, &err);
+        if (!fetch(l, l->cli->arena, leaf_of(l, task), true, &err)) return cli_fail(l->cli, &err);
     }
     return CLI_OK;
 }
@@ -252,6 +304,11 @@ int cmd_logs(struct cli *cli, const struct args *args)
     l.client = cli_client(cli, &code);
     if (!l.client) return code;
     cli_catch_interrupts();
-    if (!look(&l, cli->arena, &tree, &err)) return cli_fail(cli, &err);
-    return shown(&l, &tree);
+    struct arena looks;
+    arena_init(&looks, 512u << 20);
+    code = look_when_begun(&l, &looks, &tree, &err) ? shown(&l, &tree) : cli_fail(cli, &err);
+    arena_free(&looks);
+    for (size_t i = 0; i < l.n_leaves; i++)
+        buf_free(&l.leaves[i].partial);
+    return code;
 }

@@ -160,6 +160,19 @@ def test_logs_begin_while_the_step_waits(server):
     assert "at last" in server.cli("logs", number, "talk", "-f").stdout
 
 
+def test_logs_of_a_loop_that_has_not_begun(server):
+    number = server.submit(pipeline("nap: {run: sleep 1}",
+                                    "say: {needs: [nap], foreach: '${{ range(2) }}', run: 'echo number ${{ item }}'}"))
+    assert sorted(server.cli("logs", number, "say", "-f").stdout.splitlines()) == ["say[0] | number 0", "say[1] | number 1"]
+
+
+def test_a_log_that_is_long(server):
+    number = server.submit(pipeline("much: {foreach: '${{ range(2) }}', run: 'seq 1 400000'}"))
+    server.ended(number)
+    assert len(server.cli("logs", number).stdout.splitlines()) == 800000
+    assert server.cli("logs", number, "much[0]", "--tail", "1Ki").stdout.endswith("399999\n400000\n")
+
+
 def artifact_run(server, size):
     number = server.submit(pipeline(
         f"make: {{run: 'head -c {size} /dev/urandom > big', outputs: {{big: {{artifact: dataset, path: big}}}}}}"))
