@@ -107,8 +107,8 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     }
     close_place(&p);
     if (!ok) return cli_fail(cli, &err);
-    cli_note(cli, "%s: the database (schema %d) and %lld blobs of %lld bytes", restore ? "restored" : "saved", done.schema,
-             (long long)done.blobs, (long long)done.blob_bytes);
+    cli_note(cli, "%s: the database (schema %d) and %lld blobs of %lld bytes", restore ? "restored" : "saved",
+             done.schema, (long long)done.blobs, (long long)done.blob_bytes);
     return CLI_OK;
 }
 

@@ -69,6 +69,7 @@ static void put_cell(struct buf *out, const struct table *t, size_t c, struct st
 
 void table_print(struct buf *out, const struct table *t, const struct term *term)
 {
+    if (t->n_columns == 0) return;
     size_t *widths = arena_array(t->arena, size_t, t->n_columns);
     for (size_t c = 0; c < t->n_columns; c++)
         widths[c] = term_columns(str_of(t->columns[c].title));

@@ -27,7 +27,7 @@ void term_style_end(struct buf *out, bool color, enum style style);
 size_t term_columns(struct str text);
 /* The text, control characters replaced, cut to `columns` with an ellipsis (0 = no limit). Returns the columns written.
  */
-size_t term_text(struct buf *out, struct str text, size_t columns);
+size_t term_text(struct buf *out, struct str text, size_t limit);
 void term_pad(struct buf *out, size_t columns); /* that many spaces */
 
 #endif

@@ -18,7 +18,8 @@ void admit_run(struct scheduler *s, struct live *l)
         uint32_t running = 0;
         size_t cursor = 0;
         for (struct live *other; (other = live_next(&s->live, &cursor)) != NULL;)
-            if (other != l && !other->finished && same_pipeline(l, other) && run_state_of(other->run) != RUN_QUEUED) running++;
+            if (other != l && !other->finished && same_pipeline(l, other) && run_state_of(other->run) != RUN_QUEUED)
+                running++;
         if (running >= limit) return;
     }
     run_begin(l->run, s->now_us, core_touch(s, l));
@@ -30,8 +31,8 @@ void admit_ended(struct scheduler *s, const struct live *ended)
     struct live *oldest = NULL;
     size_t cursor = 0;
     for (struct live *other; (other = live_next(&s->live, &cursor)) != NULL;)
-        if (other != ended && !other->finished && same_pipeline(ended, other) && run_state_of(other->run) == RUN_QUEUED &&
-            (oldest == NULL || other->id < oldest->id))
+        if (other != ended && !other->finished && same_pipeline(ended, other) &&
+            run_state_of(other->run) == RUN_QUEUED && (oldest == NULL || other->id < oldest->id))
             oldest = other;
     if (oldest != NULL) core_next_turn(s, oldest);
 }

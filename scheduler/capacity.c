@@ -51,10 +51,12 @@ void capacity_reason(const struct capacity *c, const struct resources *r, struct
             buf_printf(out, "needs %g CPUs, %g of %g are free", (double)cpu_of(r) / 1000,
                        (double)(c->cpu_total - c->cpu_used) / 1000, (double)c->cpu_total / 1000);
         else
-            buf_printf(out, "needs %g CPUs, this machine has %g", (double)cpu_of(r) / 1000, (double)c->cpu_total / 1000);
+            buf_printf(out, "needs %g CPUs, this machine has %g", (double)cpu_of(r) / 1000,
+                       (double)c->cpu_total / 1000);
         return;
     }
     units_bytes_text(memory_of(r), need);
     units_bytes_text(possible ? c->memory_total - c->memory_used : c->memory_total, have);
-    buf_printf(out, possible ? "needs %s of memory, %s are free" : "needs %s of memory, this machine has %s", need, have);
+    buf_printf(out, possible ? "needs %s of memory, %s are free" : "needs %s of memory, this machine has %s", need,
+               have);
 }

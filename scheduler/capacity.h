@@ -1,4 +1,5 @@
-/* Room on the machine that runs local steps: the sum of what running steps asked for stays within what there is. Pure. */
+/* Room on the machine that runs local steps: the sum of what running steps asked for stays within what there is. Pure.
+ */
 #ifndef MILLRACE_SCHEDULER_CAPACITY_H
 #define MILLRACE_SCHEDULER_CAPACITY_H
 

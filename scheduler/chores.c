@@ -32,10 +32,10 @@ struct chore {
     struct egress_request http;
     const int32_t *expect; /* the plan's: it outlives the chore only while the run does, so copied */
     size_t n_expect;
-    struct str uri, type;  /* of an import */
-    struct str key;        /* of the cache */
+    struct str uri, type; /* of an import */
+    struct str key;       /* of the cache */
     struct task_result result;
-    struct str cached;     /* outputs of the hit, empty = miss */
+    struct str cached; /* outputs of the hit, empty = miss */
 };
 
 static void chore_free(struct job *job)
@@ -77,7 +77,7 @@ static void do_http(struct chore *c)
     struct egress_response answer = {0};
     struct err err = {0};
     if (!egress_call(&c->http, &c->arena, &answer, &err)) {
-        enum failure f = err.code == ERR_TIMEOUT ? FAILURE_TIMEOUT
+        enum failure f = err.code == ERR_TIMEOUT                                ? FAILURE_TIMEOUT
                          : err.code == ERR_FORBIDDEN || err.code == ERR_INVALID ? FAILURE_INVALID
                                                                                 : FAILURE_ERROR;
         fail(c, f, &err);
@@ -247,8 +247,8 @@ static void chore_refused(struct chore *c, struct scheduler *s, const struct err
     chore_free(&c->job);
 }
 
-static bool text_of(struct chore *c, const struct expr_env *env, const struct expr_template *t, const char *field, struct str *out,
-                    struct err *err)
+static bool text_of(struct chore *c, const struct expr_env *env, const struct expr_template *t, const char *field,
+                    struct str *out, struct err *err)
 {
     struct value v;
     if (t->source.n == 0) {
@@ -276,15 +276,15 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
     for (size_t i = 0; i < call->n_headers; i++) {
         const struct env_var *h = &call->headers[i];
         headers[i].name = arena_str(&c->arena, h->name);
-        bool ok = h->secret.source == SECRET_NONE
-                      ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
-                      : secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project, h->secret.name, &c->arena, &headers[i].value, err);
+        bool ok = h->secret.source == SECRET_NONE ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
+                                                  : secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project,
+                                                                 h->secret.name, &c->arena, &headers[i].value, err);
         if (!ok) return false;
     }
     /* So that the other side can tell a repeated call from a new one. */
     headers[call->n_headers] =
-        (struct egress_header){STR("Idempotency-Key"), arena_printf(&c->arena, "millrace-%lld-%u-%u", (long long)c->id.run,
-                                                                    c->id.task, c->id.attempt)};
+        (struct egress_header){STR("Idempotency-Key"), arena_printf(&c->arena, "millrace-%lld-%u-%u",
+                                                                    (long long)c->id.run, c->id.task, c->id.attempt)};
     c->http.headers = headers;
     c->http.n_headers = call->n_headers + 1;
     return true;

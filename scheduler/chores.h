@@ -1,6 +1,6 @@
-/* What a step without a process needs done outside: HTTP calls, look-ups of the cache and of imported artifacts. Done by worker threads, since
- * each may block; their answers are heard in the scheduler's turn. Repeating a chore is harmless: an HTTP step sends its attempt as
- * Idempotency-Key. */
+/* What a step without a process needs done outside: HTTP calls, look-ups of the cache and of imported artifacts. Done
+ * by worker threads, since each may block; their answers are heard in the scheduler's turn. Repeating a chore is
+ * harmless: an HTTP step sends its attempt as Idempotency-Key. */
 #ifndef MILLRACE_SCHEDULER_CHORES_H
 #define MILLRACE_SCHEDULER_CHORES_H
 
@@ -10,11 +10,11 @@ MUST_CHECK bool chores_new(const struct scheduler_config *cfg, struct chores **o
 void chores_free(struct chores *c); /* waits for what is under way, drops the answers */
 int chores_fd(const struct chores *c);
 
-void chores_http(struct chores *c, struct scheduler *s, struct live *l, const struct effect *e);
-void chores_import(struct chores *c, struct scheduler *s, struct live *l, const struct effect *e);
-void chores_cache(struct chores *c, struct scheduler *s, struct live *l, const struct effect *e);
+void chores_http(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e);
+void chores_import(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e);
+void chores_cache(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e);
 
 /* Hands the answers that are there to their runs. */
-void chores_hear(struct chores *c, struct scheduler *s);
+void chores_hear(struct chores *owner, struct scheduler *s);
 
 #endif

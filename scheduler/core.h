@@ -1,6 +1,7 @@
 /* The scheduler's state, shared by the files of this folder and by nobody else.
  *
- * One thread, one turn after another: hear what happened → decide → admit → write one transaction → perform the effects. See scheduler.h. */
+ * One thread, one turn after another: hear what happened → decide → admit → write one transaction → perform the
+ * effects. See scheduler.h. */
 #ifndef MILLRACE_SCHEDULER_CORE_H
 #define MILLRACE_SCHEDULER_CORE_H
 
@@ -42,22 +43,22 @@ struct scheduler {
     struct live_set live;
     struct capacity capacity;
     struct chores *chores;
-    struct arena arena;        /* of the turn */
-    struct batch batch;        /* of the turn */
+    struct arena arena; /* of the turn */
+    struct batch batch; /* of the turn */
     struct live *touched;
     struct forget *forgets;
     struct refused *refused;
     struct arena refused_arena; /* outlives the turn */
-    int64_t now_us;            /* read once a turn */
+    int64_t now_us;             /* read once a turn */
     int64_t inbox_read_us, balanced_us, retry_open_us;
     int64_t open_delay_us;
-    bool inbox_hint, more;     /* another turn without waiting */
-    struct busy *busy;         /* runs of the next turn */
-    struct arena carry;        /* what the next turn needs of this one */
-    uint32_t split_turns;      /* > 0: each run has a transaction of its own */
+    bool inbox_hint, more; /* another turn without waiting */
+    struct busy *busy;     /* runs of the next turn */
+    struct arena carry;    /* what the next turn needs of this one */
+    uint32_t split_turns;  /* > 0: each run has a transaction of its own */
     struct poison poison[POISON_ROOM];
     pthread_t thread;
-    int wake;                  /* eventfd: hints and stop */
+    int wake; /* eventfd: hints and stop */
     volatile bool stopping;
     struct scheduler_stats stats;
 };
@@ -85,12 +86,12 @@ void hear_timers(struct scheduler *s);
 bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *res);
 
 /* ---- admit.c: what starts ---- */
-void admit_run(struct scheduler *s, struct live *l);                  /* begins a queued run if its pipeline's limit allows */
-void admit_ended(struct scheduler *s, const struct live *ended);      /* a run ended: the next of its pipeline may begin */
-bool admit_under_way(const struct live *l);                           /* an attempt of it is running */
+void admit_run(struct scheduler *s, struct live *l); /* begins a queued run if its pipeline's limit allows */
+void admit_ended(struct scheduler *s, const struct live *ended); /* a run ended: the next of its pipeline may begin */
+bool admit_under_way(const struct live *l);                      /* an attempt of it is running */
 void admit_tasks(struct scheduler *s);
 void admit_release(struct scheduler *s, const struct run *r, uint32_t task); /* an attempt that held capacity is over */
-void admit_restored(struct scheduler *s, struct live *l);                     /* counts what runs already */
+void admit_restored(struct scheduler *s, struct live *l);                    /* counts what runs already */
 
 /* ---- record.c: what is written ---- */
 void record_turn(struct scheduler *s);

@@ -1,4 +1,5 @@
-/* What is done after the commit. Every effect may be done twice: a crash between commit and effect is mended by doing it again. */
+/* What is done after the commit. Every effect may be done twice: a crash between commit and effect is mended by doing
+ * it again. */
 #include "engine/os/log.h"
 #include "scheduler/chores.h"
 #include "scheduler/core.h"
@@ -47,5 +48,6 @@ static void perform(struct scheduler *s, struct live *l, const struct effect *e)
 
 void effects_perform(struct scheduler *s, struct live *l)
 {
-    for (size_t i = 0; i < l->out.n_effects; i++) perform(s, l, &l->out.effects[i]);
+    for (size_t i = 0; i < l->out.n_effects; i++)
+        perform(s, l, &l->out.effects[i]);
 }

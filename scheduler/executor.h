@@ -1,5 +1,6 @@
-/* What the scheduler asks of an executor, and what it hears back. An attempt's name is made of run, task and attempt, so that asking twice is
- * harmless. All calls are made from the scheduler's thread and never block; blocking work goes to the launcher or a worker thread. */
+/* What the scheduler asks of an executor, and what it hears back. An attempt's name is made of run, task and attempt,
+ * so that asking twice is harmless. All calls are made from the scheduler's thread and never block; blocking work goes
+ * to the launcher or a worker thread. */
 #ifndef MILLRACE_SCHEDULER_EXECUTOR_H
 #define MILLRACE_SCHEDULER_EXECUTOR_H
 
@@ -15,15 +16,15 @@ struct exec_request {
     struct attempt_id id;
     int64_t project_id;
     struct str project, run_name, step, path; /* path: train[2] */
-    struct str bundle_digest;      /* code to work in; empty = none */
-    struct launch_spec spec;       /* valid during the call only */
+    struct str bundle_digest;                 /* code to work in; empty = none */
+    struct launch_spec spec;                  /* valid during the call only */
     struct resources resources;
-    int64_t timeout_ms, grace_ms;  /* 0 = none; grace 0 = the default */
-    struct str token;              /* for the API, scoped to this attempt; empty = none */
+    int64_t timeout_ms, grace_ms; /* 0 = none; grace 0 = the default */
+    struct str token;             /* for the API, scoped to this attempt; empty = none */
     struct str api_url;
 };
 
-struct exec_output {               /* an artifact that the attempt left, already in the blob store */
+struct exec_output { /* an artifact that the attempt left, already in the blob store */
     struct str name, type, digest, metadata;
     int64_t size;
 };
@@ -31,13 +32,14 @@ struct exec_output {               /* an artifact that the attempt left, already
 enum exec_event_kind {
     EXEC_ENDED,   /* result and artifacts are filled in */
     EXEC_UNKNOWN, /* a restored attempt is not known: it was never launched (`never` true), or its trace is lost */
-    EXEC_LOG      /* its log has grown from log_from to log_bytes: at most once a second, or every 64 KiB; not for what EXEC_ENDED tells */
+    EXEC_LOG      /* its log has grown from log_from to log_bytes: at most once a second, or every 64 KiB; not for what
+                     EXEC_ENDED tells */
 };
 struct exec_event {
     enum exec_event_kind kind;
     struct attempt_id id;
     bool never;
-    struct task_result result;          /* strings live in the caller's arena */
+    struct task_result result; /* strings live in the caller's arena */
     const struct exec_output *artifacts;
     size_t n_artifacts;
     int64_t log_from, log_bytes;
@@ -49,8 +51,9 @@ struct executor {
     void *self;
     /* The instance whose memory the attempts are in, e.g. "process:<launcher id>"; stored with each attempt. */
     struct str (*instance)(void *self);
-    /* Launches; a name it knows already is not launched again, its end (past or future) is reported. `restored` says that the attempt was recorded as
-     * running by an earlier process under instance `by`: then it must not be launched anew unless surely never launched (same instance, unknown name). */
+    /* Launches; a name it knows already is not launched again, its end (past or future) is reported. `restored` says
+     * that the attempt was recorded as running by an earlier process under instance `by`: then it must not be launched
+     * anew unless surely never launched (same instance, unknown name). */
     bool (*launch)(void *self, const struct exec_request *req, bool restored, struct str by, struct err *err);
     void (*kill)(void *self, struct attempt_id id, int64_t grace_ms);
     /* The result is durable: forget the attempt and clean up behind it. */

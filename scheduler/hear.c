@@ -45,7 +45,8 @@ bool hear_inbox(struct scheduler *s, struct err *err)
     int n = PQntuples(res);
     if (n > 0) {
         int64_t *ids = arena_array(&s->arena, int64_t, (size_t)n);
-        for (int i = 0; i < n; i++) ids[i] = row_int(res, i, 1);
+        for (int i = 0; i < n; i++)
+            ids[i] = row_int(res, i, 1);
         if (!load_runs(s, ids, (size_t)n, err)) return false;
     }
     for (int i = 0; i < n; i++) {
@@ -127,7 +128,8 @@ void hear_executor(struct scheduler *s)
         if (!x->next(x->self, &s->arena, &e)) break;
         hear_event(s, &e);
     }
-    for (struct refused *r = s->refused; r != NULL; r = r->next) hear_result(s, r->id, &r->result);
+    for (struct refused *r = s->refused; r != NULL; r = r->next)
+        hear_result(s, r->id, &r->result);
     s->refused = NULL;
     arena_reset(&s->refused_arena);
     chores_hear(s->chores, s);

@@ -10,7 +10,8 @@ static struct str code_of(const struct live *l)
     return run_bundle(l->run);
 }
 
-static void record_use(struct scheduler *s, const struct live *l, uint32_t task, uint32_t attempt, const struct launch_input *in)
+static void record_use(struct scheduler *s, const struct live *l, uint32_t task, uint32_t attempt,
+                       const struct launch_input *in)
 {
     const enum batch_table t = BATCH_USES; /* written with the next turn: lineage, not state */
     batch_row(&s->batch, t);
@@ -24,9 +25,10 @@ static void record_use(struct scheduler *s, const struct live *l, uint32_t task,
     s->more = true;
 }
 
-/* A digest may have come in as a parameter: it must be one that the run's project may see, and its bytes must be there. */
-static bool check_inputs(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt, const struct launch_spec *spec,
-                         struct err *err)
+/* A digest may have come in as a parameter: it must be one that the run's project may see, and its bytes must be there.
+ */
+static bool check_inputs(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt,
+                         const struct launch_spec *spec, struct err *err)
 {
     for (size_t i = 0; i < spec->n_inputs; i++) {
         const struct launch_input *in = &spec->inputs[i];

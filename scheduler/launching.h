@@ -8,6 +8,7 @@
 MUST_CHECK bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt,
                                   struct exec_request *out, struct err *err);
 /* "sha256:…" of everything that goes into the step. */
-MUST_CHECK bool launching_cache_key(struct scheduler *s, struct live *l, uint32_t task, struct str *out, struct err *err);
+MUST_CHECK bool launching_cache_key(struct scheduler *s, struct live *l, uint32_t task, struct str *out,
+                                    struct err *err);
 
 #endif

@@ -69,7 +69,8 @@ static void rehash(struct live_set *set)
     size_t old_room = set->room;
     struct live **old = set->slots;
     size_t room = 64;
-    while (room < set->n * 4) room *= 2;
+    while (room < set->n * 4)
+        room *= 2;
     set->slots = calloc(room, sizeof *set->slots);
     if (set->slots == NULL) abort();
     set->room = room;
@@ -77,7 +78,8 @@ static void rehash(struct live_set *set)
     for (size_t i = 0; i < old_room; i++) {
         if (old[i] == NULL || old[i] == &grave) continue;
         size_t at = slot_of(set, old[i]->id);
-        while (set->slots[at] != NULL) at = (at + 1) & (room - 1);
+        while (set->slots[at] != NULL)
+            at = (at + 1) & (room - 1);
         set->slots[at] = old[i];
     }
     free(old);
@@ -90,7 +92,8 @@ struct live *live_add(struct live_set *set, int64_t id)
     if (l == NULL) abort();
     l->id = id;
     size_t at = slot_of(set, id);
-    while (set->slots[at] != NULL && set->slots[at] != &grave) at = (at + 1) & (set->room - 1);
+    while (set->slots[at] != NULL && set->slots[at] != &grave)
+        at = (at + 1) & (set->room - 1);
     if (set->slots[at] == &grave) set->graves--;
     set->slots[at] = l;
     set->n++;
@@ -100,7 +103,8 @@ struct live *live_add(struct live_set *set, int64_t id)
 void live_remove(struct live_set *set, struct live *l)
 {
     size_t at = slot_of(set, l->id);
-    while (set->slots[at] != l) at = (at + 1) & (set->room - 1);
+    while (set->slots[at] != l)
+        at = (at + 1) & (set->room - 1);
     set->slots[at] = &grave;
     set->graves++;
     set->n--;

@@ -1,4 +1,5 @@
-/* The runs that this scheduler carries: by number, with their plans shared, their timers in a heap. Used by the scheduler's thread alone. */
+/* The runs that this scheduler carries: by number, with their plans shared, their timers in a heap. Used by the
+ * scheduler's thread alone. */
 #ifndef MILLRACE_SCHEDULER_LIVE_H
 #define MILLRACE_SCHEDULER_LIVE_H
 
@@ -24,19 +25,19 @@ struct live {
     uint16_t shard;
     struct run *run;
     struct plan_ref *plan;
-    struct str created_by;       /* within the run's header */
-    struct run_out out;          /* of this turn, when touched */
-    struct restored *restored;   /* of this turn, when it was loaded in it */
+    struct str created_by;     /* within the run's header */
+    struct run_out out;        /* of this turn, when touched */
+    struct restored *restored; /* of this turn, when it was loaded in it */
     struct live *next_touched;
     struct live *ready_prev, *ready_next; /* ring of runs with tasks that want an executor */
-    int64_t due_us;              /* earliest timer, 0 = none */
-    int64_t waiting_written_us;  /* when the summary of its waiting tasks was last written */
-    struct batch *batch;         /* its own transaction, while runs are written one by one */
+    int64_t due_us;                       /* earliest timer, 0 = none */
+    int64_t waiting_written_us;           /* when the summary of its waiting tasks was last written */
+    struct batch *batch;                  /* its own transaction, while runs are written one by one */
     bool touched;
     bool in_ring;
     bool finished;
-    bool refinish;               /* it is terminal, and must be written so again */
-    bool waiting;                /* its summary of waiting tasks may have changed since it was written */
+    bool refinish; /* it is terminal, and must be written so again */
+    bool waiting;  /* its summary of waiting tasks may have changed since it was written */
 };
 
 struct timer {
@@ -44,12 +45,12 @@ struct timer {
 };
 
 struct live_set {
-    struct live **slots;         /* open addressing by run number */
+    struct live **slots; /* open addressing by run number */
     size_t n, room, graves;
     struct plan_ref *plans;
-    struct timer *timers;        /* min-heap; entries of runs that are gone or were moved are dropped when they come up */
+    struct timer *timers; /* min-heap; entries of runs that are gone or were moved are dropped when they come up */
     size_t n_timers, room_timers;
-    struct live *ring;           /* any member, NULL = empty */
+    struct live *ring; /* any member, NULL = empty */
 };
 
 void live_init(struct live_set *set);
@@ -59,7 +60,8 @@ void live_free(struct live_set *set);
 struct live *live_get(const struct live_set *set, int64_t id);
 struct live *live_add(struct live_set *set, int64_t id); /* must be absent */
 void live_remove(struct live_set *set, struct live *l);  /* frees the run too */
-struct live *live_next(const struct live_set *set, size_t *cursor); /* all of them; cursor starts at 0; NULL at the end */
+struct live *live_next(const struct live_set *set,
+                       size_t *cursor); /* all of them; cursor starts at 0; NULL at the end */
 
 struct plan_ref *live_plan_find(struct live_set *set, int64_t id);
 struct plan_ref *live_plan_add(struct live_set *set, int64_t id); /* its arena is ready to load into */

@@ -1,4 +1,5 @@
-/* From the store into memory: active runs, their frames and tasks. Used at start, after a lost connection, and for new runs. */
+/* From the store into memory: active runs, their frames and tasks. Used at start, after a lost connection, and for new
+ * runs. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -213,13 +214,15 @@ bool load_shards(struct scheduler *s, const uint16_t *shards, size_t n, struct e
     BUF_AUTO text;
     buf_init(&text, 0);
     buf_char(&text, '{');
-    for (size_t i = 0; i < n; i++) buf_printf(&text, "%s%u", i > 0 ? "," : "", shards[i]);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&text, "%s%u", i > 0 ? "," : "", shards[i]);
     buf_char(&text, '}');
     const char *const params[] = {text.p};
     RESULT_AUTO res = NULL;
     if (!hot_query(s->hot, Q_HOT_ACTIVE_RUNS, params, 1, &res, err)) return false;
     int count = PQntuples(res);
     int64_t *ids = arena_array(&s->arena, int64_t, (size_t)count + 1);
-    for (int i = 0; i < count; i++) ids[i] = row_int(res, i, 0);
+    for (int i = 0; i < count; i++)
+        ids[i] = row_int(res, i, 0);
     return load_runs(s, ids, (size_t)count, err);
 }

@@ -1,4 +1,5 @@
-/* The process executor: the attempts it knows, and what the scheduler asks of them. See process.h and process_inner.h. */
+/* The process executor: the attempts it knows, and what the scheduler asks of them. See process.h and process_inner.h.
+ */
 #include "scheduler/process.h"
 
 #include <errno.h>
@@ -30,7 +31,8 @@ static struct attempt **slot_of(struct process *p, const char *name)
 static struct attempt *find(struct process *p, const char *name)
 {
     struct attempt *a = *slot_of(p, name);
-    while (a != NULL && strcmp(a->name, name) != 0) a = a->next;
+    while (a != NULL && strcmp(a->name, name) != 0)
+        a = a->next;
     return a;
 }
 
@@ -88,7 +90,8 @@ static struct attempt *add(struct process *p, struct attempt_id id)
 static void drop(struct process *p, struct attempt *a)
 {
     struct attempt **at = slot_of(p, a->name);
-    while (*at != a) at = &(*at)->next;
+    while (*at != a)
+        at = &(*at)->next;
     *at = a->next;
     p->n--;
     arena_free(&a->arena);
@@ -275,7 +278,8 @@ static void look_at_logs(struct process *p)
         }
 }
 
-/* Ends nobody asked for: their runs were over before, or are others'. Told once, so that their traces can be removed. */
+/* Ends nobody asked for: their runs were over before, or are others'. Told once, so that their traces can be removed.
+ */
 static void tell_unasked(struct process *p)
 {
     if (!p->synced || p->unasked_told || os_mono_us() - p->synced_us < UNASKED_US) return;
@@ -288,7 +292,8 @@ static void tell_unasked(struct process *p)
 static void hear(struct process *p)
 {
     struct launcher_event e;
-    while (launcher_next(p->launcher, &e)) hear_launcher(p, &e);
+    while (launcher_next(p->launcher, &e))
+        hear_launcher(p, &e);
     hear_workers(p);
     look_at_logs(p);
     tell_unasked(p);
@@ -394,7 +399,8 @@ static size_t executor_fds(void *self, int *fds, size_t max)
     struct process *p = self;
     const int all[] = {launcher_fd(p->launcher), workers_fd(p->workers), p->timer};
     size_t n = 0;
-    for (; n < max && n < sizeof all / sizeof *all; n++) fds[n] = all[n];
+    for (; n < max && n < sizeof all / sizeof *all; n++)
+        fds[n] = all[n];
     return n;
 }
 
@@ -452,7 +458,8 @@ static void executor_stop(void *self)
     launcher_close(p->launcher);
     if (p->disk != NULL) disk_close(p->disk);
     for (size_t i = 0; i < p->room; i++)
-        while (p->slots[i] != NULL) drop(p, p->slots[i]);
+        while (p->slots[i] != NULL)
+            drop(p, p->slots[i]);
     if (p->timer >= 0) close(p->timer);
     free(p->slots);
     free(p->grown);
@@ -471,7 +478,8 @@ static bool find_user(struct process *p, struct err *err)
         err_set(err, ERR_INVALID, "there is no user '%s' to run steps as", name);
         return err_hint(err, "name one with --step-user");
     }
-    if (pw->pw_uid == 0) return err_set(err, ERR_INVALID, "steps do not run as root: name another user with --step-user");
+    if (pw->pw_uid == 0)
+        return err_set(err, ERR_INVALID, "steps do not run as root: name another user with --step-user");
     p->uid = pw->pw_uid;
     p->gid = pw->pw_gid;
     return true;
@@ -485,7 +493,9 @@ static bool make_folders(const struct process *p, struct err *err)
     } folders[] = {{"work", 0711}, {"checkpoints", 0711}, {"logs", 0700}};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char path[FS_PATH_MAX];
-        if (!fs_path(path, err, "%.*s/%s", STR_ARG(p->cfg.data_dir), folders[i].name) || !fs_mkdirs(path, folders[i].mode, err)) return false;
+        if (!fs_path(path, err, "%.*s/%s", STR_ARG(p->cfg.data_dir), folders[i].name) ||
+            !fs_mkdirs(path, folders[i].mode, err))
+            return false;
     }
     return true;
 }

@@ -1,5 +1,6 @@
-/* The process executor: each attempt is a local process, started and watched by the launcher (engine/os/launcher.h), which outlives this server.
- * What an attempt needs is laid into a working directory of its own; what it leaves is read from there once it has ended well. */
+/* The process executor: each attempt is a local process, started and watched by the launcher (engine/os/launcher.h),
+ * which outlives this server. What an attempt needs is laid into a working directory of its own; what it leaves is read
+ * from there once it has ended well. */
 #ifndef MILLRACE_SCHEDULER_PROCESS_H
 #define MILLRACE_SCHEDULER_PROCESS_H
 
@@ -8,9 +9,9 @@
 struct process_config {
     struct str data_dir;
     struct str secrets_dir;
-    struct str step_user;       /* whom steps run as when the server is root; empty = nobody. Ignored otherwise */
-    struct str step_path;       /* their PATH */
-    int64_t step_memory_bytes;  /* of a step that does not say; 0 = no limit */
+    struct str step_user;      /* whom steps run as when the server is root; empty = nobody. Ignored otherwise */
+    struct str step_path;      /* their PATH */
+    int64_t step_memory_bytes; /* of a step that does not say; 0 = no limit */
 };
 
 /* Starts or finds the launcher: to be called before there are threads. `out` is valid until its stop(). */

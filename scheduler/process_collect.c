@@ -1,5 +1,6 @@
-/* What an attempt left: its outputs, read from its working directory into the blob store and its result; and why it failed, in words. The files
- * are another's: everything is opened beneath the working directory, regular files and folders only. */
+/* What an attempt left: its outputs, read from its working directory into the blob store and its result; and why it
+ * failed, in words. The files are another's: everything is opened beneath the working directory, regular files and
+ * folders only. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -54,14 +55,16 @@ static void failed_by_end(struct attempt *a)
              arena_printf(m, "used more memory than it may: %s at its peak; raise resources.memory%.*s",
                           units_bytes_text(e->memory_peak_bytes, size), STR_ARG(quote_log(a))));
     else if (e->timed_out)
-        fail(a, FAILURE_TIMEOUT, REASON_TIMEOUT, arena_printf(m, "ran longer than its timeout%.*s", STR_ARG(quote_log(a))));
+        fail(a, FAILURE_TIMEOUT, REASON_TIMEOUT,
+             arena_printf(m, "ran longer than its timeout%.*s", STR_ARG(quote_log(a))));
     else if (e->killed)
         fail(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
     else if (e->signal != 0)
         fail(a, FAILURE_ERROR, REASON_ERROR,
              arena_printf(m, "ended by signal %d (%s)%.*s", e->signal, strsignal(e->signal), STR_ARG(quote_log(a))));
     else
-        fail(a, FAILURE_ERROR, REASON_ERROR, arena_printf(m, "exited with code %d%.*s", e->code, STR_ARG(quote_log(a))));
+        fail(a, FAILURE_ERROR, REASON_ERROR,
+             arena_printf(m, "exited with code %d%.*s", e->code, STR_ARG(quote_log(a))));
 }
 
 /* ---- outputs ---- */
@@ -69,7 +72,8 @@ static void failed_by_end(struct attempt *a)
 static bool missing(struct attempt *a, const struct wanted *w, const char *what)
 {
     fail(a, FAILURE_ERROR, REASON_OUTPUT,
-         arena_printf(&a->arena, "exited with code 0, but its output '%.*s' (%.*s) %s", STR_ARG(w->name), STR_ARG(w->path), what));
+         arena_printf(&a->arena, "exited with code 0, but its output '%.*s' (%.*s) %s", STR_ARG(w->name),
+                      STR_ARG(w->path), what));
     return false;
 }
 
@@ -82,7 +86,8 @@ static bool read_text(struct attempt *a, int fd, const struct wanted *w, struct 
     if (n > PARAM_MAX) return missing(a, w, "is longer than 64 KiB: make it an artifact");
     if (n > 0 && p[n - 1] == '\n') n--;
     if (n > 0 && p[n - 1] == '\r') n--;
-    if (!utf8_valid((struct str){p, n}, &bad) || memchr(p, '\0', n) != NULL) return missing(a, w, "is not UTF-8 text: make it an artifact");
+    if (!utf8_valid((struct str){p, n}, &bad) || memchr(p, '\0', n) != NULL)
+        return missing(a, w, "is not UTF-8 text: make it an artifact");
     *out = (struct str){p, n};
     return true;
 }
@@ -109,7 +114,8 @@ static bool typed(struct attempt *a, const struct wanted *w, struct str text, st
         return true;
     case PARAM_LIST:
     case PARAM_MAP:
-        if (!json_parse(&a->arena, bare, 0, out, &err) || out->type != (w->param == PARAM_LIST ? VALUE_LIST : VALUE_MAP))
+        if (!json_parse(&a->arena, bare, 0, out, &err) ||
+            out->type != (w->param == PARAM_LIST ? VALUE_LIST : VALUE_MAP))
             return missing(a, w, w->param == PARAM_LIST ? "does not hold a JSON list" : "does not hold a JSON object");
         return true;
     case PARAM_STRING:
@@ -150,9 +156,11 @@ static bool collect_artifact(struct attempt *a, int fd, bool folder, const struc
     struct err err = {0};
     char digest[DIGEST_TEXT];
     int64_t size = 0;
-    bool ok = folder ? store_folder(a, fd, digest, &size, &err) : disk_put_fd(a->owner->disk, fd, STR(""), digest, &size, &err);
+    bool ok = folder ? store_folder(a, fd, digest, &size, &err)
+                     : disk_put_fd(a->owner->disk, fd, STR(""), digest, &size, &err);
     if (!ok) {
-        fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its output '%.*s' could not be stored: %s", STR_ARG(w->name), err.message));
+        fail(a, FAILURE_INFRA, REASON_INFRA,
+             arena_printf(&a->arena, "its output '%.*s' could not be stored: %s", STR_ARG(w->name), err.message));
         return false;
     }
     struct exec_output *o = &a->artifacts[a->n_artifacts++];
@@ -200,13 +208,15 @@ static void collect_outputs(struct attempt *a)
     jsonw_to_buf(&w, &text);
     int dir = open(a->workdir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) {
-        fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its working directory is gone: %s", strerror(errno)));
+        fail(a, FAILURE_INFRA, REASON_INFRA,
+             arena_printf(&a->arena, "its working directory is gone: %s", strerror(errno)));
         return;
     }
     a->artifacts = arena_array(&a->arena, struct exec_output, a->n_wanted + 1);
     jsonw_object(&w);
     bool ok = true;
-    for (size_t i = 0; i < a->n_wanted && ok; i++) ok = collect_one(a, dir, &a->wanted[i], &w);
+    for (size_t i = 0; i < a->n_wanted && ok; i++)
+        ok = collect_one(a, dir, &a->wanted[i], &w);
     close(dir);
     jsonw_object_end(&w);
     if (!ok) return;
@@ -218,7 +228,8 @@ void process_result(struct attempt *a)
 {
     struct stat st;
     const struct launcher_event *e = &a->end;
-    bool good = e->kind == LAUNCHER_ENDED && e->code == 0 && e->signal == 0 && !e->killed && !e->timed_out && !e->oom && !e->not_started;
+    bool good = e->kind == LAUNCHER_ENDED && e->code == 0 && e->signal == 0 && !e->killed && !e->timed_out && !e->oom &&
+                !e->not_started;
     a->result = (struct task_result){.exit_code = e->code, .started_us = e->started_us, .ended_us = e->ended_us};
     if (stat(a->log, &st) == 0) a->result.log_bytes = st.st_size;
     if (!good)

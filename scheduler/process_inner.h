@@ -1,7 +1,7 @@
 /* What the files process*.c share. Nobody else includes this.
  *
- * An attempt goes: prepared (its code is being unpacked) → launched → ended → collected (what it left is being stored) → told → forgotten.
- * It is known by name from the moment either the scheduler or the launcher first speaks of it. */
+ * An attempt goes: prepared (its code is being unpacked) → launched → ended → collected (what it left is being stored)
+ * → told → forgotten. It is known by name from the moment either the scheduler or the launcher first speaks of it. */
 #ifndef MILLRACE_SCHEDULER_PROCESS_INNER_H
 #define MILLRACE_SCHEDULER_PROCESS_INNER_H
 
@@ -18,7 +18,7 @@ enum attempt_phase {
     PHASE_PREPARING, /* code and folders are being unpacked by a worker */
     PHASE_RUNNING,
     PHASE_COLLECTING,
-    PHASE_TOLD       /* the scheduler has its end, or will with the next event */
+    PHASE_TOLD /* the scheduler has its end, or will with the next event */
 };
 
 struct wanted { /* an output to be read at the end */
@@ -35,22 +35,22 @@ struct attempt {
     struct attempt_id id;
     struct arena arena;
     enum attempt_phase phase;
-    bool asked;       /* by the scheduler */
-    bool known;       /* to the launcher */
-    bool ended;       /* `end` or `result` holds how */
-    bool queued;      /* among the events to be told */
-    bool never;       /* unknown to the launcher that would know: it was never launched */
+    bool asked;  /* by the scheduler */
+    bool known;  /* to the launcher */
+    bool ended;  /* `end` or `result` holds how */
+    bool queued; /* among the events to be told */
+    bool never;  /* unknown to the launcher that would know: it was never launched */
     bool kill_wanted;
     int64_t kill_grace_ms;
-    struct launcher_request *request; /* until it is launched */
-    struct str bundle;                /* code to unpack; empty = none */
+    struct launcher_request *request;   /* until it is launched */
+    struct str bundle;                  /* code to unpack; empty = none */
     const struct launch_input *folders; /* packed folders among its inputs, unpacked into scratch first */
     size_t n_folders;
     const struct wanted *wanted;
     size_t n_wanted;
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
     int64_t log_told;
-    struct launcher_event end;        /* its strings copied */
+    struct launcher_event end; /* its strings copied */
     struct err prepare_error;
     struct task_result result;
     struct exec_output *artifacts;
@@ -65,21 +65,21 @@ struct grown {
 
 struct process {
     struct process_config cfg;
-    struct arena arena;       /* strings of the configuration */
+    struct arena arena; /* strings of the configuration */
     struct launcher *launcher;
     struct disk *disk;
     struct workers *workers;
-    int timer;                /* looks at growing logs while anything runs */
-    int64_t uid, gid;         /* of steps; -1 = ours */
+    int timer;        /* looks at growing logs while anything runs */
+    int64_t uid, gid; /* of steps; -1 = ours */
     char instance[96];
     bool synced;
     int64_t synced_us;
-    struct attempt **slots;   /* chained hash by name */
+    struct attempt **slots; /* chained hash by name */
     size_t n, room;
     struct attempt *events, **events_end;
     size_t running;
     bool unasked_told;
-    struct grown *grown;      /* logs that have grown, to be told */
+    struct grown *grown; /* logs that have grown, to be told */
     size_t n_grown, room_grown;
 };
 

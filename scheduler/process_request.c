@@ -31,13 +31,16 @@ static struct str variable(struct arena *a, const char *prefix, struct str name,
     struct str line = arena_printf(a, "%s%.*s=%.*s", prefix, STR_ARG(name), STR_ARG(value));
     char *p = arena_cstr(a, line);
     for (size_t i = strlen(prefix); i < strlen(prefix) + name.n; i++) {
-        if (p[i] >= 'a' && p[i] <= 'z') p[i] = (char)(p[i] - 'a' + 'A');
-        else if (!(p[i] >= 'A' && p[i] <= 'Z') && !(p[i] >= '0' && p[i] <= '9')) p[i] = '_';
+        if (p[i] >= 'a' && p[i] <= 'z')
+            p[i] = (char)(p[i] - 'a' + 'A');
+        else if (!(p[i] >= 'A' && p[i] <= 'Z') && !(p[i] >= '0' && p[i] <= '9'))
+            p[i] = '_';
     }
     return (struct str){p, line.n};
 }
 
-static void own_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct strings *env, const char *checkpoint)
+static void own_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct strings *env,
+                          const char *checkpoint)
 {
     struct arena *m = &a->arena;
     push(env, arena_printf(m, "PATH=%.*s", STR_ARG(p->cfg.step_path)));
@@ -58,12 +61,15 @@ static void own_variables(struct process *p, struct attempt *a, const struct exe
     if (req->token.n > 0) push(env, arena_printf(m, "MILLRACE_TOKEN=%.*s", STR_ARG(req->token)));
 }
 
-static bool declared_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct strings *env, struct err *err)
+static bool declared_variables(struct process *p, struct attempt *a, const struct exec_request *req,
+                               struct strings *env, struct err *err)
 {
     const struct launch_spec *spec = &req->spec;
     struct arena *m = &a->arena;
-    for (size_t i = 0; i < spec->n_inputs; i++) push(env, variable(m, "MILLRACE_INPUT_", spec->inputs[i].name, spec->inputs[i].path));
-    for (size_t i = 0; i < a->n_wanted; i++) push(env, variable(m, "MILLRACE_OUTPUT_", a->wanted[i].name, a->wanted[i].path));
+    for (size_t i = 0; i < spec->n_inputs; i++)
+        push(env, variable(m, "MILLRACE_INPUT_", spec->inputs[i].name, spec->inputs[i].path));
+    for (size_t i = 0; i < a->n_wanted; i++)
+        push(env, variable(m, "MILLRACE_OUTPUT_", a->wanted[i].name, a->wanted[i].path));
     for (size_t i = 0; i < spec->n_env; i++) {
         const struct launch_env *e = &spec->env[i];
         struct str value = e->value;
@@ -72,7 +78,8 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
             err_hint(err, "use {secret: {file: NAME}}");
             return err_path(err, "env.%.*s", STR_ARG(e->name));
         }
-        if (e->secret.source != SECRET_NONE && !secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
+        if (e->secret.source != SECRET_NONE &&
+            !secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
             return err_path(err, "env.%.*s", STR_ARG(e->name));
         push(env, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
     }
@@ -86,7 +93,8 @@ static struct str beneath_start(struct arena *m, const struct launch_spec *spec,
     return arena_printf(m, "%.*s/%.*s", STR_ARG(spec->workdir), STR_ARG(path));
 }
 
-static bool place_inputs(struct process *p, struct attempt *a, const struct launch_spec *spec, struct launcher_request *out, struct err *err)
+static bool place_inputs(struct process *p, struct attempt *a, const struct launch_spec *spec,
+                         struct launcher_request *out, struct err *err)
 {
     struct arena *m = &a->arena;
     struct launcher_file *files = arena_array(m, struct launcher_file, spec->n_inputs + 1);
@@ -110,7 +118,8 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
         f->from = arena_str(m, str_of(path));
     }
     if (spec->script.n > 0)
-        files[n++] = (struct launcher_file){.to = beneath_start(m, spec, STR(LAUNCH_SCRIPT)), .text = arena_str(m, spec->script), .mode = 0755};
+        files[n++] = (struct launcher_file){
+            .to = beneath_start(m, spec, STR(LAUNCH_SCRIPT)), .text = arena_str(m, spec->script), .mode = 0755};
     out->files = files;
     out->n_files = n;
     a->folders = folders;
@@ -137,11 +146,13 @@ static void want_outputs(struct attempt *a, const struct launch_spec *spec)
 static const struct str *copy_strs(struct arena *m, const struct str *items, size_t n)
 {
     struct str *copy = arena_array(m, struct str, n + 1);
-    for (size_t i = 0; i < n; i++) copy[i] = arena_str(m, items[i]);
+    for (size_t i = 0; i < n; i++)
+        copy[i] = arena_str(m, items[i]);
     return copy;
 }
 
-static bool place_code(struct process *p, struct attempt *a, struct str digest, struct launcher_request *out, struct err *err)
+static bool place_code(struct process *p, struct attempt *a, struct str digest, struct launcher_request *out,
+                       struct err *err)
 {
     char path[FS_PATH_MAX];
     if (digest.n == 0) return true;
@@ -158,10 +169,12 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     struct launcher_request *out = arena_new(m, struct launcher_request);
     struct strings env = {.arena = m};
     struct str *folders = arena_array(m, struct str, 3);
-    struct str checkpoint = arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.data_dir), (long long)req->id.run, req->id.task);
+    struct str checkpoint =
+        arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.data_dir), (long long)req->id.run, req->id.task);
     want_outputs(a, spec);
     own_variables(p, a, req, &env, checkpoint.p);
-    if (!declared_variables(p, a, req, &env, err) || !place_inputs(p, a, spec, out, err) || !place_code(p, a, req->bundle_digest, out, err))
+    if (!declared_variables(p, a, req, &env, err) || !place_inputs(p, a, spec, out, err) ||
+        !place_code(p, a, req->bundle_digest, out, err))
         return false;
     folders[0] = STR(".tmp");
     folders[1] = checkpoint;

@@ -183,7 +183,8 @@ void record_turn(struct scheduler *s)
 
 /* ---- what an attempt left ---- */
 
-static void record_artifact(struct scheduler *s, struct live *l, const struct exec_event *e, const struct exec_output *o)
+static void record_artifact(struct scheduler *s, struct live *l, const struct exec_event *e,
+                            const struct exec_output *o)
 {
     struct batch *b = core_batch(s, l);
     batch_row(b, BATCH_BLOBS);
@@ -230,7 +231,8 @@ static void record_cache(struct scheduler *s, struct live *l, const struct exec_
 void record_result(struct scheduler *s, struct live *l, const struct exec_event *e)
 {
     if (!e->result.ok) return;
-    for (size_t i = 0; i < e->n_artifacts; i++) record_artifact(s, l, e, &e->artifacts[i]);
+    for (size_t i = 0; i < e->n_artifacts; i++)
+        record_artifact(s, l, e, &e->artifacts[i]);
     record_cache(s, l, e);
 }
 
@@ -242,7 +244,8 @@ void record_log(struct scheduler *s, struct live *l, const struct exec_event *e)
     batch_int(b, t, l->id);
     batch_int(b, t, e->id.task);
     batch_int(b, t, e->id.attempt);
-    batch_int(b, t, e->log_from < INT32_MAX ? e->log_from : INT32_MAX); /* the key: told again after a restart, it grows */
+    batch_int(b, t,
+              e->log_from < INT32_MAX ? e->log_from : INT32_MAX); /* the key: told again after a restart, it grows */
     batch_int(b, t, l->project_id);
     batch_text(b, t, l->created_by);
     batch_int(b, t, e->log_from);

@@ -73,7 +73,8 @@ void core_next_turn(struct scheduler *s, const struct live *l)
 
 /* ---- connection and ownership ---- */
 
-/* Everything in memory is a copy of the store, or was not committed: forget it. Attempts go on, their ends are kept by the executor. */
+/* Everything in memory is a copy of the store, or was not committed: forget it. Attempts go on, their ends are kept by
+ * the executor. */
 static void forget_all(struct scheduler *s)
 {
     hot_close(s->hot);
@@ -166,7 +167,8 @@ static void flush_failed(struct scheduler *s, const struct err *err)
     }
 }
 
-/* The run whose own transaction was refused leaves memory and comes back as it is stored; after some tries it is failed. */
+/* The run whose own transaction was refused leaves memory and comes back as it is stored; after some tries it is
+ * failed. */
 static bool split_refused(struct scheduler *s, struct live *l, const struct err *err)
 {
     struct poison *p = &s->poison[(size_t)l->id % POISON_ROOM];
@@ -217,7 +219,8 @@ static void after_commit(struct scheduler *s)
         if (l->batch != NULL) batch_reset(l->batch);
         effects_perform(s, l);
     }
-    for (struct forget *f = s->forgets; f != NULL; f = f->next) s->cfg.executor->forget(s->cfg.executor->self, f->id);
+    for (struct forget *f = s->forgets; f != NULL; f = f->next)
+        s->cfg.executor->forget(s->cfg.executor->self, f->id);
     s->forgets = NULL;
     for (struct live *l = touched, *next; l != NULL; l = next) {
         next = l->next_touched;
@@ -281,7 +284,8 @@ static void turn(struct scheduler *s)
     }
     take_busy(s);
     fail_poisoned(s);
-    for (struct live *l = s->touched; l != NULL; l = l->next_touched) advance(s, l);
+    for (struct live *l = s->touched; l != NULL; l = l->next_touched)
+        advance(s, l);
     admit_tasks(s);
     record_turn(s);
     if (flush(s)) after_commit(s);
@@ -315,7 +319,8 @@ static void wait_for_news(struct scheduler *s)
         fds[n++] = (struct pollfd){.fd = hot_socket(s->hot), .events = POLLIN};
         fds[n++] = (struct pollfd){.fd = chores_fd(s->chores), .events = POLLIN};
         size_t more = x != NULL ? x->fds(x->self, raw, MAX_FDS) : 0;
-        for (size_t i = 0; i < more; i++) fds[n++] = (struct pollfd){.fd = raw[i], .events = POLLIN};
+        for (size_t i = 0; i < more; i++)
+            fds[n++] = (struct pollfd){.fd = raw[i], .events = POLLIN};
     }
     if (poll(fds, n, (int)wait_ms(s)) <= 0) return;
     uint64_t hints;

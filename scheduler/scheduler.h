@@ -1,5 +1,5 @@
-/* The scheduler: carries the runs of the shards it owns, in a thread of its own. It meets the API only in PostgreSQL; a hint saves the wait
- * for the next poll and is never the guarantee. */
+/* The scheduler: carries the runs of the shards it owns, in a thread of its own. It meets the API only in PostgreSQL; a
+ * hint saves the wait for the next poll and is never the guarantee. */
 #ifndef MILLRACE_SCHEDULER_SCHEDULER_H
 #define MILLRACE_SCHEDULER_SCHEDULER_H
 
@@ -10,24 +10,25 @@ struct db;
 struct scheduler;
 
 struct scheduler_config {
-    const char *conninfo;         /* of the scheduler's own connection */
-    const char *owner;            /* for people: host and pid */
+    const char *conninfo; /* of the scheduler's own connection */
+    const char *owner;    /* for people: host and pid */
     uint32_t shards;
-    struct executor *executor;    /* NULL: inline steps only */
+    struct executor *executor;       /* NULL: inline steps only */
     int64_t cpu_milli, memory_bytes; /* of the local executor */
-    int64_t grace_ms;             /* between the polite and the final signal */
-    int64_t poll_ms;              /* how long an unhinted change may go unseen */
-    struct db *db;                /* for the chores' threads; NULL: no cache, no imports */
-    struct str api_url;           /* told to steps */
-    struct str step_key;          /* signs their tokens; empty: none */
+    int64_t grace_ms;                /* between the polite and the final signal */
+    int64_t poll_ms;                 /* how long an unhinted change may go unseen */
+    struct db *db;                   /* for the chores' threads; NULL: no cache, no imports */
+    struct str api_url;              /* told to steps */
+    struct str step_key;             /* signs their tokens; empty: none */
     bool allow_private_egress;
-    struct str secrets_dir;       /* for headers of HTTP steps */
-    uint32_t advance_budget;      /* inline tasks of one run in one turn; 0 = 20000 */
-    void (*committed)(void *ctx); /* after each transaction, from the scheduler's thread: somebody may look; may be NULL */
+    struct str secrets_dir;  /* for headers of HTTP steps */
+    uint32_t advance_budget; /* inline tasks of one run in one turn; 0 = 20000 */
+    void (*committed)(
+        void *ctx); /* after each transaction, from the scheduler's thread: somebody may look; may be NULL */
     void *committed_ctx;
 };
 
-struct scheduler_stats {          /* read from other threads: approximate */
+struct scheduler_stats { /* read from other threads: approximate */
     volatile uint64_t turns, commits, tasks_started, tasks_ended, runs_ended;
     volatile uint32_t runs, shards;
     volatile bool connected;

@@ -19,7 +19,7 @@ bool value_is_artifact(const struct value *v);
 struct launch_input {
     struct str name;
     bool artifact;
-    bool folder;        /* the artifact is a packed folder: it is unpacked at `path` */
+    bool folder;       /* the artifact is a packed folder: it is unpacked at `path` */
     struct str digest; /* of an artifact: "sha256:<hex>" */
     int64_t size;
     struct str

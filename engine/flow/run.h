@@ -1,11 +1,13 @@
-/* The rules of a run: a plan being carried out, in memory. Pure: no I/O, clock or randomness; time and random numbers come with the call.
+/* The rules of a run: a plan being carried out, in memory. Pure: no I/O, clock or randomness; time and random numbers
+ * come with the call.
  *
  * The shell (scheduler/) owns a `struct run` for every active run of its shards. Its turn is:
  *     1. hand in what happened:  run_command, run_task_ended, run_timer, run_start_task …
  *     2. run_advance: starts the tasks that need no executor, one layer of the graph at a time
  *     3. write what changed in one transaction: new frames, dirty tasks, events, the run's own row
  *     4. only after the commit: run_committed, then perform the effects
- * When the transaction fails the shell frees the run and restores it from the store; nothing was lost, since no effect was performed.
+ * When the transaction fails the shell frees the run and restores it from the store; nothing was lost, since no effect
+ * was performed.
  *
  * An attempt's end is accepted once: run_task_ended refuses another attempt number than the current one. */
 #ifndef MILLRACE_FLOW_RUN_H
@@ -17,17 +19,17 @@
 enum task_state {
 #define TASK_STATE(id, number, name, terminal, text) id = (number),
 #include "engine/flow/states.def"
-        TASK_STATE_COUNT
+    TASK_STATE_COUNT
 };
 enum run_state {
 #define RUN_STATE(id, number, name, terminal, text) id = (number),
 #include "engine/flow/states.def"
-        RUN_STATE_COUNT
+    RUN_STATE_COUNT
 };
 enum reason {
 #define REASON(id, number, name, text) id = (number),
 #include "engine/flow/states.def"
-        REASON_COUNT
+    REASON_COUNT
 };
 enum event_kind {
 #define EVENT_KIND(id, number, name) id = (number),
@@ -36,7 +38,7 @@ enum event_kind {
 enum command {
 #define COMMAND(id, number, name) id = (number),
 #include "engine/flow/states.def"
-        COMMAND_COUNT
+    COMMAND_COUNT
 };
 
 const char *task_state_name(enum task_state s);
@@ -45,22 +47,22 @@ const char *run_state_name(enum run_state s);
 bool run_state_terminal(enum run_state s);
 const char *reason_name(enum reason r);
 const char *reason_text(enum reason r);
-const char *event_kind_name(int kind);   /* "none" for an unknown one */
+const char *event_kind_name(int kind); /* "none" for an unknown one */
 const char *command_name(enum command c);
 
 /* ---- one task: a pure table (step.c) ---- */
 
 enum step_event {
-    STEP_START,      /* it is admitted */
-    STEP_WAIT,       /* a verb that waits begins */
-    STEP_OK,         /* the attempt ended well, outputs at hand */
-    STEP_FAIL,       /* the attempt failed: failure bits, exit code */
-    STEP_LOST,       /* nobody knows its attempt any more */
-    STEP_DUE,        /* the back-off is over */
-    STEP_CANCEL,     /* it is to stop */
-    STEP_STOPPED,    /* the executor says: it is gone */
+    STEP_START,   /* it is admitted */
+    STEP_WAIT,    /* a verb that waits begins */
+    STEP_OK,      /* the attempt ended well, outputs at hand */
+    STEP_FAIL,    /* the attempt failed: failure bits, exit code */
+    STEP_LOST,    /* nobody knows its attempt any more */
+    STEP_DUE,     /* the back-off is over */
+    STEP_CANCEL,  /* it is to stop */
+    STEP_STOPPED, /* the executor says: it is gone */
     STEP_SKIP,
-    STEP_RESET,      /* the user retries it */
+    STEP_RESET, /* the user retries it */
     STEP_EVENT_COUNT
 };
 struct step_snapshot {
@@ -72,16 +74,16 @@ struct step_input {
     enum step_event event;
     enum failure failure;
     int32_t exit_code;
-    enum reason reason;  /* of a skip or failure, when the caller knows better */
+    enum reason reason; /* of a skip or failure, when the caller knows better */
     int64_t now_us;
-    double random;       /* 0 ≤ random < 1, for the jitter */
+    double random; /* 0 ≤ random < 1, for the jitter */
 };
 struct step_decision {
     enum task_state state; /* TASK_REFUSED: the event does not fit the state and must be dropped */
     enum reason reason;
     uint32_t attempt, failures, free_failures;
-    int64_t due_us;        /* of TASK_BACKOFF */
-    bool launch, kill;     /* effects */
+    int64_t due_us;    /* of TASK_BACKOFF */
+    bool launch, kill; /* effects */
 };
 struct step_decision step_decide(const struct step_snapshot *s, const struct retry *retry, const struct step_input *in);
 /* base · factor^(n-1), at most max, ± jitter; n = failures so far, from 1. */
@@ -94,13 +96,14 @@ struct run;
 struct run_header { /* what the store knows of a run; strings are copied */
     int64_t id, project_id;
     struct str project, name, pipeline, created_by, bundle_digest;
-    struct value params;    /* bound */
+    struct value params;            /* bound */
     int64_t created_us, started_us; /* started_us 0 = not yet */
     enum run_state state;
-    enum run_state stop;    /* a final state it is being brought to; RUN_REFUSED = none */
-    int32_t next_event;     /* seq of the next event */
+    enum run_state stop; /* a final state it is being brought to; RUN_REFUSED = none */
+    int32_t next_event;  /* seq of the next event */
     uint32_t generation;
-    bool (*json)(struct arena *a, struct str text, struct value *out, struct err *err); /* decoder for json() and stored outputs */
+    bool (*json)(struct arena *a, struct str text, struct value *out,
+                 struct err *err); /* decoder for json() and stored outputs */
 };
 
 struct run *run_new(const struct plan *plan, const struct run_header *h); /* the plan must outlive it */
@@ -110,11 +113,11 @@ size_t run_bytes(const struct run *r); /* of memory, for the benchmark */
 /* What an executor or an answer brings; strings and values are copied as needed. */
 struct task_result {
     bool ok;
-    enum failure failure;    /* when not ok */
-    enum reason reason;      /* REASON_NONE = by the failure */
-    int32_t exit_code;       /* -1 = none */
-    struct str message;      /* of a failure: what a user can act on */
-    struct str outputs;      /* JSON object name → value; empty = none. expr steps: {"value": …} */
+    enum failure failure; /* when not ok */
+    enum reason reason;   /* REASON_NONE = by the failure */
+    int32_t exit_code;    /* -1 = none */
+    struct str message;   /* of a failure: what a user can act on */
+    struct str outputs;   /* JSON object name → value; empty = none. expr steps: {"value": …} */
     int64_t started_us, ended_us, log_bytes;
 };
 
@@ -184,30 +187,35 @@ bool run_task_ended(struct run *r, uint32_t task, uint32_t attempt, const struct
 void run_cache_answer(struct run *r, uint32_t task, struct str outputs, int64_t now_us, struct run_out *out);
 void run_timer(struct run *r, int64_t now_us, double random, struct run_out *out); /* everything that is due */
 
-/* The store refuses what this run would write: it fails with that message, its attempts are told to stop, nothing else changes. */
+/* The store refuses what this run would write: it fails with that message, its attempts are told to stop, nothing else
+ * changes. */
 void run_abort(struct run *r, struct str message, int64_t now_us, struct run_out *out);
 
 /* ---- step 2: what starts ---- */
 
-/* Evaluates conditions, loops, expressions, waits, … of the tasks that became ready before this call, at most `budget` of them. What becomes ready by
- * it is left for the next turn, so that each layer is durable before the next begins. True when there is more to do. */
+/* Evaluates conditions, loops, expressions, waits, … of the tasks that became ready before this call, at most `budget`
+ * of them. What becomes ready by it is left for the next turn, so that each layer is durable before the next begins.
+ * True when there is more to do. */
 bool run_advance(struct run *r, uint32_t budget, int64_t now_us, struct run_out *out);
 
-/* Tasks that want an executor, in order (priority, then age). Limits of the run, its graphs and loops are already applied: only those that may start
- * by them are listed. run_ready_next(r, UINT32_MAX) gives the first, UINT32_MAX means no more. */
+/* Tasks that want an executor, in order (priority, then age). Limits of the run, its graphs and loops are already
+ * applied: only those that may start by them are listed. run_ready_next(r, UINT32_MAX) gives the first, UINT32_MAX
+ * means no more. */
 uint32_t run_ready_next(const struct run *r, uint32_t after);
-/* Admitted by the executor's capacity: attempt + 1, state running, EFFECT_LAUNCH. `executor` is remembered in the row. */
+/* Admitted by the executor's capacity: attempt + 1, state running, EFFECT_LAUNCH. `executor` is remembered in the row.
+ */
 void run_start_task(struct run *r, uint32_t task, struct str executor, int64_t now_us, struct run_out *out);
 
-/* The attempt was recorded but surely never launched: emits its EFFECT_LAUNCH once more. Nothing of the record changes. */
+/* The attempt was recorded but surely never launched: emits its EFFECT_LAUNCH once more. Nothing of the record changes.
+ */
 void run_relaunch(struct run *r, uint32_t task, struct run_out *out);
 
 /* ---- step 3: what is to be written ---- */
 
 struct task_row { /* the row image; strings valid until the next call on the run */
     uint32_t task, frame;
-    bool stored;                 /* a row exists: update, else insert */
-    uint32_t stored_attempt;     /* fence: what the row holds now */
+    bool stored;             /* a row exists: update, else insert */
+    uint32_t stored_attempt; /* fence: what the row holds now */
     enum task_state stored_state;
     enum task_state state;
     enum reason reason;
@@ -221,10 +229,10 @@ void run_dirty_row(const struct run *r, size_t i, struct arena *a, struct task_r
 
 struct run_summary { /* the run's own rows */
     enum run_state state, stop;
-    bool state_changed;  /* since the last run_committed */
+    bool state_changed; /* since the last run_committed */
     struct str message;
     int64_t started_us, ended_us;
-    struct str outputs;  /* JSON, when terminal */
+    struct str outputs; /* JSON, when terminal */
     uint32_t tasks_total, tasks_done, tasks_failed, tasks_running;
     uint32_t generation;
 };
@@ -240,15 +248,17 @@ struct frame_row {
 };
 MUST_CHECK bool run_restore_frame(struct run *r, const struct frame_row *f, struct err *err); /* in order of number */
 MUST_CHECK bool run_restore_task(struct run *r, const struct task_row *t, struct err *err);   /* any order */
-/* Recomputes what is derived (ready set, counters), and emits again the effects that may not have been performed: a LAUNCH for each running attempt
- * (executors treat a known name as a question), KILL for stopping ones, timers, HTTP, … */
+/* Recomputes what is derived (ready set, counters), and emits again the effects that may not have been performed: a
+ * LAUNCH for each running attempt (executors treat a known name as a question), KILL for stopping ones, timers, HTTP, …
+ */
 MUST_CHECK bool run_restored(struct run *r, int64_t now_us, struct run_out *out, struct err *err);
 
 /* ---- questions ---- */
 
 const struct plan *run_plan(const struct run *r);
 const struct run_header *run_head(const struct run *r);
-struct str run_bundle(const struct run *r); /* digest of the code its attempts run now: a retry may have brought mended code */
+struct str
+run_bundle(const struct run *r); /* digest of the code its attempts run now: a retry may have brought mended code */
 enum run_state run_state_of(const struct run *r); /* as of now; the header holds what it was made with */
 uint32_t run_task_count(const struct run *r);
 enum task_state run_task_state(const struct run *r, uint32_t task);
@@ -258,8 +268,8 @@ struct str run_task_path(const struct run *r, uint32_t task, struct arena *a);
 uint32_t run_task_find(const struct run *r, struct str path); /* UINT32_MAX when absent */
 /* Environment for the task's templates: params, steps, item, index, run. Valid for this turn. */
 void run_task_env(const struct run *r, uint32_t task, struct expr_env *out, struct arena *a);
-/* Why a task that could start does not: pending names of upstream, paused, parallelism "2 of 2 run". False when nothing of the run holds it
- * back (then it is the executor's capacity). */
+/* Why a task that could start does not: pending names of upstream, paused, parallelism "2 of 2 run". False when nothing
+ * of the run holds it back (then it is the executor's capacity). */
 bool run_task_waits(const struct run *r, uint32_t task, struct buf *text);
 /* {"ready": n, "pending": n, …} with up to `max` examples {task, path, reason}: what active_runs.waiting holds. */
 void run_waiting_json(const struct run *r, struct buf *out, size_t max);

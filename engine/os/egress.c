@@ -63,8 +63,10 @@ static bool allowed6(const struct in6_addr *a, bool allow_private)
         memcpy(&inner, &a->s6_addr[2], sizeof inner);
         return allowed4(ntohl(inner), allow_private);
     }
-    if (a->s6_addr[0] == 0xfd && a->s6_addr[1] == 0x00 && a->s6_addr[2] == 0x0e && a->s6_addr[3] == 0xc2) return false; /* metadata */
-    if ((a->s6_addr[0] & 0xfe) == 0xfc || (a->s6_addr[0] == 0xfe && (a->s6_addr[1] & 0xc0) == 0xc0)) return allow_private;
+    if (a->s6_addr[0] == 0xfd && a->s6_addr[1] == 0x00 && a->s6_addr[2] == 0x0e && a->s6_addr[3] == 0xc2)
+        return false; /* metadata */
+    if ((a->s6_addr[0] & 0xfe) == 0xfc || (a->s6_addr[0] == 0xfe && (a->s6_addr[1] & 0xc0) == 0xc0))
+        return allow_private;
     return true;
 }
 
@@ -137,7 +139,9 @@ static bool pin(struct call *c, bool allow_private, struct err *err)
         buf_printf(&line, a->ai_family == AF_INET6 ? "%s[%s]" : "%s%s", a == found ? "" : ",", text);
         if (ok) continue;
         err_set(err, ERR_FORBIDDEN, "'%s' is at %s, an address that steps must not reach", host, text);
-        err_hint(err, "an administrator may allow private addresses with --allow-private-egress; metadata services stay closed");
+        err_hint(
+            err,
+            "an administrator may allow private addresses with --allow-private-egress; metadata services stay closed");
     }
     freeaddrinfo(found);
     if (ok) c->resolve = curl_slist_append(NULL, line.p);
@@ -211,7 +215,8 @@ bool egress_call(const struct egress_request *req, struct arena *a, struct egres
     pthread_once(&once, global_init);
     struct call c = {0};
     buf_init(&c.body, req->max_bytes > 0 ? req->max_bytes : MAX_BYTES);
-    bool ok = read_url(&c, arena_cstr(a, req->url), err) && pin(&c, req->allow_private, err) && add_headers(&c, req, a, err);
+    bool ok =
+        read_url(&c, arena_cstr(a, req->url), err) && pin(&c, req->allow_private, err) && add_headers(&c, req, a, err);
     if (ok) {
         c.curl = curl_easy_init();
         set_options(&c, req, a);

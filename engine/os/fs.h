@@ -40,8 +40,9 @@ int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 /* mkdir -p of a relative path beneath dirfd, no link followed; false with errno. `owner` ≠ -1 gets what was made. */
 bool fs_mkdirs_beneath(int dirfd, const char *path, mode_t mode, uid_t owner, gid_t group);
 
-/* Copies the tree below `from` into the existing folder `to`: files by reflink where the disk can, else copy_file_range; links as
- * links; modes kept but for set-id bits; given to `owner` unless that is -1. False with errno. */
+/* Copies the tree below `from` into the existing folder `to`: files by reflink where the disk can, else
+ * copy_file_range; links as links; modes kept but for set-id bits; given to `owner` unless that is -1. False with
+ * errno. */
 bool fs_copy_tree(int from, int to, uid_t owner, gid_t group);
 /* One file's bytes; false with errno. */
 bool fs_copy_file(int from, int to);

@@ -181,11 +181,9 @@ static bool copy_folder(int from, int to, const char *name, mode_t mode, const s
         errno = ELOOP;
         return false;
     }
-    if (mkdirat(to, name, 0700) != 0 && errno != EEXIST)
-        return false;
+    if (mkdirat(to, name, 0700) != 0 && errno != EEXIST) return false;
     int source = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (source < 0)
-        return false;
+    if (source < 0) return false;
     FD_AUTO target = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (target < 0) {
         fs_close(&source);
@@ -198,29 +196,23 @@ static bool copy_link(int from, int to, const char *name, const struct owner *o)
 {
     char target[FS_PATH_MAX];
     ssize_t n = readlinkat(from, name, target, sizeof target - 1);
-    if (n < 0)
-        return false;
+    if (n < 0) return false;
     target[n] = '\0';
-    if (symlinkat(target, to, name) != 0)
-        return false;
+    if (symlinkat(target, to, name) != 0) return false;
     return o->user == (uid_t)-1 || fchownat(to, name, o->user, o->group, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static bool copy_entry(int from, int to, const char *name, const struct owner *o, int depth)
 {
     struct stat st;
-    if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return false;
+    if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return false;
     mode_t mode = st.st_mode & 0777;
-    if (S_ISDIR(st.st_mode))
-        return copy_folder(from, to, name, mode, o, depth);
-    if (S_ISLNK(st.st_mode))
-        return copy_link(from, to, name, o);
+    if (S_ISDIR(st.st_mode)) return copy_folder(from, to, name, mode, o, depth);
+    if (S_ISLNK(st.st_mode)) return copy_link(from, to, name, o);
     if (!S_ISREG(st.st_mode))
         return true; /* a bundle holds none; sockets and the like of a user's folder are of no use to a copy */
     FD_AUTO in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (in < 0)
-        return false;
+    if (in < 0) return false;
     FD_AUTO out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     return out >= 0 && fs_copy_file(in, out) && fchmod(out, mode | 0600) == 0 && give(out, o);
 }

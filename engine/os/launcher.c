@@ -498,8 +498,10 @@ void launcher_close(struct launcher *l)
     drop_fd(&l->timer);
     drop_fd(&l->epoll);
     drop_fd(&l->folder_fd);
-    while (l->first)
-        pending_drop(l, l->first);
+    for (struct pending *p = l->first, *next; p; p = next) {
+        next = p->next;
+        free(p);
+    }
     map_free(&l->launches);
     buf_free(&l->in);
     buf_free(&l->out);

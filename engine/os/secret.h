@@ -1,5 +1,5 @@
-/* Secrets for steps: entries of an administrator's folder, one folder a project: <secrets-dir>/<project>/<name>. Opened beneath that folder only,
- * never taken from the server's own environment, and never logged. */
+/* Secrets for steps: entries of an administrator's folder, one folder a project: <secrets-dir>/<project>/<name>. Opened
+ * beneath that folder only, never taken from the server's own environment, and never logged. */
 #ifndef MILLRACE_OS_SECRET_H
 #define MILLRACE_OS_SECRET_H
 
@@ -8,9 +8,9 @@
 
 #define SECRET_MAX (64 << 10)
 
-/* The file's bytes without one trailing newline. Errors name the entry, never its content: ERR_NOT_FOUND, ERR_INVALID for a name that leaves the
- * folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
-MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a, struct str *out,
-                            struct err *err);
+/* The file's bytes without one trailing newline. Errors name the entry, never its content: ERR_NOT_FOUND, ERR_INVALID
+ * for a name that leaves the folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
+MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a,
+                             struct str *out, struct err *err);
 
 #endif

@@ -22,7 +22,8 @@ static void sign(struct str key, struct str body, char hex[2 * DIGEST_BYTES + 1]
 struct str step_token_make(struct arena *a, struct str key, struct step_claim claim)
 {
     char hex[2 * DIGEST_BYTES + 1];
-    struct str body = arena_printf(a, STEP_TOKEN_PREFIX "%" PRId64 ".%" PRIu32 ".%" PRIu32, claim.run, claim.task, claim.attempt);
+    struct str body =
+        arena_printf(a, STEP_TOKEN_PREFIX "%" PRId64 ".%" PRIu32 ".%" PRIu32, claim.run, claim.task, claim.attempt);
     sign(key, body, hex);
     return arena_printf(a, "%.*s.%s", STR_ARG(body), hex);
 }

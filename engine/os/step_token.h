@@ -1,5 +1,6 @@
-/* Tokens of steps: what a running attempt may present to the API. Not stored: run, task and attempt, signed with the installation's key
- * (HMAC-SHA-256, RFC 2104). Whether the attempt is still the current one is the reader's business. */
+/* Tokens of steps: what a running attempt may present to the API. Not stored: run, task and attempt, signed with the
+ * installation's key (HMAC-SHA-256, RFC 2104). Whether the attempt is still the current one is the reader's business.
+ */
 #ifndef MILLRACE_OS_STEP_TOKEN_H
 #define MILLRACE_OS_STEP_TOKEN_H
 

@@ -1,5 +1,6 @@
-/* The scheduler on a real database: runs of inline steps go to their end; a scheduler that is stopped, loses its connection or shares the work with
- * another loses nothing and doubles nothing; a run whose record the database refuses does not stop the others. */
+/* The scheduler on a real database: runs of inline steps go to their end; a scheduler that is stopped, loses its
+ * connection or shares the work with another loses nothing and doubles nothing; a run whose record the database refuses
+ * does not stop the others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -119,15 +120,18 @@ static void assert_record_is_whole(int64_t runs)
     assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE state = 7"), 8 * runs);
     assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE state = 9"), runs);
     assert_int_equal(support_number(&test, "SELECT count(*) FROM events WHERE kind = 25"), 8 * runs);
-    assert_int_equal(support_number(&test, "SELECT count(*) FROM (SELECT run_id, task FROM events WHERE kind = 25 GROUP BY 1, 2 "
-                                           "HAVING count(*) > 1) twice"), 0);
+    assert_int_equal(
+        support_number(&test, "SELECT count(*) FROM (SELECT run_id, task FROM events WHERE kind = 25 GROUP BY 1, 2 "
+                              "HAVING count(*) > 1) twice"),
+        0);
 }
 
 static void runs_go_to_their_end(void **state)
 {
     (void)state;
     int64_t plan = store_plan(chain);
-    for (int i = 0; i < 20; i++) create_run(plan, "{\"x\": 1}");
+    for (int i = 0; i < 20; i++)
+        create_run(plan, "{\"x\": 1}");
     struct scheduler *s = start();
     await("SELECT count(*) FROM runs WHERE state = 5", 20);
     create_run(plan, "{\"x\": 5}");
@@ -141,7 +145,8 @@ static void a_stopped_scheduler_is_followed_by_another(void **state)
 {
     (void)state;
     int64_t plan = store_plan(chain);
-    for (int i = 0; i < 60; i++) create_run(plan, "{\"x\": 1}");
+    for (int i = 0; i < 60; i++)
+        create_run(plan, "{\"x\": 1}");
     for (int i = 0; i < 10; i++) {
         struct scheduler *s = start();
         usleep((useconds_t)(os_random_u64() % 15000));
@@ -161,8 +166,9 @@ static void a_lost_connection_loses_nothing(void **state)
     for (int i = 0; i < 60; i++) {
         create_run(plan, "{\"x\": 1}");
         if (i % 6 == 0)
-            support_number(&test, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = "
-                                  "'millrace-scheduler' AND datname = current_database()");
+            support_number(&test,
+                           "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = "
+                           "'millrace-scheduler' AND datname = current_database()");
     }
     await("SELECT count(*) FROM active_runs", 0);
     scheduler_stop(s);
@@ -174,15 +180,18 @@ static void two_schedulers_share_and_never_double(void **state)
     (void)state;
     int64_t plan = store_plan(chain);
     struct scheduler *one = start(), *two = start();
-    for (int i = 0; i < 60; i++) create_run(plan, "{\"x\": 1}");
+    for (int i = 0; i < 60; i++)
+        create_run(plan, "{\"x\": 1}");
     await("SELECT count(*) FROM active_runs", 0);
     assert_int_equal(support_number(&test, "SELECT count(*) FROM shards WHERE epoch > 0"), SHARDS);
     int64_t end = os_mono_us() + PATIENCE_US;
-    while (os_mono_us() < end && (scheduler_statistics(one)->shards != SHARDS / 2 || scheduler_statistics(two)->shards != SHARDS / 2))
+    while (os_mono_us() < end &&
+           (scheduler_statistics(one)->shards != SHARDS / 2 || scheduler_statistics(two)->shards != SHARDS / 2))
         usleep(5000);
     assert_int_equal(scheduler_statistics(one)->shards, SHARDS / 2);
     assert_int_equal(scheduler_statistics(two)->shards, SHARDS / 2);
-    for (int i = 0; i < 60; i++) create_run(plan, "{\"x\": 1}");
+    for (int i = 0; i < 60; i++)
+        create_run(plan, "{\"x\": 1}");
     scheduler_stop(one); /* the other takes over */
     await("SELECT count(*) FROM active_runs", 0);
     scheduler_stop(two);
@@ -192,9 +201,11 @@ static void two_schedulers_share_and_never_double(void **state)
 static void a_refused_run_fails_alone(void **state)
 {
     (void)state;
-    assert_true(support_sql(&test, "ALTER TABLE tasks ADD CONSTRAINT poison CHECK (outputs->>'value' IS DISTINCT FROM '667')"));
+    assert_true(
+        support_sql(&test, "ALTER TABLE tasks ADD CONSTRAINT poison CHECK (outputs->>'value' IS DISTINCT FROM '667')"));
     int64_t plan = store_plan(chain);
-    for (int i = 0; i < 10; i++) create_run(plan, i == 4 ? "{\"x\": 666}" : "{\"x\": 1}");
+    for (int i = 0; i < 10; i++)
+        create_run(plan, i == 4 ? "{\"x\": 666}" : "{\"x\": 1}");
     struct scheduler *s = start();
     await("SELECT count(*) FROM active_runs", 0);
     scheduler_stop(s);
@@ -220,7 +231,8 @@ static void an_approval_waits_for_its_answer(void **state)
 static void one_run_at_a_time_when_the_pipeline_says_so(void **state)
 {
     (void)state;
-    int64_t plan = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nmaxRuns: 1\nsteps:\n  ask: {approval: {}}\n");
+    int64_t plan =
+        store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nmaxRuns: 1\nsteps:\n  ask: {approval: {}}\n");
     int64_t first = create_run(plan, "{\"x\": 1}");
     create_run(plan, "{\"x\": 1}");
     assert_true(support_sql(&test, "UPDATE active_runs SET shard = 3; UPDATE inbox SET shard = 3"));

@@ -68,7 +68,8 @@ def _events(lines):
 
 
 class Client:
-    """A server. Without arguments: MILLRACE_URL, MILLRACE_TOKEN and MILLRACE_PROJECT, or this machine's own server and its token file."""
+    """A server. Without arguments: MILLRACE_URL, MILLRACE_TOKEN and MILLRACE_PROJECT, or this machine's own server
+    and its token file."""
 
     def __init__(self, url=None, token=None, project=None, timeout=60.0):
         self.url = (url or os.environ.get("MILLRACE_URL") or LOCAL_SERVER).rstrip("/")
@@ -137,7 +138,8 @@ class Client:
             query["page_token"] = page["next_page_token"]
 
     def stream(self, path, query=None):
-        """Events (kind, data) without end: a stream that breaks is taken up again behind the last event that came. Who has enough stops reading."""
+        """Events (kind, data) without end: a stream that breaks is taken up again behind the last event that came.
+        Who has enough stops reading."""
         last, pause = "", 0.2
         while True:
             headers = {"Accept": "text/event-stream"}
@@ -175,7 +177,8 @@ class Client:
                 packed.seek(upload["offset"])
                 headers = {"Content-Type": "application/octet-stream", "Upload-Offset": str(upload["offset"])}
                 try:
-                    upload = self.request("PATCH", "/api/v1/uploads/" + upload["id"], None, packed.read(PIECE), headers, again=False)
+                    upload = self.request("PATCH", "/api/v1/uploads/" + upload["id"],
+                                          None, packed.read(PIECE), headers, again=False)
                 except (Unavailable, Error) as e:
                     breaks += 1
                     if breaks > TRIES or (isinstance(e, Error) and e.status not in (409, 503)):
@@ -186,7 +189,8 @@ class Client:
         return digest
 
     def apply(self, file, bundle=True):
-        """Creates or updates the pipelines of a file; what changed, one dict each. `bundle`: its folder (True), another one, or none (None)."""
+        """Creates or updates the pipelines of a file; what changed, one dict each. `bundle`: its folder (True),
+        another one, or none (None)."""
         with open(file, encoding="utf-8") as f:
             body = {"source": f.read()}
         folder = os.path.dirname(os.path.abspath(file)) if bundle is True else bundle
@@ -198,7 +202,8 @@ class Client:
 
     def submit(self, pipeline=None, *, source=None, params=None, labels=None, name=None, version=None, bundle=True,
                ignore_resources=None, key=None):
-        """Starts a run of a file (its folder is packed; `bundle` names another, or None for none), of an applied pipeline by its name, or of a
+        """Starts a run of a file (its folder is packed; `bundle` names another, or None for none), of an applied
+        pipeline by its name, or of a
         `source` text. `key`: a second submit with the same one gives the same run."""
         body = {"params": params, "labels": labels, "name": name, "version": version,
                 "ignoreResources": list(ignore_resources) if ignore_resources else None}
@@ -238,7 +243,8 @@ class Client:
         return self.request("GET", "/api/v1/artifacts/%d" % number)
 
     def download(self, artifact, path):
-        """An artifact (its number or its dict) into a file. What was interrupted goes on where it stopped; the digest is verified."""
+        """An artifact (its number or its dict) into a file. What was interrupted goes on where it stopped; the digest
+        is verified."""
         if not isinstance(artifact, dict):
             artifact = self.artifact(artifact)
         part = "%s.%s.part" % (path, artifact["digest"][7:19])
@@ -306,7 +312,8 @@ class Run:
         return self
 
     def wait(self, timeout=None, check=True):
-        """Until the run has ended. TimeoutError after `timeout` seconds; with `check`, RunFailed unless it succeeded."""
+        """Until the run has ended. TimeoutError after `timeout` seconds; with `check`, RunFailed unless it
+        succeeded."""
         until = None if timeout is None else time.monotonic() + timeout
         after = 0
         while not self.refresh().ended:
