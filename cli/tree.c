@@ -190,6 +190,21 @@ static struct str detail(struct arena *a, const struct tree *t, const struct tre
 
 /* ---- the tree ---- */
 
+static const struct tree_task *parent_of(const struct tree *t, const struct tree_task *task)
+{
+    return task->parent < 0 || task->parent == task->task ? NULL : find(t, task->parent);
+}
+
+/* Below its parent a step needs no more than its own name: sub.step is "step" there; an item, train[2], stays as it is.
+ */
+static struct str label(const struct tree *t, const struct tree_task *task)
+{
+    const struct tree_task *parent = parent_of(t, task);
+    size_t n = parent ? parent->path.n : 0;
+    bool below = n && task->path.n > n + 1 && task->path.p[n] == '.' && str_eq(str_sub(task->path, 0, n), parent->path);
+    return below ? str_sub(task->path, n + 1, task->path.n) : task->path;
+}
+
 struct painter {
     struct buf *out;
     struct arena *arena;
@@ -236,7 +251,7 @@ static void task_line(struct painter *p, const struct tree_task *task, const cha
     used += 2;
     size_t room = p->name_width > used + NAME_NARROWEST ? p->name_width - used : NAME_NARROWEST;
     if (width && room > width - used) room = width > used ? width - used : 1;
-    size_t name = term_text(p->out, task->path, room);
+    size_t name = term_text(p->out, label(p->tree, task), room);
     struct str text = detail(p->arena, p->tree, task, p->view->now_us);
     if (text.n) {
         if (room > name) term_pad(p->out, room - name);
@@ -299,8 +314,11 @@ static void children(struct painter *p, uint32_t first, const char *indent, unsi
 static size_t widest_name(const struct tree *t, const struct term *term)
 {
     size_t widest = NAME_NARROWEST, most = term->width && term->width < 60 ? term->width * 3 / 5 : NAME_WIDEST;
-    for (size_t i = 0; i < t->n_tasks; i++) {
-        size_t columns = term_columns(t->tasks[i].path) + (t->tasks[i].parent < 0 ? 5 : 8);
+    for (size_t i = 0; i < t->n_tasks && widest < most; i++) {
+        size_t columns = term_columns(label(t, &t->tasks[i])) + 5; /* branch and symbol */
+        const struct tree_task *above = parent_of(t, &t->tasks[i]);
+        for (unsigned depth = 0; above && depth < 16; depth++, above = parent_of(t, above))
+            columns += 3;
         if (columns > widest) widest = columns;
     }
     return widest > most ? most : widest;
@@ -374,9 +392,25 @@ static void change_line(struct buf *out, struct arena *a, const struct tree *t, 
     buf_char(out, '\n');
 }
 
+static void run_line(struct buf *out, const struct tree *t, const struct tree_view *view)
+{
+    enum style style = style_of_state(t->state);
+    buf_printf(out, "run %lld: ", (long long)t->run);
+    term_style(out, view->term.color, style);
+    term_text(out, t->state, 0);
+    term_style_end(out, view->term.color, style);
+    if (t->message.n) {
+        buf_c(out, "  ");
+        term_text(out, t->message, 0);
+    }
+    buf_char(out, '\n');
+}
+
 void tree_changes(struct buf *out, struct arena *a, const struct tree *before, const struct tree *after,
                   const struct tree_view *view)
 {
+    bool run_changed = !before || !str_eq(before->state, after->state);
+    if (run_changed && !tree_ended(after)) run_line(out, after, view);
     for (size_t i = 0; i < after->n_tasks; i++) {
         const struct tree_task *now = &after->tasks[i], *was = before ? find(before, now->task) : NULL;
         bool begun = !str_is(now->state, "pending") && !str_is(now->state, "ready");
@@ -384,15 +418,5 @@ void tree_changes(struct buf *out, struct arena *a, const struct tree *before, c
         bool explains = str_is(now->state, "ready") && now->waiting.n && (!was || !was->waiting.n);
         if ((changed && begun) || explains) change_line(out, a, after, now, view);
     }
-    if (before && str_eq(before->state, after->state)) return;
-    enum style style = style_of_state(after->state);
-    buf_printf(out, "run %lld: ", (long long)after->run);
-    term_style(out, view->term.color, style);
-    term_text(out, after->state, 0);
-    term_style_end(out, view->term.color, style);
-    if (after->message.n) {
-        buf_c(out, "  ");
-        term_text(out, after->message, 0);
-    }
-    buf_char(out, '\n');
+    if (run_changed && tree_ended(after)) run_line(out, after, view); /* its end comes last */
 }

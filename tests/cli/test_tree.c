@@ -111,6 +111,21 @@ static void ascii_and_narrow(void **state)
                                                               "`- . best         waits for train\n");
 }
 
+static void steps_below_a_step(void **state)
+{
+    struct tree t =
+        load(run_json, "{\"items\":[{\"task\":0,\"path\":\"sub\",\"state\":\"running\"},"
+                       "{\"task\":1,\"parent\":0,\"path\":\"sub[0]\",\"state\":\"running\"},"
+                       "{\"task\":2,\"parent\":1,\"path\":\"sub[0].a-long-name\",\"state\":\"running\",\"attempt\":2},"
+                       "{\"task\":3,\"parent\":1,\"path\":\"subway\",\"state\":\"ready\",\"waitingFor\":\"x\"}]}");
+    (void)state;
+    assert_string_equal(render(&t, view(0, 0, false, true)), "run 17 digits  running  30s  0 of 4 tasks\n"
+                                                             "└─ ● sub                0 of 1  1 running\n"
+                                                             "   └─ ● sub[0]          0 of 2  1 running, 1 ready\n"
+                                                             "      ├─ ● a-long-name  attempt 2\n"
+                                                             "      └─ ○ subway       x\n");
+}
+
 /* Too high for the terminal: what runs, waits or failed stays, the rest is counted. */
 static void too_high(void **state)
 {
@@ -191,14 +206,14 @@ static void changes_line_by_line(void **state)
     (void)state;
     buf_init(&out, 0);
     tree_changes(&out, &arena, NULL, &before, &v);
-    assert_string_equal(out.p, "✓ data: succeeded  1.2s\n"
+    assert_string_equal(out.p, "run 17: running\n"
+                               "✓ data: succeeded  1.2s\n"
                                "● train: running  2 of 5  1 failed, 1 running, 1 backoff, 1 succeeded, 1 ready  28s\n"
                                "✓ train[0]: succeeded  0.0s  cached\n"
                                "● train[1]: running  attempt 2  10s\n"
                                "○ train[2]: ready  needs 2 CPUs, 1 of 4 free\n"
                                "↻ train[3]: backoff  again in 5.0s  exit code 1\n"
-                               "✗ train[4]: failed  2m05s  exit code 3?[2J\n"
-                               "run 17: running\n");
+                               "✗ train[4]: failed  2m05s  exit code 3?[2J\n");
     buf_reset(&out);
     after =
         load("{\"id\":17,\"state\":\"failed\",\"message\":\"step train failed\"}",
@@ -238,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_tree),
         cmocka_unit_test(ascii_and_narrow),
+        cmocka_unit_test(steps_below_a_step),
         cmocka_unit_test(too_high),
         cmocka_unit_test(never_higher_than_the_terminal),
         cmocka_unit_test(never_wider_than_the_terminal),
