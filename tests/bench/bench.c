@@ -7,9 +7,15 @@
 #include <string.h>
 #include <time.h>
 
+/* `only` is a list of names, or parts of them, with commas between. */
 bool bench_wanted(const struct bench *b, const char *name)
 {
-    return b->only == NULL || strstr(name, b->only) != NULL;
+    struct str rest = str_of(b->only != NULL ? b->only : ""), piece;
+    if (b->only == NULL) return true;
+    size_t at;
+    while (str_split(&rest, ',', &piece))
+        if (str_find(str_of(name), piece, &at)) return true;
+    return false;
 }
 
 double bench_now(void)
@@ -57,28 +63,49 @@ double bench_median(const struct bench_row *row)
     return percentile(row, 0.5);
 }
 
+double bench_sorted(struct bench_row *row, double share)
+{
+    qsort(row->samples, row->n, sizeof *row->samples, by_size);
+    return percentile(row, share);
+}
+
+double bench_sorted_median(struct bench_row *row)
+{
+    return bench_sorted(row, 0.5);
+}
+
+static void json_number(FILE *f, const char *key, double v)
+{
+    if (isnan(v))
+        fprintf(f, ",\"%s\":null", key);
+    else
+        fprintf(f, ",\"%s\":%.6g", key, v);
+}
+
+static void print_row(const struct bench_row *row, double figure)
+{
+    bool met = row->higher_is_better ? figure >= row->goal : figure <= row->goal;
+    printf("%-26s %10.4g %-8s [%.4g … %.4g, n=%zu]", row->name, figure, row->unit, row->samples[0],
+           row->samples[row->n - 1], row->n);
+    if (!isnan(row->goal))
+        printf("  goal %s %.4g %s", row->higher_is_better ? "≥" : "≤", row->goal, met ? "met" : "MISSED");
+    if (!isnan(row->floor)) printf("  floor %.4g (%s), ratio %.2f", row->floor, row->floor_name, figure / row->floor);
+    putchar('\n');
+    fflush(stdout);
+}
+
 void bench_report(struct bench *b, struct bench_row *row)
 {
     if (row->n == 0) bench_die("%s: no sample", row->name);
-    qsort(row->samples, row->n, sizeof *row->samples, by_size);
-    double median = bench_median(row);
-    bool met = row->higher_is_better ? median >= row->goal : median <= row->goal;
-    char floor_text[96] = "-";
-    if (!isnan(row->floor))
-        snprintf(floor_text, sizeof floor_text, "%.4g (%s), ratio %.2f", row->floor, row->floor_name,
-                 median / row->floor);
-    printf("%-26s %10.4g %-8s  [%.4g … %.4g, n=%zu]  goal %s %.4g %s  floor %s\n", row->name, median, row->unit,
-           row->samples[0], row->samples[row->n - 1], row->n, row->higher_is_better ? "≥" : "≤", row->goal,
-           met ? "met " : "MISSED", floor_text);
-    fflush(stdout);
-    fprintf(b->jsonl,
-            "{\"name\":\"%s\",\"unit\":\"%s\",\"better\":\"%s\",\"n\":%zu,\"min\":%.6g,\"median\":%.6g,\"max\":%.6g,",
-            row->name, row->unit, row->higher_is_better ? "higher" : "lower", row->n, row->samples[0], median,
-            row->samples[row->n - 1]);
-    if (isnan(row->floor))
-        fputs("\"floor\":null,", b->jsonl);
-    else
-        fprintf(b->jsonl, "\"floor\":%.6g,", row->floor);
-    fprintf(b->jsonl, "\"goal\":%.6g}\n", row->goal);
+    double figure = bench_sorted(row, row->worst ? 1 : 0.5);
+    print_row(row, figure);
+    fprintf(b->jsonl, "{\"name\":\"%s\",\"unit\":\"%s\",\"better\":\"%s\",\"n\":%zu", row->name, row->unit,
+            row->higher_is_better ? "higher" : "lower", row->n);
+    json_number(b->jsonl, "min", row->samples[0]);
+    json_number(b->jsonl, "median", bench_median(row));
+    json_number(b->jsonl, "max", row->samples[row->n - 1]);
+    json_number(b->jsonl, "floor", row->floor);
+    json_number(b->jsonl, "goal", row->goal);
+    fputs("}\n", b->jsonl);
     fflush(b->jsonl);
 }

@@ -13,7 +13,8 @@
 struct bench_row {
     const char *name, *unit;
     bool higher_is_better;
-    double goal;
+    double goal;            /* NAN = none */
+    bool worst;             /* the figure is the worst sample, not the median */
     const char *floor_name; /* what the floor is, for people */
     double floor;           /* NAN = none */
     double samples[BENCH_SAMPLES];
@@ -29,21 +30,25 @@ struct bench {
     const char *dsn;
     struct scheduler *scheduler; /* in this process */
     const char *socket_dsn;
-    int failures;
+    struct embedded_pg *pg;
 };
 
 bool bench_wanted(const struct bench *b, const char *name);
 void bench_sample(struct bench_row *row, double v);
-double bench_median(const struct bench_row *row);
+double bench_median(const struct bench_row *row);         /* of sorted samples */
+double bench_sorted(struct bench_row *row, double share); /* sorts; the percentile */
+double bench_sorted_median(struct bench_row *row);
 void bench_report(struct bench *b, struct bench_row *row); /* sorts the samples, prints and writes the row */
 double bench_now(void);                                    /* seconds, monotonic */
 __attribute__((noreturn, format(printf, 1, 2))) void bench_die(const char *fmt, ...);
 void bench_must(bool ok, const struct err *err, const char *what); /* dies unless ok */
 
 /* ---- the groups ---- */
-void bench_flow(struct bench *b);    /* pure: compile, memory */
-void bench_inline(struct bench *b);  /* the durable engine without processes */
-void bench_process(struct bench *b); /* local processes */
-void bench_http(struct bench *b);    /* the server as its users meet it */
+void bench_flow(struct bench *b);                        /* pure: compile, memory */
+void bench_inline(struct bench *b);                      /* the durable engine without processes */
+void bench_process(struct bench *b);                     /* local processes */
+void bench_http(struct bench *b);                        /* the server as its users meet it */
+void bench_lists(struct bench *b);                       /* a million runs */
+void bench_peer(struct bench *b, const char *databases); /* answers the driver of the peers */
 
 #endif

@@ -216,15 +216,13 @@ static void row_latency(struct bench *b)
     latency_samples(b, &all);
     chain.floor = 40 * commit * 1e3;
     bench_report(b, &chain);
-    qsort(raw.samples, raw.n, sizeof(double), inline_by_size);
-    qsort(all.samples, all.n, sizeof(double), inline_by_size);
-    p50.floor = bench_median(&raw);
+    p50.floor = bench_sorted_median(&raw);
     memcpy(p50.samples, all.samples, sizeof all.samples);
     p50.n = all.n;
     bench_report(b, &p50);
     struct bench_row p99 = {.name = "step_latency_p99_ms", .unit = "ms", .goal = 5, .floor_name = "raw commit, p99"};
-    p99.floor = raw.samples[(raw.n - 1) * 99 / 100];
-    bench_sample(&p99, all.samples[(all.n - 1) * 99 / 100]);
+    p99.floor = bench_sorted(&raw, 0.99);
+    bench_sample(&p99, bench_sorted(&all, 0.99));
     bench_report(b, &p99);
 }
 

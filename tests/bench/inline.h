@@ -11,7 +11,6 @@ void inline_layers_yaml(struct buf *out, const char *name, int steps);
 const struct plan *inline_compile(struct arena *a, struct str yaml);
 int64_t inline_plan(struct bench *b, struct str yaml);    /* stored; its number */
 double inline_runs(struct bench *b, int64_t plan, int n); /* seconds until n runs of it have ended */
-void inline_wait(struct bench *b);                /* until the scheduler has committed something, 100 ms at most */
-int inline_by_size(const void *a, const void *b); /* of doubles, for qsort */
+void inline_wait(struct bench *b); /* until the scheduler has committed something, 100 ms at most */
 
 #endif

@@ -1,5 +1,5 @@
-/* bench_engine [--only ROW] [--out FILE] [--millrace BINARY]: measures the engine on a private PostgreSQL with its
- * durability on, and refuses one whose durability is off. See bench.h. */
+/* bench_engine [--only ROW[,ROW…]] [--out FILE] [--millrace BINARY], or bench_engine --peer [--databases A,B]: measures
+ * the engine on a private PostgreSQL with its durability on, and refuses one whose durability is off. See bench.h. */
 #include <getopt.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -33,12 +33,6 @@ void inline_wait(struct bench *b)
     if (poll(&fd, 1, 100) > 0 && read(committed_fd, &n, sizeof n) < 0) return;
 }
 
-int inline_by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Figures of a database that may forget would be worth nothing. */
 static void refuse_unsafe(struct bench *b)
 {
@@ -55,13 +49,13 @@ static void refuse_unsafe(struct bench *b)
     }
 }
 
-static void open_all(struct bench *b, struct embedded_pg **pg)
+static void open_all(struct bench *b)
 {
     struct err err = {0};
     const struct embedded_config config = {.data_dir = str_of(b->dir)};
-    bench_must(embedded_start(&config, pg, &err), &err, "database");
-    b->dsn = embedded_dsn(*pg).p;
-    const struct db_config pool = {.dsn = embedded_dsn(*pg), .size = 4, .statement_timeout_ms = 600000};
+    bench_must(embedded_start(&config, &b->pg, &err), &err, "database");
+    b->dsn = embedded_dsn(b->pg).p;
+    const struct db_config pool = {.dsn = embedded_dsn(b->pg), .size = 4, .statement_timeout_ms = 600000};
     bench_must(db_open(&pool, &b->db, &err), &err, "pool");
     bench_must(migrate_run(b->db, NULL, &err), &err, "migrate");
     refuse_unsafe(b);
@@ -73,19 +67,43 @@ static void open_all(struct bench *b, struct embedded_pg **pg)
         usleep(1000);
 }
 
-static void make_folder(char *dir)
+static void close_scheduler(struct bench *b)
+{
+    scheduler_stop(b->scheduler);
+    b->scheduler = NULL;
+}
+
+static void close_all(struct bench *b)
 {
     struct err err = {0};
-    if (mkdtemp(dir) == NULL || chmod(dir, 0711) != 0) bench_die("cannot make %s", dir);
-    (void)err;
+    if (b->scheduler != NULL) close_scheduler(b);
+    db_close(b->db);
+    embedded_stop(b->pg);
+    if (!fs_remove_tree(b->dir, &err)) fprintf(stderr, "bench: %s stays: %s\n", b->dir, err.message);
+}
+
+/* The rows that need the server's binary come last, without the scheduler of this process beside them. */
+static void measure(struct bench *b, const char *out)
+{
+    b->jsonl = fopen(out, "w");
+    if (b->jsonl == NULL) bench_die("cannot write %s", out);
+    bench_flow(b);
+    bench_inline(b);
+    close_scheduler(b);
+    bench_process(b);
+    bench_http(b);
+    bench_lists(b);
+    fclose(b->jsonl);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"only", 1, NULL, 'o'}, {"out", 1, NULL, 'f'}, {"millrace", 1, NULL, 'm'}, {0}};
+    static const struct option options[] = {{"only", 1, NULL, 'o'},      {"out", 1, NULL, 'f'},
+                                            {"millrace", 1, NULL, 'm'},  {"peer", 0, NULL, 'p'},
+                                            {"databases", 1, NULL, 'd'}, {0}};
     char dir[] = "/tmp/millrace-bench-XXXXXX";
-    const char *out = "build/bench/engine.jsonl";
+    const char *out = "build/bench/engine.jsonl", *databases = "";
+    bool peer = false;
     struct bench b = {.millrace = "build/release/millrace"};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'o')
@@ -94,24 +112,21 @@ int main(int argc, char **argv)
             out = optarg;
         else if (c == 'm')
             b.millrace = optarg;
+        else if (c == 'p')
+            peer = true;
+        else if (c == 'd')
+            databases = optarg;
         else
             return 2;
     }
     log_set_level(LEVEL_WARN);
-    make_folder(dir);
+    if (mkdtemp(dir) == NULL || chmod(dir, 0711) != 0) bench_die("cannot make %s", dir);
     b.dir = dir;
-    b.jsonl = fopen(out, "w");
-    if (b.jsonl == NULL) bench_die("cannot write %s", out);
-    struct embedded_pg *pg = NULL;
-    open_all(&b, &pg);
-    bench_flow(&b);
-    bench_inline(&b);
-    scheduler_stop(b.scheduler);
-    db_close(b.db);
-    embedded_stop(pg);
-    struct err err = {0};
-    bool removed = fs_remove_tree(dir, &err);
-    if (!removed) fprintf(stderr, "bench: %s stays: %s\n", dir, err.message);
-    fclose(b.jsonl);
+    open_all(&b);
+    if (peer)
+        bench_peer(&b, databases);
+    else
+        measure(&b, out);
+    close_all(&b);
     return 0;
 }
