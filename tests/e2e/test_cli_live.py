@@ -1,4 +1,5 @@
-"""The command line while things happen: a terminal, Ctrl-C, streams that run out, downloads that were cut off, shells that complete."""
+"""The command line while things happen: a terminal, Ctrl-C, streams that run out, downloads that were cut off, shells
+that complete."""
 import fcntl
 import os
 import pty
@@ -132,8 +133,8 @@ def test_more_followers_than_streams(fresh):
     """Who finds no stream left still sees the run's end."""
     server = fresh("--threads", "6")
     number = server.submit(pipeline("nap: {run: sleep 4}"))
-    watchers = [subprocess.Popen([BIN, "watch", str(number)], env=environment(server), text=True, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT) for _ in range(8)]
+    watchers = [subprocess.Popen([BIN, "watch", str(number)], env=environment(server), text=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(8)]
     for watcher in watchers:
         out, _ = watcher.communicate(timeout=90)
         assert watcher.returncode == 0, out
@@ -141,8 +142,8 @@ def test_more_followers_than_streams(fresh):
 
 
 def test_logs_of_several_steps_say_whose_they_are(server):
-    number = server.submit(pipeline(
-        "say: {foreach: '${{ range(2) }}', run: 'for i in 1 2; do echo \"I am\" $MILLRACE_TASK; sleep 0.3; done; printf tail'}"))
+    line = "for i in 1 2; do echo \"I am\" $MILLRACE_TASK; sleep 0.3; done; printf tail"
+    number = server.submit(pipeline(f"say: {{foreach: '${{{{ range(2) }}}}', run: '{line}'}}"))
     followed = server.cli("logs", number, "-f").stdout
     assert server.ended(number)["state"] == "succeeded"
     again = server.cli("logs", number, "say").stdout
@@ -163,7 +164,8 @@ def test_logs_begin_while_the_step_waits(server):
 def test_logs_of_a_loop_that_has_not_begun(server):
     number = server.submit(pipeline("nap: {run: sleep 1}",
                                     "say: {needs: [nap], foreach: '${{ range(2) }}', run: 'echo number ${{ item }}'}"))
-    assert sorted(server.cli("logs", number, "say", "-f").stdout.splitlines()) == ["say[0] | number 0", "say[1] | number 1"]
+    lines = server.cli("logs", number, "say", "-f").stdout.splitlines()
+    assert sorted(lines) == ["say[0] | number 0", "say[1] | number 1"]
 
 
 def test_a_log_that_is_long(server):
@@ -238,7 +240,10 @@ def test_the_same_key_submits_once(server, tmp_path):
 def test_bash_completes(server):
     script = """
 source <(millrace completion bash)
-try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _millrace; printf '%s\\n' "${COMPREPLY[@]}" | sort | tr '\\n' ' '; echo; }
+try() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _millrace
+    printf '%s\\n' "${COMPREPLY[@]}" | sort | tr '\\n' ' '; echo
+}
 try millrace val
 try millrace artifacts ''
 try millrace list --state ca
@@ -255,7 +260,8 @@ def test_demo_pipelines_are_valid_and_drawn(server):
 
 
 def test_a_closed_pipe_is_no_crash(server):
-    command = subprocess.Popen([BIN, "help", "--markdown"], env=environment(server), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = subprocess.Popen([BIN, "help", "--markdown"], env=environment(server), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
     command.stdout.close()
     assert command.wait(20) in (0, 1)
     assert b"Sanitizer" not in command.stderr.read()

@@ -52,9 +52,11 @@ def test_code_is_packed_like_the_command_line_does(client, server, tmp_path):
 
 def test_artifacts(client, tmp_path):
     run = client.submit(source=pipeline(
-        "make: {run: 'head -c 2500000 /dev/zero > z; : > empty', outputs: {z: {artifact: dataset, path: z}, e: {artifact: dataset, path: empty}}}"))
+        "make: {run: 'head -c 2500000 /dev/zero > z; : > empty', outputs: "
+        "{z: {artifact: dataset, path: z}, e: {artifact: dataset, path: empty}}}"))
     run.wait(timeout=60)
-    assert sorted((a["path"], a["name"], a["size"]) for a in run.artifacts()) == [("make", "e", 0), ("make", "z", 2500000)]
+    found = sorted((a["path"], a["name"], a["size"]) for a in run.artifacts())
+    assert found == [("make", "e", 0), ("make", "z", 2500000)]
     run.download("make", "z", str(tmp_path / "z"))
     assert (tmp_path / "z").read_bytes() == bytes(2500000)
     run.download("make", "e", str(tmp_path / "e"))
