@@ -2,12 +2,13 @@
  * on SIGTERM. The launcher of local steps comes first, since it must be started before there is any thread; what a step
  * runs outlives this process. */
 #include <errno.h>
-#include <pthread.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/server.h"
@@ -27,6 +28,7 @@
 
 #define START_PATIENCE_US 60000000 /* for a database that is still on its way up */
 #define POLL_WITH_HINTS_MS 1000
+#define STANDBY_POLL_NS 100000000L
 #define POLL_WITHOUT_HINTS_MS 50
 
 struct server {
@@ -42,7 +44,8 @@ struct server {
     pthread_mutex_t api_lock; /* the scheduler's thread wakes the API, which comes after it and goes before it */
     struct api *api;
     struct upkeep *upkeep;
-    int lock;
+    int lock, executor_lock;
+    bool standing_by;
 };
 
 static bool runs_api(const struct server *s)
@@ -118,9 +121,23 @@ static bool lock_data_dir(struct server *s, struct err *err)
     return err_hint(err, "give this one a folder of its own with --data-dir, or both the same --database-url");
 }
 
+/* Of servers that share a data folder one at a time runs its local steps; the others stand by and take over when it is
+ * gone. */
+static bool take_executor_lock(struct server *s, bool *taken, struct err *err)
+{
+    char path[FS_PATH_MAX];
+    *taken = !s->cfg.local_exec;
+    if (*taken) return true;
+    if (!fs_path(path, err, "%.*s/executor.lock", STR_ARG(s->cfg.data_dir))) return false;
+    if (s->executor_lock <= 0) s->executor_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->executor_lock < 0) return err_set(err, ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    *taken = flock(s->executor_lock, LOCK_EX | LOCK_NB) == 0;
+    return true;
+}
+
 static bool open_executor(struct server *s, struct err *err)
 {
-    if (!runs_scheduler(s) || !s->cfg.local_exec) return true;
+    if (!s->cfg.local_exec) return true;
     const struct process_config cfg = {
         .data_dir = s->cfg.data_dir,
         .secrets_dir = s->cfg.secrets_dir,
@@ -167,7 +184,6 @@ static bool read_step_key(struct server *s, struct err *err)
 
 static bool open_scheduler(struct server *s, struct err *err)
 {
-    if (!runs_scheduler(s)) return true;
     struct str conninfo;
     char host[128] = "?";
     gethostname(host, sizeof host - 1);
@@ -182,7 +198,7 @@ static bool open_scheduler(struct server *s, struct err *err)
         .cpu_milli = s->cfg.cpu_milli,
         .memory_bytes = s->cfg.memory_bytes,
         .grace_ms = s->cfg.grace_ms,
-        .poll_ms = runs_api(s) ? POLL_WITH_HINTS_MS : POLL_WITHOUT_HINTS_MS,
+        .poll_ms = s->pg != NULL ? POLL_WITH_HINTS_MS : POLL_WITHOUT_HINTS_MS, /* others may write, too */
         .db = s->db,
         .api_url = url,
         .step_key = s->step_key,
@@ -193,6 +209,16 @@ static bool open_scheduler(struct server *s, struct err *err)
     };
     if (s->has_executor && !process_start(&s->executor, err)) return false;
     return scheduler_start(&cfg, &s->scheduler, err);
+}
+
+static bool try_scheduling(struct server *s, struct err *err)
+{
+    bool taken = false;
+    if (s->scheduler != NULL || !runs_scheduler(s)) return true;
+    if (!take_executor_lock(s, &taken, err)) return false;
+    if (!taken && !s->standing_by) log_info("another server runs the steps of this data folder: standing by");
+    s->standing_by = !taken;
+    return !taken || (open_executor(s, err) && open_scheduler(s, err));
 }
 
 static bool open_api(struct server *s, struct err *err)
@@ -224,8 +250,8 @@ static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err)) return false;
-    if (!lock_data_dir(s, err) || !open_executor(s, err) || !open_database(s, err) || !read_step_key(s, err) ||
-        !open_scheduler(s, err) || !open_api(s, err))
+    if (!lock_data_dir(s, err) || !open_database(s, err) || !read_step_key(s, err) || !try_scheduling(s, err) ||
+        !open_api(s, err))
         return false;
     return upkeep_start(s->db, &s->cfg, &s->upkeep, err);
 }
@@ -284,6 +310,19 @@ static int print_help(void)
     return CLI_OK;
 }
 
+static bool serve_until_signal(struct server *s, const sigset_t *signals, struct err *err)
+{
+    const struct timespec patience = {.tv_nsec = STANDBY_POLL_NS};
+    for (;;) {
+        int number = s->standing_by ? sigtimedwait(signals, NULL, &patience) : sigwaitinfo(signals, NULL);
+        if (number > 0) {
+            log_info("stopping", LOG_CSTR("signal", strsignal(number)));
+            return true;
+        }
+        if (!try_scheduling(s, err)) return false;
+    }
+}
+
 /* The launcher is this program, started again by the server: see engine/os/launcher.h. */
 int cmd_launcher(int argc, char **argv)
 {
@@ -305,12 +344,9 @@ int cmd_serve(int argc, char **argv)
     bool ok = start(&s, &err);
     if (ok) {
         if (s.api != NULL) log_info("listening", LOG_STR("host", s.cfg.listen_host), LOG_INT("port", api_port(s.api)));
-        int signal_number = 0;
-        sigwait(&signals, &signal_number);
-        log_info("stopping", LOG_CSTR("signal", strsignal(signal_number)));
-    } else {
-        log_err(LEVEL_ERROR, "the server cannot start", &err);
+        ok = serve_until_signal(&s, &signals, &err);
     }
+    if (!ok) log_err(LEVEL_ERROR, "the server cannot go on", &err);
     stop(&s);
     arena_free(&s.arena);
     return ok ? CLI_OK : CLI_RUN_FAILED;
