@@ -98,7 +98,6 @@ static void task_due(struct turn *t, uint32_t task)
 void run_timer(struct run *r, int64_t now_us, double random, struct run_out *out)
 {
     struct turn t = {.r = r, .now_us = now_us, .random = random, .out = out};
-    if (r->armed_us <= now_us) r->armed_us = 0;
     for (struct due d; due_pop(r, now_us, &d);) {
         if (d.task == NONE)
             deadline_passed(&t);
@@ -106,5 +105,6 @@ void run_timer(struct run *r, int64_t now_us, double random, struct run_out *out
             task_due(&t, d.task);
     }
     turn_close(&t);
+    r->armed_us = 0; /* whoever calls may have forgotten later timers for this one: the next is always told again */
     due_arm(&t);
 }

@@ -77,15 +77,21 @@ void frame_stop(struct turn *t, uint32_t frame, enum reason why, int64_t grace_m
     free(todo.p);
 }
 
-/* A container that a retry has reset and that holds tasks which succeeded: these are kept, the others go. */
-static void sweep_task(struct turn *t, uint32_t task, enum reason why)
+/* What has not begun is cancelled; so is, before it, what is inside a container that a retry has reset and that did not
+ * go on yet. What succeeded in there stays for the next retry. */
+static void cancel_unstarted(struct turn *t, uint32_t task, enum reason why)
 {
     struct run *r = t->r;
     enum task_state state = (enum task_state)r->tasks[task].state;
     if (task_state_terminal(state) || state == TASK_RUNNING || state == TASK_STOPPING) return;
     uint32_t child = task_child(r, task);
-    task_cancel(t, task, why, 0);
-    if (child != NONE && r->tasks[task].state == TASK_STOPPING) frame_stop(t, child, why, 0, false);
+    if (child != NONE) {
+        const struct frame f = r->frames[child];
+        r->frames[child].exits_cancelled = true;
+        for (uint32_t inner = f.first; inner < f.first + f.n; inner++)
+            cancel_unstarted(t, inner, why); /* as deep as pipelines may lie within each other */
+    }
+    task_event_step(t, task, STEP_CANCEL, why);
 }
 
 bool sweep_some(struct turn *t, uint32_t *budget)
@@ -103,7 +109,7 @@ bool sweep_some(struct turn *t, uint32_t *budget)
         uint32_t task = f.first + s.cursor;
         if (task_is_exit(r, task) && !f.exits_cancelled) continue;
         if (task_state_terminal((enum task_state)r->tasks[task].state)) continue;
-        sweep_task(t, task, stop_reason(r, s.frame));
+        cancel_unstarted(t, task, stop_reason(r, s.frame));
         --*budget;
     }
     return r->n_sweeps > 0;

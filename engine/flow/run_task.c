@@ -334,7 +334,7 @@ static struct step_snapshot snapshot(const struct run *r, uint32_t task)
                                   .attempt = x->attempt,
                                   .failures = x->failures,
                                   .free_failures = x->free_failures,
-                                  .has_executor = runs || x->child != NONE};
+                                  .has_executor = runs || (in_use(state) && x->child != NONE)};
 }
 
 /* The event that a new state writes; a start is written by who starts it, since some starts are also ends. */

@@ -150,6 +150,29 @@ static void retries(void **state)
     end(&f);
 }
 
+/* A shell may keep one time a run: called early, for a reason of its own, it must be told the next time again. */
+static void timer_called_early(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    build_node(&f.b, 0, "a", VERB_RUN, NULL)->retry = (struct retry){.limit = 1, .base_ms = 5000, .on = FAILURE_ERROR};
+    start(&f);
+    rig_fail(&f.g, "a", FAILURE_ERROR, 1);
+    rig_commit(&f.g);
+    int64_t due_us = f.g.timer_us;
+    assert_true(due_us > f.g.now_us);
+    f.g.timer_us = f.g.now_us + 1000; /* the shell's own, in the same place */
+    rig_time(&f.g, 2);
+    rig_commit(&f.g);
+    assert_int_equal(f.g.timer_us, due_us);
+    rig_expect(&f.g, "a", TASK_BACKOFF);
+    rig_time(&f.g, 6000);
+    rig_settle(&f.g);
+    rig_expect(&f.g, "a", TASK_RUNNING);
+    end(&f);
+}
+
 static void cancelling(void **state)
 {
     (void)state;
@@ -376,6 +399,7 @@ int main(void)
         cmocka_unit_test(noop_chain),
         cmocka_unit_test(diamond_with_failure),
         cmocka_unit_test(retries),
+        cmocka_unit_test(timer_called_early),
         cmocka_unit_test(cancelling),
         cmocka_unit_test(exits),
         cmocka_unit_test(pausing),

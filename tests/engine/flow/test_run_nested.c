@@ -369,6 +369,36 @@ static void cancel_inside(void **state)
     rig_expect_run(&f->g, RUN_CANCELLED);
 }
 
+/* Calls that a retry reset are cancelled before they go on: none has a place at the loop's gate, and a crash must not
+ * make that matter. */
+static void cancel_before_going_on(void **state)
+{
+    struct fixture *f = *state;
+    build_node(&f->b, 1, "work", VERB_RUN, NULL);
+    build_node(&f->b, 1, "bye", VERB_RUN, NULL)->after = AFTER_ALWAYS;
+    struct node *subs = build_node(&f->b, 0, "subs", VERB_PIPELINE, NULL);
+    subs->graph = 1;
+    build_foreach(&f->b, subs, "${{ [1, 2, 3] }}", 2);
+    start_with(f, NULL);
+    for (int round = 0; round < 3; round++) {
+        while (f->g.n_world > 0) {
+            struct rig_attempt at = f->g.world[0];
+            (void)rig_end_with(&f->g, at.task, at.attempt,
+                               (struct task_result){.failure = FAILURE_ERROR, .exit_code = 1});
+            rig_settle(&f->g);
+        }
+        rig_expect_run(&f->g, round < 2 ? RUN_FAILED : RUN_CANCELLED);
+        rig_do(&f->g, COMMAND_RETRY, NULL);
+        rig_settle(&f->g);
+        assert_int_equal(f->g.n_world, 2); /* the limit holds again */
+        if (round == 0) continue;
+        rig_do(&f->g, COMMAND_CANCEL, NULL);
+        rig_settle(&f->g);
+        rig_crash(&f->g);
+        rig_settle(&f->g);
+    }
+}
+
 static void pipeline_runs_too_long(void **state)
 {
     struct fixture *f = *state;
@@ -491,6 +521,7 @@ int main(void)
         T(sub_pipeline_retries),
         T(loop_of_pipelines),
         T(cancel_inside),
+        T(cancel_before_going_on),
         T(pipeline_runs_too_long),
         T(waits_and_approvals),
         T(calls_elsewhere),
