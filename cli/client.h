@@ -86,7 +86,9 @@ void problem_read(struct arena *a, int status, struct str body, struct err_list 
 /* The event stream format (https://html.spec.whatwg.org/multipage/server-sent-events.html), fed in pieces. */
 struct sse {
     struct arena arena; /* of one event */
-    struct buf line, data, id, kind;
+    struct buf line, data, kind;
+    struct buf id;      /* of the last whole event: where to go on */
+    struct buf next_id; /* of the event that is being read */
     client_event_fn *fn;
     void *ctx;
     bool started, after_cr;

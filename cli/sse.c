@@ -13,6 +13,7 @@ void sse_init(struct sse *s, client_event_fn *fn, void *ctx)
     buf_init(&s->line, LINE_MAX_BYTES);
     buf_init(&s->data, LINE_MAX_BYTES);
     buf_init(&s->id, 1024);
+    buf_init(&s->next_id, 1024);
     buf_init(&s->kind, 256);
     s->fn = fn;
     s->ctx = ctx;
@@ -23,6 +24,8 @@ void sse_reset(struct sse *s)
     buf_reset(&s->line);
     buf_reset(&s->data);
     buf_reset(&s->kind);
+    buf_reset(&s->next_id);
+    buf_str(&s->next_id, buf_view(&s->id));
     s->started = s->after_cr = false;
 }
 
@@ -32,12 +35,15 @@ void sse_free(struct sse *s)
     buf_free(&s->line);
     buf_free(&s->data);
     buf_free(&s->id);
+    buf_free(&s->next_id);
     buf_free(&s->kind);
 }
 
 static bool dispatch(struct sse *s)
 {
     bool go_on = true;
+    buf_reset(&s->id);
+    buf_str(&s->id, buf_view(&s->next_id));
     if (s->data.n && !s->data.over) {
         struct str data = buf_view(&s->data);
         if (str_ends(data, "\n")) data.n--;
@@ -67,8 +73,8 @@ static void field(struct sse *s, struct str line)
         buf_reset(&s->kind);
         buf_str(&s->kind, value);
     } else if (str_is(name, "id")) {
-        buf_reset(&s->id);
-        buf_str(&s->id, value);
+        buf_reset(&s->next_id);
+        buf_str(&s->next_id, value);
     } /* a comment begins with a colon: its name is empty */
 }
 

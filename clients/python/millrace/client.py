@@ -47,9 +47,9 @@ def _quote(text):
     return urllib.parse.quote(str(text), safe="")
 
 
-def _events(lines):
-    """The event stream format: (id, kind, data) of each event."""
-    last, kind, data = "", "", []
+def _events(lines, last=""):
+    """The event stream format: (id, kind, data) of each event; `last` is the id that those without one have."""
+    kind, data = "", []
     for raw in lines:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if not line:
@@ -147,7 +147,7 @@ class Client:
                 headers["Last-Event-ID"] = last
             try:
                 with self._open("GET", path, query, headers=headers, timeout=60.0) as answer:
-                    for last, kind, data in _events(answer):
+                    for last, kind, data in _events(answer, last):
                         pause = 0.2
                         yield kind, json.loads(data) if data.startswith("{") else data
             except (Unavailable, OSError, socket.timeout):
