@@ -183,7 +183,9 @@ static inline pid_t read_pid(const char *fifo)
     await_event(LAUNCHER_STARTED, NULL); /* requests go out with the next look for events */
     int fd = open(in_data(fifo), O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    ssize_t n = read(fd, text, sizeof text - 1);
+    size_t n = 0;
+    for (ssize_t got; (got = read(fd, text + n, sizeof text - 1 - n)) > 0;) /* until the writer has closed it */
+        n += (size_t)got;
     close(fd);
     assert_true(n > 0);
     return (pid_t)atoi(text);

@@ -257,7 +257,7 @@ static void others_go_on_when_one_ends(void **state)
     run_shell("stays", line);
     pid_t pid = read_pid("pid");
     for (int i = 0; i < 5; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "other%d", i);
         run_shell(name, "sleep 1000 & exit 0");
         await_event(LAUNCHER_ENDED, name);
