@@ -59,7 +59,7 @@ struct scheduler {
     struct poison poison[POISON_ROOM];
     pthread_t thread;
     int wake; /* eventfd: hints and stop */
-    volatile bool stopping;
+    _Atomic bool stopping;
     struct scheduler_stats stats;
 };
 

@@ -29,10 +29,10 @@ struct scheduler_config {
 };
 
 struct scheduler_stats { /* read from other threads: approximate */
-    volatile uint64_t turns, commits, tasks_started, tasks_ended, runs_ended;
-    volatile uint32_t runs, shards;
-    volatile bool connected;
-    volatile int64_t working_since_us; /* when it first had all it owns in memory */
+    _Atomic uint64_t turns, commits, tasks_started, tasks_ended, runs_ended;
+    _Atomic uint32_t runs, shards;
+    _Atomic bool connected;
+    _Atomic int64_t working_since_us; /* when it first had all it owns in memory */
 };
 
 MUST_CHECK bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out, struct err *err);
