@@ -15,6 +15,7 @@
 
 #define FIRST_ROUND_S 60
 #define ROUND_S 3600
+#define YOUNG_US (24LL * 3600 * 1000000) /* a file put again since is not the one that was swept */
 
 struct upkeep {
     struct db *db;
@@ -29,7 +30,8 @@ struct upkeep {
 
 static bool delete_blob(void *ctx, struct str digest, struct err *err)
 {
-    return disk_delete(((struct upkeep *)ctx)->disk, digest, err);
+    bool deleted; /* false: it was put again meanwhile, and stays */
+    return disk_sweep(((struct upkeep *)ctx)->disk, digest, YOUNG_US, &deleted, err);
 }
 
 static bool delete_bundle(void *ctx, struct str digest, struct err *err)

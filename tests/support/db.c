@@ -42,7 +42,9 @@ struct embedded_pg *support_pg(void)
         snprintf(data_dir, sizeof data_dir, "/tmp/millrace-test-%u", (unsigned)getuid());
     struct err err;
     /* A crash of the machine may take test data along; a crash of PostgreSQL does not, without fsync either. */
-    struct embedded_config config = {.data_dir = str_of(data_dir), .settings = STR("-c fsync=off")};
+    struct embedded_config config = {
+        .data_dir = str_of(data_dir),
+        .settings = STR("-c fsync=off -c autovacuum=off")}; /* its workers keep a database from being dropped */
     if (!fs_mkdirs(data_dir, 0711, &err) || !embedded_start(&config, &cluster, &err)) {
         failed("the tests' PostgreSQL", &err);
         return NULL;
