@@ -73,11 +73,17 @@ static void close_scheduler(struct bench *b)
     b->scheduler = NULL;
 }
 
-static void close_all(struct bench *b)
+/* Also when a row dies: PostgreSQL would outlive it. */
+static struct bench *opened;
+
+static void close_all(void)
 {
+    struct bench *b = opened;
     struct err err = {0};
+    opened = NULL;
+    if (b == NULL || b->pg == NULL) return;
     if (b->scheduler != NULL) close_scheduler(b);
-    db_close(b->db);
+    if (b->db != NULL) db_close(b->db);
     embedded_stop(b->pg);
     if (!fs_remove_tree(b->dir, &err)) fprintf(stderr, "bench: %s stays: %s\n", b->dir, err.message);
 }
@@ -122,11 +128,13 @@ int main(int argc, char **argv)
     log_set_level(LEVEL_WARN);
     if (mkdtemp(dir) == NULL || chmod(dir, 0711) != 0) bench_die("cannot make %s", dir);
     b.dir = dir;
+    opened = &b;
+    atexit(close_all);
     open_all(&b);
     if (peer)
         bench_peer(&b, databases);
     else
         measure(&b, out);
-    close_all(&b);
+    close_all();
     return 0;
 }

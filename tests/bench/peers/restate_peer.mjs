@@ -5,12 +5,19 @@ import path from 'node:path';
 import * as restate from '@restatedev/restate-sdk';
 import { serve } from './peer.mjs';
 
+// The SDK wants Node 22; Debian's is older, and lacks only this.
+Promise.withResolvers ??= function withResolvers() {
+  const parts = {};
+  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
+  return parts;
+};
+
 const port = Number(process.env.PEER_PORT);
 const [ingress, admin, node, service] = [port, port + 1, port + 2, port + 3];
 const require = createRequire(import.meta.url);
 const folder = path.dirname(require.resolve(`@restatedev/restate-server-${process.platform}-${process.arch}/package.json`));
 const server = spawn(path.join(folder, 'bin', 'restate-server'), ['--base-dir', process.env.PEER_DIR], {
-  stdio: 'ignore',
+  stdio: ['ignore', 2, 2],
   env: {
     ...process.env,
     RESTATE_LOG_FILTER: 'error',
