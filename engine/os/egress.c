@@ -144,7 +144,8 @@ static bool pin(struct call *c, bool allow_private, struct err *err)
             "an administrator may allow private addresses with --allow-private-egress; metadata services stay closed");
     }
     freeaddrinfo(found);
-    if (ok) c->resolve = curl_slist_append(NULL, line.p);
+    /* An IPv6 address itself cannot change its mind, and curl takes none as a name to pin. */
+    if (ok && !brackets) c->resolve = curl_slist_append(NULL, line.p);
     return ok;
 }
 
