@@ -69,9 +69,9 @@ static void defaults_fit_the_machine(void **state)
     struct config c;
     struct err_list errs;
     const char *const none[] = {NULL};
-    setenv("HOME", "/home/x", 1);
+    setenv("HOME", "/nowhere/x", 1);
     assert_true(load(none, &c, &errs));
-    assert_true(str_is(c.data_dir, geteuid() == 0 ? "/var/lib/millrace" : "/home/x/.local/share/millrace"));
+    assert_true(str_is(c.data_dir, geteuid() == 0 ? "/var/lib/millrace" : "/nowhere/x/.local/share/millrace"));
     assert_true(str_is(c.listen_host, "127.0.0.1"));
     assert_int_equal(c.listen_port, 7070);
     assert_int_equal(c.threads, 50);

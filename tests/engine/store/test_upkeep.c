@@ -126,8 +126,8 @@ static void only_the_old_and_unused_goes(void **state)
     assert_string_equal(log_text, "");
 
     CONN_AUTO c = NULL;
-    struct str digests[] = {STR("young"), STR("nobody's"), STR("shared")}, *unknown;
-    size_t n;
+    struct str digests[] = {STR("young"), STR("nobody's"), STR("shared")}, *unknown = NULL;
+    size_t n = 0;
     ok(db_lease(t.db, &c, &err) && retention_unknown(c, digests, 3, &t.arena, &unknown, &n, &err));
     assert_true(n == 1 && str_is(unknown[0], "nobody's"));
 }
