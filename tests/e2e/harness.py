@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -21,9 +22,15 @@ PATIENCE = 60  # seconds; only a hang takes that long
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the kernel gives to outgoing connections: it stays free while a server is restarted."""
+    while True:
+        port = random.randint(12000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def until(what, check, patience=PATIENCE):

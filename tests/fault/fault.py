@@ -83,6 +83,15 @@ class Load(threading.Thread):
             self.wrong = wrong
 
 
+def random_moment(rng, notes, load):
+    """Mostly once steps have begun or ended since the last kill, now and then at any time, start-up included."""
+    if rng.random() < 0.8:
+        size, end = notes.stat().st_size, time.monotonic() + 20
+        while notes.stat().st_size == size and time.monotonic() < end and not load.wrong:
+            time.sleep(0.005)
+    time.sleep(rng.uniform(0, 0.4))
+
+
 def finish(load, patience):
     load.enough.set()
     load.join(patience)
@@ -173,11 +182,11 @@ def alone(kills, seed):
         notes.touch()
         notes.chmod(0o666)
         server.start()
-        load = Load([server], notes, seed, 4)
+        load = Load([server], notes, seed, 6)
         load.start()
         done = collections.Counter()
         while sum(done.values()) < kills and not load.wrong:
-            time.sleep(rng.uniform(0, 0.6))  # the random moment
+            random_moment(rng, notes, load)
             what = rng.choice(["server", "database", "both", "server"])
             done[what] += 1
             postmaster = server.postmaster()
@@ -219,11 +228,11 @@ def contending(kills, seed):
         database.start()
         first.start()
         second.start(wait=False)
-        load = Load([first], notes, seed, 4)
+        load = Load([first], notes, seed, 6)
         load.start()
         done = collections.Counter()
         while sum(done.values()) < kills and not load.wrong:
-            time.sleep(rng.uniform(0, 0.6))
+            random_moment(rng, notes, load)
             what = rng.choice(["first", "second", "both", "database", "all"])
             done[what] += 1
             if what in ("database", "all"):
