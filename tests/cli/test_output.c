@@ -125,8 +125,8 @@ static void text_is_harmless(void **state)
                                        "\xE2\x80\xAEgnp.exe",
                                        "é́",
                                        "👩‍👩‍👧",
-                                       "\xC2\x9B"
-                                       "31m"};
+                                       ("\xC2\x9B"
+                                        "31m")};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (size_t limit = 0; limit < 6; limit++) {
