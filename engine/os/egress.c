@@ -22,10 +22,12 @@ struct network {
     bool never; /* not even when private ones are allowed */
 };
 
-/* IANA's special-purpose registry (RFC 6890); 169.254/16 holds the clouds' metadata services. */
+/* IANA's special-purpose registry (RFC 6890); 169.254/16 holds the clouds' metadata services.
+ * The first that fits decides. */
 static const struct network networks4[] = {
     {0x00000000, 0xff000000, true},  /* "this" network */
     {0x0a000000, 0xff000000, false}, /* 10/8 */
+    {0x646464c8, 0xffffffff, true},  /* 100.100.100.200, a cloud's metadata */
     {0x64400000, 0xffc00000, false}, /* 100.64/10, carrier NAT */
     {0x7f000000, 0xff000000, false}, /* loopback */
     {0xa9fe0000, 0xffff0000, true},  /* link-local, metadata */

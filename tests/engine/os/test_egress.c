@@ -42,6 +42,7 @@ static void addresses_are_judged(void **state)
         {"172.32.0.1", true, true},
         {"192.168.1.1", false, true},
         {"100.64.0.1", false, true},
+        {"100.100.100.200", false, false},
         {"169.254.169.254", false, false},
         {"0.0.0.0", false, false},
         {"224.0.0.1", false, false},
