@@ -164,7 +164,7 @@ static void loop_again(struct fixture *f)
     rig_expect(&f->g, "train[0]", TASK_RUNNING);
     rig_expect(&f->g, "train[2]", TASK_READY);
     for (int i = 0; i < 4; i++) {
-        char path[16];
+        char path[24];
         snprintf(path, sizeof path, "train[%d]", i);
         rig_ok(&f->g, path, "{\"acc\":7}");
         rig_settle(&f->g);
