@@ -1,5 +1,5 @@
-/* bench_engine [--only ROW,ROW…] [--out FILE] [--millrace BINARY], or bench_engine --peer [--databases A,B]: measures the
- * engine on a private PostgreSQL with its durability on, and refuses one whose durability is off. See bench.h. */
+/* bench_engine [--only ROW,ROW…] [--out FILE] [--millrace BINARY], or bench_engine --peer [--databases A,B]: measures
+ * the engine on a private PostgreSQL with its durability on, and refuses one whose durability is off. See bench.h. */
 #include <getopt.h>
 #include <poll.h>
 #include <stdlib.h>
