@@ -63,7 +63,9 @@ void bench_peer(struct bench *b, const char *databases)
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL) {
         bool wide = strncmp(line, "dag", 3) == 0;
-        printf("%.6f\n", wide ? inline_runs(b, dag, 20) : inline_runs(b, forty, 1));
+        double start = bench_now(); /* the submission counts, as it does for the others */
+        inline_runs(b, wide ? dag : forty, wide ? 20 : 1);
+        printf("%.6f\n", bench_now() - start);
         fflush(stdout);
     }
 }
