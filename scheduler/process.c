@@ -23,17 +23,22 @@
 
 /* ---- the table of attempts ---- */
 
-static struct attempt **slot_of(struct process *p, const char *name)
+static struct attempt **slot_of(const struct process *p, const char *name)
 {
     return &p->slots[(size_t)str_hash(str_of(name)) & (p->room - 1)];
 }
 
-static struct attempt *find(struct process *p, const char *name)
+static struct attempt *find(const struct process *p, const char *name)
 {
     struct attempt *a = *slot_of(p, name);
     while (a != NULL && strcmp(a->name, name) != 0)
         a = a->next;
     return a;
+}
+
+bool process_knows(const struct process *p, const char *name)
+{
+    return find(p, name) != NULL;
 }
 
 static void grow(struct process *p)
@@ -143,6 +148,7 @@ static void launch_now(struct process *p, struct attempt *a)
         end_locally(p, a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped before it began"));
         return;
     }
+    a->request->workdir_made = work_take(p, a->workdir);
     if (!launcher_launch(p->launcher, a->request, &err)) {
         end_locally(p, a, FAILURE_INVALID, REASON_INVALID, arena_printf(&a->arena, "%s", err.message));
         return;
@@ -196,6 +202,7 @@ static void hear_end(struct process *p, struct attempt *a, const struct launcher
 
 static void hear_synced(struct process *p)
 {
+    if (p->synced_us == 0) work_sweep(p);
     p->synced = true;
     p->synced_us = os_mono_us();
     for (size_t i = 0; i < p->room; i++)
@@ -236,24 +243,12 @@ static void hear_prepared(struct process *p, struct attempt *a)
                 arena_printf(&a->arena, "its code could not be unpacked: %s", a->prepare_error.message));
 }
 
-struct cleanup {
-    struct job job; /* first */
-    char path[FS_PATH_MAX];
-};
-
-static void run_cleanup(struct job *job)
-{
-    struct err err = {0};
-    if (!fs_remove_tree(((struct cleanup *)(void *)job)->path, &err)) return; /* tried again when the server starts */
-}
-
 static void hear_workers(struct process *p)
 {
     for (struct job *job; (job = workers_take(p->workers)) != NULL;) {
         struct attempt *a = (struct attempt *)(void *)job;
-        if (job->run == run_cleanup)
-            free(job);
-        else if (a->phase == PHASE_COLLECTING)
+        if (work_drop_job(job)) continue;
+        if (a->phase == PHASE_COLLECTING)
             tell(p, a);
         else
             hear_prepared(p, a);
@@ -378,19 +373,12 @@ static void executor_kill(void *self, struct attempt_id id, int64_t grace_ms)
 static void executor_forget(void *self, struct attempt_id id)
 {
     struct process *p = self;
-    char name[ATTEMPT_NAME], tmp[FS_PATH_MAX + 8];
+    char name[ATTEMPT_NAME];
     name_of(id, name);
     struct attempt *a = find(p, name);
     if (a == NULL || a->queued) return;
     launcher_ack(p->launcher, str_of(a->name));
-    snprintf(tmp, sizeof tmp, "%s/.tmp", a->workdir);
-    if ((rmdir(tmp) != 0 && errno != ENOENT) || (rmdir(a->workdir) != 0 && errno != ENOENT)) {
-        struct cleanup *c = calloc(1, sizeof *c);
-        if (c == NULL) abort();
-        c->job.run = run_cleanup;
-        snprintf(c->path, sizeof c->path, "%s", a->workdir);
-        workers_add(p->workers, &c->job);
-    }
+    work_give_back(p, a->workdir);
     drop(p, a);
 }
 
@@ -448,7 +436,7 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
 
 static void drop_job(struct job *job)
 {
-    if (job->run == run_cleanup) free(job);
+    if (!work_drop_job(job)) return; /* an attempt is dropped with the others */
 }
 
 static void executor_stop(void *self)

@@ -11,6 +11,7 @@
 #include "scheduler/process.h"
 
 #define ATTEMPT_NAME 64
+#define SPARE_MAX 64
 
 enum attempt_phase {
     PHASE_SEEN,      /* the launcher spoke of it, nobody asked yet */
@@ -79,6 +80,7 @@ struct process {
     struct attempt *events, **events_end;
     size_t running;
     bool unasked_told;
+    size_t n_spare; /* working directories to be used again */
     struct grown *grown; /* logs that have grown, to be told */
     size_t n_grown, room_grown;
 };
@@ -91,5 +93,16 @@ void process_prepare(struct job *job);
 void process_collect(struct job *job);
 /* The result of an end that needs no worker: no outputs, or no log to quote. */
 void process_result(struct attempt *a);
+/* process.c: whether an attempt of that name is at hand. */
+bool process_knows(const struct process *p, const char *name);
+
+/* process_work.c: true when a working directory is in place, as the launcher would make it. */
+bool work_take(struct process *p, const char *workdir);
+/* Of a forgotten attempt: kept to be used again, or removed. */
+void work_give_back(struct process *p, const char *workdir);
+/* Removes what attempts nobody knows of have left. */
+void work_sweep(struct process *p);
+/* For a job that came back from the workers: frees it when it was one of these. */
+bool work_drop_job(struct job *job);
 
 #endif

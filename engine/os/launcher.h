@@ -34,7 +34,8 @@ struct launcher_request {
     const struct str *env; /* "NAME=value"; nothing else is in the environment but LAUNCHER_COOKIE */
     size_t n_env;
     int64_t uid, gid;   /* -1 = as the launcher */
-    struct str workdir; /* absolute; made anew */
+    struct str workdir; /* absolute; made anew, unless... */
+    bool workdir_made;  /* ...it is there, its user's */
     struct str tree;    /* absolute: a folder copied into workdir; empty = none */
     struct str cwd;     /* relative to workdir; empty = workdir */
     const struct launcher_file *files;

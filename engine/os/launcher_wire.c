@@ -36,7 +36,8 @@ void launcher_put_request(struct buf *out, const struct launcher_request *req)
     wire_str(out, req->tree);
     wire_str(out, req->cwd);
     wire_str(out, req->log);
-    const int64_t numbers[] = {req->uid, req->gid, req->memory_bytes, req->timeout_ms, req->grace_ms};
+    const int64_t numbers[] = {req->uid,        req->gid,      req->memory_bytes,
+                               req->timeout_ms, req->grace_ms, req->workdir_made};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         wire_i64(out, numbers[i]);
     wire_end(out, begin);
@@ -62,9 +63,11 @@ bool launcher_get_request(struct wire_reader *r, struct arena *a, struct launche
     req.tree = arena_str(a, wire_get_str(r));
     req.cwd = arena_str(a, wire_get_str(r));
     req.log = arena_str(a, wire_get_str(r));
-    int64_t *const numbers[] = {&req.uid, &req.gid, &req.memory_bytes, &req.timeout_ms, &req.grace_ms};
+    int64_t made = 0;
+    int64_t *const numbers[] = {&req.uid, &req.gid, &req.memory_bytes, &req.timeout_ms, &req.grace_ms, &made};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         *numbers[i] = wire_get_i64(r);
+    req.workdir_made = made != 0;
     if (r->bad || !launcher_name_fine(req.name) || req.n_argv == 0) return false;
     *out = req;
     return true;
