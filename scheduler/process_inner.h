@@ -80,7 +80,7 @@ struct process {
     struct attempt *events, **events_end;
     size_t running;
     bool unasked_told;
-    size_t n_spare; /* working directories to be used again */
+    size_t n_spare;      /* working directories to be used again */
     struct grown *grown; /* logs that have grown, to be told */
     size_t n_grown, room_grown;
 };

@@ -292,17 +292,17 @@ static const char *search_path(const struct launcher_request *req)
     return "/usr/local/bin:/usr/bin:/bin";
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SANITIZED 1
 #endif
 #endif
 
 /* One that has nothing to copy borrows the launcher's memory until its exec, as posix_spawn's child does: a fork's
  * copy of the page tables of every library costs more than all the rest. For one that copies files the launcher would
- * have to wait. (AddressSanitizer does not know the borrowed stack.) */
+ * have to wait. (Sanitizers do not know the borrowed stack.) */
 static pid_t start_child(struct child *c)
 {
 #ifndef SANITIZED

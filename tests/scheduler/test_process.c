@@ -373,6 +373,72 @@ static void a_restarted_server_hears_the_end(void **state)
     }
 }
 
+/* ---- working directories ---- */
+
+static void await_gone(const char *path)
+{
+    for (int64_t until = os_mono_us() + PATIENCE_US; access(path, F_OK) == 0;) { /* a worker removes it */
+        struct exec_event e;
+        if (os_mono_us() > until) fail_msg("%s stays", path);
+        while (x.next(x.self, &arena, &e))
+            continue;
+        sched_yield();
+    }
+}
+
+/* Runs the line, forgets the attempt, and gives what it wrote. */
+static const char *once(uint32_t task, const char *line)
+{
+    struct step s;
+    launch(step(&s, task, line));
+    x.forget(x.self, await_end(task).id);
+    return log_of(task);
+}
+
+static void a_clean_working_directory_serves_again(void **state)
+{
+    (void)state;
+    static const char look[] = "stat -c '%i %w' .; ls -A . .tmp; stat -c '%a %u' . .tmp";
+    static const char *const dirty[] = {"touch x",     "touch .tmp/x",   "rmdir .tmp",
+                                        "chmod 777 .", "chmod 700 .tmp", "rmdir .tmp; ln -s / .tmp"};
+    char first[512];
+    uint32_t task = 1;
+    snprintf(first, sizeof first, "%s", once(task++, look));
+    assert_string_equal(once(task++, look), first); /* the same folder */
+    const char *rest = strchr(first, '\n');
+    for (size_t i = 0; i < sizeof dirty / sizeof *dirty; i++) {
+        once(task++, dirty[i]);
+        const char *now = once(task++, look);
+        assert_string_not_equal(now, first);
+        assert_string_equal(strchr(now, '\n'), rest); /* another, as it should be */
+        snprintf(first, sizeof first, "%s", now);
+        rest = strchr(first, '\n');
+    }
+}
+
+static void what_nobody_knows_is_swept(void **state)
+{
+    (void)state;
+    struct step s;
+    struct err err;
+    char orphan[128], spare[128], go[128];
+    once(1, "true"); /* leaves a spare one */
+    launch(step(&s, 2, "until test -e $MILLRACE_CHECKPOINT_DIR/go; do sleep 0.02; done; pwd"));
+    once(3, "exit 3"); /* the second has been launched before it */
+    snprintf(orphan, sizeof orphan, "%s/work/9-9-9", data);
+    snprintf(spare, sizeof spare, "%s/work/.spare-0", data);
+    snprintf(go, sizeof go, "%s/checkpoints/1/2/go", data);
+    assert_true(fs_mkdirs(orphan, 0755, &err));
+    x.stop(x.self);
+    open_executor();
+    await_gone(orphan);
+    await_gone(spare);
+    assert_true(fs_write(go, STR(""), 0644, false, &err));
+    assert_true(x.launch(x.self, &s.req, true, STR(""), &err));
+    assert_true(await_end(2).result.ok); /* its own was left in peace */
+    assert_non_null(strstr(log_of(2), "/work/1-2-1"));
+}
+
 static void killing_and_forgetting(void **state)
 {
     (void)state;
@@ -391,10 +457,7 @@ static void killing_and_forgetting(void **state)
     launch(step(&s, 3, "true"));
     await_end(3);
     snprintf(path, sizeof path, "%s/work/1-2-1", data);
-    for (int64_t until = os_mono_us() + PATIENCE_US; access(path, F_OK) == 0;) { /* a worker removes it */
-        if (os_mono_us() > until) fail_msg("the working directory stays");
-        sched_yield();
-    }
+    await_gone(path);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -404,7 +467,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(failures_say_what_to_do),          T(outputs_are_collected),
         T(bad_outputs_are_failures),         T(the_environment_is_its_own),
-        T(a_restarted_server_hears_the_end), T(killing_and_forgetting),
+        T(a_restarted_server_hears_the_end), T(a_clean_working_directory_serves_again),
+        T(what_nobody_knows_is_swept),       T(killing_and_forgetting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
