@@ -141,16 +141,22 @@ static bool run(PGconn *pg, struct err *err, const char *sql)
     return db_fail(err, pg, res);
 }
 
-static bool make_all(const struct pg_paths *paths, const struct pg_secret *secret, struct str database, struct err *err)
+static bool make_database(PGconn *pg, struct str name, struct err *err)
+{
+    BUF_AUTO create;
+    buf_init(&create, 0);
+    buf_printf(&create, "CREATE DATABASE \"%.*s\" OWNER " ROLE, STR_ARG(name));
+    return run(pg, err, create.p);
+}
+
+static bool make_role(const struct pg_paths *paths, const struct pg_secret *secret, struct err *err)
 {
     PG_AUTO pg = connect_as(paths, "postgres", secret->super, STR("postgres"));
     if (PQstatus(pg) != CONNECTION_OK) return db_fail(err, pg, NULL);
-    BUF_AUTO create, alter;
-    buf_init(&create, 0);
+    BUF_AUTO alter;
     buf_init(&alter, 0);
     buf_printf(&alter, "ALTER ROLE " ROLE " LOGIN NOSUPERUSER CREATEDB PASSWORD '%s'", secret->role);
-    buf_printf(&create, "CREATE DATABASE \"%.*s\" OWNER " ROLE, STR_ARG(database));
-    return run(pg, err, "CREATE ROLE " ROLE) && run(pg, err, alter.p) && run(pg, err, create.p);
+    return run(pg, err, "CREATE ROLE " ROLE) && run(pg, err, alter.p) && make_database(pg, STR(ROLE), err);
 }
 
 /* The first eight bytes of pg_control. */
@@ -181,7 +187,7 @@ bool pg_cluster_ready(const struct pg_paths *paths, const struct pg_secret *secr
 {
     PG_AUTO pg = connect_as(paths, ROLE, secret->role, STR(ROLE));
     if (PQstatus(pg) == CONNECTION_OK) return same_cluster(pg, paths, err);
-    if (!make_all(paths, secret, STR(ROLE), err)) return false;
+    if (!make_role(paths, secret, err)) return false;
     PG_AUTO again = connect_as(paths, ROLE, secret->role, STR(ROLE));
     if (PQstatus(again) != CONNECTION_OK) return db_fail(err, again, NULL);
     return same_cluster(again, paths, err);
@@ -191,5 +197,7 @@ bool pg_database_make(const struct pg_paths *paths, const struct pg_secret *secr
 {
     if (name.n == 0 || name.n > 63 || strspn(name.p, "abcdefghijklmnopqrstuvwxyz0123456789_") < name.n)
         return err_set(err, ERR_INVALID, "'%.*s' is no name of a database", STR_ARG(name));
-    return make_all(paths, secret, name, err);
+    PG_AUTO pg = connect_as(paths, ROLE, secret->role, STR(ROLE));
+    if (PQstatus(pg) != CONNECTION_OK) return db_fail(err, pg, NULL);
+    return make_database(pg, name, err);
 }
