@@ -127,7 +127,7 @@ static bool command(struct request *rq, enum command what, struct str payload, s
     struct run_rec run;
     if (!run_of(rq, &c, &run, err)) return false;
     struct scope scope = {.project_id = run.project_id, .actor = rq->who.name};
-    if (!commands_send(c, &scope, run.id, what, payload, rq->api->cfg.shards, err)) return false;
+    if (!commands_send(c, &scope, run.id, what, payload, err)) return false;
     rq->hint = true;
     return run_answer(rq, run.id, 202, err);
 }

@@ -281,7 +281,6 @@ static struct mg_context *start_context(struct front *front, const char *listen,
 static void fill_defaults(struct api_config *cfg)
 {
     if (!cfg->threads) cfg->threads = 50;
-    if (!cfg->shards) cfg->shards = 64;
     if (!cfg->max_body) cfg->max_body = 16 << 20;
     if (!cfg->max_upload) cfg->max_upload = (int64_t)1 << 40;
     if (!cfg->body_timeout_ms) cfg->body_timeout_ms = 30000;

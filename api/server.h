@@ -18,7 +18,6 @@ struct api_config {
     const char *health_listen; /* another host:port for /healthz and /readyz without a token; NULL = none */
     const char *data_dir;      /* blobs, bundles, logs; the first token is written to <data_dir>/token */
     uint32_t threads;          /* 0 = 50 */
-    uint32_t shards;           /* of runs, as the scheduler has them; 0 = 64 */
     int64_t max_body;          /* of JSON and YAML bodies; 0 = 16 MiB. Uploads are bounded by max_upload */
     int64_t max_upload;        /* 0 = 1 TiB */
     int64_t body_timeout_ms;   /* to receive one whole body but an upload; 0 = 30 s. Uploads: no byte for that long */

@@ -235,7 +235,7 @@ static bool store(struct request *rq, struct submission *s, struct err *err)
     struct conn *c;
     int64_t id;
     s->run.name = s->name;
-    s->run.shards = rq->api->cfg.shards;
+    s->run.together = s->plan->max_runs > 0;
     if (!request_db(rq, &c, err) || !runs_create(c, &s->scope, &s->run, &id, err)) return false;
     rq->hint = true;
     if (!run_answer(rq, id, 201, err)) return false;

@@ -319,7 +319,7 @@ bool tasks_approve(struct request *rq, struct err *err)
     buf_init(&text, 0);
     value_json(&text, &payload, false);
     struct scope scope = {.project_id = run.project_id, .actor = rq->who.name};
-    if (!commands_send(c, &scope, run.id, COMMAND_APPROVE, buf_view(&text), rq->api->cfg.shards, err)) return false;
+    if (!commands_send(c, &scope, run.id, COMMAND_APPROVE, buf_view(&text), err)) return false;
     rq->hint = true;
     return run_answer(rq, run.id, 202, err);
 }

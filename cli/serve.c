@@ -194,7 +194,6 @@ static bool open_scheduler(struct server *s, struct err *err)
     const struct scheduler_config cfg = {
         .conninfo = conninfo.p,
         .owner = arena_printf(&s->arena, "%s:%d", host, (int)getpid()).p,
-        .shards = (uint32_t)s->cfg.shards,
         .executor = s->has_executor ? &s->executor : NULL,
         .cpu_milli = s->cfg.cpu_milli,
         .memory_bytes = s->cfg.memory_bytes,
@@ -231,7 +230,6 @@ static bool open_api(struct server *s, struct err *err)
         .data_dir = s->cfg.data_dir.p,
         .threads = (uint32_t)s->cfg.threads,
         .notify = !runs_scheduler(s),
-        .shards = (uint32_t)s->cfg.shards,
         .max_body = s->cfg.max_body_bytes,
         .local_only = true,
         .cpu_milli = s->cfg.cpu_milli,

@@ -109,7 +109,7 @@ static void hear_event(struct scheduler *s, const struct exec_event *e)
             record_result(s, l, e);
         }
         /* A stale one too: nobody will ask for it again, unless it belongs to another scheduler. */
-        if (live_get(&s->live, e->id.run) != NULL || hot_owned(s->hot) == s->cfg.shards) forget_later(s, e->id);
+        if (live_get(&s->live, e->id.run) != NULL || hot_owned(s->hot) == RUN_SHARDS) forget_later(s, e->id);
         break;
     case EXEC_UNKNOWN: hear_unknown(s, e); break;
     case EXEC_LOG:

@@ -107,7 +107,7 @@ static bool give_up_shard(struct scheduler *s, uint16_t shard, struct err *err)
 
 static bool balance(struct scheduler *s, struct err *err)
 {
-    uint16_t gained[HOT_MAX_SHARDS], lost[HOT_MAX_SHARDS];
+    uint16_t gained[RUN_SHARDS], lost[RUN_SHARDS];
     size_t n_gained = 0, n_lost = 0;
     s->balanced_us = s->now_us;
     if (!hot_balance(s->hot, gained, &n_gained, lost, &n_lost, err)) return false;
@@ -361,7 +361,7 @@ bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out,
     if (s == NULL) abort();
     s->cfg = *cfg;
     s->open_delay_us = OPEN_DELAY_MIN_US;
-    s->hot = hot_new(cfg->conninfo, cfg->owner, cfg->shards);
+    s->hot = hot_new(cfg->conninfo, cfg->owner);
     live_init(&s->live);
     capacity_init(&s->capacity, cfg->cpu_milli, cfg->memory_bytes);
     arena_init(&s->arena, (size_t)1 << 30);

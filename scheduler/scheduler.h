@@ -10,9 +10,8 @@ struct db;
 struct scheduler;
 
 struct scheduler_config {
-    const char *conninfo; /* of the scheduler's own connection */
-    const char *owner;    /* for people: host and pid */
-    uint32_t shards;
+    const char *conninfo;            /* of the scheduler's own connection */
+    const char *owner;               /* for people: host and pid */
     struct executor *executor;       /* NULL: inline steps only */
     int64_t cpu_milli, memory_bytes; /* of the local executor */
     int64_t grace_ms;                /* between the polite and the final signal */

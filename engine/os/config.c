@@ -58,8 +58,6 @@ static const struct option options[] = {
      "where initdb and postgres are, for the private one; empty: the newest under /usr/lib/postgresql, or in PATH"},
     {"role", "ROLE", OPTION_ENUM, FIELD(role), 0, 0, "all", NULL, NULL, roles,
      "what this process does: all, api, scheduler (split roles need database-url)"},
-    {"shards", "N", OPTION_INT, FIELD(shards), 1, 1024, "64", NULL, NULL, NULL,
-     "parts that runs are divided into among schedulers; the same for all of them"},
     {"threads", "N", OPTION_INT, FIELD(threads), 4, 1000, "50", NULL, NULL, NULL,
      "connections served at once by the API; at most half of them may be event streams"},
     {"connections", "N", OPTION_INT, FIELD(connections), 1, 200, "8", NULL, NULL, NULL,

@@ -28,7 +28,6 @@ struct config {
     int64_t memory_bytes;
     int64_t threads;
     int64_t connections; /* of the database pool */
-    int64_t shards;
     int64_t max_body_bytes;
     int64_t retention_ms;      /* of finished runs' artifacts and logs; 0 = for ever */
     int64_t grace_ms;          /* between SIGTERM and SIGKILL of a step */

@@ -8,7 +8,6 @@ struct send {
     int64_t run_id;
     enum command command;
     struct str payload;
-    uint32_t shards;
     struct arena *a;
 };
 
@@ -29,8 +28,8 @@ static bool reopen(struct conn *c, const struct send *s, struct err *err)
     params_init(&p, s->a);
     params_int(&p, s->run_id);
     params_str(&p, s->scope->actor);
-    params_int(&p, s->shards);
     params_int(&p, EVENT_RUN_RETRIED);
+    params_int(&p, RUN_SHARDS);
     int64_t n = 0;
     if (!conn_exec(c, Q_COMMAND_REOPEN, &p, &n, err)) return false;
     return n == 1 || refuse(c, s, err);
@@ -55,11 +54,11 @@ static bool send_tx(struct conn *c, void *ctx, struct err *err)
 }
 
 bool commands_send(struct conn *c, const struct scope *scope, int64_t run_id, enum command command, struct str payload,
-                   uint32_t shards, struct err *err)
+                   struct err *err)
 {
     struct arena a;
     arena_init(&a, 0);
-    struct send s = {scope, run_id, command, payload, shards, &a};
+    struct send s = {scope, run_id, command, payload, &a};
     bool ok = conn_tx(c, send_tx, &s, err);
     arena_free(&a);
     return ok;

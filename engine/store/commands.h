@@ -8,7 +8,7 @@
 /* payload: JSON object or empty; see states.def. ERR_NOT_FOUND for no such run; ERR_CONFLICT with its state when the
  * command does not fit: cancel, pause, resume and approve need an active run, retry a finished one. */
 MUST_CHECK bool commands_send(struct conn *c, const struct scope *scope, int64_t run_id, enum command command,
-                              struct str payload, uint32_t shards, struct err *err);
+                              struct str payload, struct err *err);
 /* Wakes schedulers in other processes: a hint, outside of any transaction. */
 #define COMMANDS_CHANNEL "millrace_inbox"
 MUST_CHECK bool commands_notify(struct conn *c, struct err *err);

@@ -13,21 +13,19 @@
 struct hot {
     PGconn *conn;
     char *conninfo, *owner;
-    uint32_t shards;
     size_t owned;
-    int64_t epoch[HOT_MAX_SHARDS]; /* 0 = not owned */
+    int64_t epoch[RUN_SHARDS]; /* 0 = not owned */
     bool prepared[Q_COUNT];
     struct buf shards_text;
 };
 
-struct hot *hot_new(const char *conninfo, const char *owner, uint32_t shards)
+struct hot *hot_new(const char *conninfo, const char *owner)
 {
     struct hot *h = calloc(1, sizeof *h);
     if (h == NULL) abort();
     h->conninfo = strdup(conninfo);
     h->owner = strdup(owner);
     if (h->conninfo == NULL || h->owner == NULL) abort();
-    h->shards = shards < HOT_MAX_SHARDS ? shards : HOT_MAX_SHARDS;
     buf_init(&h->shards_text, 0);
     return h;
 }
@@ -123,7 +121,7 @@ bool hot_open(struct hot *h, struct err *err)
         return false;
     }
     char count[16], class[16];
-    snprintf(count, sizeof count, "%u", h->shards);
+    snprintf(count, sizeof count, "%d", RUN_SHARDS);
     snprintf(class, sizeof class, "%d", LOCK_PRESENT);
     const char *const p_count[] = {count}, *const p_class[] = {class};
     PGresult *res = NULL;
@@ -168,7 +166,7 @@ bool hot_query(struct hot *h, enum query_id q, const char *const *params, int n,
 
 bool hot_owns(const struct hot *h, uint16_t shard)
 {
-    return shard < h->shards && h->epoch[shard] != 0;
+    return shard < RUN_SHARDS && h->epoch[shard] != 0;
 }
 
 size_t hot_owned(const struct hot *h)
@@ -180,7 +178,7 @@ const char *hot_shards_text(struct hot *h)
 {
     if (h->shards_text.n == 0) {
         buf_char(&h->shards_text, '{');
-        for (uint32_t s = 0; s < h->shards; s++)
+        for (uint32_t s = 0; s < RUN_SHARDS; s++)
             if (h->epoch[s] != 0) buf_printf(&h->shards_text, "%s%u", h->shards_text.n > 1 ? "," : "", s);
         buf_char(&h->shards_text, '}');
     }
@@ -197,7 +195,7 @@ static bool fair_share(struct hot *h, size_t *out, struct err *err)
     size_t present = (size_t)row_int(res, 0, 0);
     PQclear(res);
     if (present == 0) present = 1;
-    *out = (h->shards + present - 1) / present;
+    *out = (RUN_SHARDS + present - 1) / present;
     return true;
 }
 
@@ -206,8 +204,8 @@ static bool acquire(struct hot *h, size_t room, uint16_t *gained, size_t *n_gain
 {
     char class[16], shards[16], limit[16];
     snprintf(class, sizeof class, "%d", LOCK_SHARD);
-    snprintf(shards, sizeof shards, "%u", h->shards);
-    snprintf(limit, sizeof limit, "%u", h->shards); /* of candidates: others hold some of them */
+    snprintf(shards, sizeof shards, "%d", RUN_SHARDS);
+    snprintf(limit, sizeof limit, "%d", RUN_SHARDS); /* of candidates: others hold some of them */
     const char *const params[] = {class, shards, hot_shards_text(h), limit};
     PGresult *res = NULL;
     if (!hot_query(h, Q_HOT_SHARDS_LOCK, params, 4, &res, err)) return false;
@@ -247,7 +245,7 @@ bool hot_balance(struct hot *h, uint16_t *gained, size_t *n_gained, uint16_t *lo
     if (!fair_share(h, &share, err)) return false;
     if (h->owned < share) return acquire(h, share - h->owned, gained, n_gained, err);
     size_t surplus = h->owned - share;
-    for (uint32_t s = h->shards; s-- > 0 && surplus > 0;) {
+    for (uint32_t s = RUN_SHARDS; s-- > 0 && surplus > 0;) {
         if (h->epoch[s] == 0) continue;
         lost[(*n_lost)++] = (uint16_t)s;
         surplus--;
@@ -259,7 +257,7 @@ bool hot_release(struct hot *h, uint16_t shard, struct err *err)
 {
     char class[16], number[16];
     snprintf(class, sizeof class, "%d", LOCK_SHARD);
-    snprintf(number, sizeof number, "%u", shard);
+    snprintf(number, sizeof number, "%d", shard);
     const char *const params[] = {class, number};
     PGresult *res = NULL;
     if (!hot_query(h, Q_HOT_SHARD_UNLOCK, params, 2, &res, err)) return false;
@@ -274,7 +272,7 @@ bool hot_release(struct hot *h, uint16_t shard, struct err *err)
 
 static void fill_fence(struct hot *h, struct batch *b)
 {
-    for (uint32_t s = 0; s < h->shards; s++) {
+    for (uint32_t s = 0; s < RUN_SHARDS; s++) {
         if (h->epoch[s] == 0) continue;
         batch_row(b, BATCH_FENCE);
         batch_int(b, BATCH_FENCE, s);

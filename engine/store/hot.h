@@ -11,13 +11,11 @@
 
 #include "engine/base/err.h"
 #include "engine/store/batch.h"
-
-#define HOT_MAX_SHARDS 1024
+#include "engine/store/runs.h"
 
 struct hot;
 
-struct hot *hot_new(const char *conninfo, const char *owner,
-                    uint32_t shards); /* owner: for people, e.g. host and pid */
+struct hot *hot_new(const char *conninfo, const char *owner); /* owner: for people, e.g. host and pid */
 void hot_free(struct hot *h);
 
 MUST_CHECK bool hot_open(struct hot *h, struct err *err);
@@ -28,7 +26,7 @@ int hot_socket(const struct hot *h); /* readable while idle = the server said so
 bool hot_alive(struct hot *h);
 
 /* Takes shards that nobody holds, at most this scheduler's fair share of them all, and gives back what is beyond it
- * (those in *lost). Newly owned ones go to gained[]. Both arrays have room for HOT_MAX_SHARDS. A shard in lost[] is
+ * (those in *lost). Newly owned ones go to gained[]. Both arrays have room for RUN_SHARDS. A shard in lost[] is
  * still held: free its runs, then hot_release it. */
 MUST_CHECK bool hot_balance(struct hot *h, uint16_t *gained, size_t *n_gained, uint16_t *lost, size_t *n_lost,
                             struct err *err);

@@ -8,6 +8,13 @@ static struct str object_or_empty(struct str json)
     return json.n > 0 ? json : STR("{}");
 }
 
+/* -1 = by the run's own number. */
+static int64_t shard_of_all(const struct scope *scope, const struct run_new *run)
+{
+    if (!run->together) return -1;
+    return (int64_t)((str_hash(run->pipeline) + (uint64_t)scope->project_id) % RUN_SHARDS);
+}
+
 bool runs_create(struct conn *c, const struct scope *scope, const struct run_new *run, int64_t *id, struct err *err)
 {
     struct arena a;
@@ -25,9 +32,10 @@ bool runs_create(struct conn *c, const struct scope *scope, const struct run_new
     params_str(&p, object_or_empty(run->options));
     params_id(&p, run->cloned_from);
     params_str(&p, scope->actor);
-    params_int(&p, run->shards);
+    params_int(&p, shard_of_all(scope, run));
     params_int(&p, RUN_QUEUED);
     params_int(&p, COMMAND_START);
+    params_int(&p, RUN_SHARDS);
     RESULT_AUTO res = NULL;
     bool ok = conn_query(c, Q_RUN_CREATE, &p, &res, err);
     if (ok) *id = row_int(res, 0, 0);

@@ -12,6 +12,9 @@ static inline int32_t runs_shard(int64_t run_id, uint32_t shards)
     return (int32_t)(run_id % (int64_t)shards);
 }
 
+/* Runs are divided among schedulers by shards. Every server must know of the same number. */
+#define RUN_SHARDS 64
+
 struct run_new {
     struct str pipeline; /* its name */
     int32_t version;     /* 0 = submitted as source */
@@ -20,7 +23,7 @@ struct run_new {
     struct str bundle_digest;
     struct str params, labels, options; /* JSON objects; empty = {} */
     int64_t cloned_from;                /* 0 = none */
-    uint32_t shards;                    /* of the installation */
+    bool together;                      /* in one shard with all such runs of the pipeline: one owner counts them */
 };
 
 struct run_rec {

@@ -15,8 +15,6 @@
 #include "tests/bench/bench.h"
 #include "tests/bench/inline.h"
 
-#define SHARDS 64
-
 /* ---- pipelines as text ---- */
 
 void inline_chain_yaml(struct buf *out, const char *name, int steps)
@@ -114,7 +112,7 @@ double inline_runs(struct bench *b, int64_t plan, int n)
         bench_must(conn_begin(c, &err), &err, "begin");
         for (int i = 0; i < n; i++) {
             int64_t id;
-            const struct run_new run = {.pipeline = STR("bench"), .plan_id = plan, .shards = SHARDS};
+            const struct run_new run = {.pipeline = STR("bench"), .plan_id = plan};
             bench_must(runs_create(c, &sc, &run, &id, &err), &err, "run");
         }
         bench_must(conn_commit(c, &err), &err, "commit");

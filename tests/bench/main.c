@@ -61,7 +61,7 @@ static void open_all(struct bench *b)
     refuse_unsafe(b);
     committed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     const struct scheduler_config cfg = {
-        .conninfo = b->dsn, .owner = "bench", .shards = 64, .poll_ms = 1000, .db = b->db, .committed = on_commit};
+        .conninfo = b->dsn, .owner = "bench", .poll_ms = 1000, .db = b->db, .committed = on_commit};
     bench_must(scheduler_start(&cfg, &b->scheduler, &err), &err, "scheduler");
     while (scheduler_statistics(b->scheduler)->shards == 0)
         usleep(1000);

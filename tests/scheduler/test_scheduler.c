@@ -20,7 +20,6 @@
 #include "scheduler/scheduler.h"
 #include "tests/support/db.h"
 
-#define SHARDS 8
 #define PATIENCE_US 20000000
 
 static struct support_db test;
@@ -44,8 +43,7 @@ static struct scheduler *start(void)
 {
     struct scheduler *s = NULL;
     struct err err = {0};
-    const struct scheduler_config cfg = {
-        .conninfo = test.dsn.p, .owner = "test", .shards = SHARDS, .poll_ms = 20, .db = test.db};
+    const struct scheduler_config cfg = {.conninfo = test.dsn.p, .owner = "test", .poll_ms = 20, .db = test.db};
     if (!scheduler_start(&cfg, &s, &err)) fail_msg("scheduler: %s", err.message);
     return s;
 }
@@ -80,7 +78,7 @@ static int64_t create_run(int64_t plan, const char *params)
     int64_t id = 0;
     CONN_AUTO c = NULL;
     assert_true(db_lease(test.db, &c, &err));
-    const struct run_new run = {.pipeline = STR("p"), .plan_id = plan, .params = str_of(params), .shards = SHARDS};
+    const struct run_new run = {.pipeline = STR("p"), .plan_id = plan, .params = str_of(params)};
     if (!runs_create(c, &scope, &run, &id, &err)) fail_msg("run: %s", err.message);
     return id;
 }
@@ -90,7 +88,7 @@ static void command(int64_t run, enum command what, const char *payload)
     struct err err = {0};
     CONN_AUTO c = NULL;
     assert_true(db_lease(test.db, &c, &err));
-    if (!commands_send(c, &scope, run, what, str_of(payload), SHARDS, &err)) fail_msg("command: %s", err.message);
+    if (!commands_send(c, &scope, run, what, str_of(payload), &err)) fail_msg("command: %s", err.message);
 }
 
 /* Waits until the query gives the number; polls, since that is all another process could do. */
@@ -183,13 +181,13 @@ static void two_schedulers_share_and_never_double(void **state)
     for (int i = 0; i < 60; i++)
         create_run(plan, "{\"x\": 1}");
     await("SELECT count(*) FROM active_runs", 0);
-    assert_int_equal(support_number(&test, "SELECT count(*) FROM shards WHERE epoch > 0"), SHARDS);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM shards WHERE epoch > 0"), RUN_SHARDS);
     int64_t end = os_mono_us() + PATIENCE_US;
     while (os_mono_us() < end &&
-           (scheduler_statistics(one)->shards != SHARDS / 2 || scheduler_statistics(two)->shards != SHARDS / 2))
+           (scheduler_statistics(one)->shards != RUN_SHARDS / 2 || scheduler_statistics(two)->shards != RUN_SHARDS / 2))
         usleep(5000);
-    assert_int_equal(scheduler_statistics(one)->shards, SHARDS / 2);
-    assert_int_equal(scheduler_statistics(two)->shards, SHARDS / 2);
+    assert_int_equal(scheduler_statistics(one)->shards, RUN_SHARDS / 2);
+    assert_int_equal(scheduler_statistics(two)->shards, RUN_SHARDS / 2);
     for (int i = 0; i < 60; i++)
         create_run(plan, "{\"x\": 1}");
     scheduler_stop(one); /* the other takes over */

@@ -1,22 +1,23 @@
 -- name: run_create
 -- The run, its labels, its active row and the owner's start command are there together or not at all. The time is that of the statement, not of
 -- the transaction, so that ids and times rise together: searches by time rely on it to within a minute.
-WITH new AS (SELECT nextval(pg_get_serial_sequence('runs', 'id')) AS id),
+WITH next AS (SELECT nextval(pg_get_serial_sequence('runs', 'id')) AS id),
+new AS (SELECT id, CASE WHEN $12::int >= 0 THEN $12::int ELSE id % $15::int END::smallint AS shard FROM next),
 run AS (
     INSERT INTO runs (id, project_id, pipeline, pipeline_version, name, plan_id, bundle_digest, params, labels, options, cloned_from,
-                      created_by, created_at)
+                      created_by, created_at, shard)
     OVERRIDING SYSTEM VALUE
     SELECT id, $1::bigint, $2::text, $3::int, coalesce($4::text, $2::text || '-' || id), $5::bigint, $6::text, $7::jsonb, $8::jsonb,
-           $9::jsonb, $10::bigint, $11::text, clock_timestamp() FROM new),
+           $9::jsonb, $10::bigint, $11::text, clock_timestamp(), shard FROM new),
 labels AS (
     INSERT INTO run_labels (project_id, key, value, run_id, created_by)
     SELECT $1::bigint, l.key, l.value, new.id, $11::text FROM new, jsonb_each_text($8::jsonb) AS l WHERE l.value IS NOT NULL),
 active AS (
     INSERT INTO active_runs (run_id, project_id, created_by, shard, state)
-    SELECT id, $1::bigint, $11::text, (id % $12::int)::smallint, $13::smallint FROM new),
+    SELECT id, $1::bigint, $11::text, shard, $13::smallint FROM new),
 start AS (
     INSERT INTO inbox (project_id, created_by, shard, run_id, kind)
-    SELECT $1::bigint, $11::text, (id % $12::int)::smallint, id, $14::smallint FROM new)
+    SELECT $1::bigint, $11::text, shard, id, $14::smallint FROM new)
 SELECT id FROM new
 
 -- name: run_get
@@ -58,7 +59,7 @@ SELECT $1, $2, a.shard, a.run_id, $4, $5 FROM active_runs a WHERE a.run_id = $3
 WITH opened AS (
     UPDATE runs SET state = 0, message = NULL, outputs = NULL, tasks_total = NULL, tasks_failed = NULL, ended_at = NULL
       FROM (SELECT id AS was_id, state AS was FROM runs WHERE id = $1 AND state <> 0 FOR UPDATE) AS old
-     WHERE id = was_id RETURNING id, project_id, was, started_at)
+     WHERE id = was_id RETURNING id, project_id, shard, was, started_at)
 INSERT INTO active_runs (run_id, project_id, created_by, shard, state, generation, started_at)
-SELECT id, project_id, $2, (id % $3::int)::smallint, was,
-       (SELECT count(*) FROM events e WHERE e.run_id = id AND e.kind = $4::smallint)::int, started_at FROM opened
+SELECT id, project_id, $2, coalesce(shard, (id % $4::int)::smallint), was,
+       (SELECT count(*) FROM events e WHERE e.run_id = id AND e.kind = $3::smallint)::int, started_at FROM opened

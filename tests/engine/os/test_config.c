@@ -75,7 +75,6 @@ static void defaults_fit_the_machine(void **state)
     assert_true(str_is(c.listen_host, "127.0.0.1"));
     assert_int_equal(c.listen_port, 7070);
     assert_int_equal(c.threads, 50);
-    assert_int_equal(c.shards, 64);
     assert_true(c.cpu_milli >= 1000 && c.cpu_milli % 1000 == 0);
     assert_true(c.memory_bytes > 64 << 20);
     assert_true(c.local_exec);
@@ -90,13 +89,13 @@ static void stronger_sources_win(void **state)
     struct config c;
     struct err_list errs;
     const char *const flags[] = {"--data-dir", data, "--threads=7", NULL};
-    write_file("# a comment\n\nthreads = 5\nshards=5\nlisten = 0.0.0.0:5\n log-level = warn \n");
+    write_file("# a comment\n\nthreads = 5\nconnections=5\nlisten = 0.0.0.0:5\n log-level = warn \n");
     setenv("MILLRACE_THREADS", "6", 1);
-    setenv("MILLRACE_SHARDS", "6", 1);
+    setenv("MILLRACE_CONNECTIONS", "6", 1);
     setenv("DATABASE_URL", "postgres://x", 1);
     assert_true(load(flags, &c, &errs));
     assert_int_equal(c.threads, 7);     /* flag over environment over file */
-    assert_int_equal(c.shards, 6);      /* environment over file */
+    assert_int_equal(c.connections, 6); /* environment over file */
     assert_int_equal(c.listen_port, 5); /* file over default */
     assert_int_equal(c.log_level, LEVEL_WARN);
     assert_true(str_is(c.database_url, "postgres://x"));

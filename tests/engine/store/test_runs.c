@@ -52,7 +52,7 @@ static int64_t plan(void)
 
 static int64_t make(const char *pipeline, const char *labels)
 {
-    struct run_new run = {.pipeline = str_of(pipeline), .plan_id = plan(), .labels = str_of(labels), .shards = 64};
+    struct run_new run = {.pipeline = str_of(pipeline), .plan_id = plan(), .labels = str_of(labels)};
     int64_t id = 0;
     ok(runs_create(c, &me, &run, &id, &err));
     return id;
@@ -81,8 +81,7 @@ static void a_run_is_made_whole(void **state)
                           .bundle_digest = STR("sha256:b"),
                           .params = STR("{\"n\": 1}"),
                           .labels = STR("{\"team\": \"vision\", \"kind\": \"x\"}"),
-                          .cloned_from = 7,
-                          .shards = 16};
+                          .cloned_from = 7};
     int64_t id = 0;
     ok(runs_create(c, &me, &new, &id, &err));
     struct run_rec run;
@@ -116,17 +115,17 @@ static void commands_reach_the_owner(void **state)
 {
     (void)state;
     int64_t id = make("p", "");
-    ok(commands_send(c, &me, id, COMMAND_CANCEL, STR("{\"graceMs\": 5}"), 64, &err));
+    ok(commands_send(c, &me, id, COMMAND_CANCEL, STR("{\"graceMs\": 5}"), &err));
     assert_int_equal(support_number(&t, "SELECT count(*) FROM inbox WHERE kind = 2 AND payload->>'graceMs' = '5'"), 1);
-    assert_false(commands_send(c, &me, id, COMMAND_RETRY, str_of(""), 64, &err));
+    assert_false(commands_send(c, &me, id, COMMAND_RETRY, str_of(""), &err));
     assert_int_equal(err.code, ERR_CONFLICT);
-    assert_false(commands_send(c, &me, 999, COMMAND_PAUSE, str_of(""), 64, &err));
+    assert_false(commands_send(c, &me, 999, COMMAND_PAUSE, str_of(""), &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
     end(id, RUN_FAILED, "2024-05-01");
-    assert_false(commands_send(c, &me, id, COMMAND_PAUSE, str_of(""), 64, &err));
+    assert_false(commands_send(c, &me, id, COMMAND_PAUSE, str_of(""), &err));
     assert_int_equal(err.code, ERR_CONFLICT);
     assert_non_null(strstr(err.message, "failed"));
-    ok(commands_send(c, &me, id, COMMAND_RETRY, str_of(""), 64, &err));
+    ok(commands_send(c, &me, id, COMMAND_RETRY, str_of(""), &err));
     struct run_rec run;
     ok(runs_get(c, 1, id, &t.arena, &run, &err));
     assert_int_equal(run.state, RUN_FAILED); /* active again, in its final state: its owner decides */
@@ -134,6 +133,26 @@ static void commands_reach_the_owner(void **state)
     assert_int_equal(support_number(&t, "SELECT state FROM runs"), 0);
     assert_int_equal(support_number(&t, "SELECT count(*) FROM active_runs"), 1);
     ok(commands_notify(c, &err));
+}
+
+/* One owner can only count the runs of a limited pipeline when all of them are its own, retried ones included. */
+static void runs_of_a_limited_pipeline_share_a_shard(void **state)
+{
+    (void)state;
+    static const char shards[] =
+        "SELECT count(DISTINCT shard) FROM (SELECT shard FROM active_runs UNION ALL SELECT shard FROM inbox) AS x";
+    struct run_new run = {.pipeline = STR("limited"), .plan_id = plan(), .together = true};
+    int64_t ids[8];
+    for (int i = 0; i < 8; i++)
+        ok(runs_create(c, &me, &run, &ids[i], &err));
+    assert_int_equal(support_number(&t, shards), 1);
+    end(ids[3], RUN_FAILED, "2024-05-01");
+    ok(commands_send(c, &me, ids[3], COMMAND_RETRY, str_of(""), &err));
+    assert_int_equal(support_number(&t, "SELECT count(*) FROM active_runs"), 8);
+    assert_int_equal(support_number(&t, shards), 1);
+    for (int i = 0; i < 8; i++)
+        make("free", "");
+    assert_true(support_number(&t, shards) >= 8); /* others are spread */
 }
 
 static void deletion_leaves_nothing(void **state)
@@ -350,6 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_run_is_made_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(commands_reach_the_owner, setup, teardown),
+        cmocka_unit_test_setup_teardown(runs_of_a_limited_pipeline_share_a_shard, setup, teardown),
         cmocka_unit_test_setup_teardown(deletion_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_filter_order_and_page, setup, teardown),
         cmocka_unit_test_setup_teardown(cursors_fit_only_their_list, setup, teardown),
