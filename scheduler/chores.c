@@ -32,10 +32,13 @@ struct chore {
     struct egress_request http;
     const int32_t *expect; /* the plan's: it outlives the chore only while the run does, so copied */
     size_t n_expect;
-    struct str uri, type; /* of an import */
+    struct str uri, type; /* of an import... */
+    struct str imported;  /* ...and the digest it found */
     struct str key;       /* of the cache */
     struct task_result result;
-    struct str cached; /* outputs of the hit, empty = miss */
+    struct str cached;             /* outputs of the hit, empty = miss */
+    struct exec_output *artifacts; /* among these */
+    size_t n_artifacts;
 };
 
 static void chore_free(struct job *job)
@@ -119,6 +122,7 @@ static void import_output(struct chore *c, struct str digest, int64_t size)
     jsonw_object_end(&w);
     c->result.ok = jsonw_end(&w);
     c->result.outputs = arena_str(&c->arena, buf_view(&text));
+    c->imported = digest;
 }
 
 /* "sha256:…" names bytes of the project, "artifact:ID" a record of it. */
@@ -151,6 +155,24 @@ static void do_import(struct chore *c, struct conn *conn)
         fail(c, err.code == ERR_UNAVAILABLE ? FAILURE_INFRA : FAILURE_INVALID, &err);
 }
 
+/* The artifacts among a step's outputs: they are this run's as well, and live as long as it does. */
+static void note_artifacts(struct chore *c, const struct value *outputs)
+{
+    c->artifacts = arena_array(&c->arena, struct exec_output, outputs->u.map.n + 1);
+    for (size_t i = 0; i < outputs->u.map.n; i++) {
+        const struct value_entry *e = &outputs->u.map.entries[i];
+        if (!value_is_artifact(&e->value)) continue;
+        const struct value *size = value_get(&e->value, "size"), *folder = value_get(&e->value, "folder");
+        c->artifacts[c->n_artifacts++] = (struct exec_output){
+            .name = e->key,
+            .type = value_get(&e->value, "artifact")->u.s,
+            .digest = value_get(&e->value, "digest")->u.s,
+            .metadata = folder ? STR("{\"folder\": true}") : STR("{}"),
+            .size = size && size->type == VALUE_INT ? size->u.i : 0,
+        };
+    }
+}
+
 /* A hit counts only while everything it names is still there. */
 static bool all_there(struct chore *c, struct conn *conn, const struct value *v)
 {
@@ -177,7 +199,10 @@ static void do_cache(struct chore *c, struct conn *conn)
     params_str(&p, c->key);
     if (!conn_query(conn, Q_HOT_CACHE_GET, &p, &res, &err) || PQntuples(res) == 0) return;
     struct str text = row_copy(res, 0, 0, &c->arena);
-    if (json_parse(&c->arena, text, 0, &outputs, &err) && all_there(c, conn, &outputs)) c->cached = text;
+    if (!json_parse(&c->arena, text, 0, &outputs, &err) || outputs.type != VALUE_MAP || !all_there(c, conn, &outputs))
+        return;
+    c->cached = text;
+    note_artifacts(c, &outputs);
 }
 
 static void run_chore(struct job *job)
@@ -346,9 +371,12 @@ void chores_hear(struct chores *owner, struct scheduler *s)
         struct chore *c = (struct chore *)(void *)job;
         struct live *l = live_get(&s->live, c->id.run);
         if (l == NULL || l->finished) continue;
-        if (c->kind == EFFECT_CACHE)
-            run_cache_answer(l->run, c->id.task, c->cached, s->now_us, core_touch(s, l));
-        else
-            hear_result(s, c->id, &c->result);
+        if (c->kind != EFFECT_CACHE) {
+            if (hear_result(s, c->id, &c->result) && c->imported.n > 0)
+                record_use(s, l, c->id, STR("import"), c->imported);
+        } else if (run_cache_answer(l->run, c->id.task, c->cached, s->now_us, core_touch(s, l))) {
+            for (size_t i = 0; i < c->n_artifacts; i++)
+                record_artifact(s, l, c->id, &c->artifacts[i]);
+        }
     }
 }

@@ -95,8 +95,11 @@ void admit_restored(struct scheduler *s, struct live *l);                    /* 
 
 /* ---- record.c: what is written ---- */
 void record_turn(struct scheduler *s);
-/* What follows a success: cache entry, artifacts, uses. */
+/* What follows a success: cache entry, artifacts. */
 void record_result(struct scheduler *s, struct live *l, const struct exec_event *e);
+void record_artifact(struct scheduler *s, struct live *l, struct attempt_id by, const struct exec_output *o);
+/* Lineage: the attempt reads what the digest names. */
+void record_use(struct scheduler *s, const struct live *l, struct attempt_id by, struct str input, struct str digest);
 void record_log(struct scheduler *s, struct live *l, const struct exec_event *e);
 
 /* ---- effects.c: what is done after the commit ---- */

@@ -10,21 +10,6 @@ static struct str code_of(const struct live *l)
     return run_bundle(l->run);
 }
 
-static void record_use(struct scheduler *s, const struct live *l, uint32_t task, uint32_t attempt,
-                       const struct launch_input *in)
-{
-    const enum batch_table t = BATCH_USES; /* written with the next turn: lineage, not state */
-    batch_row(&s->batch, t);
-    batch_int(&s->batch, t, l->id);
-    batch_int(&s->batch, t, task);
-    batch_int(&s->batch, t, attempt);
-    batch_text(&s->batch, t, in->name);
-    batch_int(&s->batch, t, l->project_id);
-    batch_text(&s->batch, t, l->created_by);
-    batch_text(&s->batch, t, in->digest);
-    s->more = true;
-}
-
 /* A digest may have come in as a parameter: it must be one that the run's project may see, and its bytes must be there.
  */
 static bool check_inputs(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt,
@@ -41,7 +26,7 @@ static bool check_inputs(struct scheduler *s, struct live *l, uint32_t task, uin
             err_set(err, ERR_INVALID, "the artifact %.*s is not in this project", STR_ARG(in->digest));
             return err_path(err, "inputs.%.*s", STR_ARG(in->name));
         }
-        record_use(s, l, task, attempt, in);
+        record_use(s, l, (struct attempt_id){l->id, task, attempt}, in->name, in->digest);
     }
     return true;
 }

@@ -31,13 +31,13 @@ struct live {
     struct live *next_touched;
     struct live *ready_prev, *ready_next; /* ring of runs with tasks that want an executor */
     int64_t due_us;                       /* earliest timer, 0 = none */
-    int64_t waiting_written_us;           /* when the summary of its waiting tasks was last written */
+    int64_t waiting_due_us;               /* not before then the summary of its waiting tasks is written; 0 = not set */
+    uint64_t waiting_told;                /* hash of the last one; 0 = none yet */
     struct batch *batch;                  /* its own transaction, while runs are written one by one */
     bool touched;
     bool in_ring;
     bool finished;
     bool refinish; /* it is terminal, and must be written so again */
-    bool waiting;  /* its summary of waiting tasks may have changed since it was written */
 };
 
 struct timer {

@@ -5,6 +5,7 @@
 #include "scheduler/launching.h"
 
 #define WAITING_EXAMPLES 20
+#define WAITING_FIRST_US 300000
 #define WAITING_EVERY_US 1000000
 
 static void record_frames(struct batch *b, const struct live *l)
@@ -132,21 +133,40 @@ static void record_finish(struct batch *b, const struct live *l, const struct ru
     batch_time(b, t, sum->ended_us != 0 ? sum->ended_us : now_us);
 }
 
+static void room_reason(const void *ctx, const struct node *n, struct buf *text)
+{
+    const struct scheduler *s = ctx;
+    if (s->cfg.executor == NULL) {
+        buf_c(text, "waits for a server that runs local steps: this one was started with --no-local-exec");
+    } else if (capacity_fits(&s->capacity, &n->resources)) {
+        buf_c(text, "is about to start");
+    } else {
+        buf_c(text, "waits for room: ");
+        capacity_reason(&s->capacity, &n->resources, text);
+    }
+}
+
+/* Most runs never wait that long. Others' use of the machine changes reasons without a turn of the run. */
 static void record_waiting(struct scheduler *s, struct live *l)
 {
-    if (l->finished || s->now_us - l->waiting_written_us < WAITING_EVERY_US) {
-        if (!l->finished) live_timer(&s->live, l, l->waiting_written_us + WAITING_EVERY_US);
+    if (l->finished || (l->waiting_told == 0 && !run_waits(l->run))) return;
+    if (l->waiting_due_us == 0) l->waiting_due_us = s->now_us + WAITING_FIRST_US;
+    if (s->now_us < l->waiting_due_us) {
+        live_timer(&s->live, l, l->waiting_due_us);
         return;
     }
     BUF_AUTO text;
     buf_init(&text, 0);
-    run_waiting_json(l->run, &text, WAITING_EXAMPLES);
+    run_waiting_json(l->run, WAITING_EXAMPLES, room_reason, s, &text);
+    l->waiting_due_us = s->now_us + WAITING_EVERY_US;
+    if (run_ready_next(l->run, UINT32_MAX) != UINT32_MAX) live_timer(&s->live, l, s->now_us + 2 * WAITING_EVERY_US);
+    uint64_t hash = str_hash(buf_view(&text)) | 1;
+    if (hash == l->waiting_told) return;
+    l->waiting_told = hash;
     struct batch *b = core_batch(s, l);
     batch_row(b, BATCH_WAITING);
     batch_int(b, BATCH_WAITING, l->id);
     batch_text(b, BATCH_WAITING, buf_view(&text));
-    l->waiting_written_us = s->now_us;
-    l->waiting = false;
 }
 
 static void record_run(struct scheduler *s, struct live *l)
@@ -177,14 +197,13 @@ void record_turn(struct scheduler *s)
         record_tasks(s, l);
         record_attempts(core_batch(s, l), l);
         record_events(core_batch(s, l), l);
-        if (l->waiting) record_waiting(s, l);
+        record_waiting(s, l);
     }
 }
 
 /* ---- what an attempt left ---- */
 
-static void record_artifact(struct scheduler *s, struct live *l, const struct exec_event *e,
-                            const struct exec_output *o)
+void record_artifact(struct scheduler *s, struct live *l, struct attempt_id by, const struct exec_output *o)
 {
     struct batch *b = core_batch(s, l);
     batch_row(b, BATCH_BLOBS);
@@ -198,13 +217,28 @@ static void record_artifact(struct scheduler *s, struct live *l, const struct ex
     batch_int(b, t, l->project_id);
     batch_text(b, t, l->created_by);
     batch_int(b, t, l->id);
-    batch_int(b, t, e->id.task);
-    batch_int(b, t, e->id.attempt);
+    batch_int(b, t, by.task);
+    batch_int(b, t, by.attempt);
     batch_text(b, t, o->name);
     batch_text(b, t, o->type);
     batch_text(b, t, o->digest);
     batch_int(b, t, o->size);
     batch_text_or_null(b, t, o->metadata);
+}
+
+void record_use(struct scheduler *s, const struct live *l, struct attempt_id by, struct str input, struct str digest)
+{
+    const enum batch_table t = BATCH_USES;
+    struct batch *b = &s->batch; /* at a launch the turn's own rows are written: these go with the next one's */
+    batch_row(b, t);
+    batch_int(b, t, l->id);
+    batch_int(b, t, by.task);
+    batch_int(b, t, by.attempt);
+    batch_text(b, t, input);
+    batch_int(b, t, l->project_id);
+    batch_text(b, t, l->created_by);
+    batch_text(b, t, digest);
+    s->more = true;
 }
 
 static void record_cache(struct scheduler *s, struct live *l, const struct exec_event *e)
@@ -232,7 +266,7 @@ void record_result(struct scheduler *s, struct live *l, const struct exec_event 
 {
     if (!e->result.ok) return;
     for (size_t i = 0; i < e->n_artifacts; i++)
-        record_artifact(s, l, e, &e->artifacts[i]);
+        record_artifact(s, l, e->id, &e->artifacts[i]);
     record_cache(s, l, e);
 }
 

@@ -183,8 +183,9 @@ MUST_CHECK bool run_command(struct run *r, enum command c, const struct value *p
 /* false = stale (another attempt, or it ended already): the caller drops the result. */
 bool run_task_ended(struct run *r, uint32_t task, uint32_t attempt, const struct task_result *res, int64_t now_us,
                     double random, struct run_out *out);
-/* The cache's answer: outputs of the earlier success, or empty for a miss (the task becomes startable). */
-void run_cache_answer(struct run *r, uint32_t task, struct str outputs, int64_t now_us, struct run_out *out);
+/* The cache's answer: outputs of the earlier success, or empty for a miss (the task becomes startable). True when the
+ * task succeeded by it; false also for an answer nobody waits for any more. */
+bool run_cache_answer(struct run *r, uint32_t task, struct str outputs, int64_t now_us, struct run_out *out);
 void run_timer(struct run *r, int64_t now_us, double random, struct run_out *out); /* everything that is due */
 
 /* The store refuses what this run would write: it fails with that message, its attempts are told to stop, nothing else
@@ -271,8 +272,12 @@ void run_task_env(const struct run *r, uint32_t task, struct expr_env *out, stru
 /* Why a task that could start does not: pending names of upstream, paused, parallelism "2 of 2 run". False when nothing
  * of the run holds it back (then it is the executor's capacity). */
 bool run_task_waits(const struct run *r, uint32_t task, struct buf *text);
-/* {"ready": n, "pending": n, …} with up to `max` examples {task, path, reason}: what active_runs.waiting holds. */
-void run_waiting_json(const struct run *r, struct buf *out, size_t max);
+bool run_waits(const struct run *r); /* some task of it does */
+/* {"ready": n, "pending": n, …} with up to `max` examples {task, path, reason}: what active_runs.waiting holds. What
+ * keeps a task that wants an executor is known to who admits it: told by `room`. */
+void run_waiting_json(const struct run *r, size_t max,
+                      void (*room)(const void *ctx, const struct node *n, struct buf *text), const void *ctx,
+                      struct buf *out);
 /* Debug: checks every invariant (dependencies first, terminal states absorb, counters true); for the simulator. */
 MUST_CHECK bool run_verify(const struct run *r, struct err *err);
 

@@ -32,19 +32,20 @@ bool run_task_ended(struct run *r, uint32_t task, uint32_t attempt, const struct
     return done;
 }
 
-void run_cache_answer(struct run *r, uint32_t task, struct str outputs, int64_t now_us, struct run_out *out)
+bool run_cache_answer(struct run *r, uint32_t task, struct str outputs, int64_t now_us, struct run_out *out)
 {
-    if (task >= r->n_tasks || !(r->tasks[task].flags & TASK_ASKED)) return;
+    if (task >= r->n_tasks || !(r->tasks[task].flags & TASK_ASKED)) return false;
     struct turn t = {.r = r, .now_us = now_us, .random = 0.5, .out = out};
     r->tasks[task].flags &= (uint8_t)~TASK_ASKED;
     r->tasks[task].flags |= TASK_NO_CACHE;
     if (outputs.n == 0) {
         task_fresh(r, task);
-        return;
+        return false;
     }
     struct step_input in = {.event = STEP_OK, .reason = REASON_CACHED, .exit_code = -1, .now_us = now_us};
     task_step(&t, task, &in, &(struct task_result){.ok = true, .outputs = outputs, .exit_code = -1});
     turn_close(&t);
+    return true;
 }
 
 /* ---- times ---- */

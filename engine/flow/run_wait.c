@@ -132,41 +132,66 @@ bool run_task_waits(const struct run *r, uint32_t task, struct buf *text)
     return ready_text(r, task, text);
 }
 
-static void example(const struct run *r, uint32_t task, struct arena *a, struct jsonw *w)
+static const enum task_state waiting_states[] = {TASK_READY, TASK_WAITING, TASK_BACKOFF, TASK_PENDING};
+#define WAITING_STATES (sizeof waiting_states / sizeof waiting_states[0])
+
+bool run_waits(const struct run *r)
+{
+    for (size_t i = 0; i < WAITING_STATES; i++)
+        if (r->count[waiting_states[i]] > 0) return true;
+    return false;
+}
+
+struct examples {
+    const struct run *r;
+    void (*room)(const void *ctx, const struct node *n, struct buf *text);
+    const void *ctx;
+    struct arena arena;
+    struct jsonw w;
+    size_t left;
+};
+
+static void example(struct examples *x, uint32_t task)
 {
     BUF_AUTO why;
     buf_init(&why, 400);
-    bool by_run = run_task_waits(r, task, &why);
-    jsonw_object(w);
-    jsonw_kv_int(w, "task", task);
-    jsonw_kv_str(w, "path", run_task_path(r, task, a));
-    jsonw_kv_str(w, "reason", by_run ? buf_view(&why) : STR("waits for room on the executor"));
-    jsonw_object_end(w);
+    if (!run_task_waits(x->r, task, &why)) x->room(x->ctx, run_task_node(x->r, task), &why);
+    jsonw_object(&x->w);
+    jsonw_kv_int(&x->w, "task", task);
+    jsonw_kv_str(&x->w, "path", run_task_path(x->r, task, &x->arena));
+    jsonw_kv_str(&x->w, "reason", buf_view(&why));
+    jsonw_object_end(&x->w);
+    x->left--;
 }
 
-void run_waiting_json(const struct run *r, struct buf *out, size_t max)
+static void examples_of(struct examples *x, enum task_state state)
 {
-    static const enum task_state told[] = {TASK_READY, TASK_WAITING, TASK_BACKOFF, TASK_PENDING};
-    struct arena a;
-    arena_init(&a, 0);
-    struct jsonw w;
-    jsonw_to_buf(&w, out);
-    jsonw_object(&w);
-    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
-        if (r->count[told[i]] > 0) jsonw_kv_int(&w, task_state_name(told[i]), r->count[told[i]]);
-    jsonw_key(&w, "examples");
-    jsonw_array(&w);
-    for (size_t i = 0; i < sizeof told / sizeof told[0] && max > 0; i++) {
-        uint32_t left = r->count[told[i]];
-        for (uint32_t task = 0; task < r->n_tasks && task < SCAN_MAX && max > 0 && left > 0; task++) {
-            if (r->tasks[task].state != told[i] || r->frames[r->tasks[task].frame].dead) continue;
-            example(r, task, &a, &w);
-            max--;
-            left--;
-        }
+    const struct run *r = x->r;
+    uint32_t left = r->count[state];
+    for (uint32_t task = 0; task < r->n_tasks && task < SCAN_MAX && x->left > 0 && left > 0; task++) {
+        if (r->tasks[task].state != state || r->frames[r->tasks[task].frame].dead) continue;
+        example(x, task);
+        left--;
     }
-    jsonw_array_end(&w);
-    jsonw_object_end(&w);
-    (void)jsonw_end(&w);
-    arena_free(&a);
+}
+
+void run_waiting_json(const struct run *r, size_t max,
+                      void (*room)(const void *ctx, const struct node *n, struct buf *text), const void *ctx,
+                      struct buf *out)
+{
+    struct examples x = {.r = r, .room = room, .ctx = ctx, .left = max};
+    arena_init(&x.arena, 0);
+    jsonw_to_buf(&x.w, out);
+    jsonw_object(&x.w);
+    for (size_t i = 0; i < WAITING_STATES; i++)
+        if (r->count[waiting_states[i]] > 0)
+            jsonw_kv_int(&x.w, task_state_name(waiting_states[i]), r->count[waiting_states[i]]);
+    jsonw_key(&x.w, "examples");
+    jsonw_array(&x.w);
+    for (size_t i = 0; i < WAITING_STATES; i++)
+        examples_of(&x, waiting_states[i]);
+    jsonw_array_end(&x.w);
+    jsonw_object_end(&x.w);
+    (void)jsonw_end(&x.w);
+    arena_free(&x.arena);
 }

@@ -186,9 +186,13 @@ static void set_options(struct call *c, const struct egress_request *req, struct
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &c->body);
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, arena_cstr(a, req->method));
-    if (req->body.n > 0) {
+    static const char *const bodies[] = {"POST", "PUT", "PATCH"};
+    bool has_body = req->body.n > 0; /* with some methods an empty one, too: RFC 9110, 8.6 */
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+        has_body |= str_is(req->method, bodies[i]);
+    if (has_body) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body.n);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, req->body.p);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, req->body.n > 0 ? req->body.p : "");
     }
     if (str_is(req->method, "HEAD")) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 }

@@ -336,8 +336,9 @@ static void cache(void **state)
     rig_crash(&f.g);
     rig_settle(&f.g);
     assert_int_equal(f.g.n_asked, 2); /* asked again */
-    run_cache_answer(f.g.run, rig_task(&f.g, "hit"), STR("{\"x\":1}"), f.g.now_us, &f.g.out);
-    run_cache_answer(f.g.run, rig_task(&f.g, "miss"), STR(""), f.g.now_us, &f.g.out);
+    assert_true(run_cache_answer(f.g.run, rig_task(&f.g, "hit"), STR("{\"x\":1}"), f.g.now_us, &f.g.out));
+    assert_false(run_cache_answer(f.g.run, rig_task(&f.g, "hit"), STR("{\"x\":1}"), f.g.now_us, &f.g.out));
+    assert_false(run_cache_answer(f.g.run, rig_task(&f.g, "miss"), STR(""), f.g.now_us, &f.g.out));
     rig_settle(&f.g);
     rig_expect_reason(&f.g, "hit", TASK_SUCCEEDED, REASON_CACHED);
     rig_expect(&f.g, "miss", TASK_RUNNING);

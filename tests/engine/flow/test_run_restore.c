@@ -120,6 +120,12 @@ static void expect_why(const struct run *r, uint32_t task, const char *want)
     if (strcmp(got, want) != 0) fail_msg("task %u: \"%s\", not \"%s\"", task, got, want);
 }
 
+static void no_room(const void *ctx, const struct node *n, struct buf *text)
+{
+    (void)n;
+    buf_c(text, ctx);
+}
+
 static void waiting(void **state)
 {
     struct fixture *f = *state;
@@ -135,11 +141,11 @@ static void waiting(void **state)
     expect_why(f->run, item, ""); /* may start: then it is the executor's room */
     BUF_AUTO json;
     buf_init(&json, 0);
-    run_waiting_json(f->run, &json, 2);
+    assert_true(run_waits(f->run));
+    run_waiting_json(f->run, 2, no_room, "no room", &json);
     assert_string_equal(
-        json.p,
-        "{\"ready\":3,\"pending\":1,\"examples\":[{\"task\":3,\"path\":\"loop[0]\",\"reason\":\"waits for room on "
-        "the executor\"},{\"task\":4,\"path\":\"loop[1]\",\"reason\":\"waits for room on the executor\"}]}");
+        json.p, "{\"ready\":3,\"pending\":1,\"examples\":[{\"task\":3,\"path\":\"loop[0]\",\"reason\":\"no room\"},"
+                "{\"task\":4,\"path\":\"loop[1]\",\"reason\":\"no room\"}]}");
 }
 
 static const struct {
