@@ -170,8 +170,7 @@ bool request_json(struct request *rq, struct value *out, struct err *err)
         return false;
     }
     if (out->type == VALUE_MAP) return true;
-    err_set(err, ERR_INVALID, "the body must be a JSON object, not a %s", value_type_name(out->type));
-    return err_at(err, out->at, 1);
+    return err_set(err, ERR_INVALID, "the body must be a JSON object, not a %s", value_type_name(out->type));
 }
 
 static bool member_fits(const struct value *v, enum member_type type)
@@ -201,7 +200,6 @@ static bool unknown_member(const struct value_entry *e, const struct member *mem
         names[i] = str_of(members[i].name);
     err_set(err, ERR_INVALID, "unknown member '%.*s'", STR_ARG(str_sub(e->key, 0, 60)));
     err_path(err, "%.*s", STR_ARG(str_sub(e->key, 0, 60)));
-    err_at(err, e->key_at, (uint32_t)utf8_count(e->key));
     struct str near = suggest(e->key, names, n < 32 ? n : 32);
     if (near.n) return err_hint(err, "did you mean '%.*s'?", STR_ARG(near));
     return false;
@@ -218,8 +216,7 @@ bool request_members(const struct value *body, const struct member *members, siz
         if (e->value.type == VALUE_NULL || member_fits(&e->value, m->type)) continue;
         err_set(err, ERR_INVALID, "%s must be %s, not a %s", m->name, member_type_name(m->type),
                 value_type_name(e->value.type));
-        err_path(err, "%s", m->name);
-        return err_at(err, e->value.at, 0);
+        return err_path(err, "%s", m->name);
     }
     for (size_t k = 0; k < n; k++) {
         const struct value *v = members[k].required ? value_get(body, members[k].name) : NULL;

@@ -19,7 +19,7 @@ static void apply_command(struct scheduler *s, const PGresult *res, int i)
     if (c == COMMAND_START) return; /* it is loaded: begin_new does the rest */
     struct value payload = value_null();
     struct err err = {0};
-    struct str text = arena_str(&s->arena, row_str(res, i, 3));
+    struct str text = row_str(res, i, 3);
     bool ok = text.n == 0 || json_parse(&s->arena, text, 16, &payload, &err);
     if (ok && !run_command(l->run, c, &payload, s->now_us, out, &err)) ok = false;
     if (ok) return;

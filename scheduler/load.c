@@ -9,12 +9,6 @@
 #include "scheduler/core.h"
 
 #define RUNS_AT_ONCE 200 /* bounds the memory of one answer */
-#define JSON_DEPTH 64
-
-static bool decode_json(struct arena *a, struct str text, struct value *out, struct err *err)
-{
-    return json_parse(a, text, JSON_DEPTH, out, err);
-}
 
 static bool load_plan(struct scheduler *s, int64_t id, struct plan_ref **out, struct err *err)
 {
@@ -28,9 +22,8 @@ static bool load_plan(struct scheduler *s, int64_t id, struct plan_ref **out, st
         if (PQntuples(res) == 0) return err_set(err, ERR_INTERNAL, "plan %lld is gone", (long long)id);
         ref = live_plan_add(&s->live, id);
         struct value json;
-        /* The text is copied into the arena: the plan's strings may point into it. */
-        struct str text = arena_str(&ref->arena, row_str(res, 0, 0));
-        if (!decode_json(&ref->arena, text, &json, err) || !plan_load(&ref->arena, &json, &ref->plan, err)) {
+        if (!json_decode(&ref->arena, row_str(res, 0, 0), &json, err) ||
+            !plan_load(&ref->arena, &json, &ref->plan, err)) {
             ref->plan = NULL;
             live_plan_drop(&s->live, ref);
             return false;
@@ -80,9 +73,9 @@ static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err
         .stop = (enum run_state)row_int(res, i, RUN_STOP),
         .next_event = (int32_t)row_int(res, i, RUN_LAST_EVENT) + 1,
         .generation = (uint32_t)row_int(res, i, RUN_GENERATION),
-        .json = decode_json,
+        .json = json_decode,
     };
-    if (!decode_json(&s->arena, row_str(res, i, RUN_PARAMS), &h.params, err)) {
+    if (!json_decode(&s->arena, row_str(res, i, RUN_PARAMS), &h.params, err)) {
         live_plan_drop(&s->live, plan);
         return false;
     }

@@ -1,365 +1,104 @@
-/* A recursive-descent reader of JSON: see json.h. */
+/* JSON by jansson, copied into an arena: see json.h. */
 #include "engine/text/json.h"
 
-#include <math.h>
-#include <string.h>
+#include <jansson.h>
+#include <stdlib.h>
 
-struct json {
-    struct arena *arena;
-    const char *p, *end, *start;
-    const char *line_start; /* of the current line; strings cannot hold raw newlines, so only white space moves it */
-    uint32_t line;
-    size_t depth, max_depth;
-    const char *counted; /* columns are counted from here on: one long line is not walked again for every value */
-    uint32_t counted_col;
-    struct err *err;
-};
-
-static struct pos here(struct json *j)
+/* jansson stands behind the key's closing quote, and its message leaves long keys out. */
+static bool fail_twice(const json_error_t *why, struct str text, struct pos end, struct err *err)
 {
-    if (j->counted < j->line_start || j->counted > j->p) {
-        j->counted = j->line_start;
-        j->counted_col = 1;
-    }
-    j->counted_col += (uint32_t)utf8_count((struct str){j->counted, (size_t)(j->p - j->counted)});
-    j->counted = j->p;
-    return (struct pos){j->line, j->counted_col};
+    size_t to = (size_t)why->position - 1, from = to - 1;
+    while (from > 0 && (text.p[from] != '"' || text.p[from - 1] == '\\'))
+        from--;
+    struct str key = str_sub(text, from + 1, to - from - 1);
+    uint32_t width = (uint32_t)utf8_count(key) + 2;
+    err_set(err, ERR_INVALID, "the key '%.*s' stands twice", STR_ARG(str_sub(key, 0, 100)));
+    err_hint(err, "leave one of them out");
+    return err_at(err, (struct pos){end.line, end.col >= width ? end.col - width + 1 : 1}, width);
 }
 
-static bool fail(struct json *j, enum err_code code, const char *message)
+static bool fail(const json_error_t *why, struct str text, struct err *err)
 {
-    err_set(j->err, code, "%s", message);
-    return err_at(j->err, here(j), 0);
+    struct pos at = {(uint32_t)why->line, why->column > 0 ? (uint32_t)why->column : 1}; /* the last character read */
+    enum json_error_code code = json_error_code(why);
+    if (code == json_error_out_of_memory || why->line < 1) abort(); /* as everywhere */
+    if (code == json_error_duplicate_key) return fail_twice(why, text, at, err);
+    if (code == json_error_numeric_overflow) {
+        err_set(err, ERR_INVALID, "%s", why->text);
+        err_hint(err, "whole numbers have 64 bits, others are doubles; write it as a string");
+    } else if (code == json_error_null_character || code == json_error_null_byte_in_key) {
+        err_set(err, ERR_INVALID, "a string may not contain the character U+0000");
+        err_hint(err, "leave it out, or encode the bytes, for example as Base64");
+    } else {
+        err_set(err, code == json_error_stack_overflow ? ERR_LIMIT : ERR_SYNTAX, "not JSON: %s", why->text);
+    }
+    return err_at(err, at, 0);
 }
 
-static bool unexpected(struct json *j, const char *wanted)
-{
-    if (j->p == j->end)
-        err_set(j->err, ERR_SYNTAX, "the JSON text ends where %s should stand", wanted);
-    else if ((unsigned char)*j->p < 0x20)
-        err_set(j->err, ERR_SYNTAX, "a control character stands where %s should", wanted);
-    else {
-        size_t n = 1;
-        while (j->p + n < j->end && ((unsigned char)j->p[n] & 0xC0) == 0x80)
-            n++;
-        err_set(j->err, ERR_SYNTAX, "'%.*s' stands where %s should", (int)n, j->p, wanted);
-    }
-    return err_at(j->err, here(j), 0);
-}
+static bool convert(struct arena *a, json_t *in, size_t depth, struct value *out);
 
-static void skip_space(struct json *j)
+static bool convert_list(struct arena *a, json_t *in, size_t depth, struct value *out)
 {
-    for (; j->p < j->end; j->p++) {
-        if (*j->p == '\n') {
-            j->line++;
-            j->line_start = j->p + 1;
-        } else if (*j->p != ' ' && *j->p != '\t' && *j->p != '\r') {
-            return;
-        }
-    }
-}
-
-static bool hex4(struct json *j, uint32_t *out)
-{
-    uint32_t v = 0;
-    for (int i = 0; i < 4; i++, j->p++) {
-        char c = j->p < j->end ? *j->p : '\0';
-        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
-                         : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
-                                                : 16;
-        if (digit > 15) return unexpected(j, "a hexadecimal digit");
-        v = v * 16 + digit;
-    }
-    *out = v;
+    size_t n = json_array_size(in);
+    struct value *items = arena_array(a, struct value, n);
+    for (size_t i = 0; i < n; i++)
+        if (!convert(a, json_array_get(in, i), depth, &items[i])) return false;
+    *out = (struct value){.type = VALUE_LIST, .u.list = {.items = items, .n = n}};
     return true;
 }
 
-static char *put_utf8(char *out, uint32_t c)
-{
-    if (c < 0x80) {
-        *out++ = (char)c;
-        return out;
-    }
-    int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-    static const unsigned lead[] = {0, 0xC0, 0xE0, 0xF0};
-    *out++ = (char)(unsigned char)(lead[more] | c >> (6 * more));
-    while (more--)
-        *out++ = (char)(unsigned char)(0x80 | ((c >> (6 * more)) & 0x3F));
-    return out;
-}
-
-static bool unicode_escape(struct json *j, char **out)
-{
-    uint32_t c, low;
-    if (!hex4(j, &c)) return false;
-    if (c == 0) return fail(j, ERR_INVALID, "a string may not contain the character U+0000");
-    if (c >= 0xDC00 && c <= 0xDFFF) return fail(j, ERR_SYNTAX, "the second half of a surrogate pair stands alone");
-    if (c >= 0xD800 && c <= 0xDBFF) {
-        if (j->end - j->p < 2 || j->p[0] != '\\' || j->p[1] != 'u')
-            return fail(j, ERR_SYNTAX, "the first half of a surrogate pair stands alone");
-        j->p += 2;
-        if (!hex4(j, &low)) return false;
-        if (low < 0xDC00 || low > 0xDFFF) return fail(j, ERR_SYNTAX, "the first half of a surrogate pair stands alone");
-        c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
-    }
-    *out = put_utf8(*out, c);
-    return true;
-}
-
-static bool escape(struct json *j, char **out)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    char c = j->p < j->end ? *j->p : '\0';
-    if (c == 'u') {
-        j->p++;
-        return unicode_escape(j, out);
-    }
-    const char *hit = c ? strchr(from, c) : NULL;
-    if (!hit) return unexpected(j, "an escape (one of \"\\/bfnrtu)");
-    *(*out)++ = to[hit - from];
-    j->p++;
-    return true;
-}
-
-/* From behind the opening quote; plain strings are slices of the text, others are decoded into the arena. */
-static bool read_string(struct json *j, struct str *out)
-{
-    const char *from = j->p;
-    bool escaped = false;
-    while (j->p < j->end && *j->p != '"' && (unsigned char)*j->p >= 0x20) {
-        if (*j->p == '\\') {
-            escaped = true;
-            j->p++;
-            if (j->p == j->end) break;
-        }
-        j->p++;
-    }
-    if (j->p == j->end || *j->p != '"') return unexpected(j, "the end of a string");
-    struct str raw = {from, (size_t)(j->p - from)};
-    const char *close = j->p;
-    if (!escaped) {
-        *out = raw;
-        j->p = close + 1;
-        return true;
-    }
-    char *text = arena_alloc(j->arena, raw.n + 1), *end = text; /* decoding never lengthens */
-    for (j->p = from; j->p < close;) {
-        if (*j->p != '\\')
-            *end++ = *j->p++;
-        else if (j->p++, !escape(j, &end))
-            return false;
-    }
-    *out = (struct str){text, (size_t)(end - text)};
-    j->p = close + 1;
-    return true;
-}
-
-static size_t count_digits(const struct json *j)
-{
-    size_t n = 0;
-    while (j->p + n < j->end && j->p[n] >= '0' && j->p[n] <= '9')
-        n++;
-    return n;
-}
-
-static bool read_number(struct json *j, struct value *out)
-{
-    const char *from = j->p;
-    bool whole = true;
-    if (*j->p == '-') j->p++;
-    size_t n = count_digits(j);
-    if (n == 0) return unexpected(j, "a digit");
-    if (n > 1 && *j->p == '0') return fail(j, ERR_SYNTAX, "a number may not begin with 0");
-    j->p += n;
-    if (j->p < j->end && *j->p == '.') {
-        whole = false;
-        j->p++;
-        n = count_digits(j);
-        if (n == 0) return unexpected(j, "a digit");
-        j->p += n;
-    }
-    if (j->p < j->end && (*j->p == 'e' || *j->p == 'E')) {
-        whole = false;
-        j->p++;
-        if (j->p < j->end && (*j->p == '+' || *j->p == '-')) j->p++;
-        n = count_digits(j);
-        if (n == 0) return unexpected(j, "a digit");
-        j->p += n;
-    }
-    struct str text = {from, (size_t)(j->p - from)};
-    const char *after = j->p;
-    if (whole ? str_int(text, &out->u.i) : str_double(text, &out->u.d)) {
-        out->type = whole ? VALUE_INT : VALUE_DOUBLE;
-        return true;
-    }
-    j->p = from;
-    fail(j, ERR_INVALID, whole ? "the integer does not fit into 64 bits" : "the number is too large");
-    j->p = after;
-    return false;
-}
-
-static bool read_value(struct json *j, struct value *out);
-
-static bool enter(struct json *j)
-{
-    if (++j->depth > j->max_depth) return fail(j, ERR_LIMIT, "the text is nested too deeply");
-    j->p++;
-    skip_space(j);
-    return true;
-}
-
-/* After an item: a comma and on, or the closing bracket. */
-static bool more(struct json *j, char close, bool *done)
-{
-    skip_space(j);
-    if (j->p < j->end && *j->p == close) {
-        *done = true;
-        j->p++;
-        return true;
-    }
-    if (j->p == j->end || *j->p != ',') return unexpected(j, close == ']' ? "',' or ']'" : "',' or '}'");
-    j->p++;
-    skip_space(j);
-    return true;
-}
-
-static bool read_list(struct json *j, struct value *out)
-{
-    struct value_list_builder list;
-    value_list_begin(&list, j->arena);
-    if (!enter(j)) return false;
-    bool done = j->p < j->end && *j->p == ']';
-    if (done) j->p++;
-    while (!done) {
-        struct value item;
-        if (!read_value(j, &item)) return false;
-        value_list_push(&list, item);
-        if (!more(j, ']', &done)) return false;
-    }
-    j->depth--;
-    *out = value_list_end(&list);
-    return true;
-}
-
-static bool check_unique(struct json *j, const struct value *map)
-{
-    const struct value_entry *entries = map->u.map.entries;
-    const uint32_t *order = map->u.map.index;
-    for (size_t i = 1; i < map->u.map.n; i++) {
-        const struct value_entry *twice = NULL;
-        if (order && str_eq(entries[order[i - 1]].key, entries[order[i]].key)) twice = &entries[order[i]];
-        for (size_t k = 0; !order && k < i && !twice; k++)
-            twice = str_eq(entries[k].key, entries[i].key) ? &entries[i] : NULL;
-        if (!twice) continue;
-        err_set(j->err, ERR_INVALID, "the key '%.*s' stands twice", (int)(twice->key.n > 100 ? 100 : twice->key.n),
-                twice->key.p);
-        return err_at(j->err, twice->key_at, (uint32_t)utf8_count(twice->key) + 2);
-    }
-    return true;
-}
-
-static bool read_map(struct json *j, struct value *out)
+static bool convert_map(struct arena *a, json_t *in, size_t depth, struct value *out)
 {
     struct value_map_builder map;
-    value_map_begin(&map, j->arena);
-    if (!enter(j)) return false;
-    bool done = j->p < j->end && *j->p == '}';
-    if (done) j->p++;
-    while (!done) {
-        struct str key;
+    value_map_begin(&map, a);
+    map.room = json_object_size(in);
+    map.entries = arena_array(a, struct value_entry, map.room);
+    for (void *i = json_object_iter(in); i; i = json_object_iter_next(in, i)) {
+        struct str key = {json_object_iter_key(i), json_object_iter_key_len(i)};
         struct value value;
-        if (j->p == j->end || *j->p != '"') return unexpected(j, "a key in quotes");
-        struct pos at = here(j);
-        j->p++;
-        if (!read_string(j, &key)) return false;
-        skip_space(j);
-        if (j->p == j->end || *j->p != ':') return unexpected(j, "':'");
-        j->p++;
-        skip_space(j);
-        if (!read_value(j, &value)) return false;
-        value_map_put(&map, key, value);
-        map.entries[map.n - 1].key_at = at;
-        if (!more(j, '}', &done)) return false;
+        if (!convert(a, json_object_iter_value(i), depth, &value)) return false;
+        value_map_put(&map, arena_str(a, key), value);
     }
-    j->depth--;
     *out = value_map_end(&map);
-    return check_unique(j, out);
-}
-
-static bool read_word(struct json *j, const char *word, struct value v, struct value *out)
-{
-    size_t n = strlen(word);
-    if ((size_t)(j->end - j->p) < n || memcmp(j->p, word, n) != 0) return unexpected(j, "a value");
-    j->p += n;
-    *out = v;
     return true;
 }
 
-static bool read_value(struct json *j, struct value *out)
+static bool convert(struct arena *a, json_t *in, size_t depth, struct value *out)
 {
-    struct pos at = here(j);
-    char c = j->p < j->end ? *j->p : '\0';
-    bool ok;
-    *out = value_null();
-    if (c == '"') {
-        j->p++;
-        out->type = VALUE_STRING;
-        ok = read_string(j, &out->u.s);
-    } else if (c == '{')
-        ok = read_map(j, out);
-    else if (c == '[')
-        ok = read_list(j, out);
-    else if (c == '-' || (c >= '0' && c <= '9'))
-        ok = read_number(j, out);
-    else if (c == 't')
-        ok = read_word(j, "true", value_bool(true), out);
-    else if (c == 'f')
-        ok = read_word(j, "false", value_bool(false), out);
-    else if (c == 'n')
-        ok = read_word(j, "null", value_null(), out);
-    else
-        ok = unexpected(j, "a value");
-    out->at = at;
-    if (out->type == VALUE_STRING) out->style = STYLE_DOUBLE;
-    return ok;
+    switch (json_typeof(in)) {
+    case JSON_ARRAY: return depth > 0 && convert_list(a, in, depth - 1, out);
+    case JSON_OBJECT: return depth > 0 && convert_map(a, in, depth - 1, out);
+    case JSON_STRING:
+        *out = value_string(arena_str(a, (struct str){json_string_value(in), json_string_length(in)}));
+        break;
+    case JSON_INTEGER: *out = value_int(json_integer_value(in)); break;
+    case JSON_REAL: *out = value_double(json_real_value(in)); break;
+    case JSON_TRUE: *out = value_bool(true); break;
+    case JSON_FALSE: *out = value_bool(false); break;
+    case JSON_NULL: *out = value_null(); break;
+    }
+    return true;
 }
 
 bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err)
 {
-    size_t bad = 0;
+    json_error_t why;
     struct value value;
-    if (!text.p) text = STR("");
-    struct json j = {.arena = a,
-                     .p = text.p,
-                     .start = text.p,
-                     .end = text.p + text.n,
-                     .line_start = text.p,
-                     .line = 1,
-                     .counted = text.p,
-                     .counted_col = 1,
-                     .max_depth = max_depth ? max_depth : JSON_MAX_DEPTH,
-                     .err = err};
-    if (!utf8_valid(text, &bad)) {
-        for (size_t i = 0; i < bad; i++) {
-            if (text.p[i] != '\n') continue;
-            j.line++;
-            j.line_start = text.p + i + 1;
-        }
-        j.p = text.p + bad;
-        return fail(&j, ERR_SYNTAX, "the text is not UTF-8 here");
+    if (max_depth == 0) max_depth = JSON_MAX_DEPTH;
+    if (text.n > 0 && str_starts(text, "\xEF\xBB\xBF")) text = str_sub(text, 3, text.n);
+    json_t *read = json_loadb(text.n > 0 ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (!read) return fail(&why, text, err);
+    bool ok = convert(a, read, max_depth, &value);
+    json_decref(read);
+    if (!ok) {
+        err_set(err, ERR_LIMIT, "the text is nested too deeply");
+        return err_hint(err, "at most %zu lists and maps may stand in each other", max_depth);
     }
-    if (str_starts(text, "\xEF\xBB\xBF")) j.p += 3;
-    j.line_start = j.counted = j.p;
-    skip_space(&j);
-    if (!read_value(&j, &value)) return false;
-    skip_space(&j);
-    if (j.p != j.end) return unexpected(&j, "the end of the text");
     *out = value;
     return true;
 }
 
 bool json_decode(struct arena *a, struct str text, struct value *out, struct err *err)
 {
-    return json_parse(a, arena_str(a, text), 0, out, err);
+    return json_parse(a, text, 0, out, err);
 }

@@ -146,7 +146,6 @@ static void all_problems_are_told_at_once(void **state)
     for (size_t i = 0; i < 5; i++)
         assert_string_equal(errors.items[i].path, paths[i]);
     assert_string_equal(errors.items[0].hint, "did you mean 'epochs'?");
-    assert_int_equal(errors.items[4].at.col, 40);
 
     err_list_init(&errors, &arena);
     assert_true(json_parse(&arena, STR("{\"name\": \"n\", \"epochs\": 3, \"note\": null}"), 0, &given, &err));
