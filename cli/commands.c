@@ -136,10 +136,11 @@ static const struct option help_options[] = {
 };
 
 static const char run_details[] =
-    "A FILE is compiled, its folder is packed and uploaded once, and a run of it starts; a NAME is an applied\n"
-    "pipeline. The run is followed to its end, and its outcome is the exit code. Ctrl-C stops following, not the run.\n"
+    "A FILE is compiled, its folder is packed and uploaded once, and a run of it starts; a DIR means its\n"
+    "pipeline.yaml, or its only YAML file; a NAME is an applied pipeline. The run is followed to its end, and its "
+    "outcome is the exit code. Ctrl-C stops following, not the run.\n"
     "\n"
-    "  millrace run pipelines/digits/pipeline.yaml -p test_share=0.3\n"
+    "  millrace run pipelines/digits -p test_share=0.3\n"
     "  millrace run digits --detach";
 static const char apply_details[] =
     "Creates or updates what the files describe, and says what changed; nothing changes when nothing did.\n"
@@ -149,7 +150,7 @@ static const char apply_details[] =
 static const char validate_details[] = "Needs no server. Every problem of a file is shown with its place.\n"
                                        "\n"
                                        "  millrace validate pipelines/digits/pipeline.yaml";
-static const char plan_details[] = "Needs no server for a FILE.\n"
+static const char plan_details[] = "Needs no server for a FILE or a DIR with a pipeline.yaml.\n"
                                    "\n"
                                    "  millrace plan pipeline.yaml -o dot | dot -Tsvg > plan.svg";
 static const char get_details[] = "  millrace get 17\n"
@@ -188,7 +189,7 @@ static const char retry_details[] =
 
 const struct cli_command commands[] = {
     {"run",
-     "FILE|NAME",
+     "FILE|DIR|NAME",
      1,
      1,
      {WORD_PIPELINE_OR_FILE},
@@ -201,7 +202,7 @@ const struct cli_command commands[] = {
      cmd_run,
      NULL},
     {"submit",
-     "FILE|NAME",
+     "FILE|DIR|NAME",
      1,
      1,
      {WORD_PIPELINE_OR_FILE},
@@ -292,7 +293,7 @@ const struct cli_command commands[] = {
     {"validate", "[FILE|DIR…]", 0, MANY, FILES, validate_options, PIPELINES, "check files", NULL, validate_details,
      FORMATS, cmd_validate, NULL},
     {"plan",
-     "FILE|NAME",
+     "FILE|DIR|NAME",
      1,
      1,
      {WORD_PIPELINE_OR_FILE},

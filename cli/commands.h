@@ -35,7 +35,7 @@ struct option {
 
 struct cli_command {
     const char *name;  /* one or two words: "run", "artifacts get" */
-    const char *words; /* as in help: "FILE|NAME" */
+    const char *words; /* as in help: "FILE|DIR|NAME" */
     uint8_t min_words, max_words;
     enum word_kind kinds[2];      /* of the first and of all further words */
     const struct option *options; /* beside the global ones; may be NULL */

@@ -116,11 +116,50 @@ bool files_collect(struct cli *cli, const struct args *args, struct files *out, 
     return true;
 }
 
-bool file_meant(const char *word)
+/* *path stays NULL when the folder does not say which file it means; the hint then names what there is. */
+static bool main_file(struct cli *cli, const char *folder, const char **path, struct err *err)
+{
+    static const char *const usual[] = {"pipeline.yaml", "pipeline.yml"};
+    struct stat st;
+    for (size_t i = 0; i < 2; i++) {
+        const char *file = arena_printf(cli->arena, "%s/%s", folder, usual[i]).p;
+        if (stat(file, &st) != 0 || !S_ISREG(st.st_mode)) continue;
+        *path = file;
+        return true;
+    }
+    DIR *dir = opendir(folder);
+    if (!dir) return err_set(err, ERR_IO, "cannot read the folder %s: %s", folder, strerror(errno));
+    struct str names = STR("");
+    size_t n = 0;
+    for (struct dirent *e; (e = readdir(dir)) && n < 9;) {
+        const char *file = arena_printf(cli->arena, "%s/%s", folder, e->d_name).p;
+        if (e->d_name[0] == '.' || !is_yaml(e->d_name) || stat(file, &st) != 0 || !S_ISREG(st.st_mode)) continue;
+        if (n++ == 0) *path = file;
+        names = arena_printf(cli->arena, "%.*s%s%s", STR_ARG(names), n > 1 ? ", " : "", e->d_name);
+    }
+    closedir(dir);
+    if (n == 1) return true;
+    *path = NULL;
+    err_set(err, ERR_NOT_FOUND, n ? "%s has no pipeline.yaml but several YAML files" : "no .yaml file in %s", folder);
+    return n ? err_hint(err, "name one of them: %.*s", STR_ARG(names)) : err_hint(err, "name a pipeline's file");
+}
+
+bool file_meant(struct cli *cli, const char *word, const char **path, struct err *err)
 {
     struct stat st;
-    if (strcmp(word, "-") == 0 || strchr(word, '/') || is_yaml(word)) return true;
-    return stat(word, &st) == 0 && S_ISREG(st.st_mode);
+    bool is_path = strcmp(word, "-") == 0 || strcmp(word, ".") == 0 || strcmp(word, "..") == 0 || strchr(word, '/');
+    bool exists = strcmp(word, "-") != 0 && stat(word, &st) == 0;
+    *path = NULL;
+    if (exists && S_ISDIR(st.st_mode)) {
+        size_t n = strlen(word);
+        while (n > 1 && word[n - 1] == '/')
+            n--;
+        /* A folder without a pipeline may have an applied pipeline's name. */
+        return main_file(cli, arena_cstr(cli->arena, (struct str){word, n}), path, err) || !is_path;
+    }
+    if (is_path || is_yaml(word) || (exists && S_ISREG(st.st_mode)))
+        *path = word; /* a missing one is said on reading */
+    return true;
 }
 
 int file_fail(struct cli *cli, const struct file *f, const struct err_list *errors)

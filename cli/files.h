@@ -34,8 +34,9 @@ MUST_CHECK bool file_compile(struct cli *cli, struct file *f, const struct files
 /* Says its errors; the exit code. */
 int file_fail(struct cli *cli, const struct file *f, const struct err_list *errors);
 
-/* A word that means a file, not the name of an applied pipeline: it exists, or looks like a path. */
-bool file_meant(const char *word);
+/* The file that a word of FILE|DIR|NAME means: itself, or its folder's pipeline.yaml or only YAML file. *path is NULL
+ * for the name of an applied pipeline: what is no such file or folder and does not look like a path. */
+MUST_CHECK bool file_meant(struct cli *cli, const char *word, const char **path, struct err *err);
 /* The folder to pack: --bundle, else the file's own; NULL = none is needed or wanted. */
 const char *file_folder(struct cli *cli, const struct args *args, const struct file *f);
 

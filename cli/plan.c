@@ -102,7 +102,8 @@ int cmd_plan(struct cli *cli, const struct args *args)
     int code;
     const char *name = args_word(args, 0), *path;
     const struct plan *p;
-    if (file_meant(name)) return of_file(cli, name);
+    if (!file_meant(cli, name, &path, &err)) return cli_fail(cli, &err);
+    if (path) return of_file(cli, path);
     if (!args_int(args, "version", 1, INT32_MAX, 0, &version, &err)) return cli_fail(cli, &err), CLI_USAGE;
     struct client *client = cli_client(cli, &code);
     if (!client) return code;

@@ -59,13 +59,13 @@ static int write_options(struct cli *cli, const struct args *args, struct jsonw 
 
 /* The file is compiled here first: what is wrong with it is said without a server, and its code is only packed when
  * some step needs it. */
-static int write_file(struct cli *cli, const struct args *args, struct file *f, struct jsonw *w)
+static int write_file(struct cli *cli, const struct args *args, const char *path, struct file *f, struct jsonw *w)
 {
     struct err err;
     struct err_list errors;
     const char *digest = NULL;
     err_list_init(&errors, cli->arena);
-    if (!file_read(cli, args_word(args, 0), f, &err)) return cli_fail(cli, &err);
+    if (!file_read(cli, path, f, &err)) return cli_fail(cli, &err);
     if (!file_compile(cli, f, NULL, &errors)) return file_fail(cli, f, &errors);
     const char *folder = file_folder(cli, args, f);
     if (folder && !bundle_send(cli, folder, &digest, &err)) return cli_fail(cli, &err);
@@ -114,12 +114,14 @@ static int submit(struct cli *cli, const struct args *args, struct value *run)
     struct jsonw w;
     struct file f = {0};
     int code;
-    const char *word = args_word(args, 0);
+    const char *path;
+    struct err err;
+    if (!file_meant(cli, args_word(args, 0), &path, &err)) return cli_fail(cli, &err);
     buf_init(&body, 0);
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);
     if ((code = write_options(cli, args, &w)) >= 0) return code;
-    if ((code = file_meant(word) ? write_file(cli, args, &f, &w) : write_name(cli, args, &w)) >= 0) return code;
+    if ((code = path ? write_file(cli, args, path, &f, &w) : write_name(cli, args, &w)) >= 0) return code;
     jsonw_object_end(&w);
     struct client *client = cli_client(cli, &code);
     if (!client) return code;

@@ -101,7 +101,7 @@ static void refuses(void **state)
         {{"zzzzzz"}, "unknown command 'zzzzzz'", "millrace help lists them"},
         {{"run", "a", "--wtch"}, "unknown option --wtch", "did you mean --watch?"},
         {{"run", "a", "-Z"}, "unknown option -Z", ""},
-        {{"run"}, "run needs FILE|NAME", "millrace help run"},
+        {{"run"}, "run needs FILE|DIR|NAME", "millrace help run"},
         {{"run", "a", "b"}, "run does not take 'b'", "millrace help run"},
         {{"run", "a", "--name"}, "--name needs a value", "--name NAME"},
         {{"run", "a", "--watch=yes"}, "--watch takes no value", ""},

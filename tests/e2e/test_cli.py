@@ -23,7 +23,7 @@ def test_help_lists_every_command(server):
 
 @pytest.mark.parametrize("words, code, says", [
     (["rnu"], 2, "run"),
-    (["run"], 2, "FILE|NAME"),
+    (["run"], 2, "FILE|DIR|NAME"),
     (["run", "--detahc", "x"], 2, "--detach"),
     (["list", "-o", "xml"], 2, "json"),
     (["get", "999999999"], 4, "999999999"),
@@ -59,6 +59,30 @@ def test_validate_needs_no_server_and_points(server, tmp_path):
 def test_plan_without_a_server(server, form, says):
     done = server.cli("plan", HELLO, "-o", form, env={"MILLRACE_URL": "http://127.0.0.1:1"})
     assert says in done.stdout and "repeat" in done.stdout
+
+
+def test_a_folder_stands_for_its_pipeline(server, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.txt").write_text("no pipeline")
+    one = tmp_path / "one"
+    one.mkdir()
+    (one / "only.yaml").write_text(pipeline("a: {run: cat data.txt}", name="only"))
+    (one / "data.txt").write_text("beside it")
+    assert server.cli_json("plan", one)["name"] == "only"
+    number = int(server.cli("submit", f"{one}/").stdout)
+    assert server.ended(number)["state"] == "succeeded", server.tasks(number)  # its folder went along
+    assert "a: succeeded" in server.cli("run", "one", cwd=tmp_path).stdout
+    (one / "other.yaml").write_text(pipeline("a: {run: 'true'}", name="other"))
+    for words in (["run", one], ["submit", "."], ["plan", one]):
+        done = server.cli(*words, expect=4, cwd=one)
+        assert "several YAML files" in done.stderr and "only.yaml" in done.stderr and "other.yaml" in done.stderr
+    (one / "pipeline.yaml").write_text(pipeline("a: {run: 'true'}", name="main"))
+    assert server.cli_json("plan", ".", cwd=one)["name"] == "main"
+    server.cli("validate", one)
+    assert "no .yaml file" in server.cli("run", tmp_path / "empty", expect=4).stderr
+    server.cli("apply", "-f", one / "pipeline.yaml", "--no-bundle")
+    (tmp_path / "main").mkdir()  # an empty folder does not hide the applied pipeline of its name
+    assert server.ended(int(server.cli("submit", "main", cwd=tmp_path).stdout))["state"] == "succeeded"
 
 
 def test_apply_says_what_changed(server, tmp_path):

@@ -135,8 +135,8 @@ static void slices_are_cut(void **state)
 
 static void near_names_are_suggested(void **state)
 {
-    static const struct str names[] = {STR_INIT("data"), STR_INIT("train"), STR_INIT("parallelism"), STR_INIT("when"),
-                                       STR_INIT("timeout")};
+    static const struct str names[] = {STR_INIT("data"), STR_INIT("train"),   STR_INIT("parallelism"),
+                                       STR_INIT("when"), STR_INIT("timeout"), STR_INIT("image")};
     static const struct {
         const char *word, *found;
     } rows[] = {{"date", "data"},
@@ -146,11 +146,12 @@ static void near_names_are_suggested(void **state)
                 {"timeOut", "timeout"},
                 {"xyz", ""},
                 {"", ""},
-                {"whne", "when"}};
+                {"whne", "when"},
+                {"imgae", "image"}};
     (void)state;
     EACH(r, rows)
     {
-        struct str found = suggest(str_of(rows[r].word), names, 5);
+        struct str found = suggest(str_of(rows[r].word), names, 6);
         if (!str_is(found, rows[r].found)) fail_msg("%s: %.*s", rows[r].word, STR_ARG(found));
     }
 }
