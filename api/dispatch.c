@@ -27,14 +27,41 @@ static void name_request(struct request *rq)
     digest_hex(bytes, sizeof bytes, rq->id);
 }
 
+/* Each word of the parameter's list must be one of `choices`; both are comma-separated. */
+static bool check_words(struct request *rq, const char *name, struct str choices, struct err *err)
+{
+    struct str given, word, known[32], rest = choices;
+    size_t n = 0;
+    if (!request_arg(rq, name, &given) || given.n == 0) return true;
+    while (n < 32 && str_split(&rest, ',', &known[n]))
+        n++;
+    while (str_split(&given, ',', &word)) {
+        bool found = false;
+        for (size_t i = 0; i < n && !found; i++)
+            found = str_eq(known[i], str_trim(word));
+        if (found) continue;
+        err_set(err, ERR_INVALID, "%s: there is no '%.*s'; known are %.*s", name, STR_ARG(str_sub(word, 0, 60)),
+                STR_ARG(choices));
+        err_path(err, "query.%s", name);
+        struct str near = suggest(str_trim(word), known, n);
+        return near.n ? err_hint(err, "did you mean '%.*s'?", STR_ARG(near)) : false;
+    }
+    return true;
+}
+
 static bool check_query(struct request *rq, struct err *err)
 {
     const char *names[16] = {NULL};
-    struct str rest = str_of(rq->route->query), name;
+    struct str lists[16], rest = str_of(rq->route->query), name;
     size_t n = 0;
-    while (str_split(&rest, ' ', &name) && n < 15)
-        if (name.n) names[n++] = arena_cstr(rq->arena, name);
-    return request_args_known(rq, names, err);
+    while (str_split(&rest, ' ', &name) && n < 15) {
+        lists[n] = name;
+        if (str_split(&lists[n], '=', &name) && name.n) names[n++] = arena_cstr(rq->arena, name);
+    }
+    bool ok = request_args_known(rq, names, err);
+    for (size_t i = 0; i < n && ok; i++)
+        ok = lists[i].n == 0 || check_words(rq, names[i], lists[i], err);
+    return ok;
 }
 
 static bool check_type(struct request *rq, struct err *err)

@@ -7,7 +7,18 @@
 #include "api/handlers.h"
 
 #define V "/api/v1"
-#define PAGE "page_size page_token fields "
+#define PAGE "page_size page_token "
+/* The members that answers may have, in their order; the description and the answers are held against these. */
+#define OF_PIPELINE "fields=name,project,description,version,createdAt,createdBy,updatedAt "
+#define OF_VERSION                                                                                                     \
+    "fields=name,project,version,planDigest,bundle,createdAt,createdBy,source,description,latestVersion,plan "
+#define OF_RUN                                                                                                         \
+    "fields=id,project,pipeline,pipelineVersion,name,state,stopping,message,params,labels,options,bundle,clonedFrom,"  \
+    "outputs,tasksTotal,tasksFailed,waiting,generation,archived,createdAt,createdBy,startedAt,endedAt "
+#define OF_TASK                                                                                                        \
+    "fields=task,path,step,verb,parent,exit,needs,state,reason,reasonText,message,attempt,failures,"                   \
+    "infrastructureFailures,exitCode,executor,outputs,logBytes,dueAt,startedAt,endedAt,waitingFor "
+#define OF_ARTIFACT "fields=id,run,task,path,attempt,name,type,digest,size,uri,metadata,createdAt,createdBy "
 
 const struct route routes[] = {
     /* method, pattern, role, step, idempotent, body, query, handler, summary */
@@ -28,23 +39,24 @@ const struct route routes[] = {
      "Check a pipeline file"},
     {"POST", V "/pipelines:plan", ROLE_VIEWER, false, false, ROUTE_SOURCE, "project format ", pipelines_plan,
      "Compile a pipeline file and show its plan"},
-    {"GET", V "/pipelines", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter " PAGE, pipelines_index,
+    {"GET", V "/pipelines", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter " PAGE OF_PIPELINE, pipelines_index,
      "Pipelines by name"},
     {"POST", V "/pipelines", ROLE_EDITOR, false, true, ROUTE_SOURCE, "project bundle dry_run ", pipelines_post,
      "Create or update pipelines"},
-    {"GET", V "/pipelines/{pipeline}", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project fields ", pipelines_show,
+    {"GET", V "/pipelines/{pipeline}", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project " OF_VERSION, pipelines_show,
      "A pipeline"},
     {"DELETE", V "/pipelines/{pipeline}", ROLE_EDITOR, false, false, ROUTE_EMPTY, "project ", pipelines_remove,
      "Delete a pipeline"},
-    {"GET", V "/pipelines/{pipeline}/versions", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project " PAGE,
+    {"GET", V "/pipelines/{pipeline}/versions", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project " PAGE OF_VERSION,
      pipelines_history, "Versions of a pipeline"},
     {"GET", V "/pipelines/{pipeline}/versions/{version}", ROLE_VIEWER, false, false, ROUTE_EMPTY,
-     "project format fields ", pipelines_show_version, "One version"},
+     "project format " OF_VERSION, pipelines_show_version, "One version"},
 
-    {"GET", V "/runs", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter order_by " PAGE, runs_index, "Runs"},
+    {"GET", V "/runs", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter order_by " PAGE OF_RUN, runs_index,
+     "Runs"},
     {"POST", V "/runs", ROLE_OPERATOR, false, true, ROUTE_SOURCE, "project name params labels bundle ignore_resources ",
      runs_post, "Start a run"},
-    {"GET", V "/runs/{run}", ROLE_VIEWER, true, false, ROUTE_EMPTY, "fields ", runs_show, "A run"},
+    {"GET", V "/runs/{run}", ROLE_VIEWER, true, false, ROUTE_EMPTY, OF_RUN, runs_show, "A run"},
     {"DELETE", V "/runs/{run}", ROLE_EDITOR, false, false, ROUTE_EMPTY, "", runs_remove, "Delete a finished run"},
     {"POST", V "/runs/{run}:cancel", ROLE_OPERATOR, false, false, ROUTE_OPTIONAL, "", runs_cancel, "Stop a run"},
     {"POST", V "/runs/{run}:pause", ROLE_OPERATOR, false, false, ROUTE_OPTIONAL, "", runs_pause, "Start nothing new"},
@@ -59,8 +71,9 @@ const struct route routes[] = {
     {"POST", V "/runs/{run}:unarchive", ROLE_OPERATOR, false, false, ROUTE_OPTIONAL, "", runs_unset_archived,
      "Show it again"},
     {"GET", V "/runs/{run}/plan", ROLE_VIEWER, false, false, ROUTE_EMPTY, "format ", runs_plan, "The plan of a run"},
-    {"GET", V "/runs/{run}/tasks", ROLE_VIEWER, true, false, ROUTE_EMPTY, "state " PAGE, tasks_index, "Tasks of a run"},
-    {"GET", V "/runs/{run}/tasks/{task}", ROLE_VIEWER, true, false, ROUTE_EMPTY, "fields ", tasks_show, "One task"},
+    {"GET", V "/runs/{run}/tasks", ROLE_VIEWER, true, false, ROUTE_EMPTY, "state " PAGE OF_TASK, tasks_index,
+     "Tasks of a run"},
+    {"GET", V "/runs/{run}/tasks/{task}", ROLE_VIEWER, true, false, ROUTE_EMPTY, OF_TASK, tasks_show, "One task"},
     {"GET", V "/runs/{run}/tasks/{task}/attempts", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", tasks_history,
      "Attempts of a task"},
     {"POST", V "/runs/{run}/tasks/{task}:approve", ROLE_OPERATOR, false, false, ROUTE_JSON, "", tasks_approve,
@@ -69,11 +82,11 @@ const struct route routes[] = {
      "What an attempt wrote"},
     {"GET", V "/runs/{run}/events", ROLE_VIEWER, true, false, ROUTE_EMPTY, "after wait page_size ", events_index,
      "History of a run"},
-    {"GET", V "/runs/{run}/artifacts", ROLE_VIEWER, true, false, ROUTE_EMPTY, PAGE, artifacts_in_run,
+    {"GET", V "/runs/{run}/artifacts", ROLE_VIEWER, true, false, ROUTE_EMPTY, PAGE OF_ARTIFACT, artifacts_in_run,
      "Artifacts of a run"},
 
-    {"GET", V "/artifacts", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter order_by " PAGE, artifacts_index,
-     "Artifacts"},
+    {"GET", V "/artifacts", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter order_by " PAGE OF_ARTIFACT,
+     artifacts_index, "Artifacts"},
     {"GET", V "/artifacts/{artifact}", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", artifacts_show, "An artifact"},
     {"GET", V "/artifacts/{artifact}/content", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", artifacts_content,
      "Bytes of an artifact"},

@@ -23,7 +23,7 @@ struct route {
     bool step;       /* a step's own token may call it, for its own run (the first {…}) */
     bool idempotent; /* a create: honours Idempotency-Key, runs in one transaction */
     enum route_body body;
-    const char *query; /* known query parameters, blank-separated */
+    const char *query; /* known query parameters, blank-separated; "name=a,b" takes a list of these words alone */
     route_handler *handler;
     const char *summary;
 };

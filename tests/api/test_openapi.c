@@ -148,6 +148,8 @@ static void test_query_parameters(void **state)
         const struct value *own = value_get(op, "parameters"), *shared = value_get(path, "parameters");
         struct str rest = str_of(r->query), name;
         while (rest.n && str_split(&rest, ' ', &name)) {
+            struct str choices = name;
+            str_split(&choices, '=', &name);
             if (!name.n || has_parameter(own, "query", name) || has_parameter(shared, "query", name)) continue;
             fprintf(stderr, "%s %s: the parameter %.*s is not described\n", r->method, r->pattern, STR_ARG(name));
             failed++;
@@ -158,14 +160,55 @@ static void test_query_parameters(void **state)
                 const struct value *p = resolve(&lists[l]->u.list.items[k]);
                 assert_non_null(p);
                 if (!str_is(value_get(p, "in")->u.s, "query")) continue;
-                char padded[80], known[200];
-                snprintf(padded, sizeof padded, " %.*s ", STR_ARG(value_get(p, "name")->u.s));
-                snprintf(known, sizeof known, " %s", r->query);
-                if (strstr(known, padded)) continue;
-                fprintf(stderr, "%s %s: the parameter%sis described but refused\n", r->method, r->pattern, padded);
+                struct str wanted = value_get(p, "name")->u.s, known = str_of(r->query), word;
+                bool found = false;
+                while (!found && str_split(&known, ' ', &word))
+                    found = str_split(&word, '=', &name) && str_eq(name, wanted);
+                if (found) continue;
+                fprintf(stderr, "%s %s: the parameter %.*s is described but refused\n", r->method, r->pattern,
+                        STR_ARG(wanted));
                 failed++;
             }
     }
+    assert_int_equal(failed, 0);
+}
+
+/* What `fields` may name is what the described answer has, in any order. */
+static const struct value *answer_of(const struct value *op)
+{
+    const struct value *ok = value_get(value_get(op, "responses"), "200");
+    const struct value *schema = value_get(value_get(value_get(resolve(ok), "content"), "application/json"), "schema");
+    const struct value *parts = schema ? value_get(schema, "allOf") : NULL; /* a page and its items */
+    if (parts) schema = &parts->u.list.items[1];
+    const struct value *members = schema ? value_get(resolve(schema), "properties") : NULL;
+    const struct value *items = members ? value_get(members, "items") : NULL;
+    return items ? value_get(resolve(value_get(items, "items")), "properties") : members;
+}
+
+static void test_fields_are_those_of_the_answer(void **state)
+{
+    (void)state;
+    int failed = 0, seen = 0;
+    for (size_t i = 0; i < n_routes; i++) {
+        const struct route *r = &routes[i];
+        const char *from = strstr(r->query, "fields=");
+        if (!from) continue;
+        seen++;
+        struct str rest = str_of(from + strlen("fields=")), list, name;
+        const struct value *members = answer_of(operation(r));
+        size_t n = 0;
+        assert_non_null(members);
+        str_split(&rest, ' ', &list);
+        for (; str_split(&list, ',', &name); n++) {
+            if (value_find(members, name)) continue;
+            fprintf(stderr, "%s %s: the answer's member %.*s is not described\n", r->method, r->pattern, STR_ARG(name));
+            failed++;
+        }
+        if (n == members->u.map.n) continue;
+        fprintf(stderr, "%s %s: `fields` takes %zu names of %zu\n", r->method, r->pattern, n, members->u.map.n);
+        failed++;
+    }
+    assert_true(seen >= 9);
     assert_int_equal(failed, 0);
 }
 
@@ -210,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_every_route_is_described),
         cmocka_unit_test(test_everything_described_is_a_route),
         cmocka_unit_test(test_query_parameters),
+        cmocka_unit_test(test_fields_are_those_of_the_answer),
         cmocka_unit_test(test_references_and_path_parameters),
     };
     return cmocka_run_group_tests(tests, load, unload);

@@ -31,6 +31,10 @@ static const struct row rows[] = {
     {"filter syntax", "GET", "/api/v1/runs?filter=state%20%3D", NULL, NULL, 422, "invalid", "filter", NULL},
     {"order", "GET", "/api/v1/runs?order_by=colour", NULL, NULL, 422, "invalid", NULL, NULL},
     {"project", "GET", "/api/v1/runs?project=nowhere", NULL, NULL, 404, "not-found", NULL, NULL},
+    {"unknown field", "GET", "/api/v1/runs?fields=id,stat", NULL, NULL, 422, "invalid", "query.fields", "state"},
+    {"unknown field of one", "GET", "/api/v1/runs/1?fields=nothing", NULL, NULL, 422, "invalid", "query.fields", NULL},
+    {"another kind's field", "GET", "/api/v1/runs/1/tasks?fields=pipeline", NULL, NULL, 422, "invalid", "query.fields",
+     NULL},
     {"task state", "GET", "/api/v1/runs/1/tasks?state=runing", NULL, NULL, 422, "invalid", "query.state", "running"},
     {"no such run", "GET", "/api/v1/runs/77", NULL, NULL, 404, "not-found", NULL, NULL},
     {"run by word", "GET", "/api/v1/runs/abc", NULL, NULL, 404, "not-found", NULL, "number"},
@@ -196,6 +200,41 @@ static void test_table(void **state)
     assert_int_equal(failed, 0);
 }
 
+/* Whoever names a field that is not there is told all that are; each member of an answer is one of them. */
+static void test_known_fields(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/api/v1/runs/1",
+                                        "/api/v1/runs",
+                                        "/api/v1/runs/1/tasks",
+                                        "/api/v1/runs/1/tasks/greet",
+                                        "/api/v1/pipelines",
+                                        "/api/v1/pipelines/hello",
+                                        "/api/v1/pipelines/hello/versions"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        struct http_answer a = ask("GET", paths[i], NULL, NULL);
+        assert_int_equal(a.status, 200);
+        const struct value *one = &a.json, *items = value_get(one, "items");
+        if (items) one = &items->u.list.items[0];
+        assert_true(one->u.map.n > 3);
+        for (size_t k = 0; k < one->u.map.n; k++) {
+            char path[200], wrong[200];
+            struct str key = one->u.map.entries[k].key;
+            snprintf(path, sizeof path, "%s?fields=%.*s", paths[i], STR_ARG(key));
+            struct http_answer b = ask("GET", path, NULL, NULL);
+            if (b.status != 200) fail_msg("%s: %s", path, http_text(&b, "detail"));
+            http_answer_free(&b);
+            snprintf(wrong, sizeof wrong, "%s?fields=%.*s,nothing", paths[i], STR_ARG(key));
+            b = ask("GET", wrong, NULL, NULL);
+            assert_int_equal(b.status, 422);
+            const char *told = http_text(&b, "detail");
+            if (!strstr(told, "'nothing'") || !strstr(told, arena_cstr(&a.arena, key))) fail_msg("%s: %s", wrong, told);
+            http_answer_free(&b);
+        }
+        http_answer_free(&a);
+    }
+}
+
 /* A run that succeeded has nothing to retry, and must stay as it is. */
 static void test_retry_of_success(void **state)
 {
@@ -254,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_table, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_known_fields, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_retry_of_success, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_lost_connections, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_all_problems, fixture_open, fixture_close),
