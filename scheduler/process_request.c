@@ -9,6 +9,9 @@
 #include "engine/os/secret.h"
 #include "scheduler/process_inner.h"
 
+#define EXEC_MOST (6 << 20) /* whatever the stack's limit is */
+#define EXEC_RESERVE ((size_t)8 << 10)
+
 struct strings {
     struct arena *arena;
     struct str *items;
@@ -151,6 +154,37 @@ static const struct str *copy_strs(struct arena *m, const struct str *items, siz
     return copy;
 }
 
+/* The kernel takes so much for arguments, variables and a pointer to each; the rest is for what the launcher and a
+ * script's interpreter line add. What it would refuse can never start, so it is refused here, with its place. */
+static bool fits_exec(const struct exec_request *req, const struct strings *env, struct err *err)
+{
+    const struct launch_spec *spec = &req->spec;
+    long room = sysconf(_SC_ARG_MAX);
+    size_t most = room > 0 && room < EXEC_MOST ? (size_t)room : EXEC_MOST, total = EXEC_RESERVE, longest = 0;
+    struct str name = STR("");
+    for (size_t i = 0; i < spec->n_argv; i++)
+        total += spec->argv[i].n + 1 + sizeof(char *);
+    for (size_t i = 0; i < env->n; i++) {
+        size_t n = env->items[i].n;
+        total += n + 1 + sizeof(char *);
+        if (n <= longest) continue;
+        longest = n;
+        name = env->items[i];
+        name.n = (size_t)((const char *)memchr(name.p, '=', n) - name.p);
+    }
+    if (longest > LAUNCH_MAX_ARG) {
+        err_set(err, ERR_LIMIT, "the variable is %zu bytes long, a process takes at most %d", longest, LAUNCH_MAX_ARG);
+        err_path(err, "steps.%.*s.env.%.*s", STR_ARG(req->step), STR_ARG(name));
+    } else if (total > most) {
+        err_set(err, ERR_LIMIT, "its arguments and variables are %zu bytes together, a process takes at most %zu",
+                total - EXEC_RESERVE, most - EXEC_RESERVE);
+        err_path(err, "steps.%.*s", STR_ARG(req->step));
+    } else {
+        return true;
+    }
+    return err_hint(err, "give long values by inputs: each is a file");
+}
+
 static bool place_code(struct process *p, struct attempt *a, struct str digest, struct launcher_request *out,
                        struct err *err)
 {
@@ -173,8 +207,8 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.data_dir), (long long)req->id.run, req->id.task);
     want_outputs(a, spec);
     own_variables(p, a, req, &env, checkpoint.p);
-    if (!declared_variables(p, a, req, &env, err) || !place_inputs(p, a, spec, out, err) ||
-        !place_code(p, a, req->bundle_digest, out, err))
+    if (!declared_variables(p, a, req, &env, err) || !fits_exec(req, &env, err) ||
+        !place_inputs(p, a, spec, out, err) || !place_code(p, a, req->bundle_digest, out, err))
         return false;
     folders[0] = STR(".tmp");
     folders[1] = checkpoint;

@@ -53,8 +53,8 @@ void core_refuse(struct scheduler *s, struct attempt_id id, const struct err *wh
 {
     struct refused *r = arena_new(&s->refused_arena, struct refused);
     bool ours = why->code == ERR_IO || why->code == ERR_UNAVAILABLE || why->code == ERR_SPACE;
-    struct str message = why->path[0] != '\0' ? arena_printf(&s->refused_arena, "%s: %s", why->path, why->message)
-                                              : arena_printf(&s->refused_arena, "%s", why->message);
+    const char *colon = why->path[0] != '\0' ? ": " : "", *cure = why->hint[0] != '\0' ? "; " : "";
+    struct str message = arena_printf(&s->refused_arena, "%s%s%s%s%s", why->path, colon, why->message, cure, why->hint);
     *r = (struct refused){
         .id = id,
         .result = {.failure = ours ? FAILURE_INFRA : FAILURE_INVALID, .exit_code = -1, .message = message},

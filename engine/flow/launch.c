@@ -140,10 +140,11 @@ static bool render_inputs(struct render *r)
 
 /* ---- arguments ---- */
 
-static bool fits(struct render *r, struct str s)
+/* A variable counts with its name. */
+static bool fits(struct render *r, size_t n)
 {
-    if (s.n <= LAUNCH_MAX_ARG) return true;
-    err_set(r->err, ERR_LIMIT, "the text is %zu bytes long, a process takes at most %d", s.n, LAUNCH_MAX_ARG);
+    if (n <= LAUNCH_MAX_ARG) return true;
+    err_set(r->err, ERR_LIMIT, "the text is %zu bytes long, a process takes at most %d", n, LAUNCH_MAX_ARG);
     return err_hint(r->err, "give long values by inputs: each is a file");
 }
 
@@ -160,7 +161,7 @@ static void push_arg(struct render *r, struct str s)
 static bool push_value(struct render *r, const struct value *v)
 {
     struct str text;
-    if (!expr_text(r->arena, v, &text, r->err) || !fits(r, text)) return false;
+    if (!expr_text(r->arena, v, &text, r->err) || !fits(r, text.n)) return false;
     push_arg(r, text);
     return true;
 }
@@ -179,7 +180,7 @@ static bool render_arg(struct render *r, const struct expr_template *t)
 static bool render_line(struct render *r)
 {
     struct str line;
-    if (!expr_shell_eval(&r->node->line, &r->with_inputs, r->arena, &line, r->err) || !fits(r, line))
+    if (!expr_shell_eval(&r->node->line, &r->with_inputs, r->arena, &line, r->err) || !fits(r, line.n))
         return blame(r, "run", STR(""));
     push_arg(r, STR("/bin/sh"));
     push_arg(r, STR("-c"));
@@ -217,7 +218,7 @@ static bool render_env(struct render *r, struct launch_spec *out)
         env[i] = (struct launch_env){.name = var->name, .value = STR(""), .secret = var->secret};
         if (var->secret.source != SECRET_NONE) continue;
         if (!expr_template_eval(&var->value, &r->with_inputs, r->arena, &v, r->err) ||
-            !expr_text(r->arena, &v, &env[i].value, r->err) || !fits(r, env[i].value))
+            !expr_text(r->arena, &v, &env[i].value, r->err) || !fits(r, var->name.n + 1 + env[i].value.n))
             return blame(r, "env", var->name);
     }
     out->env = env;

@@ -148,6 +148,29 @@ def test_oversize_body(server):
     assert server.get("/healthz").status == 200
 
 
+# What the kernel refuses to start at all: refused with its place and the cure, and not tried again.
+TOO_MUCH = {
+    # name: (step, what the message names)
+    "one argument": ("a: {run: [echo, '${{ params.long }}'], retry: 3}", "steps.a.run: "),
+    "the line": ("a: {run: 'echo ${{ params.long }}', retry: 3}", "steps.a.run: "),
+    "one variable": ("a: {run: 'true', env: {LONG: '${{ params.long }}'}, retry: 3}", "steps.a.env.LONG: "),
+    "a variable with its name": ("a: {run: 'true', env: {LONG: '${{ params.edge }}'}, retry: 3}", "steps.a.env.LONG: "),
+    "all arguments": ("a: {run: [echo, '${{ params.many }}'], retry: 3}", "steps.a: "),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_more_than_a_process_takes(server, name):
+    step, place = TOO_MUCH[name]
+    head = "params: {long: {type: string}, edge: {type: string}, many: {type: list}}\n"
+    params = {"long": "x" * 131072, "edge": "x" * 131070, "many": ["y" * 100000] * 65}
+    number = server.submit(pipeline(step, head=head), params=params)
+    assert server.ended(number)["state"] == "failed"
+    task = server.tasks(number)["a"]
+    assert task["reason"] == "Invalid" and task["attempt"] == 1, task
+    assert task["message"].startswith(place) and "inputs: each is a file" in task["message"], task
+
+
 def test_upload_truncated_and_of_another_digest(server):
     digest = "sha256:" + "2" * 64
     upload = server.post("/api/v1/uploads", {"digest": digest, "size": 4}).json

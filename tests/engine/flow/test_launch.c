@@ -228,6 +228,8 @@ static void too_long_for_a_process(void **state)
     assert_false(render(&(struct sketch){.argv = {text}}, &spec, &err));
     text[LAUNCH_MAX_ARG] = '\0';
     assert_true(render(&(struct sketch){.argv = {text}}, &spec, &err));
+    assert_false(render(&(struct sketch){.argv = {"x"}, .env = text}, &spec, &err)); /* with its name, "X=" */
+    assert_true(render(&(struct sketch){.argv = {"x"}, .env = text + 2}, &spec, &err));
     assert_true(render(&(struct sketch){.argv = {"x"}, .input = text}, &spec, &err));
 }
 
