@@ -301,10 +301,13 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
     for (size_t i = 0; i < call->n_headers; i++) {
         const struct env_var *h = &call->headers[i];
         headers[i].name = arena_str(&c->arena, h->name);
-        bool ok = h->secret.source == SECRET_NONE ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
-                                                  : secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project,
-                                                                 h->secret.name, &c->arena, &headers[i].value, err);
-        if (!ok) return false;
+        struct secret_ref secret = h->secret;
+        struct value v;
+        if (h->secret_param && expr_template_eval(&h->value, env, &c->arena, &v, err)) launch_secret(h, &v, &secret);
+        bool ok = secret.source == SECRET_NONE ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
+                                               : secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project,
+                                                              secret.name, &c->arena, &headers[i].value, err);
+        if (!ok) return err_path(err, "http.headers.%.*s", STR_ARG(h->name));
     }
     /* So that the other side can tell a repeated call from a new one. */
     headers[call->n_headers] =

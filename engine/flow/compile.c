@@ -298,8 +298,8 @@ static void compile_document(struct compile *c, const struct value *doc, struct 
     struct spec_at defaults_at = {NULL, STR("defaults"), SIZE_MAX, {0, 0}};
     c->spec.node = UINT32_MAX;
     spec_fields(&c->spec, NULL, doc, document_fields, SPEC_COUNT(document_fields), 0, "a pipeline", d);
-    c->params = d->params.items;
-    c->n_params = d->params.n;
+    c->params = c->spec.params = d->params.items;
+    c->n_params = c->spec.n_params = d->params.n;
     read_labels(c, d->labels);
     read_code(c, d->code, git);
     spec_builtin_defaults(&defaults);

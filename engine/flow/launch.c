@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "engine/flow/params.h"
+
 /* The digests of artifacts name files, so that nothing but the exact form passes. */
 static bool is_digest(const struct value *v)
 {
@@ -209,6 +211,12 @@ static bool render_argv(struct render *r, struct launch_spec *out)
 
 /* ---- environment ---- */
 
+bool launch_secret(const struct env_var *var, const struct value *v, struct secret_ref *out)
+{
+    struct err none;
+    return var->secret_param && v->type == VALUE_MAP && secret_read(v, out, &none);
+}
+
 static bool render_env(struct render *r, struct launch_spec *out)
 {
     struct launch_env *env = arena_array(r->arena, struct launch_env, r->node->n_env);
@@ -217,8 +225,9 @@ static bool render_env(struct render *r, struct launch_spec *out)
         struct value v;
         env[i] = (struct launch_env){.name = var->name, .value = STR(""), .secret = var->secret};
         if (var->secret.source != SECRET_NONE) continue;
-        if (!expr_template_eval(&var->value, &r->with_inputs, r->arena, &v, r->err) ||
-            !expr_text(r->arena, &v, &env[i].value, r->err) || !fits(r, var->name.n + 1 + env[i].value.n))
+        if (!expr_template_eval(&var->value, &r->with_inputs, r->arena, &v, r->err)) return blame(r, "env", var->name);
+        if (launch_secret(var, &v, &env[i].secret) || (var->secret_param && v.type == VALUE_NULL)) continue;
+        if (!expr_text(r->arena, &v, &env[i].value, r->err) || !fits(r, var->name.n + 1 + env[i].value.n))
             return blame(r, "env", var->name);
     }
     out->env = env;

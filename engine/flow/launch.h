@@ -27,6 +27,9 @@ struct launch_input {
     struct str text; /* of a param: its text (strings bare, others JSON), put into the file `path` */
 };
 
+/* Of a variable or header that reads a secret param: the secret that its value refers to, if it does. */
+bool launch_secret(const struct env_var *var, const struct value *v, struct secret_ref *out);
+
 struct launch_env {
     struct str name, value;
     struct secret_ref secret; /* set: the shell resolves it and value is empty */

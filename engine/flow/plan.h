@@ -47,6 +47,7 @@ struct env_var {
     struct str name;
     struct expr_template value; /* unless secret.source is set */
     struct secret_ref secret;
+    bool secret_param; /* value reads a param that refers to a secret: what it gives is known at launch */
 };
 
 enum verb {

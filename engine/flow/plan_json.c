@@ -99,6 +99,7 @@ static void write_env(struct jsonw *w, const char *key, const struct env_var *li
         jsonw_kv_str(w, "name", list[i].name);
         if (list[i].secret.source == SECRET_NONE) {
             jsonw_kv_str(w, "value", list[i].value.source);
+            if (list[i].secret_param) jsonw_kv_bool(w, "secretParam", true);
         } else {
             jsonw_key(w, "secret");
             jsonw_object(w);

@@ -138,6 +138,7 @@ static const struct spec_field env_fields[] = {
     {"name", load_text, offsetof(struct env_var, name), 0, true},
     {"value", load_template, offsetof(struct env_var, value), 0, false},
     {"secret", load_secret, offsetof(struct env_var, secret), 0, false},
+    {"secretParam", spec_bool, offsetof(struct env_var, secret_param), 0, false},
 };
 
 static void load_env_var(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

@@ -42,7 +42,9 @@ struct spec {
     struct err_list *errors;
     struct spec_use *uses;
     size_t n_uses, room_uses;
-    uint32_t node; /* being read */
+    uint32_t node;              /* being read */
+    const struct param *params; /* the pipeline's, read before its steps */
+    size_t n_params;
     bool defaults; /* what is being read is `defaults:` */
 };
 

@@ -268,6 +268,27 @@ static void check_env_name(struct spec *s, const struct spec_at *at, struct str 
         spec_error(s, at, NULL, "names that begin with MILLRACE_ are set by the engine");
 }
 
+struct secret_probe {
+    const struct spec *spec;
+    bool found;
+};
+
+static bool probe_secret(void *ctx, const struct expr_ref *ref)
+{
+    struct secret_probe *p = ctx;
+    bool one = str_is(ref->root, "params") && ref->n == 1;
+    for (size_t i = 0; one && i < p->spec->n_params; i++)
+        p->found |= p->spec->params[i].type == PARAM_SECRET && str_eq(p->spec->params[i].name, ref->fields[0]);
+    return true;
+}
+
+static bool reads_secret(const struct spec *s, const struct expr_template *t)
+{
+    struct secret_probe probe = {.spec = s};
+    if (t->single) expr_template_refs(t, probe_secret, &probe);
+    return probe.found;
+}
+
 static void put_var(struct spec *s, const struct spec_at *at, struct str key, const struct value *v,
                     struct spec_env_list *list, enum spec_where where)
 {
@@ -281,7 +302,7 @@ static void put_var(struct spec *s, const struct spec_at *at, struct str key, co
     if (v->type == VALUE_MAP) {
         if (!secret_read(v, &var->secret, &err)) spec_adopt(s, at, v, &err);
     } else {
-        spec_template(s, at, v, where, &var->value);
+        var->secret_param = spec_template(s, at, v, where, &var->value) && reads_secret(s, &var->value);
     }
 }
 

@@ -146,6 +146,33 @@ outputs: {answer: "${{ steps.answer.value }}", status: "${{ steps.post.outputs.s
     assert len(set(keys)) == 3
 
 
+def test_secret_params_reach_env_and_headers(fresh, hook):
+    """A param of type secret is a reference until the step starts; a map of the same shape is only a map."""
+    mine = fresh("--allow-private-egress", start=False)
+    folder = mine.home / "secrets"
+    (folder / "default").mkdir(parents=True)
+    (folder / "default" / "KEY").write_text("sesame-4712")
+    mine.options += ["--secrets-dir", str(folder)]
+    mine.start()
+    child = HEAD + ("name: keeper\nparams: {k: {type: secret}, m: {type: map}, o: {type: secret, optional: true}}\n"
+                    "defaults: {env: {D: '${{ params.k }}'}}\nsteps:\n  a:\n"
+                    "    run: echo \"$K$D$O\" | rev; echo \"$M\"\n"
+                    "    env: {K: '${{ params.k }}', M: '${{ params.m }}', O: '${{ params.o }}'}\n")
+    assert mine.post("/api/v1/pipelines", child, kind="application/yaml").status == 201
+    run = mine.submit(HEAD + "name: parent\nparams: {k: secret, m: {default: {secret: {env: KEY}}}}\nsteps:\n"
+                      "  sub: {pipeline: keeper, params: {k: '${{ params.k }}', m: '${{ params.m }}'}}\n"
+                      "  post: {http: {method: POST, url: '%s/k/200', headers: {X-Key: '${{ params.k }}'}}}\n" % hook,
+                      params={"k": {"secret": {"env": "KEY"}}})
+    assert mine.ended(run)["state"] == "succeeded", mine.tasks(run)
+    assert log(mine, {"id": run}, "sub.a") == '2174-emases' * 2 + '\n{"secret":{"env":"KEY"}}\n'
+    assert Hook.seen[-1][1]["X-Key"] == "sesame-4712"
+    plan = mine.get(f"/api/v1/runs/{run}/plan").body + mine.get(f"/api/v1/runs/{run}").body
+    assert b"sesame" not in plan, plan
+    absent = mine.submit(HEAD + "name: none\nparams: {k: secret}\nsteps: {a: {run: 'true', env: {K: "
+                         "'${{ params.k }}'}}}\n", params={"k": {"secret": {"env": "OTHER"}}})
+    assert mine.ended(absent)["state"] == "failed" and "'OTHER'" in mine.tasks(absent)["a"]["message"]
+
+
 def test_private_addresses_are_not_called(server, hook):
     text = f"name: inside\nsteps: {{get: {{http: {{method: POST, url: '{hook}/c/200'}}}}}}"
     run = server.ended(server.submit(HEAD + text))
