@@ -70,7 +70,7 @@ bool auth_guard(const struct request *rq, struct err *err)
     if (!host_of(str_of(host_header), &host) || !host_known(rq->api, host)) {
         err_set(err, ERR_FORBIDDEN, "this server is not known as '%.*s'", STR_ARG(str_sub(str_of(host_header), 0, 80)));
         err_path(err, "Host");
-        return err_hint(err, "use its address, or start it with that name among its hosts");
+        return err_hint(err, "use its address, or start it with that name in --hosts");
     }
     const char *origin = request_header(rq, "Origin");
     if (!origin) return true;

@@ -227,6 +227,8 @@ static bool open_api(struct server *s, struct err *err)
     const struct api_config cfg = {
         .db = s->db,
         .listen = s->cfg.listen.p,
+        .health_listen = s->cfg.health_listen.p,
+        .hosts = s->cfg.hosts.p,
         .data_dir = s->cfg.data_dir.p,
         .threads = (uint32_t)s->cfg.threads,
         .notify = !runs_scheduler(s),

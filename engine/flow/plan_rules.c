@@ -44,10 +44,9 @@ static void check_resources(const struct rules *r, const struct plan_offer *o)
     const struct resources *want = &r->node->resources;
     struct arena *a = r->errors->arena;
     char asked[32], there[32];
-    if (want->gpu_count > o->gpus && !o->ignore_gpu)
-        refuse(r, "resources.gpu", "--ignore-resources gpu runs it without",
-               o->gpus ? arena_printf(a, "the step asks for %u GPUs, this machine offers %u", want->gpu_count, o->gpus)
-                       : STR("the step asks for a GPU, and this machine offers none"));
+    if (want->gpu_count > 0 && !o->ignore_gpu)
+        refuse(r, "resources.gpu", "--ignore-resources gpu runs it all the same, on what GPUs there are",
+               STR("the step asks for a GPU, and this machine shares none out"));
     if (o->cpu_milli && want->cpu_milli > o->cpu_milli && !o->ignore_cpu)
         refuse(r, "resources.cpu", "--ignore-resources cpu lets it share what is there",
                arena_printf(a, "the step asks for %g CPUs, this machine has %g", (double)want->cpu_milli / 1000,

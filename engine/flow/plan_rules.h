@@ -4,10 +4,9 @@
 
 #include "engine/flow/plan.h"
 
-/* What one machine offers; 0 cpu or memory = unknown, nothing is refused for it. */
+/* What one machine offers; 0 = unknown, nothing is refused for it. GPUs are not shared out here: none are offered. */
 struct plan_offer {
     int64_t cpu_milli, memory_bytes;
-    uint32_t gpus;
     bool ignore_cpu, ignore_memory, ignore_gpu; /* waived by the user */
 };
 

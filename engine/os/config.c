@@ -52,6 +52,11 @@ static const struct option options[] = {
      "where everything is kept (as root: /var/lib/millrace, else ~/.local/share/millrace)"},
     {"listen", "HOST:PORT", OPTION_STRING, FIELD(listen), 0, 0, "127.0.0.1:7070", NULL, NULL, NULL,
      "address of the HTTP API; [::1]:7070 for IPv6"},
+    {"health-listen", "HOST:PORT", OPTION_STRING, FIELD(health_listen), 0, 0, "", NULL, NULL, NULL,
+     "a second address for /healthz and /readyz alone, which need no token there; empty: none"},
+    {"hosts", "NAMES", OPTION_STRING, FIELD(hosts), 0, 0, "", NULL, NULL, NULL,
+     "names, comma-separated, that the API is called by besides its addresses and localhost; others are refused. Empty: "
+     "none on loopback, any elsewhere"},
     {"database-url", "URL", OPTION_STRING, FIELD(database_url), 0, 0, "", NULL, "DATABASE_URL", NULL,
      "PostgreSQL to use (a direct connection, no transaction pooler); empty: a private one under the data folder"},
     {"postgres-bin-dir", "DIR", OPTION_PATH, FIELD(postgres_bin_dir), 0, 0, "", NULL, NULL, NULL,
@@ -359,25 +364,22 @@ static void fall_back(struct loading *l, const struct option *o)
     assign(l, o, o->fallback_of ? o->fallback_of(l->arena) : str_of(o->fallback), "the default");
 }
 
-static void split_listen(struct loading *l)
+static void split_address(struct loading *l, const char *option, struct str text, struct str *host_out, int64_t *port)
 {
-    struct config *c = l->config;
-    size_t colon = c->listen.n;
-    while (colon > 0 && c->listen.p[colon - 1] != ':')
+    size_t colon = text.n;
+    while (colon > 0 && text.p[colon - 1] != ':')
         colon--;
-    struct str host = colon ? str_sub(c->listen, 0, colon - 1) : (struct str){0};
-    int64_t port;
+    struct str host = colon ? str_sub(text, 0, colon - 1) : (struct str){0};
     bool bracketed = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
     bool bare_v6 = !bracketed && host.n && memchr(host.p, ':', host.n);
-    if (!host.n || bare_v6 || !str_int(str_sub(c->listen, colon, c->listen.n), &port) || port < 0 || port > 65535) {
+    if (!host.n || bare_v6 || !str_int(str_sub(text, colon, text.n), port) || *port < 0 || *port > 65535) {
         struct err *e =
-            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "listen: '%.*s' is not HOST:PORT", STR_ARG(c->listen));
-        err_path(e, "listen");
+            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "%s: '%.*s' is not HOST:PORT", option, STR_ARG(text));
+        err_path(e, "%s", option);
         err_hint(e, "for example 127.0.0.1:7070 or [::1]:7070");
         return;
     }
-    c->listen_host = bracketed ? str_sub(host, 1, host.n - 2) : host;
-    c->listen_port = port;
+    *host_out = bracketed ? str_sub(host, 1, host.n - 2) : host;
 }
 
 bool config_load(struct arena *a, int argc, char *const *argv, struct config *out, struct err_list *errs)
@@ -391,7 +393,10 @@ bool config_load(struct arena *a, int argc, char *const *argv, struct config *ou
     from_file(&l);
     for (size_t i = 0; i < OPTIONS; i++)
         fall_back(&l, &options[i]);
-    split_listen(&l);
+    struct str health_host;
+    int64_t health_port;
+    split_address(&l, "listen", c.listen, &c.listen_host, &c.listen_port);
+    if (c.health_listen.n > 0) split_address(&l, "health-listen", c.health_listen, &health_host, &health_port);
     if (c.role != ROLE_ALL && c.database_url.n == 0 && errs->total == before)
         err_hint(err_list_add(errs, ERR_INVALID, (struct pos){0}, "role %s needs database-url", roles[c.role]),
                  "the private PostgreSQL belongs to one process: use --role all, or set DATABASE_URL");

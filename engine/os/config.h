@@ -16,6 +16,8 @@ struct config {
     struct str listen_host; /* of `listen`; an IPv6 address without its brackets */
     int64_t listen_port;
     struct str listen;           /* as given */
+    struct str health_listen;    /* HOST:PORT for /healthz and /readyz alone; empty = none */
+    struct str hosts;            /* further names of the server, comma-separated; empty = none */
     struct str database_url;     /* empty = the embedded PostgreSQL */
     struct str postgres_bin_dir; /* empty = found by itself */
     struct str secrets_dir;      /* empty = <data-dir>/secrets */

@@ -2,8 +2,10 @@
 import hashlib
 import http.client
 import socket
+import subprocess
 
 import pytest
+from harness import BIN, free_port
 from test_cli import pipeline
 
 STEP = "a: {run: 'true'}"
@@ -259,6 +261,24 @@ def test_environment_of_the_server_is_not_the_steps(fresh):
     number = server.submit(pipeline("look: {run: env}"))
     server.ended(number)
     assert "server-only" not in server.get(f"/api/v1/runs/{number}/tasks/look/logs").body.decode()
+
+
+def test_names_of_the_server_and_its_health(fresh):
+    health = free_port()
+    server = fresh("--hosts", "lab.example, lab", "--health-listen", f"127.0.0.1:{health}")
+    for host, status in [("lab.example", 200), (f"lab:{server.port}", 200), ("127.0.0.1", 200), ("evil.example", 403)]:
+        assert server.get("/api/v1/runs", headers={"Host": host}).status == status, host
+    main, server.port = server.port, health
+    try:
+        assert server.get("/readyz", token=False).status == 200  # a token is for the other address
+        assert server.get("/api/v1/runs").status == 404
+    finally:
+        server.port = main
+    done = subprocess.run([BIN, "serve", "--health-listen", "here"], env=server.environment(), capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 2 and "health-listen: 'here' is not HOST:PORT" in done.stderr
+    words = subprocess.run([BIN, "serve", "--help"], capture_output=True, text=True, check=True).stdout
+    assert "--health-listen HOST:PORT" in words and "--hosts NAMES" in words
 
 
 def test_http_10_and_head(server):

@@ -130,6 +130,11 @@ static void values_are_read(void **state)
         if (got != rows[i].value) fail_msg("%s gave %lld", rows[i].flag, (long long)got);
     }
     assert_true(str_is(c.listen_host, "::1"));
+    assert_true(c.health_listen.n == 0 && c.hosts.n == 0);
+    const char *const named[] = {"--data-dir", data, "--health-listen=0.0.0.0:7071", "--hosts=lab.example,lab", NULL};
+    assert_true(load(named, &c, &errs));
+    assert_true(str_is(c.health_listen, "0.0.0.0:7071") && str_is(c.hosts, "lab.example,lab"));
+    assert_int_equal(c.listen_port, 7070);
     static const struct {
         const char *flag;
         bool value;
@@ -164,6 +169,7 @@ static void problems_are_told_all_at_once(void **state)
         {{"--listen=::1:70"}, "is not HOST:PORT", NULL},
         {{"--listen=a:70000"}, "is not HOST:PORT", NULL},
         {{"--listen=:70"}, "is not HOST:PORT", NULL},
+        {{"--health-listen=7071"}, "health-listen: '7071' is not HOST:PORT", "127.0.0.1:7070"},
         {{"--no-threads"}, "unknown option 'no-threads'", NULL},
         {{"serve"}, "unexpected argument 'serve'", NULL},
     };
