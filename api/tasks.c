@@ -265,7 +265,7 @@ bool tasks_history(struct request *rq, struct err *err)
         emit_str(&e, "message", a->message);
         if (a->exit_code >= 0) emit_int(&e, "exitCode", a->exit_code);
         emit_str(&e, "executor", a->executor);
-        emit_str(&e, "bundle", a->bundle_digest.n ? a->bundle_digest : run.bundle_digest);
+        emit_str(&e, "bundle", a->bundle_digest);
         emit_id(&e, "logBytes", a->log_bytes);
         emit_time(&e, "startedAt", a->started_us);
         emit_time(&e, "endedAt", a->ended_us);

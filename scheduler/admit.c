@@ -5,36 +5,53 @@
 
 /* ---- runs ---- */
 
-static bool same_pipeline(const struct live *a, const struct live *b)
+/* Versions of a pipeline may differ in their limit. Those without one may be in any shard, so nobody could count them
+ * for sure: a limit counts the runs that have one themselves. They share a shard, hence this scheduler sees them all.
+ */
+static bool counted_together(const struct live *a, const struct live *b)
 {
-    return a->project_id == b->project_id && str_eq(run_head(a->run)->pipeline, run_head(b->run)->pipeline);
+    return a->plan->plan->max_runs > 0 && b->plan->plan->max_runs > 0 && a->project_id == b->project_id &&
+           str_eq(run_head(a->run)->pipeline, run_head(b->run)->pipeline);
 }
 
-/* All runs of a pipeline with a limit share one shard, so that this scheduler sees them all. */
+/* How many of them run, and the one that has waited longest. */
+static struct live *look_around(const struct scheduler *s, const struct live *of, uint32_t *running)
+{
+    struct live *oldest = NULL;
+    size_t cursor = 0;
+    *running = 0;
+    for (struct live *l; (l = live_next(&s->live, &cursor)) != NULL;) {
+        enum run_state state = run_state_of(l->run);
+        /* One in a final state has a retry that was not heard yet, or was refused. */
+        if (l->finished || run_state_terminal(state) || !counted_together(of, l)) continue;
+        if (state != RUN_QUEUED)
+            ++*running;
+        else if (oldest == NULL || l->id < oldest->id)
+            oldest = l;
+    }
+    return oldest;
+}
+
+/* The oldest first, and nobody overtakes: for this one all are looked at that wait with it. */
 void admit_run(struct scheduler *s, struct live *l)
 {
-    uint32_t limit = l->plan->plan->max_runs;
-    if (limit > 0) {
-        uint32_t running = 0;
-        size_t cursor = 0;
-        for (struct live *other; (other = live_next(&s->live, &cursor)) != NULL;)
-            if (other != l && !other->finished && same_pipeline(l, other) && run_state_of(other->run) != RUN_QUEUED)
-                running++;
-        if (running >= limit) return;
+    uint32_t running;
+    if (l->plan->plan->max_runs == 0) {
+        run_begin(l->run, s->now_us, core_touch(s, l));
+        return;
     }
-    run_begin(l->run, s->now_us, core_touch(s, l));
+    for (;;) {
+        struct live *next = look_around(s, l, &running);
+        if (next == NULL || running >= next->plan->plan->max_runs) return;
+        run_begin(next->run, s->now_us, core_touch(s, next));
+    }
 }
 
 void admit_ended(struct scheduler *s, const struct live *ended)
 {
-    if (ended->plan->plan->max_runs == 0) return;
-    struct live *oldest = NULL;
-    size_t cursor = 0;
-    for (struct live *other; (other = live_next(&s->live, &cursor)) != NULL;)
-        if (other != ended && !other->finished && same_pipeline(ended, other) &&
-            run_state_of(other->run) == RUN_QUEUED && (oldest == NULL || other->id < oldest->id))
-            oldest = other;
-    if (oldest != NULL) core_next_turn(s, oldest);
+    uint32_t running;
+    struct live *next = ended->plan->plan->max_runs > 0 ? look_around(s, ended, &running) : NULL;
+    if (next != NULL && running < next->plan->plan->max_runs) core_next_turn(s, next);
 }
 
 /* ---- tasks ---- */

@@ -86,7 +86,8 @@ void hear_timers(struct scheduler *s);
 bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *res);
 
 /* ---- admit.c: what starts ---- */
-void admit_run(struct scheduler *s, struct live *l); /* begins a queued run if its pipeline's limit allows */
+/* Begins a queued run, unless its pipeline's limit keeps it waiting; and others that may begin as well. */
+void admit_run(struct scheduler *s, struct live *l);
 void admit_ended(struct scheduler *s, const struct live *ended); /* a run ended: the next of its pipeline may begin */
 bool admit_under_way(const struct live *l);                      /* an attempt of it is running */
 void admit_tasks(struct scheduler *s);

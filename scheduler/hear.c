@@ -22,13 +22,14 @@ static void apply_command(struct scheduler *s, const PGresult *res, int i)
     struct str text = row_str(res, i, 3);
     bool ok = text.n == 0 || json_parse(&s->arena, text, 16, &payload, &err);
     if (ok && !run_command(l->run, c, &payload, s->now_us, out, &err)) ok = false;
+    if (ok && c == COMMAND_RETRY && l->plan->plan->max_runs > 0) run_hold(l->run); /* as any new run of it */
     if (ok) return;
     log_err(LEVEL_WARN, "a command was refused", &err);
     /* A retry takes a finished run up again; one that is refused leaves it as finished as it was. */
     if (c == COMMAND_RETRY && run_state_terminal(run_state_of(l->run))) l->refinish = true;
 }
 
-/* New runs begin; a retried one is begun by its command. */
+/* New runs begin, and retried ones of pipelines with a limit; other retried ones are begun by their command. */
 static void begin_new(struct scheduler *s)
 {
     for (struct live *l = s->touched; l != NULL; l = l->next_touched) {

@@ -48,6 +48,8 @@ enum {
     RUN_STARTED_AT,
     RUN_STATE,
     RUN_STOP,
+    RUN_STOP_EXITS,
+    RUN_GRACE,
     RUN_GENERATION,
     RUN_PLAN,
     RUN_SHARD,
@@ -71,6 +73,8 @@ static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err
         .started_us = row_time(res, i, RUN_STARTED_AT),
         .state = (enum run_state)row_int(res, i, RUN_STATE),
         .stop = (enum run_state)row_int(res, i, RUN_STOP),
+        .stop_exits = row_int(res, i, RUN_STOP_EXITS) != 0,
+        .grace_ms = row_int(res, i, RUN_GRACE),
         .next_event = (int32_t)row_int(res, i, RUN_LAST_EVENT) + 1,
         .generation = (uint32_t)row_int(res, i, RUN_GENERATION),
         .json = json_decode,
@@ -133,7 +137,9 @@ static bool load_tasks(struct scheduler *s, const char *ids, struct err *err)
                              .due_us = row_time(res, i, 12),
                              .started_us = row_time(res, i, 13),
                              .ended_us = row_time(res, i, 14),
-                             .log_bytes = row_int(res, i, 15)};
+                             .log_bytes = row_int(res, i, 15),
+                             .bundle = row_str(res, i, 16),
+                             .other_bundle = !row_null(res, i, 16)};
         t.stored_attempt = t.attempt;
         t.stored_state = t.state;
         if (!run_restore_task(l->run, &t, err)) return false;

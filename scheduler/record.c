@@ -174,6 +174,11 @@ static void record_run(struct scheduler *s, struct live *l)
     struct batch *b = core_batch(s, l);
     struct run_summary sum;
     run_summary(l->run, &s->arena, &sum);
+    if (sum.bundle_changed) {
+        batch_row(b, BATCH_RUN_BUNDLE);
+        batch_int(b, BATCH_RUN_BUNDLE, l->id);
+        batch_text(b, BATCH_RUN_BUNDLE, sum.bundle);
+    }
     if (!sum.state_changed && !l->refinish) return;
     if (run_state_terminal(sum.state)) {
         l->finished = true;
@@ -185,6 +190,8 @@ static void record_run(struct scheduler *s, struct live *l)
     batch_int(b, t, l->id);
     batch_int(b, t, sum.state);
     batch_int(b, t, sum.stop);
+    batch_int(b, t, sum.stop_exits);
+    batch_int(b, t, sum.grace_ms);
     batch_int(b, t, sum.generation);
     batch_time(b, t, sum.started_us);
 }

@@ -136,6 +136,8 @@ struct run *run_new(const struct plan *plan, const struct run_header *h)
     header_copy(r, h);
     r->state = h->state;
     r->stop = h->stop;
+    r->stop_exits = h->stop_exits;
+    r->grace_ms = h->grace_ms;
     r->generation = h->generation;
     r->next_event = h->next_event;
     r->started_us = h->started_us;
@@ -148,6 +150,13 @@ struct run *run_new(const struct plan *plan, const struct run_header *h)
     return r;
 }
 
+static void names_free(struct names *names)
+{
+    for (uint32_t i = 0; i < names->n; i++)
+        free(names->p[i]);
+    free(names->p);
+}
+
 void run_free(struct run *r)
 {
     if (!r) return;
@@ -157,13 +166,13 @@ void run_free(struct run *r)
     }
     for (uint32_t i = 0; i < r->n_frames; i++)
         free(r->frames[i].gate.heap);
-    for (uint32_t i = 0; i < r->n_executors; i++)
-        free(r->executors[i]);
+    names_free(&r->executors);
+    names_free(&r->bundles);
     for (uint32_t i = 0; r->names && i < r->plan->n_graphs; i++)
         if (r->named[i]) map_free(&r->names[i]);
-    void *const owned[] = {r->head_text, r->message, r->outputs, r->bundle,    r->tasks,  r->extras,
-                           r->frames,    r->dirty.p, r->fresh.p, r->closing.p, r->sweeps, r->due,
-                           r->levels,    r->names,   r->named,   r->executors};
+    void *const owned[] = {r->head_text, r->message, r->outputs, r->bundle,  r->tasks,
+                           r->extras,    r->frames,  r->dirty.p, r->fresh.p, r->closing.p,
+                           r->sweeps,    r->due,     r->levels,  r->names,   r->named};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         free(owned[i]);
     arena_free(&r->keep);

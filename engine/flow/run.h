@@ -100,6 +100,8 @@ struct run_header { /* what the store knows of a run; strings are copied */
     int64_t created_us, started_us; /* started_us 0 = not yet */
     enum run_state state;
     enum run_state stop; /* a final state it is being brought to; RUN_REFUSED = none */
+    bool stop_exits;     /* its onExit steps as well */
+    int64_t grace_ms;    /* of its cancel; 0 = the server's own */
     int32_t next_event;  /* seq of the next event */
     uint32_t generation;
     bool (*json)(struct arena *a, struct str text, struct value *out,
@@ -180,6 +182,8 @@ void run_out_init(struct run_out *out, struct arena *a);
 void run_begin(struct run *r, int64_t now_us, struct run_out *out); /* first start, or admitted out of "queued" */
 MUST_CHECK bool run_command(struct run *r, enum command c, const struct value *payload, int64_t now_us,
                             struct run_out *out, struct err *err);
+/* A run that was just retried does not go on before run_begin: its pipeline lets only so many run at once. */
+void run_hold(struct run *r);
 /* false = stale (another attempt, or it ended already): the caller drops the result. */
 bool run_task_ended(struct run *r, uint32_t task, uint32_t attempt, const struct task_result *res, int64_t now_us,
                     double random, struct run_out *out);
@@ -222,6 +226,8 @@ struct task_row { /* the row image; strings valid until the next call on the run
     enum reason reason;
     uint32_t attempt, failures, free_failures;
     struct str path, message, executor, outputs;
+    struct str bundle; /* restored: code of the attempt when it is not the run's, see other_bundle */
+    bool other_bundle;
     int32_t exit_code;
     int64_t due_us, started_us, ended_us, log_bytes; /* 0 = NULL */
 };
@@ -231,6 +237,10 @@ void run_dirty_row(const struct run *r, size_t i, struct arena *a, struct task_r
 struct run_summary { /* the run's own rows */
     enum run_state state, stop;
     bool state_changed; /* since the last run_committed */
+    bool stop_exits;
+    int64_t grace_ms;
+    bool bundle_changed; /* likewise: attempts kept until now ran the one before */
+    struct str bundle;
     struct str message;
     int64_t started_us, ended_us;
     struct str outputs; /* JSON, when terminal */

@@ -271,7 +271,7 @@ void run_start_task(struct run *r, uint32_t task, struct str executor, int64_t n
     struct turn t = {.r = r, .now_us = now_us, .random = 0.5, .out = out};
     if (task >= r->n_tasks || !(r->tasks[task].flags & TASK_LISTED)) return;
     if (!task_event_step(&t, task, STEP_START, REASON_NONE)) return;
-    uint16_t number = executor_number(r, executor);
+    uint16_t number = executor.n ? name_number(r, &r->executors, executor) : 0;
     task_extra(r, task)->executor = number;
     task_event(&t, EVENT_TASK_STARTED, task);
     run_relaunch(r, task, out);

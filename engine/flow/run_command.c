@@ -32,6 +32,7 @@ void run_begin(struct run *r, int64_t now_us, struct run_out *out)
     set_run_state(r, RUN_RUNNING);
     r->started_us = now_us > 0 ? now_us : 1;
     r->frames[0].opened_us = r->started_us;
+    if (r->generation > 0) run_derive(r); /* held at its retry, and restored since */
     r->derived = true;
     run_event_add(&t, EVENT_RUN_STARTED, NONE, 0, (struct str){0});
     int64_t deadline_ms = r->plan->graphs[0].deadline_ms;
@@ -79,6 +80,8 @@ static bool cancel(struct turn *t, const struct value *payload, struct err *err)
     set_run_state(r, RUN_CANCELLING);
     r->stop = RUN_CANCELLED;
     r->stop_reason = REASON_CANCELLED;
+    r->stop_exits = r->stop_exits || again;
+    r->grace_ms = grace_ms;
     run_event_add(t, EVENT_RUN_CANCELLING, NONE, 0, detail);
     frame_stop(t, 0, REASON_CANCELLED, grace_ms, again);
     return true;

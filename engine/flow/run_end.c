@@ -53,7 +53,7 @@ bool run_cache_answer(struct run *r, uint32_t task, struct str outputs, int64_t 
 static void deadline_passed(struct turn *t)
 {
     struct run *r = t->r;
-    if (run_state_terminal(r->state) || r->stop != RUN_REFUSED) return;
+    if (run_state_terminal(r->state) || r->state == RUN_QUEUED || r->stop != RUN_REFUSED) return;
     if (t->now_us < r->started_us + r->plan->graphs[0].deadline_ms * 1000) return; /* of an earlier generation */
     r->state = RUN_CANCELLING;
     r->stop = RUN_FAILED;

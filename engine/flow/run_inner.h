@@ -43,7 +43,14 @@ struct extra {
     uint32_t child; /* frame it has opened, or NONE */
     int32_t exit_code;
     uint16_t executor; /* index into r->executors; 0 = none */
+    uint16_t bundle;   /* likewise; 0 = the run's */
     uint8_t free_failures;
+};
+
+/* Texts that many tasks share, by number; [0] unused. */
+struct names {
+    struct text **p;
+    uint16_t n;
 };
 
 enum frame_kind { FRAME_GRAPH = 1, FRAME_ITEMS = 2 };
@@ -104,6 +111,8 @@ struct run {
     enum run_state state, stop;
     enum reason stop_reason;
     bool state_changed, derived;
+    bool stop_exits, bundle_changed;
+    int64_t grace_ms; /* of its cancel */
     uint32_t generation;
     int32_t next_event;
     int64_t started_us, ended_us;
@@ -128,9 +137,8 @@ struct run {
     struct ready_level *levels; /* highest priority first */
     uint32_t n_levels;
     uint32_t tickets;
-    struct text **executors; /* [0] unused */
-    uint16_t n_executors;
-    struct map *names; /* one a graph, made when first asked */
+    struct names executors, bundles; /* bundles: those of earlier generations */
+    struct map *names;               /* one a graph, made when first asked */
     bool *named;
     size_t text_bytes;
 };
@@ -173,7 +181,7 @@ void task_ready(struct run *r, uint32_t task); /* pending, nothing left to wait 
 void task_fail(struct turn *t, uint32_t task, enum failure f, enum reason why, struct str message);
 void task_event(struct turn *t, enum event_kind kind, uint32_t task); /* with what is known of it as detail */
 struct new_frame *new_frame_add(struct turn *t);
-uint16_t executor_number(struct run *r, struct str name);
+uint16_t name_number(struct run *r, struct names *names, struct str name); /* 0 when there are too many */
 void run_event_add(struct turn *t, enum event_kind kind, uint32_t task, uint32_t attempt, struct str detail);
 void effect_add(struct turn *t, struct effect e);
 void due_set(struct turn *t, uint32_t task, int64_t at_us);

@@ -54,7 +54,8 @@ bool run_restore_task(struct run *r, const struct task_row *row, struct err *err
     bool plain =
         row->attempt == 0 && row->failures == 0 && row->message.n == 0 && row->outputs.n == 0 && row->ended_us == 0;
     if (plain) return true;
-    uint16_t executor = executor_number(r, row->executor);
+    uint16_t executor = row->executor.n ? name_number(r, &r->executors, row->executor) : 0;
+    uint16_t bundle = row->other_bundle ? name_number(r, &r->bundles, row->bundle) : 0;
     struct extra *x = task_extra(r, row->task);
     x->attempt = x->stored_attempt = row->attempt;
     x->failures = row->failures;
@@ -65,6 +66,7 @@ bool run_restore_task(struct run *r, const struct task_row *row, struct err *err
     x->ended_us = row->ended_us;
     x->log_bytes = row->log_bytes;
     x->executor = executor;
+    x->bundle = bundle;
     text_set(r, &x->message, row->message);
     text_set(r, &x->outputs, row->outputs);
     return true;
@@ -133,7 +135,10 @@ static void again(struct turn *t, uint32_t task)
     const struct run *r = t->r;
     enum verb verb = run_task_node(r, task)->verb;
     enum effect_kind kind = r->tasks[task].state == TASK_STOPPING ? EFFECT_KILL : by_verb[verb];
-    effect_add(t, (struct effect){.kind = kind, .task = task, .attempt = task_extra_get(r, task)->attempt});
+    effect_add(t, (struct effect){.kind = kind,
+                                  .task = task,
+                                  .attempt = task_extra_get(r, task)->attempt,
+                                  .grace_ms = kind == EFFECT_KILL && r->stop == RUN_CANCELLED ? r->grace_ms : 0});
 }
 
 static void restore_task(struct turn *t, uint32_t task)
@@ -153,6 +158,7 @@ static void restore_frame(struct turn *t, uint32_t frame)
     struct run *r = t->r;
     uint32_t parent = r->frames[frame].parent_task;
     if (frame_stopping(r, frame)) {
+        r->frames[frame].exits_cancelled = r->stop_exits;
         sweep_add(r, frame);
         frame_note_end(r, frame);
     } else if (parent == NONE || r->tasks[parent].state == TASK_RUNNING) {

@@ -163,6 +163,8 @@ static void begin_again(struct turn *t)
     struct run *r = t->r;
     r->state = RUN_RUNNING;
     r->stop = RUN_REFUSED;
+    r->stop_exits = false;
+    r->grace_ms = 0;
     r->state_changed = true;
     r->generation++;
     r->started_us = t->now_us > 0 ? t->now_us : 1; /* of this generation: the deadline starts anew */
@@ -172,6 +174,20 @@ static void begin_again(struct turn *t)
     r->n_sweeps = 0;
     int64_t deadline_ms = r->plan->graphs[0].deadline_ms;
     if (deadline_ms > 0) due_set(t, NONE, r->started_us + deadline_ms * 1000);
+}
+
+/* What is kept ran the code of before, and says so: the store is told by bundle_changed alone, not row by row. */
+static void take_bundle(struct run *r, struct str digest)
+{
+    if (str_eq(run_bundle(r), digest)) return;
+    uint16_t before = name_number(r, &r->bundles, run_bundle(r));
+    for (uint32_t task = 0; task < r->n_tasks; task++) {
+        if (task_extra_get(r, task)->attempt == 0) continue;
+        struct extra *x = task_extra(r, task);
+        if (x->bundle == 0) x->bundle = before;
+    }
+    text_set(r, &r->bundle, digest);
+    r->bundle_changed = true;
 }
 
 /* A finished run is restored for its retry; whoever recorded the wish may have queued it, so what counts is that
@@ -196,6 +212,13 @@ static void settle_aborted(struct turn *t)
     r->closing.n = 0;
 }
 
+void run_hold(struct run *r)
+{
+    if (r->state != RUN_RUNNING || r->generation == 0) return;
+    r->state = RUN_QUEUED;
+    r->state_changed = true;
+}
+
 bool run_retry(struct turn *t, const struct value *payload, struct err *err)
 {
     struct run *r = t->r;
@@ -213,7 +236,7 @@ bool run_retry(struct turn *t, const struct value *payload, struct err *err)
     retry_frame(&job, 0);
     const struct value *bundle = payload ? value_get(payload, "bundle") : NULL;
     struct str digest = bundle && bundle->type == VALUE_STRING ? bundle->u.s : (struct str){0};
-    if (digest.n > 0) text_set(r, &r->bundle, digest); /* after the old attempts were put away with theirs */
+    if (digest.n > 0) take_bundle(r, digest);
     begin_again(t);
     run_event_add(t, EVENT_RUN_RETRIED, NONE, 0, detail_of(t, payload, digest, job.count));
     frame_activate(t, 0);

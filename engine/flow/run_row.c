@@ -26,7 +26,7 @@ void run_dirty_row(const struct run *r, size_t i, struct arena *a, struct task_r
                              .failures = x->failures,
                              .free_failures = x->free_failures,
                              .message = text_str(x->message),
-                             .executor = x->executor ? text_str(r->executors[x->executor]) : (struct str){"", 0},
+                             .executor = x->executor ? text_str(r->executors.p[x->executor]) : (struct str){"", 0},
                              .outputs = text_str(x->outputs),
                              .exit_code = x->exit_code,
                              .due_us = x->due_us,
@@ -47,6 +47,10 @@ void run_summary(const struct run *r, struct arena *a, struct run_summary *out)
         (struct run_summary){.state = r->state,
                              .stop = r->stop,
                              .state_changed = r->state_changed,
+                             .stop_exits = r->stop_exits,
+                             .grace_ms = r->grace_ms,
+                             .bundle_changed = r->bundle_changed,
+                             .bundle = text_str(r->bundle),
                              .message = arena_str(a, text_str(r->message)),
                              .started_us = r->started_us,
                              .ended_us = r->ended_us,
@@ -67,7 +71,7 @@ void run_committed(struct run *r)
         if (k->extra != NONE) r->extras[k->extra].stored_attempt = r->extras[k->extra].attempt;
     }
     r->dirty.n = 0;
-    r->state_changed = false;
+    r->state_changed = r->bundle_changed = false;
     if (r->memo.used > MEMO_MAX) {
         arena_reset(&r->memo);
         r->memo_gen++;

@@ -67,18 +67,17 @@ void task_fresh(struct run *r, uint32_t task)
     u32_push(&r->fresh, task);
 }
 
-uint16_t executor_number(struct run *r, struct str name)
+uint16_t name_number(struct run *r, struct names *names, struct str name)
 {
-    if (name.n == 0) return 0;
-    for (uint16_t i = 1; i < r->n_executors; i++)
-        if (str_eq(text_str(r->executors[i]), name)) return i;
-    if (r->n_executors == UINT16_MAX) return 0;
-    uint16_t n = r->n_executors ? r->n_executors : 1;
-    r->executors = realloc(r->executors, ((size_t)n + 1) * sizeof *r->executors);
-    if (!r->executors) abort();
-    r->executors[0] = NULL;
-    r->executors[n] = text_new(r, name);
-    r->n_executors = (uint16_t)(n + 1);
+    for (uint16_t i = 1; i < names->n; i++)
+        if (str_eq(text_str(names->p[i]), name)) return i;
+    if (names->n == UINT16_MAX) return 0;
+    uint16_t n = names->n ? names->n : 1;
+    names->p = realloc(names->p, ((size_t)n + 1) * sizeof *names->p);
+    if (!names->p) abort();
+    names->p[0] = NULL;
+    names->p[n] = text_new(r, name);
+    names->n = (uint16_t)(n + 1);
     return n;
 }
 
@@ -152,6 +151,7 @@ static void archive(struct turn *t, uint32_t task)
     if (x->attempt == 0 || x->started_us == 0) return;
     const struct task *k = &t->r->tasks[task];
     struct arena *a = t->out->arena;
+    struct str bundle = x->bundle ? text_str(t->r->bundles.p[x->bundle]) : run_bundle(t->r);
     struct old_attempt *o = OUT_SLOT(t->out, attempts);
     *o = (struct old_attempt){.task = task,
                               .attempt = x->attempt,
@@ -159,7 +159,7 @@ static void archive(struct turn *t, uint32_t task)
                                                                                       : TASK_FAILED,
                               .reason = (enum reason)k->reason,
                               .message = arena_str(a, text_str(x->message)),
-                              .bundle_digest = arena_str(a, run_bundle(t->r)),
+                              .bundle_digest = arena_str(a, bundle),
                               .exit_code = x->exit_code,
                               .started_us = x->started_us,
                               .ended_us = x->ended_us,
@@ -279,6 +279,7 @@ static void new_attempt(struct turn *t, uint32_t task, const struct step_decisio
     text_set(t->r, &x->outputs, STR(""));
     x->decoded = NULL;
     x->attempt = d->attempt;
+    x->bundle = 0;
     x->started_us = t->now_us > 0 ? t->now_us : 1;
     x->ended_us = x->due_us = x->log_bytes = 0;
     x->exit_code = -1;

@@ -17,6 +17,7 @@ const struct batch_table_def batch_tables[BATCH_TABLES] = {
     [BATCH_FENCE] = {Q_HOT_FENCE, "sl"},
     [BATCH_INBOX_DONE] = {Q_HOT_INBOX_DONE, "l"},
     [BATCH_FRAMES] = {Q_HOT_FRAME_INSERT, "liltisiiittz"},
+    [BATCH_RUN_BUNDLE] = {Q_HOT_RUN_BUNDLE, "lt"},
     [BATCH_TASK_INSERT] = {Q_HOT_TASK_INSERT, "liltitsiiistizttzzl"},
     [BATCH_TASK_UPDATE] = {Q_HOT_TASK_UPDATE, "liissiiistizttzzl"},
     [BATCH_ATTEMPTS] = {Q_HOT_ATTEMPT_INSERT, "liiltsstitzzl"},
@@ -26,8 +27,7 @@ const struct batch_table_def batch_tables[BATCH_TABLES] = {
     [BATCH_USES] = {Q_HOT_USE_INSERT, "liitltt"},
     [BATCH_LOGS] = {Q_HOT_LOG_INSERT, "liiiltliz"},
     [BATCH_CACHE] = {Q_HOT_CACHE_PUT, "lttliitzz"},
-    [BATCH_RUN_STATE] = {Q_HOT_RUN_STATE, "lssiz"},
-    [BATCH_RUN_BUNDLE] = {Q_HOT_RUN_BUNDLE, "lt"},
+    [BATCH_RUN_STATE] = {Q_HOT_RUN_STATE, "lsssliz"},
     [BATCH_RUN_FINISH] = {Q_HOT_RUN_FINISH, "lsttiizz"},
     [BATCH_WAITING] = {Q_HOT_WAITING, "lt"},
 };

@@ -12,6 +12,7 @@ enum batch_table {
     BATCH_FENCE,
     BATCH_INBOX_DONE,
     BATCH_FRAMES,
+    BATCH_RUN_BUNDLE, /* before the tasks: see its query */
     BATCH_TASK_INSERT,
     BATCH_TASK_UPDATE,
     BATCH_ATTEMPTS,
@@ -22,7 +23,6 @@ enum batch_table {
     BATCH_LOGS,
     BATCH_CACHE,
     BATCH_RUN_STATE,
-    BATCH_RUN_BUNDLE,
     BATCH_RUN_FINISH,
     BATCH_WAITING,
     BATCH_TABLES

@@ -43,6 +43,12 @@ bool runs_create(struct conn *c, const struct scope *scope, const struct run_new
     return ok;
 }
 
+/* An active run in a final state waits for its owner to hear of its retry: it has not ended. */
+static enum run_state shown_state(int64_t state, bool active)
+{
+    return active && run_state_terminal((enum run_state)state) ? RUN_QUEUED : (enum run_state)state;
+}
+
 void runs_read(const PGresult *res, int row, struct arena *a, struct run_rec *out)
 {
     *out = (struct run_rec){
@@ -61,7 +67,7 @@ void runs_read(const PGresult *res, int row, struct arena *a, struct run_rec *ou
         .params = row_copy(res, row, 12, a),
         .labels = row_copy(res, row, 13, a),
         .options = row_copy(res, row, 14, a),
-        .state = (enum run_state)row_int(res, row, 15),
+        .state = shown_state(row_int(res, row, 15), !row_null(res, row, 22)),
         .stop = (enum run_state)row_int(res, row, 16),
         .message = row_copy(res, row, 17, a),
         .outputs = row_copy(res, row, 18, a),
@@ -106,7 +112,7 @@ bool runs_stamp(struct conn *c, int64_t project_id, int64_t id, enum run_state *
     bool ok = ask(c, Q_RUN_STAMP, id, project_id, &a, &res, err);
     if (ok && PQntuples(res) == 0) ok = no_run(id, err);
     if (ok) {
-        *state = (enum run_state)row_int(res, 0, 0);
+        *state = shown_state(row_int(res, 0, 0), row_bool(res, 0, 2));
         *last_event = row_int(res, 0, 1);
     }
     arena_free(&a);

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define RETRY_PENDING "5" /* an active run in a final state: RUN_SUCCEEDED, RUN_FAILED or RUN_CANCELLED */
+
 /* The state of an active run is in the narrow table, that of a finished one in runs: each word knows where to look. */
 static bool by_state(struct search *s, const struct search_term *t, struct err *err)
 {
@@ -33,7 +35,8 @@ static bool by_state(struct search *s, const struct search_term *t, struct err *
         else if (run_state_terminal((enum run_state)state))
             buf_printf(&s->where, "r.state = %d", state);
         else
-            buf_printf(&s->where, "(r.state = 0 AND a.state = %d)", state);
+            buf_printf(&s->where, "(r.state = 0 AND (a.state = %d%s))", state,
+                       state == RUN_QUEUED ? " OR a.state >= " RETRY_PENDING : "");
     }
     return buf_char(&s->where, ')');
 }

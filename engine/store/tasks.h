@@ -20,7 +20,7 @@ struct attempt_rec {
     enum task_state state;
     enum reason reason;
     int64_t started_us, ended_us, log_bytes;
-    struct str message, executor, bundle_digest; /* code it ran; empty = the run's */
+    struct str message, executor, bundle_digest; /* code it ran; empty = none */
 };
 
 struct frame_rec {

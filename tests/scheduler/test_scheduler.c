@@ -72,15 +72,20 @@ static int64_t store_plan(const char *yaml)
     return id;
 }
 
-static int64_t create_run(int64_t plan, const char *params)
+static int64_t create(int64_t plan, const char *params, bool together)
 {
     struct err err = {0};
     int64_t id = 0;
     CONN_AUTO c = NULL;
     assert_true(db_lease(test.db, &c, &err));
-    const struct run_new run = {.pipeline = STR("p"), .plan_id = plan, .params = str_of(params)};
+    const struct run_new run = {.pipeline = STR("p"), .plan_id = plan, .params = str_of(params), .together = together};
     if (!runs_create(c, &scope, &run, &id, &err)) fail_msg("run: %s", err.message);
     return id;
+}
+
+static int64_t create_run(int64_t plan, const char *params)
+{
+    return create(plan, params, false);
 }
 
 static void command(int64_t run, enum command what, const char *payload)
@@ -244,6 +249,112 @@ static void one_run_at_a_time_when_the_pipeline_says_so(void **state)
     scheduler_stop(s);
 }
 
+static int64_t limited(int limit)
+{
+    char text[200];
+    snprintf(text, sizeof text,
+             "apiVersion: millrace/v1\nkind: Pipeline\nname: p\nmaxRuns: %d\nsteps:\n  ask: {approval: {}}\n", limit);
+    return store_plan(text);
+}
+
+static void await_state(int64_t run, int state)
+{
+    char sql[200];
+    snprintf(sql, sizeof sql,
+             "SELECT coalesce((SELECT state FROM active_runs WHERE run_id = %lld), (SELECT state FROM runs WHERE id = "
+             "%lld))",
+             (long long)run, (long long)run);
+    await(sql, state);
+}
+
+/* A retry is a run as any other: it waits for its turn, the oldest first. */
+static void a_retry_keeps_within_the_limit(void **state)
+{
+    (void)state;
+    int64_t plan = limited(1), run[3];
+    for (int i = 0; i < 3; i++)
+        run[i] = create(plan, "{}", true);
+    struct scheduler *s = start();
+    await_state(run[0], RUN_RUNNING);
+    await("SELECT count(*) FROM inbox", 0);
+    await_state(run[1], RUN_QUEUED);
+    command(run[0], COMMAND_CANCEL, "{}");
+    await_state(run[1], RUN_RUNNING);
+    command(run[0], COMMAND_RETRY, "{}");
+    await_state(run[0], RUN_QUEUED);
+    scheduler_stop(s); /* and so it does after a restart */
+    s = start();
+    await("SELECT count(*) FROM shards WHERE epoch > 1", RUN_SHARDS);
+    command(run[1], COMMAND_CANCEL, "{}");
+    await_state(run[0], RUN_RUNNING);
+    await_state(run[2], RUN_QUEUED);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE state = 3"), 1);
+    command(run[0], COMMAND_APPROVE, "{\"task\": 0, \"approved\": true, \"by\": \"me\"}");
+    await_state(run[0], RUN_SUCCEEDED);
+    await_state(run[2], RUN_RUNNING);
+    scheduler_stop(s);
+}
+
+/* Versions with different limits: each goes by its own, and counts what has one. */
+static void a_new_limit_holds_for_new_runs(void **state)
+{
+    (void)state;
+    int64_t one = limited(1), three = limited(3),
+            none = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\n"
+                              "steps:\n  ask: {approval: {}}\n");
+    int64_t free_run = create(none, "{}", false), first = create(one, "{}", true), second = create(one, "{}", true);
+    struct scheduler *s = start();
+    await_state(free_run, RUN_RUNNING);
+    await_state(first, RUN_RUNNING);
+    int64_t later[3];
+    for (int i = 0; i < 3; i++)
+        later[i] = create(three, "{}", true);
+    await("SELECT count(*) FROM inbox", 0);
+    await_state(later[0], RUN_QUEUED); /* there would be room for it, but the second was there before */
+    command(first, COMMAND_CANCEL, "{}");
+    await_state(second, RUN_RUNNING);
+    await_state(later[0], RUN_RUNNING);
+    await_state(later[1], RUN_RUNNING);
+    await_state(later[2], RUN_QUEUED);
+    command(second, COMMAND_CANCEL, "{}");
+    await_state(later[2], RUN_RUNNING);
+    scheduler_stop(s);
+}
+
+/* Code that a retry brings is the run's from then on, whoever carries it on; what was kept ran the code of before. */
+static void a_retry_brings_code_for_good(void **state)
+{
+    (void)state;
+    int64_t plan = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n"
+                              "  a: {expr: '1'}\n  ask: {needs: [a], approval: {}}\n");
+    int64_t run = create_run(plan, "{}");
+    assert_true(support_sql(&test, "UPDATE runs SET bundle_digest = 'sha256:old'"));
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM tasks WHERE state = 3", 1);
+    command(run, COMMAND_APPROVE, "{\"task\": 1, \"approved\": false, \"by\": \"me\"}");
+    await_state(run, RUN_FAILED);
+    command(run, COMMAND_RETRY, "{\"bundle\": \"sha256:new\"}");
+    await("SELECT count(*) FROM tasks WHERE state = 3", 1);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM runs WHERE bundle_digest = 'sha256:new'"), 1);
+    assert_int_equal(
+        support_number(&test, "SELECT count(*) FROM tasks WHERE task = 0 AND bundle_digest = 'sha256:old'"), 1);
+    assert_int_equal(
+        support_number(&test, "SELECT count(*) FROM tasks WHERE task = 1 AND attempt = 2 AND bundle_digest IS NULL"),
+        1);
+    scheduler_stop(s);
+    s = start();
+    await("SELECT count(*) FROM shards WHERE epoch > 1", RUN_SHARDS);
+    command(run, COMMAND_CANCEL, "{}");
+    await_state(run, RUN_CANCELLED);
+    command(run, COMMAND_RETRY, "{\"from\": \"a\", \"bundle\": \"sha256:newer\"}");
+    await("SELECT count(*) FROM tasks WHERE task = 0 AND attempt = 2 AND bundle_digest IS NULL", 1);
+    assert_int_equal(
+        support_number(&test, "SELECT count(*) FROM attempts WHERE task = 0 AND bundle_digest = 'sha256:old'"), 1);
+    assert_int_equal(
+        support_number(&test, "SELECT count(*) FROM attempts WHERE task = 1 AND bundle_digest = 'sha256:new'"), 1);
+    scheduler_stop(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +365,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_refused_run_fails_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(an_approval_waits_for_its_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(one_run_at_a_time_when_the_pipeline_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_retry_keeps_within_the_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_new_limit_holds_for_new_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_retry_brings_code_for_good, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

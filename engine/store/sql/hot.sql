@@ -30,7 +30,7 @@ SELECT a.run_id FROM active_runs a WHERE a.shard = ANY($1::smallint[]) ORDER BY 
 
 -- name: hot_runs
 SELECT a.run_id, a.project_id, p.name, r.name, r.pipeline, r.created_by, coalesce(r.bundle_digest, ''), r.params::text,
-       r.created_at, a.started_at, a.state, a.stop,
+       r.created_at, a.started_at, a.state, a.stop, a.stop_exits, a.grace_ms,
        a.generation, r.plan_id, a.shard, coalesce((SELECT max(e.seq) FROM events e WHERE e.run_id = a.run_id), 0)
   FROM unnest($1::bigint[]) AS u(id)
   JOIN active_runs a ON a.run_id = u.id
@@ -50,7 +50,7 @@ SELECT run_id, frame, parent_task, kind, graph, first_task, n, coalesce(items::t
 SELECT run_id, task, frame, state, reason, attempt, failures, free_failures, coalesce(message, ''), coalesce(executor, ''),
        coalesce(outputs::text, ''), coalesce(exit_code, -1),
        due_at, started_at,
-       ended_at, log_bytes
+       ended_at, log_bytes, bundle_digest
   FROM tasks WHERE run_id = ANY($1::bigint[]) ORDER BY run_id, task
 
 -- name: hot_inbox
@@ -84,12 +84,13 @@ SELECT u.run_id, u.task, u.project_id, u.created_by, u.frame, u.path, u.state, u
          due_at, executor, outputs, started_at, ended_at, log_bytes)
 
 -- name: hot_task_update
--- Fenced by what the row held when this scheduler last wrote or read it.
+-- Fenced by what the row held when this scheduler last wrote or read it. A new attempt runs the run's code.
 WITH done AS (
     UPDATE tasks t
        SET state = u.state, attempt = u.attempt, failures = u.failures, free_failures = u.free_failures, reason = u.reason,
            message = u.message, exit_code = u.exit_code, due_at = u.due_at, executor = u.executor, outputs = u.outputs::jsonb,
-           started_at = u.started_at, ended_at = u.ended_at, log_bytes = u.log_bytes
+           started_at = u.started_at, ended_at = u.ended_at, log_bytes = u.log_bytes,
+           bundle_digest = CASE WHEN t.attempt = u.attempt THEN t.bundle_digest END
       FROM unnest($1::bigint[], $2::int[], $3::int[], $4::smallint[], $5::smallint[], $6::int[], $7::int[], $8::int[],
                   $9::smallint[], $10::text[], $11::int[], $12::timestamptz[], $13::text[], $14::text[], $15::timestamptz[],
                   $16::timestamptz[], $17::bigint[])
@@ -150,8 +151,10 @@ SELECT c.outputs::text, c.run_id, c.task
 
 -- name: hot_run_state
 WITH done AS (
-    UPDATE active_runs a SET state = u.state, stop = u.stop, generation = u.generation, started_at = u.started_at
-      FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::int[], $5::timestamptz[]) AS u(run_id, state, stop, generation, started_at)
+    UPDATE active_runs a SET state = u.state, stop = u.stop, stop_exits = u.stop_exits, grace_ms = u.grace_ms,
+           generation = u.generation, started_at = u.started_at
+      FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::int[], $7::timestamptz[])
+        AS u(run_id, state, stop, stop_exits, grace_ms, generation, started_at)
      WHERE a.run_id = u.run_id
     RETURNING 1)
 SELECT 1 / (count(*) = cardinality($1::bigint[]))::int FROM done
@@ -171,8 +174,14 @@ done AS (
 SELECT 1 / (count(*) = cardinality($1::bigint[]))::int FROM done
 
 -- name: hot_run_bundle
--- A retry with mended code.
-UPDATE runs r SET bundle_digest = u.digest FROM unnest($1::bigint[], $2::text[]) AS u(run_id, digest) WHERE r.id = u.run_id
+-- A retry with mended code. What was attempted until now ran the code of before, and keeps saying so; hence this comes before the
+-- tasks' own updates, which begin new attempts.
+WITH new AS (
+    SELECT r.id, coalesce(r.bundle_digest, '') AS before, u.digest
+      FROM unnest($1::bigint[], $2::text[]) AS u(run_id, digest) JOIN runs r ON r.id = u.run_id),
+kept AS (
+    UPDATE tasks t SET bundle_digest = new.before FROM new WHERE t.run_id = new.id AND t.attempt > 0 AND t.bundle_digest IS NULL)
+UPDATE runs r SET bundle_digest = new.digest FROM new WHERE r.id = new.id
 
 -- name: hot_waiting
 UPDATE active_runs a SET waiting = u.waiting::jsonb FROM unnest($1::bigint[], $2::text[]) AS u(run_id, waiting) WHERE a.run_id = u.run_id

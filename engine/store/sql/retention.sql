@@ -13,13 +13,14 @@ DELETE FROM uploads WHERE id IN
     (SELECT id FROM uploads WHERE touched_at < now() - $1::bigint * interval '1 microsecond' LIMIT $2) RETURNING id
 
 -- name: retention_bundles
--- Bundles that no version, run or attempt names.
+-- Bundles that no version, run or attempt names, be it an old attempt or the last one before other code came.
 DELETE FROM bundles b WHERE (b.project_id, b.digest) IN (
     SELECT c.project_id, c.digest FROM bundles c
      WHERE c.created_at < now() - $1::bigint * interval '1 microsecond'
        AND c.digest NOT IN (SELECT v.bundle_digest FROM pipeline_versions v WHERE v.bundle_digest IS NOT NULL
                             UNION SELECT r.bundle_digest FROM runs r WHERE r.bundle_digest IS NOT NULL
-                            UNION SELECT a.bundle_digest FROM attempts a WHERE a.bundle_digest IS NOT NULL)
+                            UNION SELECT a.bundle_digest FROM attempts a WHERE a.bundle_digest IS NOT NULL
+                            UNION SELECT t.bundle_digest FROM tasks t WHERE t.bundle_digest IS NOT NULL)
      LIMIT $2)
 RETURNING b.digest
 

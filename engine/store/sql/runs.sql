@@ -29,7 +29,7 @@ SELECT r.id, r.project_id, r.plan_id, coalesce(r.cloned_from, 0), r.created_at, 
  WHERE r.id = $1 AND (r.project_id = $2 OR $2 = 0)
 
 -- name: run_stamp
-SELECT coalesce(a.state, r.state), coalesce((SELECT max(e.seq) FROM events e WHERE e.run_id = r.id), 0)
+SELECT coalesce(a.state, r.state), coalesce((SELECT max(e.seq) FROM events e WHERE e.run_id = r.id), 0), a.run_id IS NOT NULL
   FROM runs r LEFT JOIN active_runs a ON a.run_id = r.id
  WHERE r.id = $1 AND (r.project_id = $2 OR $2 = 0)
 

@@ -16,11 +16,15 @@ SELECT run_id, task, frame, path, state, attempt, failures, free_failures, reaso
   FROM tasks WHERE run_id = $1 AND path = $2 ORDER BY task DESC LIMIT 1
 
 -- name: task_attempts
+-- A row that was reset and has not begun again still has the number of its last attempt.
 SELECT task, attempt, state, reason, message, exit_code, executor, coalesce(bundle_digest, ''), started_at, ended_at, log_bytes
   FROM attempts WHERE run_id = $1 AND task = $2
 UNION ALL
-SELECT task, attempt, state, reason, message, exit_code, executor, '', started_at, ended_at, log_bytes
-  FROM tasks WHERE run_id = $1 AND task = $2 AND attempt > 0
+SELECT t.task, t.attempt, t.state, t.reason, t.message, t.exit_code, t.executor, coalesce(t.bundle_digest, r.bundle_digest, ''),
+       t.started_at, t.ended_at, t.log_bytes
+  FROM tasks t LEFT JOIN runs r ON r.id = t.run_id
+ WHERE t.run_id = $1 AND t.task = $2 AND t.attempt > 0
+   AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.run_id = t.run_id AND a.task = t.task AND a.attempt = t.attempt)
  ORDER BY 2
 
 -- name: task_frames

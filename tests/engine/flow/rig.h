@@ -1,4 +1,4 @@
-/* What tests of runs stand on: a builder of small plans, and a rig that keeps a run's rows as a database would, so that
+/* What tests of runs stand on: plans from build.h, and a rig that keeps a run's rows as a database would, so that
  * a run can be thrown away and restored at any moment. The rig checks what the real store checks: fences, unique keys,
  * states that do not come back. */
 #ifndef TESTS_FLOW_RIG_H
@@ -16,135 +16,9 @@
 
 #include "engine/flow/run.h"
 #include "engine/text/json.h"
+#include "tests/engine/flow/build.h"
 
 #define NONE UINT32_MAX
-
-/* ---- plans ---- */
-
-struct build {
-    struct arena *a;
-    struct graph *graphs;
-    struct plan plan;
-    uint32_t room;
-};
-
-static inline void build_init(struct build *b, struct arena *a, uint32_t n_graphs, uint32_t room)
-{
-    *b = (struct build){.a = a, .room = room};
-    b->graphs = arena_array(a, struct graph, n_graphs);
-    for (uint32_t i = 0; i < n_graphs; i++) {
-        b->graphs[i].name = arena_printf(a, "g%u", i);
-        b->graphs[i].nodes = arena_array(a, struct node, room);
-    }
-    b->plan = (struct plan){.name = STR("test"), .project = STR("default"), .graphs = b->graphs, .n_graphs = n_graphs};
-}
-
-static inline struct node *build_nodes(struct build *b, uint32_t graph)
-{
-    return (struct node *)(uintptr_t)b->graphs[graph].nodes;
-}
-
-/* `needs`: names of earlier nodes, by commas, or NULL. onExit nodes must come last and have `after` set by the caller.
- */
-static inline struct node *build_node(struct build *b, uint32_t graph, const char *name, enum verb verb,
-                                      const char *needs)
-{
-    struct graph *g = &b->graphs[graph];
-    assert_true(g->n_nodes < b->room);
-    struct node *n = &build_nodes(b, graph)[g->n_nodes++];
-    *n = (struct node){.name = arena_str(b->a, str_of(name)), .verb = verb};
-    struct str rest = needs && *needs ? str_of(needs) : (struct str){NULL, 0}, piece;
-    uint32_t *deps = arena_array(b->a, uint32_t, needs ? strlen(needs) + 1 : 1);
-    while (str_split(&rest, ',', &piece)) {
-        uint32_t i = 0;
-        while (i < g->n_nodes && !str_eq(g->nodes[i].name, piece))
-            i++;
-        assert_true(i < g->n_nodes - 1);
-        deps[n->n_deps++] = i;
-    }
-    n->deps = deps;
-    return n;
-}
-
-static inline struct expr_template build_template(struct build *b, const char *text)
-{
-    struct expr_template t;
-    struct err err = {0};
-    if (!expr_template_parse(b->a, str_of(text), &t, &err)) fail_msg("%s: %s", text, err.message);
-    return t;
-}
-
-static inline const struct expr *build_expr(struct build *b, const char *text)
-{
-    const struct expr *e;
-    struct err err = {0};
-    if (!expr_parse(b->a, str_of(text), &e, &err)) fail_msg("%s: %s", text, err.message);
-    return e;
-}
-
-static inline void build_foreach(struct build *b, struct node *n, const char *list, uint32_t parallelism)
-{
-    n->loop = true;
-    n->foreach = build_template(b, list);
-    n->parallelism = parallelism;
-}
-
-static inline void build_input(struct build *b, struct node *n, const char *name, const char *value)
-{
-    struct input *inputs = arena_array(b->a, struct input, n->n_inputs + 1);
-    if (n->n_inputs > 0) memcpy(inputs, n->inputs, n->n_inputs * sizeof *inputs);
-    inputs[n->n_inputs++] = (struct input){.name = arena_str(b->a, str_of(name)), .value = build_template(b, value)};
-    n->inputs = inputs;
-}
-
-static inline void build_output(struct build *b, uint32_t graph, const char *name, const char *value)
-{
-    struct graph *g = &b->graphs[graph];
-    struct graph_output *outputs = arena_array(b->a, struct graph_output, g->n_outputs + 1);
-    if (g->n_outputs > 0) memcpy(outputs, g->outputs, g->n_outputs * sizeof *outputs);
-    outputs[g->n_outputs++] =
-        (struct graph_output){.name = arena_str(b->a, str_of(name)), .value = build_template(b, value)};
-    g->outputs = outputs;
-}
-
-static inline void build_param(struct build *b, uint32_t graph, const char *name, struct value default_value)
-{
-    struct graph *g = &b->graphs[graph];
-    struct param *params = arena_array(b->a, struct param, g->n_params + 1);
-    if (g->n_params > 0) memcpy(params, g->params, g->n_params * sizeof *params);
-    params[g->n_params++] = (struct param){.name = arena_str(b->a, str_of(name)),
-                                           .type = PARAM_INT,
-                                           .optional = true,
-                                           .has_default = true,
-                                           .default_value = default_value};
-    g->params = params;
-}
-
-static inline const struct plan *build_end(struct build *b)
-{
-    for (uint32_t k = 0; k < b->plan.n_graphs; k++) {
-        struct graph *g = &b->graphs[k];
-        struct node *nodes = build_nodes(b, k);
-        g->n_exit = 0;
-        for (uint32_t i = 0; i < g->n_nodes; i++) {
-            nodes[i].n_dependents = 0;
-            if (nodes[i].after != AFTER_NONE) g->n_exit++;
-        }
-        for (uint32_t i = 0; i < g->n_nodes; i++)
-            for (uint32_t d = 0; d < nodes[i].n_deps; d++)
-                nodes[nodes[i].deps[d]].n_dependents++;
-        for (uint32_t i = 0; i < g->n_nodes; i++) {
-            nodes[i].dependents = arena_array(b->a, uint32_t, nodes[i].n_dependents + 1);
-            nodes[i].n_dependents = 0;
-        }
-        for (uint32_t i = 0; i < g->n_nodes; i++)
-            for (uint32_t d = 0; d < nodes[i].n_deps; d++) {
-                struct node *up = &nodes[nodes[i].deps[d]];
-                ((uint32_t *)(uintptr_t)up->dependents)[up->n_dependents++] = i;
-            }
-    }
-    return &b->plan;
-}
 
 /* ---- the rig ---- */
 
@@ -181,6 +55,7 @@ struct rig {
     size_t n_attempt_keys, room_attempt_keys;
     struct run_summary stored; /* run's own row; strings not kept */
     char message[512], outputs[2048];
+    char bundle[80], old_bundle[80]; /* the run's, "" = as it was made; that of the old attempt stored last */
     bool finished;
     uint64_t transitions;
     uint32_t events_of[64];
@@ -323,6 +198,10 @@ static inline void rig_store_task(struct rig *g, size_t i)
         run_task_node(g->run, row.task)->after == AFTER_NONE)
         fail_msg("task %u begins in a run that is being stopped", row.task);
     struct task_row gone = old->row;
+    if (old->stored && row.attempt == gone.attempt) {
+        row.bundle = gone.bundle;
+        row.other_bundle = gone.other_bundle;
+    }
     old->row = row;
     old->row.path = (struct str){0};
     old->row.message = rig_str(row.message);
@@ -361,6 +240,26 @@ static inline void rig_store_attempt(struct rig *g, const struct old_attempt *o)
     g->attempt_keys[g->n_attempt_keys++] = key;
     assert_true(task_state_terminal(o->state));
     assert_true(o->started_us > 0);
+    snprintf(g->old_bundle, sizeof g->old_bundle, "%.*s", STR_ARG(o->bundle_digest));
+}
+
+/* Rows that had an attempt keep the code of before. */
+static inline void rig_store_bundle(struct rig *g)
+{
+    struct run_summary s;
+    run_summary(g->run, &g->arena, &s);
+    if (!s.bundle_changed) return;
+    static char before[16][80]; /* rows point into it */
+    static unsigned n;
+    char *old = before[n++ % 16];
+    snprintf(old, sizeof before[0], "%.*s", STR_ARG(g->bundle[0] ? str_of(g->bundle) : g->head.bundle_digest));
+    for (uint32_t i = 0; i < g->room; i++) {
+        struct task_row *row = &g->rows[i].row;
+        if (!g->rows[i].stored || row->attempt == 0 || row->other_bundle) continue;
+        row->other_bundle = true;
+        row->bundle = str_of(old);
+    }
+    snprintf(g->bundle, sizeof g->bundle, "%.*s", STR_ARG(s.bundle));
 }
 
 /* Every attempt before a row's own is on record. */
@@ -431,6 +330,7 @@ static inline void rig_commit(struct rig *g)
 {
     for (size_t i = 0; i < g->out.n_frames; i++)
         rig_store_frame(g, &g->out.frames[i]);
+    rig_store_bundle(g);
     size_t n = run_dirty_count(g->run);
     for (size_t i = 0; i < n; i++)
         rig_store_task(g, i);
@@ -464,6 +364,9 @@ static inline void rig_crash(struct rig *g)
     struct run_header h = g->head;
     h.state = g->stored.state;
     h.stop = g->stored.stop;
+    h.stop_exits = g->stored.stop_exits;
+    h.grace_ms = g->stored.grace_ms;
+    if (g->bundle[0]) h.bundle_digest = str_of(g->bundle);
     h.started_us = g->stored.started_us;
     h.generation = g->stored.generation;
     h.next_event = g->last_event + 1;
@@ -478,7 +381,8 @@ static inline void rig_crash(struct rig *g)
         row.stored_state = row.state;
         if (!run_restore_task(g->run, &row, &err)) fail_msg("%s", err.message);
     }
-    if (h.state != RUN_QUEUED && !run_restored(g->run, g->now_us, &g->out, &err)) fail_msg("%s", err.message);
+    if ((h.state != RUN_QUEUED || h.generation > 0) && !run_restored(g->run, g->now_us, &g->out, &err))
+        fail_msg("%s", err.message);
 }
 
 /* ---- driving ---- */

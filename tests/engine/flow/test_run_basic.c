@@ -222,6 +222,121 @@ static void cancelling(void **state)
     end(&f);
 }
 
+/* What a second cancel adds, and the grace, are as durable as the cancel itself. */
+static void cancelled_twice(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    build_node(&f.b, 0, "a", VERB_RUN, NULL);
+    build_node(&f.b, 0, "always", VERB_RUN, NULL)->after = AFTER_ALWAYS;
+    start(&f);
+    rig_do(&f.g, COMMAND_CANCEL, NULL);
+    rig_settle(&f.g);
+    rig_do(&f.g, COMMAND_CANCEL, "{\"graceMs\":700}");
+    rig_settle(&f.g);
+    f.g.grace_ms = 0;
+    rig_crash(&f.g);
+    rig_settle(&f.g);
+    assert_int_equal(f.g.grace_ms, 700); /* a is killed again, as before */
+    rig_expect(&f.g, "always", TASK_CANCELLED);
+    rig_fail(&f.g, "a", FAILURE_ERROR, 143);
+    rig_settle(&f.g);
+    rig_expect(&f.g, "always", TASK_CANCELLED);
+    rig_expect_run(&f.g, RUN_CANCELLED);
+
+    rig_do(&f.g, COMMAND_RETRY, NULL); /* and forgotten by a retry */
+    rig_settle(&f.g);
+    rig_crash(&f.g);
+    rig_ok(&f.g, "a", "");
+    rig_settle(&f.g);
+    rig_expect(&f.g, "always", TASK_RUNNING);
+    end(&f);
+}
+
+/* Every attempt names the code it ran, also one that later retries with other code kept. */
+static void code_of_attempts(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    build_node(&f.b, 0, "kept", VERB_RUN, NULL);
+    build_node(&f.b, 0, "bad", VERB_RUN, NULL);
+    start(&f);
+    rig_ok(&f.g, "kept", "");
+    rig_fail(&f.g, "bad", FAILURE_ERROR, 1);
+    rig_settle(&f.g);
+    rig_do(&f.g, COMMAND_RETRY, "{\"bundle\":\"sha256:new\"}");
+    rig_settle(&f.g);
+    assert_string_equal(f.g.old_bundle, "sha256:old");
+    rig_crash(&f.g);
+    rig_settle(&f.g);
+    assert_true(str_is(run_bundle(f.g.run), "sha256:new")); /* what bad runs, also after a crash */
+    rig_fail(&f.g, "bad", FAILURE_ERROR, 1);
+    rig_settle(&f.g);
+    rig_do(&f.g, COMMAND_RETRY, "{\"bundle\":\"sha256:newer\"}");
+    rig_settle(&f.g);
+    assert_string_equal(f.g.old_bundle, "sha256:new");
+    rig_crash(&f.g);
+    rig_fail(&f.g, "bad", FAILURE_ERROR, 1);
+    rig_settle(&f.g);
+    rig_do(&f.g, COMMAND_RETRY, "{\"from\":\"kept\"}");
+    rig_commit(&f.g);
+    uint32_t kept = rig_task(&f.g, "kept");
+    assert_true(f.g.rows[kept].row.other_bundle);
+    assert_true(str_is(f.g.rows[kept].row.bundle, "sha256:old"));
+    assert_int_equal(f.g.n_attempt_keys, 4);
+    rig_settle(&f.g);
+    assert_false(f.g.rows[kept].row.other_bundle); /* its new attempt runs the run's */
+    end(&f);
+}
+
+/* A retried run that waits for others of its pipeline, and is restored meanwhile. */
+static void held(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f, 1);
+    build_node(&f.b, 0, "a", VERB_NOOP, NULL);
+    build_node(&f.b, 0, "bad", VERB_RUN, "a");
+    build_node(&f.b, 0, "last", VERB_NOOP, "bad");
+    f.b.graphs[0].deadline_ms = 5000;
+    start(&f);
+    rig_fail(&f.g, "bad", FAILURE_ERROR, 1);
+    rig_settle(&f.g);
+    run_hold(f.g.run);
+    rig_expect_run(&f.g, RUN_FAILED); /* only a retry is held */
+    for (int crash = 0; crash < 2; crash++) {
+        rig_do(&f.g, COMMAND_RETRY, NULL);
+        run_hold(f.g.run);
+        rig_settle(&f.g);
+        if (crash) rig_crash(&f.g);
+        rig_time(&f.g, 20000); /* the deadline is of its work, not of its wait */
+        rig_settle(&f.g);
+        rig_expect_run(&f.g, RUN_QUEUED);
+        rig_expect(&f.g, "a", TASK_SUCCEEDED);
+        rig_begin(&f.g);
+        rig_settle(&f.g);
+        rig_expect_run(&f.g, RUN_RUNNING);
+        rig_fail(&f.g, "bad", FAILURE_ERROR, 1);
+        rig_settle(&f.g);
+        rig_expect_run(&f.g, RUN_FAILED);
+        assert_int_equal(run_task_attempt(f.g.run, rig_task(&f.g, "bad")), 2 + crash);
+    }
+    rig_do(&f.g, COMMAND_RETRY, NULL);
+    run_hold(f.g.run);
+    rig_settle(&f.g);
+    rig_do(&f.g, COMMAND_CANCEL, NULL);
+    rig_settle(&f.g);
+    rig_expect_run(&f.g, RUN_CANCELLED);
+    rig_do(&f.g, COMMAND_RETRY, NULL);
+    rig_settle(&f.g);
+    rig_ok(&f.g, "bad", "");
+    rig_settle(&f.g);
+    rig_expect_run(&f.g, RUN_SUCCEEDED);
+    end(&f);
+}
+
 static void exits(void **state)
 {
     (void)state;
@@ -402,6 +517,9 @@ int main(void)
         cmocka_unit_test(retries),
         cmocka_unit_test(timer_called_early),
         cmocka_unit_test(cancelling),
+        cmocka_unit_test(cancelled_twice),
+        cmocka_unit_test(code_of_attempts),
+        cmocka_unit_test(held),
         cmocka_unit_test(exits),
         cmocka_unit_test(pausing),
         cmocka_unit_test(deadline),

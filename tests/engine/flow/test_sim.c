@@ -202,7 +202,9 @@ static void retry_somehow(struct rig *g)
         struct str path = run_task_path(g->run, task, &g->arena);
         if (run_task_find(g->run, path) != NONE) snprintf(json, sizeof json, "{\"from\":\"%.*s\"}", STR_ARG(path));
     }
-    if (rig_command(g, COMMAND_RETRY, json, &err)) g->finished = false;
+    if (!rig_command(g, COMMAND_RETRY, json, &err)) return;
+    g->finished = false;
+    if (chance(g, 30)) run_hold(g->run);
 }
 
 static void turn(struct rig *g)
@@ -280,6 +282,7 @@ static void one_run(const struct plan *plan, uint64_t seed, uint64_t *transition
         if (chance(&g, 50)) rig_crash(&g);
         retry_somehow(&g);
         rig_commit(&g);
+        if (chance(&g, 20)) rig_crash(&g);
         rig_verify(&g);
         if (run_state_terminal(run_state_of(g.run))) break;
     }

@@ -111,6 +111,32 @@ static void a_run_is_made_whole(void **state)
                      3);
 }
 
+/* All pages of a list as "1,2,3": ids in order. */
+static const char *listed(const char *filter, const char *order, uint32_t page_size)
+{
+    static char text[800];
+    struct runs_search q = {
+        .project_id = 1, .filter = str_of(filter), .order_by = str_of(order), .page_size = page_size};
+    text[0] = 0;
+    for (int pages = 0; pages < 50; pages++) {
+        struct run_rec *rows;
+        size_t n;
+        struct str next;
+        if (!runs_list(c, &q, &t.arena, &rows, &n, &next, &err)) {
+            snprintf(text, sizeof text, "%s: %s (%s, %u)", err_name(err.code), err.message, err.path, err.at.col);
+            return text;
+        }
+        if (n > page_size) fail_msg("a page of %zu", n);
+        for (size_t i = 0; i < n; i++)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%lld", text[0] ? "," : "",
+                     (long long)rows[i].id);
+        if (next.n == 0) return text;
+        q.page_token = next;
+    }
+    fail_msg("'%s' never ends", filter);
+    return text;
+}
+
 static void commands_reach_the_owner(void **state)
 {
     (void)state;
@@ -128,7 +154,16 @@ static void commands_reach_the_owner(void **state)
     ok(commands_send(c, &me, id, COMMAND_RETRY, str_of(""), &err));
     struct run_rec run;
     ok(runs_get(c, 1, id, &t.arena, &run, &err));
-    assert_int_equal(run.state, RUN_FAILED); /* active again, in its final state: its owner decides */
+    assert_int_equal(run.state, RUN_QUEUED); /* active again, though its owner has not heard of it: not ended */
+    enum run_state now;
+    int64_t last;
+    ok(runs_stamp(c, 1, id, &now, &last, &err));
+    assert_int_equal(now, RUN_QUEUED);
+    assert_string_equal(listed("state = queued", "", 10), "1");
+    assert_string_equal(listed("state = failed", "", 10), "");
+    assert_int_equal(support_number(&t, "SELECT state FROM active_runs"), RUN_FAILED); /* what its owner goes by */
+    assert_false(commands_send(c, &me, id, COMMAND_RETRY, str_of(""), &err));
+    assert_int_equal(err.code, ERR_CONFLICT);
     assert_true(run.ended_us == 0 && run.started_us > 0 && run.outputs.n == 0);
     assert_int_equal(support_number(&t, "SELECT state FROM runs"), 0);
     assert_int_equal(support_number(&t, "SELECT count(*) FROM active_runs"), 1);
@@ -208,32 +243,6 @@ static void deletion_leaves_nothing(void **state)
         0);
     assert_false(runs_delete(c, 1, id, &err));
     assert_int_equal(err.code, ERR_NOT_FOUND);
-}
-
-/* All pages of a list as "1,2,3": ids in order. */
-static const char *listed(const char *filter, const char *order, uint32_t page_size)
-{
-    static char text[800];
-    struct runs_search q = {
-        .project_id = 1, .filter = str_of(filter), .order_by = str_of(order), .page_size = page_size};
-    text[0] = 0;
-    for (int pages = 0; pages < 50; pages++) {
-        struct run_rec *rows;
-        size_t n;
-        struct str next;
-        if (!runs_list(c, &q, &t.arena, &rows, &n, &next, &err)) {
-            snprintf(text, sizeof text, "%s: %s (%s, %u)", err_name(err.code), err.message, err.path, err.at.col);
-            return text;
-        }
-        if (n > page_size) fail_msg("a page of %zu", n);
-        for (size_t i = 0; i < n; i++)
-            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%lld", text[0] ? "," : "",
-                     (long long)rows[i].id);
-        if (next.n == 0) return text;
-        q.page_token = next;
-    }
-    fail_msg("'%s' never ends", filter);
-    return text;
 }
 
 static void lists_filter_order_and_page(void **state)
