@@ -105,7 +105,7 @@ static void do_http(struct chore *c)
     c->result.outputs = arena_str(&c->arena, buf_view(&text));
 }
 
-static void import_output(struct chore *c, struct str digest, int64_t size)
+static void import_output(struct chore *c, struct str digest, int64_t size, bool folder)
 {
     BUF_AUTO text;
     struct jsonw w;
@@ -118,6 +118,7 @@ static void import_output(struct chore *c, struct str digest, int64_t size)
     jsonw_kv_str(&w, "digest", digest);
     jsonw_kv_int(&w, "size", size);
     jsonw_kv_str(&w, "uri", c->uri);
+    if (folder) jsonw_kv_bool(&w, "folder", true);
     jsonw_object_end(&w);
     jsonw_object_end(&w);
     c->result.ok = jsonw_end(&w);
@@ -126,7 +127,8 @@ static void import_output(struct chore *c, struct str digest, int64_t size)
 }
 
 /* "sha256:…" names bytes of the project, "artifact:ID" a record of it. */
-static bool import_find(struct chore *c, struct conn *conn, struct str *digest, int64_t *size, struct err *err)
+static bool import_find(struct chore *c, struct conn *conn, struct str *digest, int64_t *size, bool *folder,
+                        struct err *err)
 {
     int64_t number;
     if (str_starts(c->uri, "artifact:")) {
@@ -134,8 +136,13 @@ static bool import_find(struct chore *c, struct conn *conn, struct str *digest, 
         if (!str_int(str_sub(c->uri, 9, c->uri.n), &number))
             return err_set(err, ERR_INVALID, "'%.*s' is not artifact:NUMBER", STR_ARG(c->uri));
         if (!artifacts_get(conn, c->project_id, number, &c->arena, &rec, err)) return false;
+        struct value metadata;
+        const struct value *packed =
+            json_parse(&c->arena, rec.metadata, 0, &metadata, err) ? value_get(&metadata, "folder") : NULL;
         *digest = rec.digest;
         *size = rec.size;
+        *folder = packed && packed->type == VALUE_BOOL && packed->u.b;
+        if (str_is(c->type, "artifact")) c->type = rec.type; /* none was asked for */
         return true;
     }
     *digest = c->uri;
@@ -149,8 +156,9 @@ static void do_import(struct chore *c, struct conn *conn)
     struct err err = {0};
     struct str digest;
     int64_t size = 0;
-    if (import_find(c, conn, &digest, &size, &err))
-        import_output(c, digest, size);
+    bool folder = false;
+    if (import_find(c, conn, &digest, &size, &folder, &err))
+        import_output(c, digest, size, folder);
     else
         fail(c, err.code == ERR_UNAVAILABLE ? FAILURE_INFRA : FAILURE_INVALID, &err);
 }

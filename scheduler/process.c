@@ -240,7 +240,7 @@ static void hear_prepared(struct process *p, struct attempt *a)
     }
     bool ours = err_retryable(a->prepare_error.code) || a->prepare_error.code == ERR_SPACE;
     end_locally(p, a, ours ? FAILURE_INFRA : FAILURE_INVALID, ours ? REASON_INFRA : REASON_INVALID,
-                arena_printf(&a->arena, "its code could not be unpacked: %s", a->prepare_error.message));
+                arena_printf(&a->arena, "its code or an input could not be unpacked: %s", a->prepare_error.message));
 }
 
 static void hear_workers(struct process *p)

@@ -139,13 +139,12 @@ static bool collect_param(struct attempt *a, int fd, const struct wanted *w, str
 /* A folder becomes a packed one. */
 static bool store_folder(struct attempt *a, int fd, char digest[DIGEST_TEXT], int64_t *size, struct err *err)
 {
-    static const struct bundle_limits limits = {.entries = 1000000, .bytes = (int64_t)1 << 40, .ratio = 1000000};
     char path[64];
     int packed = open(a->workdir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     struct bundle_stats stats;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (packed < 0) return err_set(err, ERR_IO, "cannot pack a folder: %s", strerror(errno));
-    bool ok = bundle_pack(path, packed, &limits, &stats, err) && lseek(packed, 0, SEEK_SET) == 0 &&
+    bool ok = bundle_pack(path, packed, &bundle_of_artifact, &stats, err) && lseek(packed, 0, SEEK_SET) == 0 &&
               disk_put_fd(a->owner->disk, packed, STR(""), digest, size, err);
     close(packed);
     return ok;
@@ -158,6 +157,8 @@ static bool collect_artifact(struct attempt *a, int fd, bool folder, const struc
     int64_t size = 0;
     bool ok = folder ? store_folder(a, fd, digest, &size, &err)
                      : disk_put_fd(a->owner->disk, fd, STR(""), digest, &size, &err);
+    if (!ok && (err.code == ERR_INVALID || err.code == ERR_TOO_LARGE || err.code == ERR_CONFLICT))
+        return missing(a, w, arena_printf(&a->arena, "cannot be kept: %s", err.message).p);
     if (!ok) {
         fail(a, FAILURE_INFRA, REASON_INFRA,
              arena_printf(&a->arena, "its output '%.*s' could not be stored: %s", STR_ARG(w->name), err.message));
@@ -186,7 +187,10 @@ static bool collect_one(struct attempt *a, int dir, const struct wanted *w, stru
     int fd = fs_open_beneath(dir, arena_cstr(&a->arena, w->path), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
     if (fd < 0) {
         if (errno == ENOENT && w->optional) return true;
-        return missing(a, w, errno == ENOENT ? "was not written" : strerror(errno));
+        return missing(a, w,
+                       errno == ENOENT  ? "was not written"
+                       : errno == EXDEV ? "is a link that leads out of the working directory"
+                                        : strerror(errno));
     }
     bool ok;
     if (fstat(fd, &st) != 0)

@@ -64,15 +64,46 @@ static void own_variables(struct process *p, struct attempt *a, const struct exe
     if (req->token.n > 0) push(env, arena_printf(m, "MILLRACE_TOKEN=%.*s", STR_ARG(req->token)));
 }
 
+/* Paths are relative to where the step starts: the code's root, or the folder of `workdir` in it. */
+static struct str beneath_start(struct arena *m, const struct launch_spec *spec, struct str path)
+{
+    if (spec->workdir.n == 0) return arena_str(m, path);
+    return arena_printf(m, "%.*s/%.*s", STR_ARG(spec->workdir), STR_ARG(path));
+}
+
+/* In full, so that they hold wherever the step goes. A list of artifacts is known by its folder. */
+static void path_variables(struct attempt *a, const struct launch_spec *spec, struct strings *env)
+{
+    struct arena *m = &a->arena;
+    for (size_t i = 0; i < spec->n_inputs; i++) {
+        struct str name = spec->inputs[i].name;
+        if (i > 0 && str_eq(name, spec->inputs[i - 1].name)) continue;
+        struct str path = beneath_start(m, spec, arena_printf(m, "inputs/%.*s", STR_ARG(name)));
+        push(env, variable(m, "MILLRACE_INPUT_", name, arena_printf(m, "%s/%.*s", a->workdir, STR_ARG(path))));
+    }
+    for (size_t i = 0; i < a->n_wanted; i++) {
+        struct str path = arena_printf(m, "%s/%.*s", a->workdir, STR_ARG(a->wanted[i].path));
+        push(env, variable(m, "MILLRACE_OUTPUT_", a->wanted[i].name, path));
+    }
+}
+
+/* What the step declares stands instead of ours: of two of one name each program takes another. */
+static void push_declared(struct strings *env, struct str name, struct str line)
+{
+    for (size_t i = 0; i < env->n; i++) {
+        if (!str_eq(str_sub(env->items[i], 0, name.n), name) || env->items[i].p[name.n] != '=') continue;
+        env->items[i] = line;
+        return;
+    }
+    push(env, line);
+}
+
 static bool declared_variables(struct process *p, struct attempt *a, const struct exec_request *req,
                                struct strings *env, struct err *err)
 {
     const struct launch_spec *spec = &req->spec;
     struct arena *m = &a->arena;
-    for (size_t i = 0; i < spec->n_inputs; i++)
-        push(env, variable(m, "MILLRACE_INPUT_", spec->inputs[i].name, spec->inputs[i].path));
-    for (size_t i = 0; i < a->n_wanted; i++)
-        push(env, variable(m, "MILLRACE_OUTPUT_", a->wanted[i].name, a->wanted[i].path));
+    path_variables(a, spec, env);
     for (size_t i = 0; i < spec->n_env; i++) {
         const struct launch_env *e = &spec->env[i];
         struct str value = e->value;
@@ -84,16 +115,9 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
         if (e->secret.source != SECRET_NONE &&
             !secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
             return err_path(err, "env.%.*s", STR_ARG(e->name));
-        push(env, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
+        push_declared(env, e->name, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
     }
     return true;
-}
-
-/* Paths are relative to where the step starts: the code's root, or the folder of `workdir` in it. */
-static struct str beneath_start(struct arena *m, const struct launch_spec *spec, struct str path)
-{
-    if (spec->workdir.n == 0) return arena_str(m, path);
-    return arena_printf(m, "%.*s/%.*s", STR_ARG(spec->workdir), STR_ARG(path));
 }
 
 static bool place_inputs(struct process *p, struct attempt *a, const struct launch_spec *spec,
@@ -202,7 +226,8 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     const struct launch_spec *spec = &req->spec;
     struct launcher_request *out = arena_new(m, struct launcher_request);
     struct strings env = {.arena = m};
-    struct str *folders = arena_array(m, struct str, 3);
+    struct str *folders = arena_array(m, struct str, spec->node->n_outputs + 2);
+    size_t n_folders = 2;
     struct str checkpoint =
         arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.data_dir), (long long)req->id.run, req->id.task);
     want_outputs(a, spec);
@@ -212,6 +237,11 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         return false;
     folders[0] = STR(".tmp");
     folders[1] = checkpoint;
+    for (size_t i = 0; i < a->n_wanted; i++) { /* a step may write its outputs at once */
+        const char *slash = strrchr(a->wanted[i].path.p, '/');
+        if (slash)
+            folders[n_folders++] = arena_str(m, str_sub(a->wanted[i].path, 0, (size_t)(slash - a->wanted[i].path.p)));
+    }
     *out = (struct launcher_request){
         .name = str_of(a->name),
         .argv = copy_strs(m, spec->argv, spec->n_argv),
@@ -226,7 +256,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         .files = out->files,
         .n_files = out->n_files,
         .folders = folders,
-        .n_folders = 2,
+        .n_folders = n_folders,
         .log = str_of(a->log),
         .memory_bytes = req->resources.memory_bytes > 0 ? req->resources.memory_bytes : p->cfg.step_memory_bytes,
         .timeout_ms = req->timeout_ms,
@@ -240,7 +270,8 @@ void process_prepare(struct job *job)
 {
     struct attempt *a = (struct attempt *)(void *)job;
     struct process *p = a->owner;
-    if (a->bundle.n > 0 && !bundle_install(p->disk, p->cfg.data_dir, a->bundle, &a->prepare_error)) return;
+    if (a->bundle.n > 0 && !bundle_install(p->disk, p->cfg.data_dir, a->bundle, NULL, &a->prepare_error)) return;
     for (size_t i = 0; i < a->n_folders; i++)
-        if (!bundle_install(p->disk, p->cfg.data_dir, a->folders[i].digest, &a->prepare_error)) return;
+        if (!bundle_install(p->disk, p->cfg.data_dir, a->folders[i].digest, &bundle_of_artifact, &a->prepare_error))
+            return;
 }

@@ -14,7 +14,9 @@ struct bundle_limits { /* 0 = the default */
     int64_t entries;   /* 20,000 */
     int64_t bytes;     /* unpacked: 1 GiB */
     int64_t ratio;     /* unpacked to packed, above 1 MiB: 200 */
+    bool whole;        /* packing: nothing is left out; what cannot be packed is ERR_INVALID */
 };
+extern const struct bundle_limits bundle_of_artifact; /* a folder that a step left: whole, and as big as it is */
 
 struct bundle_stats {
     int64_t entries, bytes; /* unpacked */
@@ -44,7 +46,8 @@ MUST_CHECK bool bundle_unpack(int fd, const char *folder, const struct bundle_li
 MUST_CHECK bool bundle_tree_path(struct str data_dir, struct str digest, char out[FS_PATH_MAX], struct err *err);
 /* Unpacks the blob of the digest to there, unless it is there: all or nothing, whoever else does the same at the same
  * time. */
-MUST_CHECK bool bundle_install(struct disk *d, struct str data_dir, struct str digest, struct err *err);
+MUST_CHECK bool bundle_install(struct disk *d, struct str data_dir, struct str digest,
+                               const struct bundle_limits *limits, struct err *err);
 MUST_CHECK bool bundle_remove(struct str data_dir, struct str digest, struct err *err);
 
 #endif

@@ -16,6 +16,9 @@
 #define DEPTH_MAX 40
 #define PIECE 65536
 
+const struct bundle_limits bundle_of_artifact = {
+    .entries = 1000000, .bytes = (int64_t)1 << 40, .ratio = 1000000, .whole = true};
+
 struct bundle_limits bundle_limits_or_default(const struct bundle_limits *limits)
 {
     struct bundle_limits l = limits ? *limits : (struct bundle_limits){0};
@@ -67,6 +70,7 @@ struct walk {
 static bool too_much(const struct walk *w, const char *what, int64_t limit)
 {
     err_set(w->err, ERR_TOO_LARGE, "the folder has more than %lld %s", (long long)limit, what);
+    if (w->limits.whole) return false;
     if (w->biggest)
         return err_hint(w->err,
                         "list what the steps do not need in .millraceignore; the biggest file is %.*s (%lld bytes)",
@@ -96,6 +100,14 @@ static bool failed(const struct walk *w, struct str name)
     return err_set(w->err, ERR_IO, "%.*s: %s", STR_ARG(name), strerror(errno));
 }
 
+/* What cannot be packed: left out of code, an error in what a step left. */
+static bool leave_out(const struct walk *w, struct str name, const char *what)
+{
+    if (!w->limits.whole) return true;
+    err_set(w->err, ERR_INVALID, "'%.*s' in it is %s", STR_ARG(name), what);
+    return err_hint(w->err, "leave only files, folders and links within it");
+}
+
 static bool walk_dir(struct walk *w, int dir, struct str prefix, int depth);
 
 static bool visit(struct walk *w, int dir, const char *entry, struct str prefix, int depth)
@@ -104,7 +116,7 @@ static bool visit(struct walk *w, int dir, const char *entry, struct str prefix,
         prefix.n ? arena_printf(w->arena, "%.*s/%s", STR_ARG(prefix), entry) : arena_str(w->arena, str_of(entry));
     struct stat st;
     if (fstatat(dir, entry, &st, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? true : failed(w, name);
-    if (ignore_matches(w->ignore, name, S_ISDIR(st.st_mode))) return true;
+    if (!w->limits.whole && ignore_matches(w->ignore, name, S_ISDIR(st.st_mode))) return true;
     struct item item = {.name = name, .mode = st.st_mode};
     if (S_ISDIR(st.st_mode)) {
         FD_AUTO sub = openat(dir, entry, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -116,9 +128,9 @@ static bool visit(struct walk *w, int dir, const char *entry, struct str prefix,
         ssize_t n = readlinkat(dir, entry, target, sizeof target);
         if (n < 0) return failed(w, name);
         item.link = arena_str(w->arena, (struct str){target, (size_t)n});
-        return bundle_link_inside(name, item.link) ? add(w, &item) : true;
+        return bundle_link_inside(name, item.link) ? add(w, &item) : leave_out(w, name, "a link that leads out of it");
     }
-    if (!S_ISREG(st.st_mode)) return true;
+    if (!S_ISREG(st.st_mode)) return leave_out(w, name, "neither a file nor a folder");
     item.size = st.st_size;
     return add(w, &item);
 }
@@ -145,6 +157,12 @@ static int by_name(const void *a, const void *b)
     return str_cmp(((const struct item *)a)->name, ((const struct item *)b)->name);
 }
 
+static bool sort_items(struct walk *w)
+{
+    if (w->n > 0) qsort(w->items, w->n, sizeof *w->items, by_name);
+    return true;
+}
+
 static bool list_items(struct walk *w, const char *folder, int *root)
 {
     *root = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -156,6 +174,7 @@ static bool list_items(struct walk *w, const char *folder, int *root)
     BUF_AUTO text;
     struct err why;
     buf_init(&text, 1 << 20);
+    if (w->limits.whole) return walk_dir(w, *root, str_of(""), 0) && sort_items(w);
     if (!fs_path(path, w->err, "%s/.millraceignore", folder)) return false;
     if (!fs_read(path, 1 << 20, &text, &why) && why.code != ERR_NOT_FOUND) {
         if (w->err) *w->err = why;
@@ -164,9 +183,7 @@ static bool list_items(struct walk *w, const char *folder, int *root)
     w->ignore = arena_new(w->arena, struct ignore);
     struct str rules = arena_str(w->arena, buf_view(&text));
     if (!ignore_parse(rules, w->ignore, w->err)) return err_path(w->err, ".millraceignore");
-    if (!walk_dir(w, *root, str_of(""), 0)) return false;
-    if (w->n > 0) qsort(w->items, w->n, sizeof *w->items, by_name);
-    return true;
+    return walk_dir(w, *root, str_of(""), 0) && sort_items(w);
 }
 
 bool bundle_names(const char *folder, bundle_name_fn *fn, void *ctx, struct err *err)

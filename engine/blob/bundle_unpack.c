@@ -211,14 +211,15 @@ bool bundle_tree_path(struct str data_dir, struct str digest, char out[FS_PATH_M
     return place_of(data_dir, digest, place, err) && fs_path(out, err, "%s/tree", place);
 }
 
-static bool install_to(struct disk *d, struct str digest, const char *temp, const char *place, struct err *err)
+static bool install_to(struct disk *d, struct str digest, const struct bundle_limits *limits, const char *temp,
+                       const char *place, struct err *err)
 {
     char tree[FS_PATH_MAX];
     FD_AUTO blob = -1;
     if (!fs_path(tree, err, "%s/tree", temp) || !disk_get(d, digest, &blob, NULL, err) || !fs_mkdirs(tree, 0755, err))
         return false;
     struct bundle_stats stats;
-    if (!bundle_unpack(blob, tree, NULL, &stats, err)) return false;
+    if (!bundle_unpack(blob, tree, limits, &stats, err)) return false;
     if (!str_is(digest, stats.digest)) return err_set(err, ERR_IO, "blob %.*s is damaged", STR_ARG(digest));
     FD_AUTO dir = open(temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || syncfs(dir) != 0) return err_set(err, ERR_IO, "%s: %s", temp, strerror(errno));
@@ -227,7 +228,8 @@ static bool install_to(struct disk *d, struct str digest, const char *temp, cons
     return err_set(err, ERR_IO, "%s: %s", place, strerror(errno));
 }
 
-bool bundle_install(struct disk *d, struct str data_dir, struct str digest, struct err *err)
+bool bundle_install(struct disk *d, struct str data_dir, struct str digest, const struct bundle_limits *limits,
+                    struct err *err)
 {
     char place[FS_PATH_MAX], temp[FS_PATH_MAX], root[FS_PATH_MAX];
     if (!place_of(data_dir, digest, place, err)) return false;
@@ -235,7 +237,7 @@ bool bundle_install(struct disk *d, struct str data_dir, struct str digest, stru
     if (!fs_path(root, err, "%.*s/bundles", STR_ARG(data_dir)) || !fs_mkdirs(root, 0700, err) ||
         !fs_path(temp, err, "%s/tmp-%016llx", root, (unsigned long long)os_random_u64()))
         return false;
-    if (install_to(d, digest, temp, place, err)) return true;
+    if (install_to(d, digest, limits, temp, place, err)) return true;
     struct err ignored;
     if (!fs_remove_tree(temp, &ignored)) err_clear(&ignored);
     return false;

@@ -95,6 +95,52 @@ steps:
     assert "use" in json.dumps(lineage) and "make" in json.dumps(lineage)
 
 
+def test_where_steps_find_and_leave_things(server, go):
+    run, tasks = go("""
+name: places
+steps:
+  one: {foreach: [1, 2], run: "echo ${{ item }} > f", outputs: {f: {artifact: text, path: f}}}
+  make:
+    script: |
+      import os
+      open(os.environ["MILLRACE_OUTPUT_N"], "w").write("7")
+      open("deep/down/s", "w").write("found " + os.environ["HOME"])
+    interpreter: [python3]
+    env: {HOME: /nowhere}
+    outputs: {n: int, s: {type: string, path: deep/down/s}}
+  use:
+    run: cd /; cat $MILLRACE_INPUT_ALL/0 $MILLRACE_INPUT_ALL/1 $MILLRACE_INPUT_N; echo $HOME
+    env: {HOME: /nowhere}
+    inputs: {all: "${{ steps.one.outputs.map(o, o.f) }}", n: "${{ steps.make.outputs.n }}"}
+outputs: {s: "${{ steps.make.outputs.s }}"}
+""")
+    assert run["outputs"] == {"s": "found /nowhere"}
+    assert log(server, run, "use") == "1\n2\n7/nowhere\n"
+
+
+def test_folders_keep_all_that_is_in_them(server, go):
+    run, _ = go("""
+name: folders
+steps:
+  make:
+    run: |
+      mkdir -p d/.git && echo x > d/.git/config && echo y > d/a.pyc && echo '*.txt' > d/.millraceignore && echo t > d/t.txt
+      head -c 9000000 /dev/zero > d/zeros; ln -s t.txt d/link
+    outputs: {d: {artifact: dataset, path: d}}
+  use: {run: "cd inputs/d; find . ! -type d | LC_ALL=C sort", inputs: {d: "${{ steps.make.outputs.d }}"}}
+""")
+    names = "./.git/config\n./.millraceignore\n./a.pyc\n./link\n./t.txt\n./zeros\n"
+    assert log(server, run, "use") == names
+    made = server.get(f"/api/v1/runs/{run['id']}/artifacts").json["items"][0]
+    run, tasks = go(f"name: import-folder\nsteps:\n  get: {{import: 'artifact:{made['id']}'}}\n"
+                    "  use: {run: \"cat inputs/d/t.txt\", inputs: {d: \"${{ steps.get.outputs.artifact }}\"}}")
+    assert log(server, run, "use") == "t\n" and tasks["get"]["outputs"]["artifact"]["artifact"] == "dataset"
+    _, tasks = go("name: leaky\nsteps:\n  a: {run: mkdir d; ln -s /etc/passwd d/out, outputs: {d: {artifact: x, path: d}}}"
+                  "\n  b: {run: ln -s /etc/passwd f, outputs: {f: {type: string, path: f}}}", state="failed")
+    assert tasks["a"]["message"].endswith("(d) cannot be kept: 'out' in it is a link that leads out of it")
+    assert tasks["b"]["message"].endswith("(f) is a link that leads out of the working directory")
+
+
 class Hook(http.server.BaseHTTPRequestHandler):
     seen = []
 

@@ -229,13 +229,13 @@ static void outputs_are_collected(void **state)
         {.name = STR("model"), .artifact = true, .folder = true, .digest = folder, .path = STR("inputs/model")},
         {.name = STR("text"), .path = STR("inputs/text"), .text = STR("hello")},
     };
-    step(&s, 2, "cat inputs/data inputs/model/sub/x inputs/text; echo; echo $MILLRACE_INPUT_MODEL");
+    step(&s, 2, "cat inputs/data inputs/model/sub/x inputs/text; echo; test $MILLRACE_INPUT_MODEL = $PWD/inputs/model && echo full");
     s.req.spec.inputs = inputs;
     s.req.spec.n_inputs = 3;
     launch(&s.req);
     e = await_end(2);
     if (!e.result.ok) fail_msg("%s", message(&e));
-    assert_string_equal(log_of(2), "artifact\ndeep\nhello\ninputs/model\n");
+    assert_string_equal(log_of(2), "artifact\ndeep\nhello\nfull\n");
 }
 
 static void bad_outputs_are_failures(void **state)

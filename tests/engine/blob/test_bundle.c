@@ -199,6 +199,32 @@ static void limits_hold(void **state)
     fclose(f);
 }
 
+/* What a step left is its data: nothing is ignored, and nothing vanishes without a word. */
+static void folders_of_artifacts_are_whole(void **state)
+{
+    static char zeros[8 << 20];
+    (void)state;
+    put("data/.millraceignore", "*.txt\n", 0644);
+    put("data/a.txt", "a", 0644);
+    put("data/.git/config", "b", 0644);
+    put("data/c.pyc", "c", 0644);
+    FILE *z = fopen(in("data/zeros"), "wb");
+    assert_true(z && fwrite(zeros, sizeof zeros, 1, z) == 1 && fclose(z) == 0);
+    FILE *f = tmpfile();
+    struct bundle_stats stats;
+    ok(bundle_pack(in("data"), fileno(f), &bundle_of_artifact, &stats, &err));
+    assert_int_equal(stats.entries, 6);
+    assert_false(bundle_check(fileno(f), NULL, &stats, &err)); /* code does not unpack to so much more */
+    assert_int_equal(mkdir(in("again"), 0755), 0);
+    ok(bundle_unpack(fileno(f), in("again"), &bundle_of_artifact, &stats, &err));
+    assert_true(access(in("again/.git/config"), F_OK) == 0 && access(in("again/a.txt"), F_OK) == 0);
+    assert_int_equal(symlink("/etc/passwd", in("data/out")), 0);
+    assert_false(bundle_pack(in("data"), fileno(f), &bundle_of_artifact, &stats, &err));
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_string_equal(err.message, "'out' in it is a link that leads out of it");
+    fclose(f);
+}
+
 struct evil {
     const char *what, *name;
     mode_t type, perm;
@@ -320,7 +346,7 @@ static void *install(void *arg)
 {
     struct installer *i = arg;
     struct err e;
-    i->ok = bundle_install(i->d, str_of(dir), i->digest, &e);
+    i->ok = bundle_install(i->d, str_of(dir), i->digest, NULL, &e);
     return NULL;
 }
 
@@ -352,7 +378,7 @@ static void installation_is_all_or_nothing(void **state)
     ok(bundle_remove(str_of(dir), str_of(digest), &err) && bundle_remove(str_of(dir), str_of(digest), &err));
     assert_int_equal(access(tree, F_OK), -1);
     ok(disk_put_bytes(d, STR("no bundle"), digest, &err));
-    assert_false(bundle_install(d, str_of(dir), str_of(digest), &err));
+    assert_false(bundle_install(d, str_of(dir), str_of(digest), NULL, &err));
     ok(bundle_tree_path(str_of(dir), str_of(digest), tree, &err));
     assert_int_equal(access(tree, F_OK), -1);
     disk_close(d);
@@ -363,6 +389,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_match),
         cmocka_unit_test_setup_teardown(the_same_folder_packs_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(folders_of_artifacts_are_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(limits_hold, setup, teardown),
         cmocka_unit_test_setup_teardown(harm_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(bombs_are_refused, setup, teardown),
