@@ -200,10 +200,16 @@ static bool bind_params(struct request *rq, struct submission *s, struct err *er
         s->run.params = json_text(rq, &bound);
         return true;
     }
-    /* Places are in the request's own text, which nobody looks at. */
-    for (size_t i = 0; i < rq->errors.n; i++)
-        err_at(&rq->errors.items[i], (struct pos){0, 0}, 0);
     return source_problems(rq, err);
+}
+
+/* Code in a git repository is fetched by whoever submits: without it the steps would run on nothing. */
+static bool check_code(const struct submission *s, struct err *err)
+{
+    if (s->plan->git.type == VALUE_NULL || s->run.bundle_digest.n > 0) return true;
+    err_set(err, ERR_INVALID, "the server does not fetch the code that the pipeline names in git");
+    err_path(err, "code.git");
+    return err_hint(err, "millrace run, submit and apply fetch and send it; over REST, upload it and name its bundle");
 }
 
 /* The pipeline's labels, and over them the run's. */
@@ -253,7 +259,8 @@ bool runs_post(struct request *rq, struct err *err)
     if (!check_name(s.name, err) || !check_labels(s.labels, err) || !check_ignored(&s, err)) return false;
     if (!auth_project(rq, (struct str){NULL, 0}, &s.scope, &s.project, err)) return false;
     if (!(s.pipeline.n ? of_pipeline(rq, &s, err) : of_source(rq, &s, err))) return false;
-    if (!bind_params(rq, &s, err) || !source_check_runnable(rq, s.plan, s.ignored, err)) return false;
+    if (!bind_params(rq, &s, err) || !source_check_runnable(rq, s.plan, s.ignored, err) || !check_code(&s, err))
+        return false;
     s.run.labels = merged_labels(rq, s.plan->labels, s.labels);
     s.run.options = options_text(rq, &s);
     return store(rq, &s, err);

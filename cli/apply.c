@@ -44,10 +44,10 @@ static void keep_items(struct applying *k, const struct file *f, const struct va
 static bool send_file(struct applying *k, struct file *f, struct err_list *errors, struct err *err)
 {
     struct cli *cli = k->cli;
-    const char *digest = NULL, *folder = file_folder(cli, k->args, f);
+    const char *digest;
     BUF_AUTO body;
     struct jsonw w;
-    if (folder && !bundle_send(cli, folder, &digest, err)) return false;
+    if (!file_send_code(cli, k->args, f, &digest, err)) return false;
     buf_init(&body, 0);
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);

@@ -137,8 +137,9 @@ static const struct option help_options[] = {
 
 static const char run_details[] =
     "A FILE is compiled, its folder is packed and uploaded once, and a run of it starts; a DIR means its\n"
-    "pipeline.yaml, or its only YAML file; a NAME is an applied pipeline. The run is followed to its end, and its "
-    "outcome is the exit code. Ctrl-C stops following, not the run.\n"
+    "pipeline.yaml, or its only YAML file; a NAME is an applied pipeline. Code that the file names by code.git is\n"
+    "fetched here and goes instead of the folder. The run is followed to its end, and its outcome is the exit code.\n"
+    "Ctrl-C stops following, not the run.\n"
     "\n"
     "  millrace run pipelines/digits -p test_share=0.3\n"
     "  millrace run digits --detach";

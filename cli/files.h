@@ -40,6 +40,10 @@ MUST_CHECK bool file_meant(struct cli *cli, const char *word, const char **path,
 /* The folder to pack: --bundle, else the file's own; NULL = none is needed or wanted. */
 const char *file_folder(struct cli *cli, const struct args *args, const struct file *f);
 
+/* Sends the code that goes with the file: --bundle, what its `code.git` names, or its folder; *digest is NULL when none
+ * is needed or wanted. */
+MUST_CHECK bool file_send_code(struct cli *cli, const struct args *args, const struct file *f, const char **digest,
+                               struct err *err);
 /* Packs a folder, sends it unless the server has it, and gives its digest. */
 MUST_CHECK bool bundle_send(struct cli *cli, const char *folder, const char **digest, struct err *err);
 

@@ -63,12 +63,11 @@ static int write_file(struct cli *cli, const struct args *args, const char *path
 {
     struct err err;
     struct err_list errors;
-    const char *digest = NULL;
+    const char *digest;
     err_list_init(&errors, cli->arena);
     if (!file_read(cli, path, f, &err)) return cli_fail(cli, &err);
     if (!file_compile(cli, f, NULL, &errors)) return file_fail(cli, f, &errors);
-    const char *folder = file_folder(cli, args, f);
-    if (folder && !bundle_send(cli, folder, &digest, &err)) return cli_fail(cli, &err);
+    if (!file_send_code(cli, args, f, &digest, &err)) return cli_fail(cli, &err);
     jsonw_kv_str(w, "source", f->source);
     jsonw_kv_cstr(w, "bundle", digest);
     return -1;
