@@ -61,17 +61,27 @@ static bool needs_room(const struct node *n)
     return n->verb == VERB_RUN || n->verb == VERB_SCRIPT || n->verb == VERB_IMAGE;
 }
 
-void admit_release(struct scheduler *s, const struct run *r, uint32_t task)
+struct resources admit_wanted(const struct live *l, const struct node *n)
 {
-    const struct node *n = run_task_node(r, task);
-    if (needs_room(n)) capacity_give(&s->capacity, &n->resources);
+    struct resources r = n->resources;
+    if (l->ignore_cpu) r.cpu_milli = 0;
+    if (l->ignore_memory) r.memory_bytes = 0;
+    return r;
+}
+
+void admit_release(struct scheduler *s, const struct live *l, uint32_t task)
+{
+    const struct node *n = run_task_node(l->run, task);
+    struct resources r = admit_wanted(l, n);
+    if (needs_room(n)) capacity_give(&s->capacity, &r);
 }
 
 void admit_restored(struct scheduler *s, struct live *l)
 {
     for (struct restored *r = l->restored; r != NULL; r = r->next) {
         const struct node *n = run_task_node(l->run, r->task);
-        if (needs_room(n)) capacity_take(&s->capacity, &n->resources);
+        struct resources wanted = admit_wanted(l, n);
+        if (needs_room(n)) capacity_take(&s->capacity, &wanted);
     }
 }
 
@@ -85,12 +95,13 @@ static bool start_one(struct scheduler *s, struct live *l, uint32_t *misfits)
     }
     for (; task != UINT32_MAX && *misfits < MISFITS_MAX; task = run_ready_next(l->run, task)) {
         const struct node *n = run_task_node(l->run, task);
-        if (!capacity_fits(&s->capacity, &n->resources)) {
+        struct resources wanted = admit_wanted(l, n);
+        if (!capacity_fits(&s->capacity, &wanted)) {
             ++*misfits;
             continue;
         }
         struct executor *x = s->cfg.executor;
-        capacity_take(&s->capacity, &n->resources);
+        capacity_take(&s->capacity, &wanted);
         run_start_task(l->run, task, x->instance(x->self), s->now_us, core_touch(s, l));
         s->stats.tasks_started++;
         return true;

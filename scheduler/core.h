@@ -90,9 +90,11 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
 void admit_run(struct scheduler *s, struct live *l);
 void admit_ended(struct scheduler *s, const struct live *ended); /* a run ended: the next of its pipeline may begin */
 bool admit_under_way(const struct live *l);                      /* an attempt of it is running */
+struct resources admit_wanted(const struct live *l, const struct node *n); /* but for what its user waived */
 void admit_tasks(struct scheduler *s);
-void admit_release(struct scheduler *s, const struct run *r, uint32_t task); /* an attempt that held capacity is over */
-void admit_restored(struct scheduler *s, struct live *l);                    /* counts what runs already */
+void admit_release(struct scheduler *s, const struct live *l,
+                   uint32_t task);                        /* an attempt that held capacity is over */
+void admit_restored(struct scheduler *s, struct live *l); /* counts what runs already */
 
 /* ---- record.c: what is written ---- */
 void record_turn(struct scheduler *s);

@@ -78,7 +78,7 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
     if (run_task_attempt(l->run, id.task) != id.attempt) return false;
     bool held = !task_state_terminal(run_task_state(l->run, id.task));
     if (!run_task_ended(l->run, id.task, id.attempt, res, s->now_us, core_random(), out)) return false;
-    if (held) admit_release(s, l->run, id.task);
+    if (held) admit_release(s, l, id.task);
     s->stats.tasks_ended++;
     return true;
 }

@@ -45,7 +45,7 @@ bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint3
         .step = n->name,
         .path = run_task_path(l->run, task, &s->arena),
         .bundle_digest = code_of(l),
-        .resources = n->resources,
+        .resources = admit_wanted(l, n),
         .timeout_ms = n->timeout_ms,
         .grace_ms = s->cfg.grace_ms,
         .api_url = s->cfg.api_url,

@@ -37,7 +37,8 @@ struct live {
     bool touched;
     bool in_ring;
     bool finished;
-    bool refinish; /* it is terminal, and must be written so again */
+    bool ignore_cpu, ignore_memory; /* waived at submission: its steps share what there is */
+    bool refinish;                  /* it is terminal, and must be written so again */
 };
 
 struct timer {

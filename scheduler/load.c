@@ -53,7 +53,9 @@ enum {
     RUN_GENERATION,
     RUN_PLAN,
     RUN_SHARD,
-    RUN_LAST_EVENT
+    RUN_LAST_EVENT,
+    RUN_IGNORE_CPU,
+    RUN_IGNORE_MEMORY
 };
 
 static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err *err)
@@ -86,6 +88,8 @@ static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err
     struct live *l = live_add(&s->live, id);
     l->project_id = h.project_id;
     l->shard = (uint16_t)row_int(res, i, RUN_SHARD);
+    l->ignore_cpu = row_int(res, i, RUN_IGNORE_CPU) != 0;
+    l->ignore_memory = row_int(res, i, RUN_IGNORE_MEMORY) != 0;
     l->plan = plan;
     l->run = run_new(plan->plan, &h);
     l->created_by = run_head(l->run)->created_by;

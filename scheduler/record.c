@@ -133,16 +133,23 @@ static void record_finish(struct batch *b, const struct live *l, const struct ru
     batch_time(b, t, sum->ended_us != 0 ? sum->ended_us : now_us);
 }
 
+struct room {
+    const struct scheduler *s;
+    const struct live *l;
+};
+
 static void room_reason(const void *ctx, const struct node *n, struct buf *text)
 {
-    const struct scheduler *s = ctx;
+    const struct room *room = ctx;
+    const struct scheduler *s = room->s;
+    struct resources wanted = admit_wanted(room->l, n);
     if (s->cfg.executor == NULL) {
         buf_c(text, "waits for a server that runs local steps: this one was started with --no-local-exec");
-    } else if (capacity_fits(&s->capacity, &n->resources)) {
+    } else if (capacity_fits(&s->capacity, &wanted)) {
         buf_c(text, "is about to start");
     } else {
         buf_c(text, "waits for room: ");
-        capacity_reason(&s->capacity, &n->resources, text);
+        capacity_reason(&s->capacity, &wanted, text);
     }
 }
 
@@ -155,9 +162,10 @@ static void record_waiting(struct scheduler *s, struct live *l)
         live_timer(&s->live, l, l->waiting_due_us);
         return;
     }
+    const struct room room = {s, l};
     BUF_AUTO text;
     buf_init(&text, 0);
-    run_waiting_json(l->run, WAITING_EXAMPLES, room_reason, s, &text);
+    run_waiting_json(l->run, WAITING_EXAMPLES, room_reason, &room, &text);
     l->waiting_due_us = s->now_us + WAITING_EVERY_US;
     if (run_ready_next(l->run, UINT32_MAX) != UINT32_MAX) live_timer(&s->live, l, s->now_us + 2 * WAITING_EVERY_US);
     uint64_t hash = str_hash(buf_view(&text)) | 1;

@@ -124,7 +124,8 @@ name: folders
 steps:
   make:
     run: |
-      mkdir -p d/.git && echo x > d/.git/config && echo y > d/a.pyc && echo '*.txt' > d/.millraceignore && echo t > d/t.txt
+      mkdir -p d/.git && echo x > d/.git/config && echo y > d/a.pyc && echo '*.txt' > d/.millraceignore
+      echo t > d/t.txt
       head -c 9000000 /dev/zero > d/zeros; ln -s t.txt d/link
     outputs: {d: {artifact: dataset, path: d}}
   use: {run: "cd inputs/d; find . ! -type d | LC_ALL=C sort", inputs: {d: "${{ steps.make.outputs.d }}"}}
@@ -135,8 +136,9 @@ steps:
     run, tasks = go(f"name: import-folder\nsteps:\n  get: {{import: 'artifact:{made['id']}'}}\n"
                     "  use: {run: \"cat inputs/d/t.txt\", inputs: {d: \"${{ steps.get.outputs.artifact }}\"}}")
     assert log(server, run, "use") == "t\n" and tasks["get"]["outputs"]["artifact"]["artifact"] == "dataset"
-    _, tasks = go("name: leaky\nsteps:\n  a: {run: mkdir d; ln -s /etc/passwd d/out, outputs: {d: {artifact: x, path: d}}}"
-                  "\n  b: {run: ln -s /etc/passwd f, outputs: {f: {type: string, path: f}}}", state="failed")
+    _, tasks = go("name: leaky\nsteps:\n"
+                  "  a: {run: mkdir d; ln -s /etc/passwd d/out, outputs: {d: {artifact: x, path: d}}}\n"
+                  "  b: {run: ln -s /etc/passwd f, outputs: {f: {type: string, path: f}}}", state="failed")
     assert tasks["a"]["message"].endswith("(d) cannot be kept: 'out' in it is a link that leads out of it")
     assert tasks["b"]["message"].endswith("(f) is a link that leads out of the working directory")
 
@@ -508,6 +510,9 @@ def test_what_never_fits_is_refused_and_what_waits_says_why(fresh):
     mine = fresh("--cpus", "1", "--memory", "512Mi")
     refused = mine.post("/api/v1/runs", {"source": HEAD + "name: big\nsteps: {a: {run: 'true', resources: {cpu: 64}}}"})
     assert refused.status in (400, 422) and b"steps.a" in refused.body, refused
+    waived = mine.submit(HEAD + "name: waived\nsteps: {a: {run: python3 -c 'x = bytearray(64 << 20)', "
+                         "resources: {cpu: 64, memory: 8Gi}}}", ignoreResources=["cpu", "memory"])
+    assert mine.ended(waived)["state"] == "succeeded"
     text = HEAD + "name: full\nsteps: {a: {run: sleep 2, resources: {cpu: 1}}, b: {run: 'true', resources: {cpu: 1}}}"
     run = mine.submit(text)
     why = until("a reason", lambda: mine.tasks(run)["b"].get("waitingFor"))
