@@ -199,6 +199,7 @@ static bool open_scheduler(struct server *s, struct err *err)
         .memory_bytes = s->cfg.memory_bytes,
         .grace_ms = s->cfg.grace_ms,
         .poll_ms = s->pg != NULL ? POLL_WITH_HINTS_MS : POLL_WITHOUT_HINTS_MS, /* others may write, too */
+        .takeover_ms = s->pg != NULL ? 0 : s->cfg.takeover_ms,
         .db = s->db,
         .api_url = url,
         .step_key = s->step_key,

@@ -50,7 +50,7 @@ struct scheduler {
     struct refused *refused;
     struct arena refused_arena; /* outlives the turn */
     int64_t now_us;             /* read once a turn */
-    int64_t inbox_read_us, balanced_us, retry_open_us;
+    int64_t inbox_read_us, balanced_us, swept_us, retry_open_us;
     int64_t open_delay_us;
     bool inbox_hint, more; /* another turn without waiting */
     struct busy *busy;     /* runs of the next turn */
@@ -71,6 +71,8 @@ struct batch *core_batch(struct scheduler *s, struct live *l);
 void core_refuse(struct scheduler *s, struct attempt_id id, const struct err *why);
 /* The run takes part in the next turn, which follows without waiting. */
 void core_next_turn(struct scheduler *s, const struct live *l);
+/* Of the executor, as it is recorded with attempts; "" without one. Lives as long as the turn. */
+const char *core_instance(struct scheduler *s);
 double core_random(void); /* 0 ≤ x < 1 */
 
 /* ---- load.c ---- */
@@ -84,6 +86,9 @@ void hear_executor(struct scheduler *s);
 void hear_timers(struct scheduler *s);
 /* A result from an executor or a chore, whichever run it belongs to. */
 bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *res);
+
+/* ---- strays.c: attempts that are nobody's ---- */
+MUST_CHECK bool strays_sweep(struct scheduler *s, struct err *err);
 
 /* ---- admit.c: what starts ---- */
 /* Begins a queued run, unless its pipeline's limit keeps it waiting; and others that may begin as well. */

@@ -45,6 +45,11 @@ struct exec_event {
     int64_t log_from, log_bytes;
 };
 
+struct exec_known { /* an attempt in the executor's memory */
+    struct attempt_id id;
+    bool ended; /* its end was told, or nobody asked for it: forget it, or leave it */
+};
+
 /* One row an executor; `self` is its own state. */
 struct executor {
     const char *name; /* "process" */
@@ -58,6 +63,9 @@ struct executor {
     void (*kill)(void *self, struct attempt_id id, int64_t grace_ms);
     /* The result is durable: forget the attempt and clean up behind it. */
     void (*forget)(void *self, struct attempt_id id);
+    /* What it knows, but for what is on its way: being prepared, collected, told, or killed. In the arena; returns how
+     * many. */
+    size_t (*known)(void *self, struct arena *a, struct exec_known **out);
     /* File descriptors to poll for reading; returns how many (at most max). */
     size_t (*fds)(void *self, int *fds, size_t max);
     /* The next event, false when none. */

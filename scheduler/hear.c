@@ -93,10 +93,11 @@ static void hear_unknown(struct scheduler *s, const struct exec_event *e)
         run_relaunch(l->run, e->id.task, out);
         return;
     }
-    struct task_result lost = {.failure = FAILURE_INFRA,
-                               .reason = REASON_INFRA,
-                               .exit_code = -1,
-                               .message = STR("the attempt was lost when its launcher ended; it is started again")};
+    struct task_result lost = {
+        .failure = FAILURE_INFRA,
+        .reason = REASON_INFRA,
+        .exit_code = -1,
+        .message = STR("the attempt was lost: its launcher ended, or its server was away for too long")};
     hear_result(s, e->id, &lost);
 }
 

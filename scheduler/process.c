@@ -19,7 +19,6 @@
 
 #define WORKERS 3
 #define LOG_EVERY_NS 1000000000L
-#define UNASKED_US 30000000 /* an end nobody asked for within that time after a start is told by itself */
 
 /* ---- the table of attempts ---- */
 
@@ -273,17 +272,6 @@ static void look_at_logs(struct process *p)
         }
 }
 
-/* Ends nobody asked for: their runs were over before, or are others'. Told once, so that their traces can be removed.
- */
-static void tell_unasked(struct process *p)
-{
-    if (!p->synced || p->unasked_told || os_mono_us() - p->synced_us < UNASKED_US) return;
-    p->unasked_told = true;
-    for (size_t i = 0; i < p->room; i++)
-        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next)
-            if (!a->asked && a->ended) end_locally(p, a, FAILURE_INFRA, REASON_INFRA, STR("nobody asked for its end"));
-}
-
 static void hear(struct process *p)
 {
     struct launcher_event e;
@@ -291,7 +279,6 @@ static void hear(struct process *p)
         hear_launcher(p, &e);
     hear_workers(p);
     look_at_logs(p);
-    tell_unasked(p);
 }
 
 /* ---- what the scheduler asks ---- */
@@ -380,6 +367,20 @@ static void executor_forget(void *self, struct attempt_id id)
     launcher_ack(p->launcher, str_of(a->name));
     work_give_back(p, a->workdir);
     drop(p, a);
+}
+
+static size_t executor_known(void *self, struct arena *m, struct exec_known **out)
+{
+    struct process *p = self;
+    size_t n = 0;
+    *out = arena_array(m, struct exec_known, p->n + 1);
+    for (size_t i = 0; i < p->room; i++)
+        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next) {
+            bool still = a->ended && (a->phase == PHASE_SEEN || (a->phase == PHASE_TOLD && !a->queued));
+            bool runs = !a->ended && !a->kill_wanted && (a->phase == PHASE_SEEN || a->phase == PHASE_RUNNING);
+            if (still || runs) (*out)[n++] = (struct exec_known){a->id, still};
+        }
+    return n;
 }
 
 static size_t executor_fds(void *self, int *fds, size_t max)
@@ -511,6 +512,7 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
                              .launch = executor_launch,
                              .kill = executor_kill,
                              .forget = executor_forget,
+                             .known = executor_known,
                              .fds = executor_fds,
                              .next = executor_next,
                              .stop = executor_stop};

@@ -79,7 +79,6 @@ struct process {
     size_t n, room;
     struct attempt *events, **events_end;
     size_t running;
-    bool unasked_told;
     size_t n_spare;      /* working directories to be used again */
     struct grown *grown; /* logs that have grown, to be told */
     size_t n_grown, room_grown;

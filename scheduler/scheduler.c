@@ -63,6 +63,12 @@ void core_refuse(struct scheduler *s, struct attempt_id id, const struct err *wh
     s->more = true;
 }
 
+const char *core_instance(struct scheduler *s)
+{
+    struct executor *x = s->cfg.executor;
+    return x != NULL ? arena_cstr(&s->arena, x->instance(x->self)) : "";
+}
+
 void core_next_turn(struct scheduler *s, const struct live *l)
 {
     struct busy *b = arena_new(&s->carry, struct busy);
@@ -110,7 +116,8 @@ static bool balance(struct scheduler *s, struct err *err)
     uint16_t gained[RUN_SHARDS], lost[RUN_SHARDS];
     size_t n_gained = 0, n_lost = 0;
     s->balanced_us = s->now_us;
-    if (!hot_balance(s->hot, gained, &n_gained, lost, &n_lost, err)) return false;
+    const struct hot_claim claim = {.executor = core_instance(s), .grace_us = s->cfg.takeover_ms * 1000};
+    if (!hot_balance(s->hot, &claim, gained, &n_gained, lost, &n_lost, err)) return false;
     if (n_gained > 0) {
         log_info("shards acquired", LOG_INT("gained", n_gained), LOG_INT("owned", hot_owned(s->hot)));
         if (!load_shards(s, gained, n_gained, err)) return false;
@@ -134,6 +141,7 @@ static bool open_connection(struct scheduler *s)
         return false;
     }
     s->open_delay_us = OPEN_DELAY_MIN_US;
+    s->swept_us = s->now_us;
     s->stats.connected = true;
     return true;
 }
@@ -267,7 +275,7 @@ static bool hear(struct scheduler *s, struct err *err)
     if ((s->inbox_hint || s->now_us - s->inbox_read_us >= s->cfg.poll_ms * 1000) && !hear_inbox(s, err)) return false;
     hear_executor(s);
     hear_timers(s);
-    return true;
+    return strays_sweep(s, err);
 }
 
 static void turn(struct scheduler *s)

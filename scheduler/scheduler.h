@@ -16,9 +16,11 @@ struct scheduler_config {
     int64_t cpu_milli, memory_bytes; /* of the local executor */
     int64_t grace_ms;                /* between the polite and the final signal */
     int64_t poll_ms;                 /* how long an unhinted change may go unseen */
-    struct db *db;                   /* for the chores' threads; NULL: no cache, no imports */
-    struct str api_url;              /* told to steps */
-    struct str step_key;             /* signs their tokens; empty: none */
+    int64_t takeover_ms; /* how long a server that is gone may come back to its running steps; 0: no other would take
+                            them */
+    struct db *db;       /* for the chores' threads; NULL: no cache, no imports */
+    struct str api_url;  /* told to steps */
+    struct str step_key; /* signs their tokens; empty: none */
     bool allow_private_egress;
     struct str secrets_dir;  /* for headers of HTTP steps */
     uint32_t advance_budget; /* inline tasks of one run in one turn; 0 = 20000 */

@@ -79,6 +79,8 @@ static const struct option options[] = {
      "PATH of local steps, e.g. with a virtual environment's bin folder in front"},
     {"grace", "TIME", OPTION_DURATION, FIELD(grace_ms), 0, YEARS(1), "10s", NULL, NULL, NULL,
      "how long a step may take to end after SIGTERM before it is killed"},
+    {"takeover", "TIME", OPTION_DURATION, FIELD(takeover_ms), 1, YEARS(1), "30s", NULL, NULL, NULL,
+     "how long a server that is gone may come back to its running steps before another runs them anew"},
     {"local-exec", "BOOL", OPTION_BOOL, FIELD(local_exec), 0, 0, "true", NULL, NULL, NULL,
      "run steps as processes on this machine"},
     {"allow-local-exec", "BOOL", OPTION_BOOL, FIELD(allow_local_exec), 0, 0, "false", NULL, NULL, NULL,

@@ -33,6 +33,7 @@ struct config {
     int64_t max_body_bytes;
     int64_t retention_ms;      /* of finished runs' artifacts and logs; 0 = for ever */
     int64_t grace_ms;          /* between SIGTERM and SIGKILL of a step */
+    int64_t takeover_ms;       /* how long another server leaves running steps to the one that is gone */
     int64_t step_memory_bytes; /* of a step that does not say; 0 = not limited */
     bool allow_local_exec;
     bool allow_private_egress;

@@ -4,17 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/os/clock.h"
 #include "engine/store/row.h"
 
 /* Advisory lock classes: one lock a shard, and one that every scheduler shares while it is present. */
 #define LOCK_SHARD 0x4d696c6c
 #define LOCK_PRESENT 0x4d696c6d
 
+struct left {                /* a shard left to the server whose attempts are under way in it */
+    int64_t epoch, since_us; /* since when nobody has owned it; 0 = not so */
+};
+
 struct hot {
     PGconn *conn;
     char *conninfo, *owner;
+    int64_t opened_us;
     size_t owned;
     int64_t epoch[RUN_SHARDS]; /* 0 = not owned */
+    struct left left[RUN_SHARDS];
     bool prepared[Q_COUNT];
     struct buf shards_text;
 };
@@ -36,6 +43,7 @@ void hot_close(struct hot *h)
     h->conn = NULL;
     h->owned = 0;
     memset(h->epoch, 0, sizeof h->epoch);
+    memset(h->left, 0, sizeof h->left); /* while the database was away nobody could come back */
     memset(h->prepared, 0, sizeof h->prepared);
     buf_reset(&h->shards_text);
 }
@@ -130,6 +138,7 @@ bool hot_open(struct hot *h, struct err *err)
     res = NULL;
     ok = ok && hot_query(h, Q_HOT_PRESENT, p_class, 1, &res, err);
     PQclear(res);
+    h->opened_us = os_mono_us();
     if (!ok) hot_close(h);
     return ok;
 }
@@ -199,33 +208,47 @@ static bool fair_share(struct hot *h, size_t *out, struct err *err)
     return true;
 }
 
-/* Locks up to `room` free shards and raises their epochs. */
-static bool acquire(struct hot *h, size_t room, uint16_t *gained, size_t *n_gained, struct err *err)
+struct taken { /* shards locked just now, not owned yet */
+    uint16_t shards[RUN_SHARDS];
+    size_t n;
+};
+
+static void taken_text(const struct taken *t, struct buf *out)
 {
-    char class[16], shards[16], limit[16];
-    snprintf(class, sizeof class, "%d", LOCK_SHARD);
-    snprintf(shards, sizeof shards, "%d", RUN_SHARDS);
-    snprintf(limit, sizeof limit, "%d", RUN_SHARDS); /* of candidates: others hold some of them */
-    const char *const params[] = {class, shards, hot_shards_text(h), limit};
+    buf_char(out, '{');
+    for (size_t i = 0; i < t->n; i++)
+        buf_printf(out, "%s%u", i > 0 ? "," : "", t->shards[i]);
+    buf_char(out, '}');
+}
+
+static bool lock_shards(struct hot *h, enum query_id q, const char *const *params, int n, struct taken *out,
+                        struct err *err)
+{
     PGresult *res = NULL;
-    if (!hot_query(h, Q_HOT_SHARDS_LOCK, params, 4, &res, err)) return false;
+    if (!hot_query(h, q, params, n, &res, err)) return false;
+    for (int i = 0; i < PQntuples(res) && out->n < RUN_SHARDS; i++)
+        out->shards[out->n++] = (uint16_t)row_int(res, i, 0);
+    PQclear(res);
+    return true;
+}
+
+static bool unlock(struct hot *h, struct taken *t, uint16_t shard, struct err *err)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->shards[i] == shard) t->shards[i] = t->shards[--t->n];
+    return hot_release(h, shard, err);
+}
+
+/* From now on what was locked is ours: its epoch rises, and no earlier owner can write. */
+static bool own(struct hot *h, const struct taken *t, uint16_t *gained, size_t *n_gained, struct err *err)
+{
+    if (t->n == 0) return true;
     BUF_AUTO list;
     buf_init(&list, 0);
-    buf_char(&list, '{');
-    bool ok = true;
-    for (int i = 0; i < PQntuples(res); i++) {
-        uint16_t shard = (uint16_t)row_int(res, i, 0);
-        if ((size_t)i < room)
-            buf_printf(&list, "%s%u", list.n > 1 ? "," : "", shard);
-        else
-            ok = ok && hot_release(h, shard, err);
-    }
-    buf_char(&list, '}');
-    PQclear(res);
-    if (!ok || list.n == 2) return ok;
-    const char *const own[] = {list.p, h->owner};
-    res = NULL;
-    if (!hot_query(h, Q_HOT_SHARDS_OWN, own, 2, &res, err)) return false;
+    taken_text(t, &list);
+    const char *const params[] = {list.p, h->owner};
+    PGresult *res = NULL;
+    if (!hot_query(h, Q_HOT_SHARDS_OWN, params, 2, &res, err)) return false;
     for (int i = 0; i < PQntuples(res); i++) {
         uint16_t shard = (uint16_t)row_int(res, i, 0);
         h->epoch[shard] = row_int(res, i, 1);
@@ -237,13 +260,69 @@ static bool acquire(struct hot *h, size_t room, uint16_t *gained, size_t *n_gain
     return true;
 }
 
-bool hot_balance(struct hot *h, uint16_t *gained, size_t *n_gained, uint16_t *lost, size_t *n_lost, struct err *err)
+/* Gives the lock back where attempts are under way on another server's executor, until the grace is over. The epoch
+ * tells whether anybody owned the shard since it was seen free. */
+static bool leave_to_others(struct hot *h, const struct hot_claim *claim, struct taken *t, struct err *err)
+{
+    bool still[RUN_SHARDS] = {false}, ok = true;
+    if (claim->grace_us <= 0) return true;
+    BUF_AUTO list;
+    buf_init(&list, 0);
+    taken_text(t, &list);
+    const char *const params[] = {list.p, claim->executor};
+    PGresult *res = NULL;
+    if (!hot_query(h, Q_HOT_SHARDS_FOREIGN, params, 2, &res, err)) return false;
+    int64_t now_us = os_mono_us();
+    for (int i = 0; ok && i < PQntuples(res); i++) {
+        uint16_t shard = (uint16_t)row_int(res, i, 0);
+        struct left *l = &h->left[shard];
+        if (l->since_us == 0 || l->epoch != row_int(res, i, 1)) *l = (struct left){row_int(res, i, 1), now_us};
+        still[shard] = true;
+        if (now_us - l->since_us < claim->grace_us) ok = unlock(h, t, shard, err);
+    }
+    PQclear(res);
+    for (uint32_t s = 0; s < RUN_SHARDS; s++)
+        if (!still[s]) h->left[s].since_us = 0;
+    return ok;
+}
+
+/* After a start or a lost connection: shards with attempts of ours under way, whatever our share. Tried for the whole
+ * grace, since another may hold the lock for the moment in which it looks. */
+static bool acquire_mine(struct hot *h, const struct hot_claim *claim, uint16_t *gained, size_t *n_gained,
+                         struct err *err)
+{
+    char class[16];
+    struct taken t = {.n = 0};
+    if (claim->grace_us <= 0 || claim->executor[0] == '\0' || h->owned == RUN_SHARDS) return true;
+    if (os_mono_us() - h->opened_us > claim->grace_us) return true;
+    snprintf(class, sizeof class, "%d", LOCK_SHARD);
+    const char *const params[] = {class, hot_shards_text(h), claim->executor};
+    return lock_shards(h, Q_HOT_SHARDS_MINE, params, 3, &t, err) && own(h, &t, gained, n_gained, err);
+}
+
+/* Up to `room` free shards. */
+static bool acquire(struct hot *h, const struct hot_claim *claim, size_t room, uint16_t *gained, size_t *n_gained,
+                    struct err *err)
+{
+    char class[16], shards[16];
+    struct taken t = {.n = 0};
+    snprintf(class, sizeof class, "%d", LOCK_SHARD);
+    snprintf(shards, sizeof shards, "%d", RUN_SHARDS);
+    const char *const params[] = {class, shards, hot_shards_text(h), shards};
+    if (!lock_shards(h, Q_HOT_SHARDS_LOCK, params, 4, &t, err) || !leave_to_others(h, claim, &t, err)) return false;
+    while (t.n > room)
+        if (!unlock(h, &t, t.shards[t.n - 1], err)) return false;
+    return own(h, &t, gained, n_gained, err);
+}
+
+bool hot_balance(struct hot *h, const struct hot_claim *claim, uint16_t *gained, size_t *n_gained, uint16_t *lost,
+                 size_t *n_lost, struct err *err)
 {
     *n_gained = *n_lost = 0;
     if (h->conn == NULL) return err_set(err, ERR_UNAVAILABLE, "not connected to the database");
     size_t share = 0;
-    if (!fair_share(h, &share, err)) return false;
-    if (h->owned < share) return acquire(h, share - h->owned, gained, n_gained, err);
+    if (!acquire_mine(h, claim, gained, n_gained, err) || !fair_share(h, &share, err)) return false;
+    if (h->owned < share) return acquire(h, claim, share - h->owned, gained, n_gained, err);
     size_t surplus = h->owned - share;
     for (uint32_t s = RUN_SHARDS; s-- > 0 && surplus > 0;) {
         if (h->epoch[s] == 0) continue;

@@ -25,11 +25,19 @@ int hot_socket(const struct hot *h); /* readable while idle = the server said so
 /* Looks at what the server said while nothing was asked; false when the connection is gone. */
 bool hot_alive(struct hot *h);
 
+/* Attempts are under way on executors, and only the server that an executor belongs to hears how they end. So a shard
+ * in which some are belongs to that server first: it takes it back beyond its share, and others leave it alone until it
+ * has been free for the grace. */
+struct hot_claim {
+    const char *executor; /* instance whose attempts this scheduler hears of; "" = none */
+    int64_t grace_us;     /* 0: nobody else shares the database */
+};
+
 /* Takes shards that nobody holds, at most this scheduler's fair share of them all, and gives back what is beyond it
  * (those in *lost). Newly owned ones go to gained[]. Both arrays have room for RUN_SHARDS. A shard in lost[] is
  * still held: free its runs, then hot_release it. */
-MUST_CHECK bool hot_balance(struct hot *h, uint16_t *gained, size_t *n_gained, uint16_t *lost, size_t *n_lost,
-                            struct err *err);
+MUST_CHECK bool hot_balance(struct hot *h, const struct hot_claim *claim, uint16_t *gained, size_t *n_gained,
+                            uint16_t *lost, size_t *n_lost, struct err *err);
 MUST_CHECK bool hot_release(struct hot *h, uint16_t shard, struct err *err);
 bool hot_owns(const struct hot *h, uint16_t shard);
 size_t hot_owned(const struct hot *h);

@@ -229,7 +229,9 @@ static void outputs_are_collected(void **state)
         {.name = STR("model"), .artifact = true, .folder = true, .digest = folder, .path = STR("inputs/model")},
         {.name = STR("text"), .path = STR("inputs/text"), .text = STR("hello")},
     };
-    step(&s, 2, "cat inputs/data inputs/model/sub/x inputs/text; echo; test $MILLRACE_INPUT_MODEL = $PWD/inputs/model && echo full");
+    step(&s, 2,
+         "cat inputs/data inputs/model/sub/x inputs/text; echo; test $MILLRACE_INPUT_MODEL = $PWD/inputs/model && echo "
+         "full");
     s.req.spec.inputs = inputs;
     s.req.spec.n_inputs = 3;
     launch(&s.req);
@@ -373,6 +375,38 @@ static void a_restarted_server_hears_the_end(void **state)
     }
 }
 
+/* Ends and processes that nobody asks for after a restart: they are listed, and can be killed and forgotten. */
+static void what_nobody_asks_for_is_known(void **state)
+{
+    (void)state;
+    struct step s;
+    struct exec_known *known;
+    launch(step(&s, 1, "exec sleep 600"));
+    launch(step(&s, 2, "exit 0"));
+    assert_int_equal(x.known(x.self, &arena, &known), 2);
+    await_end(2);
+    x.stop(x.self);
+    open_executor();
+    int64_t until = os_mono_us() + PATIENCE_US;
+    for (struct exec_event e; x.known(x.self, &arena, &known) < 2;) {
+        assert_true(os_mono_us() < until);
+        assert_false(x.next(x.self, &arena, &e)); /* hears what the launcher says, and has nothing to tell */
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(known[i].ended == (known[i].id.task == 2));
+        if (known[i].ended)
+            x.forget(x.self, known[i].id);
+        else
+            x.kill(x.self, known[i].id, 100);
+    }
+    struct exec_event e = await_end(1);
+    assert_false(e.result.ok);
+    assert_int_equal(x.known(x.self, &arena, &known), 1);
+    assert_true(known[0].ended);
+    x.forget(x.self, known[0].id);
+    assert_int_equal(x.known(x.self, &arena, &known), 0);
+}
+
 /* ---- working directories ---- */
 
 static void await_gone(const char *path)
@@ -465,10 +499,15 @@ int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], LAUNCHER_COMMAND) == 0) return launcher_main(argc - 2, argv + 2);
     const struct CMUnitTest tests[] = {
-        T(failures_say_what_to_do),          T(outputs_are_collected),
-        T(bad_outputs_are_failures),         T(the_environment_is_its_own),
-        T(a_restarted_server_hears_the_end), T(a_clean_working_directory_serves_again),
-        T(what_nobody_knows_is_swept),       T(killing_and_forgetting),
+        T(failures_say_what_to_do),
+        T(outputs_are_collected),
+        T(bad_outputs_are_failures),
+        T(the_environment_is_its_own),
+        T(a_restarted_server_hears_the_end),
+        T(what_nobody_asks_for_is_known),
+        T(a_clean_working_directory_serves_again),
+        T(what_nobody_knows_is_swept),
+        T(killing_and_forgetting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,7 @@ static void values_are_read(void **state)
         {"--retention=90d", offsetof(struct config, retention_ms), INT64_C(90) * 86400000},
         {"--grace=250ms", offsetof(struct config, grace_ms), 250},
         {"--grace=0s", offsetof(struct config, grace_ms), 0},
+        {"--takeover=2m", offsetof(struct config, takeover_ms), 120000},
         {"--listen=[::1]:0", offsetof(struct config, listen_port), 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

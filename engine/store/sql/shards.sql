@@ -1,0 +1,22 @@
+-- Whose shards are whose: attempts are under way on executors, and only the server that an executor belongs to hears how they end.
+-- Under way: states 5 (running) and 6 (stopping).
+
+-- name: hot_shards_mine
+-- Locks what is free of the shards not held yet in which attempts are under way on this executor.
+SELECT s.shard FROM (
+    SELECT DISTINCT a.shard FROM active_runs a JOIN tasks t ON t.run_id = a.run_id
+     WHERE NOT (a.shard = ANY($2::smallint[])) AND t.state IN (5, 6) AND t.executor = $3::text OFFSET 0
+) s WHERE pg_try_advisory_lock($1::int, s.shard)
+
+-- name: hot_shards_foreign
+-- Of the given shards those in which attempts are under way on another executor.
+SELECT s.shard, s.epoch FROM shards s
+ WHERE s.shard = ANY($1::smallint[])
+   AND EXISTS (SELECT 1 FROM active_runs a JOIN tasks t ON t.run_id = a.run_id
+                WHERE a.shard = s.shard AND t.state IN (5, 6) AND t.executor <> $2::text)
+
+-- name: hot_strays
+-- Of the attempts that an executor knows, by their place in the arrays: those which no record has as its own and under way.
+SELECT u.n FROM unnest($1::bigint[], $2::int[], $3::int[]) WITH ORDINALITY AS u(run_id, task, attempt, n)
+ WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.run_id = u.run_id AND t.task = u.task AND t.attempt = u.attempt
+                                           AND t.state IN (5, 6) AND t.executor = $4::text)

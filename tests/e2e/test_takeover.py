@@ -1,0 +1,106 @@
+"""Two servers over one database, each with a data folder of its own: what becomes of a running step when its server
+dies, for a moment or for good."""
+import signal
+
+import pytest
+from harness import Database, Server, kill, processes, until
+from test_cli import pipeline
+
+SHARDS = 64
+
+
+@pytest.fixture(name="pair")
+def two_servers():
+    """pair(options…) makes two servers over one database and starts the first."""
+    database, servers = Database(), []
+
+    def make(*options):
+        database.start()
+        servers.extend(Server("--database-url", database.url, *options) for _ in range(2))
+        servers[0].start()
+        return servers
+
+    make.database = database
+    yield make
+    for server in servers:
+        server.remove()
+    database.remove()
+
+
+def noted(server, script):
+    """A pipeline of one step that notes each beginning in a file; $count is how many there were."""
+    notes = server.home / "notes"
+    notes.mkdir()
+    notes.chmod(0o777)
+    server.home.chmod(0o711)
+    source = pipeline(f"long: {{run: 'echo $$ >> {notes}/begun; count=$(wc -l < {notes}/begun); {script}'}}")
+    return source.replace("NOTES", str(notes)), notes
+
+
+def lines(path):
+    return path.read_text().split() if path.exists() else []
+
+
+def owned(server):
+    """How often a server says that it took shards, by its log."""
+    return server.log.read_text().count("shards acquired")
+
+
+def test_a_server_that_comes_back_keeps_its_steps(pair):
+    """The step ends while its server is dead and another works; it is not run again, and the other does not wait for
+    more than that step's shard."""
+    first, second = pair()
+    source, notes = noted(first, "sleep 2; echo yes >> NOTES/ended")
+    number = first.submit(source)
+    until("the step to run", lambda: lines(notes / "begun"))
+    second.start()
+    first.crash()
+    until("the step to end without its server", lambda: lines(notes / "ended"))
+    until("the other to work", lambda: owned(second))
+    other = second.submit(pipeline("quick: {expr: '1 + 1'}"))
+    assert second.ended(other)["state"] == "succeeded"
+    assert second.run(number)["state"] == "running"
+    first.start()
+    assert first.ended(number)["state"] == "succeeded"
+    assert first.tasks(number)["long"]["attempt"] == 1
+    assert len(lines(notes / "begun")) == 1
+
+
+def test_a_server_that_stays_away_loses_its_steps(pair):
+    """After the time that --takeover gives, the other runs the step anew; what the first one's launcher still runs is
+    killed when its server is back."""
+    first, second = pair("--takeover", "1s")
+    source, notes = noted(first, 'if [ $count = 1 ]; then sleep 600; fi')
+    number = first.submit(source)
+    until("the step to run", lambda: lines(notes / "begun"))
+    old = int(lines(notes / "begun")[0])
+    second.start()
+    first.crash()
+    assert second.ended(number)["state"] == "succeeded"
+    task = second.tasks(number)["long"]
+    assert task["attempt"] == 2
+    assert old in processes(str(first.data)), "the launcher keeps it while nobody says otherwise"
+    first.start()
+    until("the superseded attempt to be gone", lambda: old not in processes(str(first.data)))
+    assert second.tasks(number)["long"] == task
+    work = first.data / "work"
+    until("its working directory to be gone", lambda: not list(work.glob(f"{number}-*")))
+
+
+def test_both_lose_their_database_for_a_moment(pair):
+    """Whichever is back first leaves the other's steps alone."""
+    first, second = pair()
+    source, notes = noted(first, "sleep 4; echo yes >> NOTES/ended")
+    number = first.submit(source)
+    until("the step to run", lambda: lines(notes / "begun"))
+    second.start()
+    until("the other to work", lambda: owned(second))
+    kill(first.process.pid, signal.SIGSTOP)  # the other is back first for sure
+    pair.database.crash()
+    pair.database.start()
+    until("the other to be back", lambda: owned(second) > 1)
+    assert f"owned={SHARDS - 1}" in second.log.read_text()
+    kill(first.process.pid, signal.SIGCONT)
+    assert first.ended(number)["state"] == "succeeded"
+    assert first.tasks(number)["long"]["attempt"] == 1
+    assert len(lines(notes / "begun")) == 1
