@@ -2,8 +2,10 @@
 import os
 import pathlib
 import signal
+import time
 
-from harness import Server, kill, processes, until
+import pytest
+from harness import Database, Server, kill, processes, until
 from test_cli import pipeline
 
 
@@ -78,6 +80,73 @@ def test_database_killed(fresh):
     assert server.ended(number)["state"] == "succeeded"
     assert lines(folder / "ran") == [f"s{i}" for i in range(5)]
     assert server.postmaster() != old
+
+
+@pytest.mark.parametrize("also_database", [False, True])
+def test_one_postmaster_whatever_was_killed(fresh, also_database):
+    """The database outlives the server, or was killed without the chance to remove its traces: the next server has one
+    on the folder, with all that was written."""
+    server = fresh()
+    number = server.submit(pipeline("one: {run: 'true'}"))
+    assert server.ended(number)["state"] == "succeeded"
+    for _ in range(3):
+        old = server.postmaster()
+        server.crash()
+        if also_database:
+            kill(old)
+        else:
+            assert old in processes(str(server.data)), "the database goes on without its server"
+        server.start()
+        assert server.run(number)["state"] == "succeeded"
+        alive = [pid for pid in processes(str(server.data)) if is_postmaster(pid)]
+        assert alive == [server.postmaster()]
+
+
+def is_postmaster(pid):
+    try:
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[0].endswith(b"/postgres") and b"-D" in words
+
+
+@pytest.fixture(name="database")
+def shared_database():
+    made = Database()
+    yield made.start()
+    made.remove()
+
+
+def test_database_away_for_a_while(fresh, database):
+    """Longer than any patience of a connection: it costs the time that it is away, and nothing else. MILLRACE_OUTAGE=60
+    makes it the minute."""
+    outage = float(os.environ.get("MILLRACE_OUTAGE", "8"))
+    server = fresh("--database-url", database.url)
+    folder = notes(server)
+    number = server.submit(pipeline(
+        f"short: {{run: 'echo short >> {folder}/ran; sleep 2; echo short >> {folder}/ended'}}",
+        f"after: {{needs: [short], run: 'echo after >> {folder}/ran'}}",
+        f"long: {{run: 'echo long >> {folder}/ran; sleep {outage + 4}; echo long >> {folder}/ended'}}",
+        "timer: {wait: 3s}", f"late: {{needs: [timer], run: 'echo late >> {folder}/ran'}}"))
+    until("both steps to run", lambda: len(lines(folder / "ran")) == 2)
+    server.wait_task(number, "timer", "waiting")
+    process, end = server.process.pid, time.monotonic() + outage
+    database.crash()
+    until("the server to notice", lambda: server.get("/readyz").status == 503)
+    while time.monotonic() < end:
+        for answer in (server.get(f"/api/v1/runs/{number}"), server.get("/api/v1/runs"), server.get("/readyz"),
+                       server.post("/api/v1/runs", {"source": pipeline("no: {expr: '1'}")})):
+            assert answer.status == 503 and answer.headers["Retry-After"], (answer, answer.headers)
+        assert server.get("/healthz").status == 200
+        time.sleep(0.2)
+    assert lines(folder / "ended") == ["short"] and len(lines(folder / "ran")) == 2
+    database.start()
+    run = server.ended(number)
+    assert run["state"] == "succeeded" and server.process.pid == process and server.process.poll() is None
+    assert sorted(lines(folder / "ran")) == ["after", "late", "long", "short"]
+    assert sorted(lines(folder / "ended")) == ["long", "short"]
+    assert {t["attempt"] for t in server.tasks(number).values()} == {1}
+    until("the server to be ready", lambda: server.get("/readyz").status == 200)
 
 
 def test_everything_killed(fresh):

@@ -1,10 +1,11 @@
-"""Kills the server, its database, or both with SIGKILL at random moments of running DAGs, first one server with its
-private database, then two schedulers that contend for shards of a shared one. Afterwards the record must be as if
-nothing had happened: every run succeeded, every step succeeded exactly once, no step that had ended ran again, no
-process is left.
+"""Kills the server, its database, or both with SIGKILL at random moments of running DAGs: one server with its private
+database; two servers that share database and data folder, of which one stands by for the other; two servers that share
+the database only and contend for shards. Afterwards the record must be as if nothing had happened: every run succeeded,
+every step succeeded exactly once, nothing that had begun was begun again, no process is left.
 
 Each step notes `begin RUN PATH ATTEMPT` and `end RUN PATH ATTEMPT` in a file that nobody else writes, so what really
-ran is known beside what the record says. The seed is printed; it fixes the DAGs and the moments, not the timing."""
+ran, how often and in which order, is known beside what the record says. The seed is printed; it fixes the DAGs and the
+moments, not the timing."""
 import argparse
 import collections
 import pathlib
@@ -18,27 +19,38 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 from harness import FINAL, Database, Server, kill, processes, until  # noqa: E402
 
 
-def random_pipeline(rng, notes, name):
-    """A DAG of shell steps, a loop and steps without a process among them; every process step writes its notes."""
-    def note(nap):
-        return (f"printf \"begin %s %s %s\\n\" $MILLRACE_RUN $MILLRACE_PATH $MILLRACE_ATTEMPT >> {notes}; sleep {nap}; "
-                f"printf \"end %s %s %s\\n\" $MILLRACE_RUN $MILLRACE_PATH $MILLRACE_ATTEMPT >> {notes}")
+class Dag:
+    """A random one of shell steps, loops and steps without a process; every process step writes its notes."""
 
-    lines = ["apiVersion: millrace/v1", "kind: Pipeline", f"name: {name}", "steps:"]
-    count = rng.randint(6, 14)
-    for i in range(count):
-        needs = [f"s{j}" for j in range(i) if rng.random() < 2.0 / (i + 1)]
-        lines.append(f"  s{i}:")
+    def __init__(self, rng, notes, name):
+        self.needs = {}  # step → steps
+        self.paths = {}  # step → what runs of it as a process; empty: nothing does
+        self.notes = notes
+        lines = ["apiVersion: millrace/v1", "kind: Pipeline", f"name: {name}", "steps:"]
+        for i in range(rng.randint(6, 14)):
+            lines += self.step(rng, i)
+        self.source = "\n".join(lines) + "\n"
+
+    def step(self, rng, i):
+        name = f"s{i}"
+        needs = self.needs[name] = [f"s{j}" for j in range(i) if rng.random() < 2.0 / (i + 1)]
+        yield f"  {name}:"
         if needs:
-            lines.append(f"    needs: [{', '.join(needs)}]")
+            yield f"    needs: [{', '.join(needs)}]"
         kind = rng.random()
+        self.paths[name] = [name]
         if kind < 0.15:
-            lines.append("    expr: ${{ 1 + 1 }}")
-            continue
+            self.paths[name] = []
+            yield "    expr: ${{ 1 + 1 }}"
+            return
         if kind < 0.3:
-            lines.append(f"    foreach: [{', '.join(map(str, range(rng.randint(2, 5))))}]")
-        lines.append(f"    run: '{note(round(rng.uniform(0, 0.4), 2))}'")
-    return "\n".join(lines) + "\n"
+            items = range(rng.randint(2, 5))
+            self.paths[name] = [f"{name}[{item}]" for item in items]
+            yield f"    foreach: [{', '.join(map(str, items))}]"
+        yield f"    run: '{self.note('begin')}; sleep {round(rng.uniform(0, 0.4), 2)}; {self.note('end')}'"
+
+    def note(self, word):
+        return f"printf \"{word} %s %s %s\\n\" $MILLRACE_RUN $MILLRACE_PATH $MILLRACE_ATTEMPT >> {self.notes}"
 
 
 class Load(threading.Thread):
@@ -48,7 +60,7 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self.servers, self.notes, self.width = servers, notes, width
         self.rng = random.Random(seed)
-        self.runs, self.enough, self.wrong, self.count = {}, threading.Event(), None, 0
+        self.runs, self.dags, self.enough, self.wrong, self.count = {}, {}, threading.Event(), None, 0
 
     def ask(self, method, path, body=None, headers=None):
         """Any server's answer, once there is one."""
@@ -68,9 +80,12 @@ class Load(threading.Thread):
             while active or not self.enough.is_set():
                 while len(active) < self.width and not self.enough.is_set():
                     self.count += 1
-                    source = random_pipeline(self.rng, self.notes, f"dag-{self.count}")
-                    answer = self.ask("POST", "/api/v1/runs", {"source": source}, {"Idempotency-Key": f"k{self.count}"})
+                    dag = Dag(self.rng, self.notes, f"dag-{self.count}")
+                    answer = self.ask("POST", "/api/v1/runs", {"source": dag.source},
+                                      {"Idempotency-Key": f"k{self.count}"})
                     assert answer.status in (200, 201), answer
+                    assert answer.json["id"] not in self.dags, "two submissions became one run"
+                    self.dags[answer.json["id"]] = dag
                     active.add(answer.json["id"])
                 for number in list(active):
                     answer = self.ask("GET", f"/api/v1/runs/{number}")
@@ -112,11 +127,10 @@ def events(server, number):
 
 def check(server, load, notes):
     """Holds the record against itself and against the notes; gives the complaints back."""
-    wrong = []
-    begins, ends = collections.Counter(), collections.Counter()
-    for line in notes.read_text().splitlines():
-        kind, run, path, attempt = line.split()
-        (begins if kind == "begin" else ends)[(int(run), path, int(attempt))] += 1
+    lines = [(word, int(run), path, int(attempt)) for word, run, path, attempt in
+             map(str.split, notes.read_text().splitlines())]
+    wrong = list(check_notes(lines, load.dags))
+    ended = {(run, path): attempt for word, run, path, attempt in lines if word == "end"}
     steps = repeated = 0
     for number, run in sorted(load.runs.items()):
         if run["state"] != "succeeded":
@@ -124,30 +138,52 @@ def check(server, load, notes):
         history = events(server, number)
         if [e["seq"] for e in history] != list(range(1, len(history) + 1)):
             wrong.append(f"run {number}: its history has gaps")
-        wrong += [f"run {number} {line}" for line in check_history(history)]
         tasks = server.tasks(number)
-        loops = {task.get("parent") for task in tasks.values()}
-        for path, task in tasks.items():
-            if task["state"] != "succeeded":
-                wrong.append(f"run {number} {path} is {task['state']}: {task.get('message')}")
-            if sum(e["kind"] == "task.succeeded" and e["task"] == task["task"] for e in history) != 1:
-                wrong.append(f"run {number} {path} has not one record of success")
-            if task["verb"] != "run" or task["task"] in loops:
-                continue
+        wrong += [f"run {number} {line}" for line in check_history(history)]
+        wrong += [f"run {number} {line}" for line in check_tasks(tasks, history, load.dags[number])]
+        for path in (p for paths in load.dags[number].paths.values() for p in paths if p in tasks):
             steps += 1
-            repeated += task["attempt"] > 1
-            if ends[(number, path, task["attempt"])] != 1:
-                wrong.append(f"run {number} {path}: attempt {task['attempt']} is recorded, and "
-                             f"{ends[(number, path, task['attempt'])]} ended")
-    wrong += [f"began {n} times: run {key[0]} {key[1]}, attempt {key[2]}" for key, n in begins.items() if n > 1]
-    strangers = {key[0] for key in begins} - set(load.runs)
-    if strangers:
-        wrong.append(f"runs that nobody knows: {sorted(strangers)}")
+            repeated += tasks[path]["attempt"] > 1
+            if ended.get((number, path)) != tasks[path]["attempt"]:
+                wrong.append(f"run {number} {path}: attempt {tasks[path]['attempt']} is recorded, and "
+                             f"{ended.get((number, path))} ended")
     listed = server.get("/api/v1/runs?page_size=1000").json["items"]
     if len(listed) != len(load.runs) and len(listed) < 1000:
         wrong.append(f"{len(listed)} runs in the record, {len(load.runs)} were started")
     print(f"   {len(load.runs)} runs, {steps} process steps, {repeated} of them needed another attempt", flush=True)
     return wrong
+
+
+def check_notes(lines, dags):
+    """What the steps themselves wrote: each began and ended once, whatever the attempt, after all that it needs."""
+    at = collections.defaultdict(list)  # (word, run, path) → places in the notes
+    for place, (word, run, path, _) in enumerate(lines):
+        at[word, run, path].append(place)
+    known = {(run, path) for run, dag in dags.items() for paths in dag.paths.values() for path in paths}
+    for run, path in sorted({(run, path) for _, run, path in at} - known):
+        yield f"run {run} {path} ran, and nobody asked for it"
+    for run, path in sorted(known):
+        begun, ended = at["begin", run, path], at["end", run, path]
+        if len(begun) != 1 or len(ended) != 1:
+            yield f"run {run} {path} began {len(begun)} times and ended {len(ended)} times"
+    for run, dag in dags.items():
+        for step, needs in dag.needs.items():
+            first = min((p for path in dag.paths[step] for p in at["begin", run, path]), default=len(lines))
+            for need in needs:
+                if any(p > first for path in dag.paths[need] for p in at["end", run, path]):
+                    yield f"run {run} {step} began before {need}, which it needs, had ended"
+
+
+def check_tasks(tasks, history, dag):
+    """The record of one run: all its steps are there, and each succeeded once."""
+    missing = ({path for paths in dag.paths.values() for path in paths} | set(dag.needs)) - set(tasks)
+    for path in sorted(missing):
+        yield f"{path} is not in the record"
+    for path, task in tasks.items():
+        if task["state"] != "succeeded":
+            yield f"{path} is {task['state']}: {task.get('message')}"
+        if sum(e["kind"] == "task.succeeded" and e["task"] == task["task"] for e in history) != 1:
+            yield f"{path} has not one record of success"
 
 
 def check_history(history):
@@ -161,16 +197,15 @@ def check_history(history):
 
 
 def leftovers(home):
-    """Processes of ours but the launcher, which stays a while for a server to come back."""
-    found = []
+    """Processes of ours but one launcher, which stays a while for a server to come back."""
+    found, launchers = [], []
     for pid in processes(str(home)):
         try:
             line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if "launcher" not in line:
-            found.append((pid, line[:120]))
-    return found
+        (launchers if "__launcher" in line else found).append((pid, line[:120]))
+    return found + launchers[1:]
 
 
 def alone(kills, seed):
@@ -211,14 +246,29 @@ def alone(kills, seed):
         server.remove()
 
 
-def contending(kills, seed):
-    """Two servers over one database: each owns some shards, and takes the other's when it dies. Each has a launcher of
-    its own, so a step of a server that died is run again by the other, as a further attempt; its end counts for
-    nothing."""
-    rng = random.Random(seed)
+def standing_by(kills, seed):
+    """Two servers over one database and one data folder: one runs the steps, the other takes over its launcher when it
+    dies, and hears from it what ended meanwhile."""
+    options = ("--cpus", "16", "--memory", "64Gi")
     database = Database()
-    first = Server("--cpus", "16", "--memory", "64Gi", "--database-url", database.url)
-    second = Server("--cpus", "16", "--memory", "64Gi", "--database-url", database.url, "--role", "scheduler")
+    first = Server(*options, "--database-url", database.url)
+    second = Server(*options, "--database-url", database.url)
+    second.data = first.data
+    return pair(database, first, second, kills, seed)
+
+
+def contending(kills, seed):
+    """Two servers over one database, each with a data folder and a launcher of its own: each owns some shards, and
+    takes the other's when it dies, but for those in which steps run that only the other hears of: they wait for it."""
+    options = ("--cpus", "16", "--memory", "64Gi")
+    database = Database()
+    first = Server(*options, "--database-url", database.url)
+    second = Server(*options, "--database-url", database.url, "--role", "scheduler")
+    return pair(database, first, second, kills, seed)
+
+
+def pair(database, first, second, kills, seed):
+    rng = random.Random(seed)
     for server in (first, second):
         server.home.chmod(0o711)
     notes = first.home / "notes"
@@ -228,7 +278,7 @@ def contending(kills, seed):
         database.start()
         first.start()
         second.start(wait=False)
-        load = Load([first], notes, seed, 6)
+        load = Load([first] if "scheduler" in second.options else [first, second], notes, seed, 6)
         load.start()
         done = collections.Counter()
         while sum(done.values()) < kills and not load.wrong:
@@ -269,14 +319,13 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=300)
     options.add_argument("--seed", type=int, default=time.time_ns() % 1000000)
-    options.add_argument("--only", choices=["alone", "contending"])
+    options.add_argument("--only", choices=["alone", "standing_by", "contending"])
     o = options.parse_args()
-    parts = [("alone", alone, o.kills // 2), ("contending", contending, o.kills - o.kills // 2)]
+    parts = [part for part in (alone, standing_by, contending) if o.only in (None, part.__name__)]
+    kills = -(-o.kills // len(parts))
     failed = 0
-    for name, part, kills in parts:
-        if o.only and o.only != name:
-            continue
-        kills = o.kills if o.only else kills
+    for part in parts:
+        name = part.__name__
         print(f"-- {name}: {kills} kills, seed {o.seed}", flush=True)
         begun = time.monotonic()
         wrong = part(kills, o.seed)
