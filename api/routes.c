@@ -71,7 +71,7 @@ const struct route routes[] = {
     {"POST", V "/runs/{run}:unarchive", ROLE_OPERATOR, false, false, ROUTE_OPTIONAL, "", runs_unset_archived,
      "Show it again"},
     {"GET", V "/runs/{run}/plan", ROLE_VIEWER, false, false, ROUTE_EMPTY, "format ", runs_plan, "The plan of a run"},
-    {"GET", V "/runs/{run}/tasks", ROLE_VIEWER, true, false, ROUTE_EMPTY, "state " PAGE OF_TASK, tasks_index,
+    {"GET", V "/runs/{run}/tasks", ROLE_VIEWER, true, false, ROUTE_EMPTY, "state superseded " PAGE OF_TASK, tasks_index,
      "Tasks of a run"},
     {"GET", V "/runs/{run}/tasks/{task}", ROLE_VIEWER, true, false, ROUTE_EMPTY, OF_TASK, tasks_show, "One task"},
     {"GET", V "/runs/{run}/tasks/{task}/attempts", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", tasks_history,

@@ -157,7 +157,7 @@ bool runs_cancel(struct request *rq, struct err *err)
     int64_t ms;
     if (grace && grace->type != VALUE_NULL) {
         if (!units_duration(grace, &ms, err)) return err_path(err, "grace");
-        value_map_put(&payload, STR("graceMs"), value_int(ms));
+        value_map_put(&payload, STR("graceMs"), value_int(ms > 0 ? ms : 1)); /* 0 there: the server's own */
     }
     struct value v = value_map_end(&payload);
     return command(rq, COMMAND_CANCEL, text_of(rq, &v), err);
@@ -182,8 +182,11 @@ static bool check_step(struct request *rq, struct str from, struct err *err)
     struct plan_text text;
     const struct plan *plan;
     if (!run_of(rq, &c, &run, err)) return false;
-    if (tasks_find(c, run.id, from, rq->arena, &task, err)) return true;
-    if (err->code != ERR_NOT_FOUND) return false;
+    if (tasks_find(c, run.id, from, rq->arena, &task, err)) {
+        if (task.reason != REASON_SUPERSEDED) return true;
+    } else if (err->code != ERR_NOT_FOUND) {
+        return false;
+    }
     if (!plans_get(c, run.plan_id, rq->arena, &text, err) || !source_load_plan(rq->arena, text.plan, &plan, err))
         return false;
     const struct graph *g = &plan->graphs[0];

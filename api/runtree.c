@@ -92,19 +92,47 @@ struct str runtree_path(const struct runtree *t, uint32_t task)
     return arena_printf(t->arena, "%.*s[%u]", STR_ARG(outer), task - (uint32_t)f->first_task);
 }
 
+/* The newest frame that the task opened: earlier ones are superseded. */
+static const struct frame_rec *child_of(const struct runtree *t, uint32_t task)
+{
+    for (size_t i = t->n; i-- > 1;)
+        if (t->frames[i].parent_task == (int32_t)task) return &t->frames[i];
+    return NULL;
+}
+
+/* Takes "name" or "[7]" off the path: the number within the frame, or RUNTREE_NONE. */
+static uint32_t step_in(const struct runtree *t, const struct frame_rec *f, struct str *path)
+{
+    size_t n = 0;
+    const struct graph *g = graph_of(t, f);
+    if (g) {
+        while (n < path->n && path->p[n] != '.' && path->p[n] != '[')
+            n++;
+        struct str name = str_sub(*path, 0, n);
+        *path = str_sub(*path, n, path->n);
+        return graph_find(g, name);
+    }
+    int64_t i;
+    if (!str_find(*path, STR("]"), &n) || path->p[0] != '[' || n == 0 || !str_int(str_sub(*path, 1, n - 1), &i))
+        return RUNTREE_NONE;
+    *path = str_sub(*path, n + 1, path->n);
+    return i >= 0 && i < f->n ? (uint32_t)i : RUNTREE_NONE;
+}
+
 uint32_t runtree_find(const struct runtree *t, struct str path)
 {
-    struct str name, rest = path;
-    str_split(&rest, '.', &name);
-    str_split(&name, '[', &rest);
-    uint32_t outer = graph_find(&t->plan->graphs[0], rest);
-    if (outer == UINT32_MAX) return RUNTREE_NONE;
-    if (str_eq(rest, path)) return outer;
-    for (size_t i = t->n; i-- > 1;) /* the newest of several of one path */
-        for (uint32_t k = 0; k < (uint32_t)t->frames[i].n; k++) {
-            uint32_t task = (uint32_t)t->frames[i].first_task + k;
-            if (str_eq(runtree_path(t, task), path)) return task;
+    const struct frame_rec *f = &t->frames[0];
+    while (f) {
+        uint32_t i = step_in(t, f, &path);
+        if (i == RUNTREE_NONE) return RUNTREE_NONE;
+        uint32_t task = (uint32_t)f->first_task + i;
+        if (path.n == 0) return task;
+        f = child_of(t, task);
+        if (f && graph_of(t, f)) { /* what is inside a sub-pipeline is behind a dot */
+            if (path.p[0] != '.') return RUNTREE_NONE;
+            path = str_sub(path, 1, path.n);
         }
+    }
     return RUNTREE_NONE;
 }
 

@@ -32,12 +32,15 @@ static bool find_task(struct request *rq, struct conn *c, const struct run_rec *
     if (by_number ? tasks_get(c, run->id, (int32_t)number, rq->arena, &ref->row, err)
                   : tasks_find(c, run->id, name, rq->arena, &ref->row, err)) {
         ref->task = ref->row.task;
-        return true;
+        if (by_number || ref->row.reason != REASON_SUPERSEDED) return true;
+    } else if (err->code != ERR_NOT_FOUND) {
+        return false;
     }
-    if (err->code != ERR_NOT_FOUND || !runtree_load(c, run, rq->arena, &tree, err)) return false;
+    if (!runtree_load(c, run, rq->arena, &tree, err)) return false;
     uint32_t task = by_number ? (uint32_t)number : runtree_find(&tree, name);
     if (runtree_node(&tree, task)) {
         ref->task = (int32_t)task;
+        if (ref->row.task != ref->task) ref->row.task = -1; /* a retry replaced it by one that has no row yet */
         return true;
     }
     err_set(err, ERR_NOT_FOUND, "the run has no task '%.*s'", STR_ARG(str_sub(name, 0, 80)));

@@ -15,6 +15,7 @@ struct listing {
     const struct value *examples; /* of active_runs.waiting: why tasks wait */
     uint8_t *states;              /* of all tasks whose rows were read; 0 = not known */
     bool complete;                /* every row of the run was read: no row means pending */
+    bool superseded;              /* tasks that a retry replaced are shown as well */
 };
 
 static const struct value *waiting_examples(struct arena *a, struct str json)
@@ -158,8 +159,8 @@ static uint32_t write_page(const struct emit *e, struct listing *l, const struct
         while (i < n_rows && rows[i].task < (int32_t)next)
             i++;
         const struct task_rec *row = i < n_rows && rows[i].task == (int32_t)next ? &rows[i] : NULL;
-        if (!row && ((mask && !(mask & 1u << TASK_PENDING)) || runtree_superseded(&l->tree, next))) continue;
-        if (row && mask && !(mask & 1u << row->state)) continue;
+        if (mask && !(mask & 1u << (row ? row->state : TASK_PENDING))) continue;
+        if (row ? row->reason == REASON_SUPERSEDED && !l->superseded : runtree_superseded(&l->tree, next)) continue;
         write_task(e, l, next, row);
         shown++;
     }
@@ -177,7 +178,7 @@ bool tasks_index(struct request *rq, struct err *err)
     int64_t next;
     uint32_t mask;
     if (!page_of(rq, &page, err) || !page_number(&page, 0, &next, err) || !read_states(rq, &mask, err) ||
-        !begin(rq, &c, &run, &l, err))
+        !request_arg_bool(rq, "superseded", &l.superseded, err) || !begin(rq, &c, &run, &l, err))
         return false;
     /* Pending tasks have no row, so a filter that wants them needs the others' rows too. */
     uint32_t of_rows = mask & 1u << TASK_PENDING ? 0 : mask;
@@ -201,21 +202,13 @@ static bool task_of(struct request *rq, struct conn *c, const struct runtree *t,
     struct str name = rq->segments[1];
     int64_t number;
     uint32_t found = str_int(name, &number) && number >= 0 && number < t->total ? (uint32_t)number : RUNTREE_NONE;
-    row->task = -1;
-    if (found == RUNTREE_NONE && tasks_find(c, run_id, name, rq->arena, row, err)) {
-        *task = (uint32_t)row->task;
-        return true;
-    }
-    if (found == RUNTREE_NONE) {
-        if (err->code != ERR_NOT_FOUND) return false;
-        found = runtree_find(t, name);
-    }
+    if (found == RUNTREE_NONE) found = runtree_find(t, name);
     if (found == RUNTREE_NONE || !runtree_node(t, found)) {
         err_set(err, ERR_NOT_FOUND, "the run has no task '%.*s'", STR_ARG(str_sub(name, 0, 80)));
         return err_hint(err, "tasks are named by number or by path, such as train[2]");
     }
     *task = found;
-    if (row->task >= 0 || tasks_get(c, run_id, (int32_t)found, rq->arena, row, err)) return true;
+    if (tasks_get(c, run_id, (int32_t)found, rq->arena, row, err)) return true;
     row->task = -1;
     return err->code == ERR_NOT_FOUND;
 }
