@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "engine/blob/disk.h"
+#include "engine/blob/logs.h"
 #include "engine/os/config.h"
 #include "engine/os/fs.h"
 #include "engine/store/backup.h"
@@ -56,27 +57,27 @@ static void close_place(struct place *p)
     if (p->pg != NULL) embedded_stop(p->pg);
 }
 
-static bool copy(int from, int to, struct err *err)
+/* Into a file that is not there yet, durably; *size may be NULL. */
+static bool copy_to(int from, const char *path, mode_t mode, int64_t *size, struct err *err)
 {
-    for (;;) {
-        ssize_t n = copy_file_range(from, NULL, to, NULL, COPY_BYTES, 0);
-        if (n == 0) return true;
-        if (n < 0 && errno != EINTR) return err_set(err, ERR_IO, "cannot copy a blob: %s", strerror(errno));
+    FD_AUTO to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    ssize_t n = to < 0 ? -1 : 1;
+    int64_t done = 0;
+    while (n > 0 || (n < 0 && to >= 0 && errno == EINTR)) {
+        n = copy_file_range(from, NULL, to, NULL, COPY_BYTES, 0);
+        if (n > 0) done += n;
     }
+    if (n < 0 || fsync(to) != 0) return err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (size != NULL) *size = done;
+    return true;
 }
 
 static bool save_blob(void *ctx, struct str digest, int64_t size, const char *path, struct err *err)
 {
     struct place *p = ctx;
-    int from = -1, to = -1;
+    FD_AUTO from = -1;
     (void)size;
-    if (!disk_get(p->disk, digest, &from, NULL, err)) return false;
-    to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool ok = to >= 0 ? copy(from, to, err) : err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    if (ok && fsync(to) != 0) ok = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    close(from);
-    if (to >= 0) close(to);
-    return ok;
+    return disk_get(p->disk, digest, &from, NULL, err) && copy_to(from, path, 0600, NULL, err);
 }
 
 static bool load_blob(void *ctx, struct str digest, int64_t size, const char *path, struct err *err)
@@ -84,11 +85,39 @@ static bool load_blob(void *ctx, struct str digest, int64_t size, const char *pa
     struct place *p = ctx;
     char got[DIGEST_TEXT];
     (void)size;
-    int from = open(path, O_RDONLY | O_CLOEXEC);
+    FD_AUTO from = open(path, O_RDONLY | O_CLOEXEC);
     if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    bool ok = disk_put_fd(p->disk, from, digest, got, NULL, err);
-    close(from);
-    return ok;
+    return disk_put_fd(p->disk, from, digest, got, NULL, err);
+}
+
+/* A running step may still be writing: what is there now is enough. */
+static bool save_log(void *ctx, struct backup_log *log, const char *path, struct err *err)
+{
+    const struct place *p = ctx;
+    char name[FS_PATH_MAX], folder[FS_PATH_MAX];
+    if (!step_log_path(p->cfg.data_dir, log->run, log->task, log->attempt, name, err)) return false;
+    FD_AUTO from = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (from < 0 && errno == ENOENT) return true;
+    if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", name, strerror(errno));
+    return fs_path(folder, err, "%.*s", (int)(strrchr(path, '/') - path), path) && fs_mkdirs(folder, 0700, err) &&
+           copy_to(from, path, 0600, &log->size, err);
+}
+
+/* A restore that failed half-way may be repeated. */
+static bool fresh(const char *path, struct err *err)
+{
+    return unlink(path) == 0 || errno == ENOENT || err_set(err, ERR_IO, "cannot replace %s: %s", path, strerror(errno));
+}
+
+static bool load_log(void *ctx, struct backup_log *log, const char *path, struct err *err)
+{
+    const struct place *p = ctx;
+    char name[FS_PATH_MAX], folder[FS_PATH_MAX];
+    FD_AUTO from = open(path, O_RDONLY | O_CLOEXEC);
+    if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    return fs_path(folder, err, "%.*s/logs/%lld", STR_ARG(p->cfg.data_dir), (long long)log->run) &&
+           step_log_path(p->cfg.data_dir, log->run, log->task, log->attempt, name, err) &&
+           fs_mkdirs(folder, 0755, err) && fresh(name, err) && copy_to(from, name, 0640, &log->size, err);
 }
 
 static int work(struct cli *cli, const struct args *args, bool restore)
@@ -102,13 +131,15 @@ static int work(struct cli *cli, const struct args *args, bool restore)
                                           .bin_dir = p.cfg.postgres_bin_dir,
                                           .folder = str_of(args_word(args, 0)),
                                           .blob = restore ? load_blob : save_blob,
+                                          .log = restore ? load_log : save_log,
                                           .ctx = &p};
         ok = restore ? backup_restore(&cfg, &done, &err) : backup_make(&cfg, &done, &err);
     }
     close_place(&p);
     if (!ok) return cli_fail(cli, &err);
-    cli_note(cli, "%s: the database (schema %d) and %lld blobs of %lld bytes", restore ? "restored" : "saved",
-             done.schema, (long long)done.blobs, (long long)done.blob_bytes);
+    cli_note(cli, "%s: the database (schema %d), %lld blobs of %lld bytes and %lld logs of %lld bytes",
+             restore ? "restored" : "saved", done.schema, (long long)done.blobs, (long long)done.blob_bytes,
+             (long long)done.logs, (long long)done.log_bytes);
     return CLI_OK;
 }
 

@@ -164,7 +164,9 @@ static const char artifacts_details[] = "An interrupted download goes on where i
                                         "  millrace artifacts get 42\n"
                                         "  millrace artifacts get 17/report/confusion -O confusion.svg";
 static const char backup_details[] =
-    "Runs on the server's machine, with the server running or not. Database and artifacts fit each other.";
+    "Runs on the server's machine, with the server running or not. Database, artifacts and logs fit each other.\n"
+    "Not in it: millrace.conf and the secrets, checkpoints and working directories of steps, and the file with the\n"
+    "first token, which the server writes anew; tokens stay good.";
 static const char restore_details[] =
     "Into an empty data folder, with the server stopped. Every artifact's digest is verified.";
 static const char completion_details[] = "  bash:  source <(millrace completion bash)\n"
@@ -357,7 +359,7 @@ const struct cli_command commands[] = {
      {WORD_FOLDER},
      backup_options,
      SERVER,
-     "save the database and the artifacts",
+     "save the database, the artifacts and the logs",
      NULL,
      backup_details,
      NULL,

@@ -20,7 +20,7 @@
 #include "engine/store/retention.h"
 #include "engine/text/json.h"
 
-#define FORMAT 1
+#define FORMAT 2
 #define PAGE 1000
 
 /* ---- making ---- */
@@ -79,8 +79,8 @@ static bool dump(const struct backup_config *config, const char *snapshot, struc
     return backup_run_tool(config, argv, err);
 }
 
-/* The dump and the list of its blobs, of one moment. */
-static bool take_snapshot(const struct backup_config *config, struct conn *c, int64_t *blobs, int32_t *schema,
+/* The dump, the list of its blobs, and its logs, of one moment. */
+static bool take_snapshot(const struct backup_config *config, struct conn *c, int64_t *blobs, struct backup_result *r,
                           struct err *err)
 {
     char manifest[FS_PATH_MAX];
@@ -96,9 +96,9 @@ static bool take_snapshot(const struct backup_config *config, struct conn *c, in
     char name[64];
     if (ok) {
         snprintf(name, sizeof name, "%.*s", STR_ARG(row_str(snapshot, 0, 0)));
-        *schema = (int32_t)row_int(version, 0, 0);
+        r->schema = (int32_t)row_int(version, 0, 0);
     }
-    ok = ok && dump(config, name, err);
+    ok = ok && dump(config, name, err) && backup_save_logs(config, c, r, err);
     struct err ignored;
     return conn_do(c, "ROLLBACK", ok ? err : &ignored) && ok;
 }
@@ -157,6 +157,7 @@ static bool write_marker(const struct backup_config *config, const struct backup
     jsonw_kv_cstr(&w, "version", MILLRACE_VERSION);
     jsonw_kv_int(&w, "blobs", r->blobs);
     jsonw_kv_int(&w, "blobBytes", r->blob_bytes);
+    jsonw_kv_int(&w, "logs", r->logs);
     jsonw_kv_cstr(&w, "dumpDigest", digest);
     jsonw_object_end(&w);
     if (!jsonw_end(&w)) return err_set(err, ERR_INTERNAL, "backup.json cannot be written");
@@ -174,7 +175,7 @@ bool backup_make(const struct backup_config *config, struct backup_result *out, 
     struct conn *c = NULL;
     bool ok = db_lease(db, &c, err) && retention_hold(c, err);
     if (ok) {
-        ok = take_snapshot(config, c, &blobs, &r.schema, err) && each_blob(config, blobs, &r, err) &&
+        ok = take_snapshot(config, c, &blobs, &r, err) && each_blob(config, blobs, &r, err) &&
              dump_size(config, &r.dump_bytes, err) && write_marker(config, &r, err);
         retention_release(c);
     }
@@ -228,6 +229,7 @@ static bool read_marker(const struct backup_config *config, struct backup_result
     if (ok)
         *expected = (struct backup_result){.blobs = number_of(&json, "blobs"),
                                            .blob_bytes = number_of(&json, "blobBytes"),
+                                           .logs = number_of(&json, "logs"),
                                            .schema = (int32_t)number_of(&json, "schema")};
     arena_free(&a);
     return ok;
@@ -278,9 +280,10 @@ bool backup_restore(const struct backup_config *config, struct backup_result *ou
 {
     struct backup_result expected, r = {0};
     if (!read_marker(config, &expected, err) || !database_empty(config, err) ||
-        !each_blob(config, expected.blobs, &r, err) || !dump_size(config, &r.dump_bytes, err))
+        !each_blob(config, expected.blobs, &r, err) || !backup_load_logs(config, &r, err) ||
+        !dump_size(config, &r.dump_bytes, err))
         return false;
-    if (r.blobs != expected.blobs)
+    if (r.blobs != expected.blobs || r.logs != expected.logs)
         return err_set(err, ERR_INVALID, "the backup is damaged: its manifest is not complete");
     r.schema = expected.schema;
     if (!undump(config, err)) return false;

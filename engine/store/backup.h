@@ -1,16 +1,25 @@
-/* Backup and restore of database and blobs, consistent with each other, into and from one folder:
+/* Backup and restore of database, blobs and logs, consistent with each other, into and from one folder:
  *
- *     manifest    "sha256:… size" a line for each blob the dump knows       database.dump   pg_dump, custom format
- *     blobs/…     the blobs, by name of their digest                        backup.json     written last: without it,
- * it is no backup
+ *     database.dump   pg_dump, custom format
+ *     manifest        "sha256:… size", a line for each blob the dump knows
+ *     blobs/…         the blobs, by name of their digest
+ *     logs.manifest   "run task attempt size", a line for each attempt the dump knows that has written something
+ *     logs/…          what they wrote: <run>/<task>-<attempt>.log
+ *     backup.json     written last: without it, it is no backup
  *
- * The dump and the manifest come from one snapshot; retention is held off until all blobs are copied, so each of them
- * is there. Works while servers run. Where blobs come from and go to is the caller's (engine/blob/disk.h), since the
+ * The dump and what the manifests name come from one snapshot; retention is held off until all is copied, so each blob
+ * is there. Works while servers run. Where blobs and logs come from and go to is the caller's (engine/blob), since the
  * store knows only the database. */
 #ifndef MILLRACE_STORE_BACKUP_H
 #define MILLRACE_STORE_BACKUP_H
 
 #include "engine/store/db.h"
+
+struct backup_log {
+    int64_t run;
+    int32_t task, attempt;
+    int64_t size; /* set by the callback to what it copied; -1 = there is none */
+};
 
 struct backup_config {
     struct str dsn;
@@ -19,20 +28,23 @@ struct backup_config {
     /* backup: writes the blob to the file `path`; restore: takes it from there, verifying the digest. size: as the
      * manifest says. */
     bool (*blob)(void *ctx, struct str digest, int64_t size, const char *path, struct err *err);
+    /* The same for a log, making the folder of `path`; its size on a restore is checked against what was saved. */
+    bool (*log)(void *ctx, struct backup_log *log, const char *path, struct err *err);
     /* After each blob; may be NULL. */
     void (*progress)(void *ctx, int64_t done, int64_t of, int64_t bytes);
     void *ctx;
 };
 
 struct backup_result {
-    int64_t blobs, blob_bytes, dump_bytes;
+    int64_t blobs, blob_bytes, logs, log_bytes, dump_bytes;
     int32_t schema; /* number of the last migration in it */
 };
 
 /* The folder must be missing or empty. */
 MUST_CHECK bool backup_make(const struct backup_config *config, struct backup_result *out, struct err *err);
-/* The database must be empty (ERR_CONFLICT otherwise). Blobs go first, then the database in one transaction: all or
- * nothing is visible. A backup of a newer schema is refused; an older one is migrated by the next server that starts.
+/* The database must be empty (ERR_CONFLICT otherwise). Blobs and logs go first, then the database in one transaction:
+ * all or nothing is visible. A backup of a newer schema is refused; an older one is migrated by the next server that
+ * starts.
  */
 MUST_CHECK bool backup_restore(const struct backup_config *config, struct backup_result *out, struct err *err);
 

@@ -13,4 +13,9 @@ MUST_CHECK bool backup_blob_path(const struct backup_config *config, struct str 
  * argv[0] is the program's name, made a path here. */
 MUST_CHECK bool backup_run_tool(const struct backup_config *config, char *argv[], struct err *err);
 
+/* backup_logs.c: within the snapshot's transaction; and back. */
+MUST_CHECK bool backup_save_logs(const struct backup_config *config, struct conn *c, struct backup_result *out,
+                                 struct err *err);
+MUST_CHECK bool backup_load_logs(const struct backup_config *config, struct backup_result *out, struct err *err);
+
 #endif

@@ -199,9 +199,15 @@ def test_second_server_on_the_same_data_is_refused(server):
 
 def test_backup_and_restore(fresh):
     server = fresh()
-    number = server.submit(pipeline("keep: {run: echo precious > a.txt, outputs: {a: {artifact: text, path: a.txt}}}"))
+    number = server.submit(pipeline("keep: {run: echo precious > a.txt, outputs: {a: {artifact: text, path: a.txt}}}",
+                                    "twice: {run: 'echo try $MILLRACE_ATTEMPT; test $MILLRACE_ATTEMPT = 2', retry: "
+                                    "{limit: 2, backoff: 10ms}}"))
     assert server.ended(number)["state"] == "succeeded"
-    server.cli("backup", server.home / "saved", "--data-dir", server.data)
+    told = server.cli("backup", server.home / "saved", "--data-dir", server.data)
+    assert "logs" in told.stderr, told
+    assert (server.home / "saved").stat().st_mode & 0o77 == 0
+    later = server.submit(pipeline("later: {run: echo not in the backup}"))
+    assert server.ended(later)["state"] == "succeeded"
     assert server.stop() == 0
     server.data.rename(server.home / "lost")
     server.cli("restore", server.home / "saved", "--data-dir", server.data)
@@ -209,3 +215,10 @@ def test_backup_and_restore(fresh):
     assert server.run(number)["state"] == "succeeded"
     server.cli("artifacts", "get", f"{number}/keep/a", "-O", server.home / "a.txt")
     assert (server.home / "a.txt").read_text() == "precious\n"
+    for attempt in (1, 2):
+        logs = server.get(f"/api/v1/runs/{number}/tasks/twice/logs?attempt={attempt}")
+        assert logs.status == 200 and logs.body.decode() == f"try {attempt}\n", logs
+    # The number of a run that came after the backup is given again: what that one wrote is not there.
+    again = server.submit(pipeline("later: {run: echo fresh}"))
+    assert again == later and server.ended(again)["state"] == "succeeded"
+    assert server.get(f"/api/v1/runs/{again}/tasks/later/logs").body.decode() == "fresh\n"

@@ -171,6 +171,31 @@ static bool bring_back(void *ctx, struct str digest, int64_t size, const char *p
     return disk_put_fd(ctx, from, digest, got, &have, e) && have == size;
 }
 
+/* The logs of the test: those of task 0 have as many bytes as the attempt's number; task 1 wrote nothing. */
+static bool save_log(void *ctx, struct backup_log *log, const char *path, struct err *e)
+{
+    char folder[300];
+    (void)ctx;
+    if (log->task > 0) return true;
+    log->size = log->attempt;
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    return fs_mkdirs(folder, 0700, e) &&
+           fs_write(path, str_sub(STR("123456789"), 0, (size_t)log->attempt), 0600, false, e);
+}
+
+static bool bring_log_back(void *ctx, struct backup_log *log, const char *path, struct err *e)
+{
+    BUF_AUTO text;
+    (void)ctx;
+    buf_init(&text, 100);
+    if (!fs_read(path, 90, &text, e)) return false;
+    log->size = (int64_t)text.n;
+    size_t used = strlen(log_text);
+    snprintf(log_text + used, sizeof log_text - used, "%lld/%d-%d=%s ", (long long)log->run, log->task, log->attempt,
+             text.p);
+    return true;
+}
+
 static void a_backup_comes_back(void **state)
 {
     (void)state;
@@ -188,14 +213,21 @@ static void a_backup_comes_back(void **state)
         ok(blobs_put(c, &me, str_of(digest), 6, &err));
     }
     assert_true(support_sql(&t, "INSERT INTO settings VALUES ('k', 'it''s kept')"));
-    struct backup_config config = {.dsn = t.dsn, .folder = str_of(folder), .blob = save, .ctx = from};
+    assert_true(support_sql(
+        &t, "INSERT INTO tasks (run_id, task, attempt, project_id, created_by, frame, path, state) "
+            "SELECT r, k, a, 1, 'x', 0, 'p', 2 FROM (VALUES (1, 0, 3), (1, 1, 1), (2, 0, 0), (7, 0, 2)) AS v(r, k, a);"
+            "INSERT INTO attempts (run_id, task, attempt, project_id, created_by, state, reason) VALUES "
+            "(1, 0, 1, 1, 'x', 2, 0), (1, 0, 2, 1, 'x', 2, 0), (7, 0, 1, 1, 'x', 2, 0)"));
+    struct backup_config config = {.dsn = t.dsn, .folder = str_of(folder), .blob = save, .log = save_log, .ctx = from};
     struct backup_result made, back;
     ok(backup_make(&config, &made, &err));
     assert_true(made.blobs == 3 && made.blob_bytes == 18 && made.dump_bytes > 0 && made.schema >= 1);
+    assert_true(made.logs == 5 && made.log_bytes == 1 + 2 + 3 + 1 + 2);
     assert_false(backup_make(&config, &made, &err)); /* not empty */
     assert_int_equal(err.code, ERR_CONFLICT);
 
     config.blob = bring_back;
+    config.log = bring_log_back;
     config.ctx = to;
     assert_false(backup_restore(&config, &back, &err)); /* into the database it came from */
     assert_int_equal(err.code, ERR_CONFLICT);
@@ -206,8 +238,17 @@ static void a_backup_comes_back(void **state)
     assert_false(backup_restore(&config, &back, &err));
     assert_int_equal(support_number(&other, "SELECT count(*) FROM pg_class WHERE relname = 'runs'"), 0);
     ok(fs_write(path, STR("blob 2"), 0600, false, &err));
+    char log[FS_PATH_MAX];
+    ok(fs_path(log, &err, "%s/logs/7/0-2.log", folder));
+    ok(fs_write(log, STR("1"), 0600, false, &err));
+    assert_false(backup_restore(&config, &back, &err)); /* a log is cut off */
+    assert_int_equal(support_number(&other, "SELECT count(*) FROM pg_class WHERE relname = 'runs'"), 0);
+    ok(fs_write(log, STR("12"), 0600, false, &err));
+    log_text[0] = 0;
     ok(backup_restore(&config, &back, &err));
     assert_int_equal(back.blobs, 3);
+    assert_int_equal(back.logs, 5);
+    assert_string_equal(log_text, "1/0-1=1 1/0-2=12 1/0-3=123 7/0-1=1 7/0-2=12 ");
     assert_int_equal(support_number(&other, "SELECT count(*) FROM blobs"), 3);
     assert_int_equal(support_number(&other, "SELECT count(*) FROM settings WHERE value = 'it''s kept'"), 1);
     ok(disk_verify(to, str_of(digest), &err));
