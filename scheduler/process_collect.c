@@ -234,7 +234,9 @@ void process_result(struct attempt *a)
     const struct launcher_event *e = &a->end;
     bool good = e->kind == LAUNCHER_ENDED && e->code == 0 && e->signal == 0 && !e->killed && !e->timed_out && !e->oom &&
                 !e->not_started;
-    a->result = (struct task_result){.exit_code = e->code, .started_us = e->started_us, .ended_us = e->ended_us};
+    bool own = e->signal != 0 && !e->killed && !e->timed_out && !e->oom; /* told as a shell does */
+    a->result = (struct task_result){
+        .exit_code = own ? 128 + e->signal : e->code, .started_us = e->started_us, .ended_us = e->ended_us};
     if (stat(a->log, &st) == 0) a->result.log_bytes = st.st_size;
     if (!good)
         failed_by_end(a);

@@ -80,10 +80,14 @@ static bool bare_number(const struct value *v, char text[32])
 
 static bool bad(const struct value *v, struct err *err, const char *what, const char *examples)
 {
+    static const char *const articles[] = {"nothing", "a bool", "an int", "a double", "a string", "a list", "a map"};
+    char number[32];
     if (v->type == VALUE_STRING)
         err_set(err, ERR_INVALID, "'%.*s' is not %s", (int)(v->u.s.n > 60 ? 60 : v->u.s.n), v->u.s.p, what);
+    else if (bare_number(v, number))
+        err_set(err, ERR_INVALID, "%s is not %s", number, what);
     else
-        err_set(err, ERR_INVALID, "expected %s, found a %s", what, value_type_name(v->type));
+        err_set(err, ERR_INVALID, "expected %s, found %s", what, articles[v->type]);
     err_at(err, v->at, 0);
     return err_hint(err, "write it like %s", examples);
 }

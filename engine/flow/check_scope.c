@@ -338,6 +338,8 @@ bool check_type_of(void *ctx, const struct expr_ref *ref, enum expr_type *out, s
         if (here) return roots[i].type_of(sc, ref, out, err);
         err_set(err, ERR_INVALID, "'%.*s' cannot be read here", STR_ARG(ref->root));
         err_hint(err, "%s", roots[i].else_hint ? roots[i].else_hint : "");
+        if (roots[i].loop_only && sc->use->node != UINT32_MAX && sc->c->nodes[sc->use->node].loop)
+            err_hint(err, "this is decided before the loop begins: choose among its items by list.filter(x, …)");
         return err_at(err, ref->spans[0].at, ref->spans[0].len);
     }
     err_set(err, ERR_INVALID, "there is no '%.*s' here", STR_ARG(str_sub(ref->root, 0, 80)));

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/base/buf.h"
 
@@ -300,7 +301,7 @@ static void bind_one(struct arena *a, const struct param *p, const struct value 
     if (p->optional) return;
     struct err *e = err_list_add(errors, ERR_INVALID, (struct pos){0, 0}, "the param is missing, and has no default");
     err_path(e, "params.%.*s", STR_ARG(p->name));
-    err_hint(e, "give a %s", param_type_names[p->type]);
+    err_hint(e, "give %s %s", strchr("aeiou", param_type_names[p->type][0]) ? "an" : "a", param_type_names[p->type]);
 }
 
 bool params_bind(struct arena *a, const struct param *params, size_t n, const struct value *given,

@@ -288,6 +288,8 @@ bool run_waits(const struct run *r); /* some task of it does */
 void run_waiting_json(const struct run *r, size_t max,
                       void (*room)(const void *ctx, const struct node *n, struct buf *text), const void *ctx,
                       struct buf *out);
+/* When a `wait` ends: after a duration, or at an RFC 3339 time. */
+MUST_CHECK bool wait_due(const struct value *v, bool until, int64_t now_us, int64_t *due_us, struct err *err);
 /* Debug: checks every invariant (dependencies first, terminal states absorb, counters true); for the simulator. */
 MUST_CHECK bool run_verify(const struct run *r, struct err *err);
 

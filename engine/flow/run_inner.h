@@ -231,9 +231,6 @@ bool frame_outputs(struct turn *t, uint32_t frame, struct str *json, struct err 
 /* ---- run_retry.c ---- */
 MUST_CHECK bool run_retry(struct turn *t, const struct value *payload, struct err *err);
 
-/* ---- run_wait.c ---- */
-MUST_CHECK bool wait_due(const struct value *v, bool until, int64_t now_us, int64_t *due_us, struct err *err);
-
 /* ---- run_restore.c ---- */
 void run_derive(struct run *r);
 

@@ -94,7 +94,7 @@ static bool loop_items(const struct node *n, const struct expr_env *env, struct 
     if (n->product) return product_items(n, env, a, out, err);
     if (!expr_template_eval(&n->foreach, env, a, out, err)) return false;
     if (out->type != VALUE_LIST)
-        return err_set(err, ERR_INVALID, "foreach must be a list, not %s", value_type_name(out->type));
+        return err_set(err, ERR_INVALID, "a loop runs over a list, this is of type %s", value_type_name(out->type));
     if (out->u.list.n > PLAN_MAX_ITEMS)
         return err_set(err, ERR_LIMIT, "foreach has %zu items; at most %d are possible", out->u.list.n, PLAN_MAX_ITEMS);
     return true;

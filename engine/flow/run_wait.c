@@ -73,7 +73,10 @@ bool wait_due(const struct value *v, bool until, int64_t now_us, int64_t *due_us
 {
     if (until) {
         if (v->type == VALUE_STRING && rfc3339(v->u.s, due_us)) return true;
-        err_set(err, ERR_INVALID, "not a time");
+        if (v->type == VALUE_STRING)
+            err_set(err, ERR_INVALID, "'%.*s' is no time", STR_ARG(str_sub(v->u.s, 0, 60)));
+        else
+            err_set(err, ERR_INVALID, "a time is text, this is of type %s", value_type_name(v->type));
         return err_hint(err, "write it as 2026-01-31T08:00:00Z");
     }
     int64_t ms;

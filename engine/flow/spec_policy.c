@@ -98,7 +98,8 @@ void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *
         return;
     }
     if (v->type != VALUE_MAP || v->u.map.n == 0) {
-        spec_expected(s, at, v, "a list, an expression, {range: N} or a map of lists");
+        struct err *e = spec_expected(s, at, v, "a list, an expression, {range: N} or a map of lists");
+        if (v->type == VALUE_INT) err_hint(e, "write {range: %lld}", (long long)v->u.i);
         return;
     }
     if (range && v->u.map.n == 1 && range->type != VALUE_LIST && range->type != VALUE_STRING) {
@@ -195,7 +196,7 @@ static const struct spec_field backoff_fields[] = {
 static void read_backoff(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct retry *retry = out;
-    if (v->type == VALUE_STRING) { /* the same pause each time */
+    if (v->type != VALUE_MAP) { /* the same pause each time */
         spec_duration(s, at, v, &retry->base_ms);
         retry->max_ms = retry->base_ms;
         retry->factor = 1;
@@ -224,6 +225,10 @@ void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v,
         spec_count(s, at, v, &retry->limit);
     else
         spec_fields(s, at, v, retry_fields, SPEC_COUNT(retry_fields), 0, "retry", retry);
+    const struct value *codes = value_get(v, "exitCodes");
+    if (codes && !(retry->on & FAILURE_ERROR))
+        err_hint(spec_error(s, at, codes, "exit codes choose among errors, and 'for' leaves errors out"),
+                 "for: [error, oom], or leave 'for' away");
     if (retry->limit > 100) {
         spec_error(s, at, v, "more than 100 retries");
         retry->limit = 100;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/base/units.h"
+#include "engine/flow/run.h"
 #include "engine/flow/spec_step.h"
 
 static void argument(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
@@ -265,24 +266,13 @@ static void read_wait(struct spec *s, const struct spec_at *at, const struct val
         spec_template(s, at, v, WHERE_FIELD, text);
 }
 
-/* RFC 3339; only the shape, the calendar is the shell's. */
-static bool time_shape(struct str s)
-{
-    static const char shape[] = "dddd-dd-ddTdd:dd:dd";
-    if (s.n < sizeof shape) return false;
-    for (size_t i = 0; i + 1 < sizeof shape; i++) {
-        bool digit = s.p[i] >= '0' && s.p[i] <= '9';
-        if (shape[i] == 'd' ? !digit : s.p[i] != shape[i] && !(shape[i] == 'T' && (s.p[i] == ' ' || s.p[i] == 't')))
-            return false;
-    }
-    return true;
-}
-
 static void read_until(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct expr_template *text = out;
-    if (!spec_template(s, at, v, WHERE_FIELD, text) || !text->literal || time_shape(text->source)) return;
-    err_hint(spec_error(s, at, v, "this is no time"), "write it like 2026-03-01T09:00:00Z");
+    struct err err;
+    int64_t us;
+    if (!spec_template(s, at, v, WHERE_FIELD, text) || !text->literal || wait_due(v, true, 0, &us, &err)) return;
+    spec_adopt(s, at, v, &err);
 }
 
 static const struct spec_field wait_fields[] = {
