@@ -7,6 +7,7 @@
 #include "api/runs.h"
 #include "api/source.h"
 #include "engine/flow/params.h"
+#include "engine/flow/plan_rules.h"
 #include "engine/store/pipelines.h"
 #include "engine/text/json.h"
 
@@ -226,12 +227,21 @@ static struct str merged_labels(struct request *rq, const struct value *ours, co
     return json_text(rq, &v);
 }
 
+/* What the user waived, and what of the pipeline means nothing to local steps: said here, once. */
 static struct str options_text(struct request *rq, const struct submission *s)
 {
-    if (!s->ignore || s->ignore->u.list.n == 0) return (struct str){"", 0};
+    struct str words[16];
+    size_t n = rq->api->cfg.local_only ? plan_unused_here(s->plan, words, 16) : 0;
+    bool waived = s->ignore && s->ignore->u.list.n > 0;
+    struct value_list_builder unused;
     struct value_map_builder b;
+    if (n == 0 && !waived) return (struct str){"", 0};
+    value_list_begin(&unused, rq->arena);
+    for (size_t i = 0; i < n; i++)
+        value_list_push(&unused, value_string(words[i]));
     value_map_begin(&b, rq->arena);
-    value_map_put(&b, STR("ignoreResources"), *s->ignore);
+    if (waived) value_map_put(&b, STR("ignoreResources"), *s->ignore);
+    if (n > 0) value_map_put(&b, STR("unused"), value_list_end(&unused));
     struct value v = value_map_end(&b);
     return json_text(rq, &v);
 }

@@ -129,6 +129,18 @@ static int submit(struct cli *cli, const struct args *args, struct value *run)
                   idempotency_header(cli, args), &f, run);
 }
 
+/* What the file says for other machines than this one, in one line. */
+static void note_unused(struct cli *cli, const struct value *run)
+{
+    const struct value *options = value_get(run, "options"), *unused = options ? value_get(options, "unused") : NULL;
+    BUF_AUTO words;
+    buf_init(&words, 0);
+    for (size_t i = 0; unused && unused->type == VALUE_LIST && i < unused->u.list.n; i++)
+        if (unused->u.list.items[i].type == VALUE_STRING)
+            buf_printf(&words, "%s%.*s", i ? ", " : "", STR_ARG(unused->u.list.items[i].u.s));
+    if (words.n > 0) cli_note(cli, "ignored here, where steps are processes: %s", words.p);
+}
+
 /* The id alone, or the whole run as JSON or YAML. */
 static int print_run(struct cli *cli, const struct value *run)
 {
@@ -150,6 +162,7 @@ int cmd_run(struct cli *cli, const struct args *args)
     struct value run;
     cli_catch_interrupts();
     int code = submit(cli, args, &run);
+    if (code < 0) note_unused(cli, &run);
     return code >= 0 ? code : watch_or_print(cli, args, &run, true);
 }
 
@@ -157,6 +170,7 @@ int cmd_submit(struct cli *cli, const struct args *args)
 {
     struct value run;
     int code = submit(cli, args, &run);
+    if (code < 0) note_unused(cli, &run);
     return code >= 0 ? code : print_run(cli, &run);
 }
 
@@ -196,7 +210,6 @@ int cmd_retry(struct cli *cli, const struct args *args)
     if (!jsonw_end(&w)) return cli_usage(cli, "the request is too long");
     if ((code = create(cli, path, buf_view(&body), NULL, NULL, &run)) >= 0) return code;
     cli_note(cli, "run %s runs again", args_word(args, 0));
-    if (args_has(args, "watch") && !args_has(args, "detach"))
-        return watch_again(cli, field_int(&run, "id", 0), time_parse(field_str(&run, "endedAt")));
+    if (args_has(args, "watch") && !args_has(args, "detach")) return watch_run(cli, field_int(&run, "id", 0));
     return cli->format != OUT_TABLE ? show_value(cli, &run) : CLI_OK;
 }

@@ -345,6 +345,7 @@ name: kinds
 defaults: {retry: {limit: 2, backoff: {base: 10ms, factor: 2, max: 20ms, jitter: 0%}}}
 steps:
   code: {run: exit 75, retry: {limit: 1, exitCodes: [75], backoff: 10ms}}
+  signal: {run: kill -TERM $$, retry: {limit: 1, exitCodes: [143], backoff: 10ms}}
   other: {run: exit 76, retry: {limit: 1, exitCodes: [75], backoff: 10ms}}
   time: {run: sleep 60, timeout: 200ms, retry: {limit: 1, for: timeout, backoff: 10ms}}
   error: {run: exit 1, retry: {limit: 1, for: timeout, backoff: 10ms}}
@@ -355,8 +356,8 @@ steps:
   always: {run: exit 1}
 """, state="failed")
     assert {p: (t["attempt"], t["reason"]) for p, t in tasks.items()} == {
-        "code": (2, "Error"), "other": (1, "Error"), "time": (2, "Timeout"), "error": (1, "Error"),
-        "oom": (2, "OutOfMemory"), "always": (3, "Error")}
+        "code": (2, "Error"), "signal": (2, "Error"), "other": (1, "Error"), "time": (2, "Timeout"),
+        "error": (1, "Error"), "oom": (2, "OutOfMemory"), "always": (3, "Error")}
 
 
 def test_a_checkpoint_survives_attempts(server, go):
@@ -497,6 +498,16 @@ outputs: {t: "${{ steps.a.outputs.t }}"}
     clone = server.post(f"/api/v1/runs/{run}:clone", {"params": {"fail": False}})
     assert clone.status == 201 and server.ended(clone.json["id"])["state"] == "succeeded"
     assert clone.json["params"] == {"fail": False} and clone.json["clonedFrom"] == run
+
+
+def test_what_means_nothing_here_is_said_once(server, tmp_path):
+    """An image (and what else only a cluster understands) does not keep a step from running as a process."""
+    (tmp_path / "pipeline.yaml").write_text(HEAD + "name: elsewhere\ndefaults: {image: busybox}\nsteps:\n"
+                                            "  a: {run: 'true', nodeSelector: {disk: ssd}}\n  b: {run: 'true'}\n")
+    done = server.cli("run", tmp_path / "pipeline.yaml")
+    assert done.stderr.count("image") == 1 and "ignored here" in done.stderr and "nodeSelector" in done.stderr
+    newest = server.get("/api/v1/runs?filter=pipeline%20%3D%20elsewhere").json["items"][0]
+    assert sorted(server.run(newest["id"])["options"]["unused"]) == ["image", "nodeSelector"]
 
 
 def test_a_gpu_that_is_not_there(server):
