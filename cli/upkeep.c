@@ -15,6 +15,8 @@
 
 #define FIRST_ROUND_S 60
 #define ROUND_S 3600
+#define STRAYS_EVERY 24 /* rounds: every file is looked at */
+#define STRAYS_AT_ONCE 200
 #define YOUNG_US (24LL * 3600 * 1000000) /* a file put again since is not the one that was swept */
 
 struct upkeep {
@@ -52,6 +54,69 @@ static bool delete_run(void *ctx, int64_t run_id, struct err *err)
     return step_log_delete_run(u->data_dir, run_id, err) && fs_remove_tree(path, err);
 }
 
+/* ---- files that no row knows ---- */
+
+struct strays {
+    struct db *db;
+    struct disk *disk;
+    int64_t older_us, *swept;
+    struct arena arena; /* of one batch */
+    struct str digests[STRAYS_AT_ONCE];
+    size_t n;
+};
+
+static bool sweep_batch(struct strays *s, struct err *err)
+{
+    struct str *unknown = NULL;
+    size_t n = 0;
+    {
+        CONN_AUTO c = NULL;
+        if (!db_lease(s->db, &c, err) || !retention_unknown(c, s->digests, s->n, &s->arena, &unknown, &n, err))
+            return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        bool deleted;
+        if (!disk_sweep(s->disk, unknown[i], s->older_us, &deleted, err)) return false;
+        *s->swept += deleted;
+    }
+    s->n = 0;
+    arena_reset(&s->arena);
+    return true;
+}
+
+static bool add_stray(void *ctx, struct str digest, int64_t size, struct err *err)
+{
+    struct strays *s = ctx;
+    (void)size;
+    s->digests[s->n++] = arena_str(&s->arena, digest);
+    return s->n < STRAYS_AT_ONCE || sweep_batch(s, err);
+}
+
+bool upkeep_sweep_strays(struct db *db, struct disk *disk, int64_t older_us, int64_t *swept, struct err *err)
+{
+    struct strays *s = calloc(1, sizeof *s);
+    if (s == NULL) abort();
+    *s = (struct strays){.db = db, .disk = disk, .older_us = older_us, .swept = swept};
+    *swept = 0;
+    arena_init(&s->arena, 0);
+    struct err why = {0}; /* disk_each ends without a word when a batch fails */
+    bool ok = disk_each(disk, add_stray, s, &why) && why.code == ERR_NONE && sweep_batch(s, &why);
+    arena_free(&s->arena);
+    free(s);
+    if (!ok && err != NULL) *err = why;
+    return ok;
+}
+
+static void strays_once(struct upkeep *u)
+{
+    struct err err = {0};
+    int64_t swept;
+    if (!upkeep_sweep_strays(u->db, u->disk, YOUNG_US, &swept, &err))
+        log_err(LEVEL_WARN, "looking for files that no record knows ended early", &err);
+    else if (swept > 0)
+        log_info("removed files that no record knew", LOG_INT("blobs", swept));
+}
+
 static void round_once(struct upkeep *u)
 {
     struct err err = {0};
@@ -85,8 +150,11 @@ static bool wait_seconds(struct upkeep *u, int seconds)
 static void *thread_main(void *arg)
 {
     struct upkeep *u = arg;
-    for (int wait = FIRST_ROUND_S; wait_seconds(u, wait); wait = ROUND_S)
+    int wait = FIRST_ROUND_S;
+    for (unsigned n = 0; wait_seconds(u, wait); n++, wait = ROUND_S) {
         round_once(u);
+        if (n % STRAYS_EVERY == 0) strays_once(u);
+    }
     return NULL;
 }
 

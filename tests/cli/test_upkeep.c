@@ -1,0 +1,97 @@
+/* Files that a crash left without a record are swept, once they are old; all others stay. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "cli/upkeep.h"
+#include "engine/store/artifacts.h"
+#include "tests/support/db.h"
+
+#define HOUR_US INT64_C(3600000000)
+#define MANY 403 /* several batches, the last of them not full */
+
+static struct support_db t;
+static struct err err;
+static char dir[256];
+static struct disk *disk;
+
+static void ok_at(bool good, int line)
+{
+    if (!good) fail_msg("line %d: %s (%s) %s", line, err.message, err_name(err.code), err.hint);
+}
+#define ok(good) ok_at((good), __LINE__)
+
+static int setup(void **state)
+{
+    (void)state;
+    return support_db_open(&t) == 0 && support_dir_make(dir) == 0 && disk_open(str_of(dir), &disk, &err) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    disk_close(disk);
+    return support_db_close(&t) == 0 && support_dir_remove(dir) == 0 ? 0 : -1;
+}
+
+static void put(int number, bool known, bool old, char digest[DIGEST_TEXT])
+{
+    char path[FS_PATH_MAX];
+    const struct scope me = {1, STR("ann")};
+    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    CONN_AUTO c = NULL;
+    ok(disk_put_bytes(disk, arena_printf(&t.arena, "blob %d", number), digest, &err));
+    ok(disk_path(disk, str_of(digest), path, &err));
+    if (old) assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    if (known) ok(db_lease(t.db, &c, &err) && blobs_put(c, &me, str_of(digest), 6, &err));
+}
+
+static void old_files_without_a_row_go(void **state)
+{
+    char known[DIGEST_TEXT], stray[DIGEST_TEXT], young[DIGEST_TEXT], digest[DIGEST_TEXT];
+    int64_t swept = -1;
+    (void)state;
+    put(1, true, true, known);
+    put(2, false, true, stray);
+    put(3, false, false, young); /* its row is on its way */
+    ok(upkeep_sweep_strays(t.db, disk, HOUR_US, &swept, &err));
+    assert_int_equal(swept, 1);
+    assert_true(disk_has(disk, str_of(known), NULL) && disk_has(disk, str_of(young), NULL));
+    assert_false(disk_has(disk, str_of(stray), NULL));
+    for (int i = 10; i < 10 + MANY; i++)
+        put(i, i % 100 == 0, true, digest);
+    ok(upkeep_sweep_strays(t.db, disk, HOUR_US, &swept, &err));
+    assert_int_equal(swept, MANY - 4);
+    ok(upkeep_sweep_strays(t.db, disk, HOUR_US, &swept, &err));
+    assert_int_equal(swept, 0);
+}
+
+static void without_a_database_nothing_goes(void **state)
+{
+    char stray[DIGEST_TEXT];
+    int64_t swept = -1;
+    struct db *away = NULL;
+    const struct db_config nowhere = {.dsn = STR("host=/nonexistent dbname=x"), .size = 1, .wait_ms = 100};
+    (void)state;
+    put(1, false, true, stray);
+    ok(db_open(&nowhere, &away, &err));
+    assert_false(upkeep_sweep_strays(away, disk, HOUR_US, &swept, &err));
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_true(disk_has(disk, str_of(stray), NULL));
+    db_close(away);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(old_files_without_a_row_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_a_database_nothing_goes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
