@@ -149,7 +149,7 @@ static void failures_say_what_to_do(void **state)
     } rows[] = {
         {.line = "exit 0", .ok = true},
         {.line = "echo first; echo the reason >&2; exit 3", .failure = FAILURE_ERROR, .code = 3, .says = "the reason"},
-        {.line = "kill -SEGV $$", .failure = FAILURE_ERROR, .code = -1, .says = "signal 11"},
+        {.line = "kill -SEGV $$", .failure = FAILURE_ERROR, .code = 139, .says = "signal 11"},
         {.line = "sleep 1000", .timeout_ms = 50, .failure = FAILURE_TIMEOUT, .code = -1, .says = "timeout"},
         {.line = "head -c 300000000 /dev/zero | tail | sleep 1000",
          .memory = 50 << 20,
