@@ -102,8 +102,8 @@ bool runs_remove(struct request *rq, struct err *err)
     struct run_rec run;
     if (!run_of(rq, &c, &run, err) || !runs_delete(c, run.project_id, run.id, err)) return false;
     struct err ignored;
-    if (rq->api->cfg.data_dir && !step_log_delete_run(str_of(rq->api->cfg.data_dir), run.id, &ignored))
-        log_err(LEVEL_WARN, "logs of a deleted run are left", &ignored);
+    if (rq->api->cfg.data_dir && !run_files_delete(str_of(rq->api->cfg.data_dir), run.id, &ignored))
+        log_err(LEVEL_WARN, "files of a deleted run are left", &ignored);
     response_begin(rq, 204, NULL);
     return true;
 }

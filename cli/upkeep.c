@@ -9,7 +9,6 @@
 
 #include "engine/blob/bundle.h"
 #include "engine/blob/logs.h"
-#include "engine/os/fs.h"
 #include "engine/os/log.h"
 #include "engine/store/retention.h"
 
@@ -48,10 +47,7 @@ static bool delete_upload(void *ctx, struct str id, struct err *err)
 
 static bool delete_run(void *ctx, int64_t run_id, struct err *err)
 {
-    struct upkeep *u = ctx;
-    char path[FS_PATH_MAX];
-    snprintf(path, sizeof path, "%.*s/checkpoints/%lld", STR_ARG(u->data_dir), (long long)run_id);
-    return step_log_delete_run(u->data_dir, run_id, err) && fs_remove_tree(path, err);
+    return run_files_delete(((struct upkeep *)ctx)->data_dir, run_id, err);
 }
 
 /* ---- files that no row knows ---- */

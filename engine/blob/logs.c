@@ -80,8 +80,13 @@ bool step_log_tail(struct str data_dir, int64_t run, int32_t task, int32_t attem
     return true;
 }
 
-bool step_log_delete_run(struct str data_dir, int64_t run, struct err *err)
+bool run_files_delete(struct str data_dir, int64_t run, struct err *err)
 {
+    static const char *const folders[] = {"logs", "checkpoints"};
     char path[FS_PATH_MAX];
-    return fs_path(path, err, "%.*s/logs/%lld", STR_ARG(data_dir), (long long)run) && fs_remove_tree(path, err);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (!fs_path(path, err, "%.*s/%s/%lld", STR_ARG(data_dir), folders[i], (long long)run) ||
+            !fs_remove_tree(path, err))
+            return false;
+    return true;
 }

@@ -13,6 +13,7 @@ MUST_CHECK bool step_log_read(struct str data_dir, int64_t run, int32_t task, in
 /* Where the last `lines` lines begin: for `logs --tail`. */
 MUST_CHECK bool step_log_tail(struct str data_dir, int64_t run, int32_t task, int32_t attempt, int64_t lines,
                               int64_t *from, struct err *err);
-MUST_CHECK bool step_log_delete_run(struct str data_dir, int64_t run, struct err *err);
+/* What a deleted run leaves: its logs, and the checkpoints beside them. */
+MUST_CHECK bool run_files_delete(struct str data_dir, int64_t run, struct err *err);
 
 #endif

@@ -202,8 +202,13 @@ static void logs_are_read_by_range(void **state)
         ok(step_log_tail(str_of(dir), 7, 3, 1, tails[i][0], &from, &err));
         if (from != tails[i][1]) fail_msg("the last %d lines begin at %d", (int)tails[i][0], (int)from);
     }
-    ok(step_log_delete_run(str_of(dir), 7, &err));
+    char kept[FS_PATH_MAX], gone[FS_PATH_MAX];
+    ok(fs_path(gone, &err, "%s/checkpoints/7/3", dir) && fs_mkdirs(gone, 0755, &err));
+    ok(fs_path(kept, &err, "%s/checkpoints/70/3", dir) && fs_mkdirs(kept, 0755, &err));
+    ok(run_files_delete(str_of(dir), 7, &err));
     assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(gone, F_OK), -1);
+    assert_int_equal(access(kept, F_OK), 0);
     buf_free(&b);
 }
 
