@@ -31,10 +31,14 @@ static void run_cleanup(struct job *job)
 
 static void remove_later(struct process *p, const char *path)
 {
+    struct err err;
     struct cleanup *c = calloc(1, sizeof *c);
     if (c == NULL) abort();
     c->job.run = run_cleanup;
-    snprintf(c->path, sizeof c->path, "%s", path);
+    if (!fs_path(c->path, &err, "%s", path)) { /* longer than any that was made */
+        free(c);
+        return;
+    }
     workers_add(p->workers, &c->job);
 }
 

@@ -326,10 +326,7 @@ bool expr_shell_eval(const struct expr_template *t, const struct expr_env *env, 
             buf_str(&line, part->text);
             continue;
         }
-        if (!expr_eval(part->expr, env, a, &v, err)) {
-            if (err) err->at = expr_pos_shift(part->at, err->at);
-            return false;
-        }
+        if (!eval_part(part, env, a, &v, err)) return false;
         if (!add_part(&line, t, i, &v, a, err)) return err_at(err, part->at, text_len(part->text, 0, part->text.n));
     }
     if (line.over) return err_set(err, ERR_LIMIT, "the line is longer than %u bytes", EVAL_MAX_TEXT);

@@ -155,11 +155,30 @@ bool expr_text(struct arena *a, const struct value *v, struct str *out, struct e
     return true;
 }
 
-static bool eval_part(const struct expr_part *part, const struct expr_env *env, struct arena *a, struct value *out,
-                      struct err *err)
+#define QUOTED_MAX 120
+
+/* A run has no file to point into: its message shows the expression. */
+static void quote_expression(const struct expr_part *part, struct err *err)
+{
+    struct str text = str_trim(part->text);
+    size_t n = text.n < QUOTED_MAX ? text.n : QUOTED_MAX;
+    char quoted[QUOTED_MAX];
+    struct err full;
+    while (n > 0 && n < text.n && ((unsigned char)text.p[n] & 0xC0) == 0x80)
+        n--;
+    for (size_t i = 0; i < n; i++)
+        quoted[i] = (char)((unsigned char)text.p[i] < ' ' ? ' ' : text.p[i]); /* one line */
+    err_set(&full, err->code, "%s, in ${{ %.*s%s }}", err->message, (int)n, quoted, n < text.n ? "…" : "");
+    memcpy(err->message, full.message, sizeof err->message);
+}
+
+bool eval_part(const struct expr_part *part, const struct expr_env *env, struct arena *a, struct value *out,
+               struct err *err)
 {
     if (expr_eval(part->expr, env, a, out, err)) return true;
-    if (err) err->at = expr_pos_shift(part->at, err->at);
+    if (!err) return false;
+    err->at = expr_pos_shift(part->at, err->at);
+    quote_expression(part, err);
     return false;
 }
 

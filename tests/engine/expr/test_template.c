@@ -34,9 +34,9 @@ static void filled_in(void **state)
         {"a ${{ 'x }}", "error 1:3+3: '${{' is not closed: '}}' is missing"},
         {"é\n  ${{  1 + }}", "error 2:11+1: expected a value, found the end"},
         {"${{ }}", "error 1:4+1: the expression is empty"},
-        {"a\n${{ params.n }} ${{ params.nme }}", "error 2:28+3: there is no field 'nme'"},
-        {"a ${{\n  params.n /\n  0 }}", "error 2:3+10: division by zero"},
-        {"x${{ [1].map(a, 1/0) }}", "error 1:17+3: division by zero"},
+        {"a\n${{ params.n }} ${{ params.nme }}", "error 2:28+3: there is no field 'nme', in ${{ params.nme }}"},
+        {"a ${{\n  params.n /\n  0 }}", "error 2:3+10: division by zero, in ${{ params.n /   0 }}"},
+        {"x${{ [1].map(a, 1/0) }}", "error 1:17+3: division by zero, in ${{ [1].map(a, 1/0) }}"},
     };
     struct world *w = *state;
     size_t failed = 0;
@@ -214,7 +214,7 @@ static void words_reach_the_shell_whole(void **state)
         {"show ${{ {'a': \"'\"} }} ${{ [[1, 2], 'x y'] }}", "[{\"a\":\"'\"}][[1,2]][x y]"},
         {"show ${{ params.n }}${{ params.share }}", "[30.25]"},
         {"show --m=${{ params.models }}", "error 1:14+13: a list becomes one word per item, but text stands beside it"},
-        {"show ${{ params.nope }}", "error 1:17+4: there is no field 'nope'"},
+        {"show ${{ params.nope }}", "error 1:17+4: there is no field 'nope', in ${{ params.nope }}"},
         {"show \"${{ params.n }}\"", "error 1:11+8: an expression stands inside \"…\""},
     };
     struct world *w = *state;
