@@ -58,12 +58,13 @@ int cmd_artifacts_ls(struct cli *cli, const struct args *args)
     return show(cli, &table, &list);
 }
 
-/* "17/train[0]/model" → the artifact; the newest attempt's when there are several. */
+/* "17/train[0]/model" → the artifact; when there are several, that of the newest task of the path, and of its newest
+ * attempt. */
 static bool find_by_path(struct cli *cli, struct str word, struct value *out, struct err *err)
 {
     struct str rest = word, run, step = STR(""), name = STR("");
     struct pages pages;
-    int64_t number, best = -1;
+    int64_t number, best = -1, best_task = -1;
     str_split(&rest, '/', &run);
     size_t slash = 0;
     for (size_t i = 0; i < rest.n; i++) {
@@ -80,8 +81,10 @@ static bool find_by_path(struct cli *cli, struct str word, struct value *out, st
     for (size_t i = 0; i < list.u.list.n; i++) {
         const struct value *v = &list.u.list.items[i];
         bool same = str_eq(field_str(v, "path"), step) && str_eq(field_str(v, "name"), name);
-        if (!same || field_int(v, "attempt", 0) < best) continue;
-        best = field_int(v, "attempt", 0);
+        int64_t task = field_int(v, "task", 0), attempt = field_int(v, "attempt", 0);
+        if (!same || task < best_task || (task == best_task && attempt < best)) continue;
+        best_task = task;
+        best = attempt;
         *out = *v;
     }
     if (best >= 0) return true;

@@ -14,7 +14,6 @@
 
 #define FASTEST_US 250000     /* between two snapshots; a big run's take longer and come less often */
 #define SLOWEST_US 5000000    /* also without news: reasons for waiting change by themselves */
-#define AGAIN_US 30000000     /* a retry that has not begun by then never will */
 #define PATIENCE_US 300000000 /* a server that is away for longer is given up */
 
 struct watcher {
@@ -27,8 +26,6 @@ struct watcher {
     struct tree trees[2];
     bool have[2];
     bool news, ended;
-    bool again;                           /* a retried run: its old end does not count */
-    int64_t begun_us, before_us;          /* see watch_again() */
     int64_t fetched_us, cost_us, seen_us; /* last try, how long it took, last success */
     unsigned lines, frame;                /* drawn and still on the screen */
     bool away, gave_up;
@@ -127,8 +124,7 @@ static bool refresh(struct watcher *w)
     if (!w->term.tty) show_changes(w, slot);
     w->have[slot] = true;
     w->current = slot;
-    bool old_end = w->again && w->trees[slot].ended_us == w->before_us && w->fetched_us - w->begun_us < AGAIN_US;
-    w->ended = tree_ended(&w->trees[slot]) && !old_end;
+    w->ended = tree_ended(&w->trees[slot]);
     draw(w);
     return !w->ended;
 }
@@ -238,12 +234,6 @@ static int watch(struct watcher *w)
 int watch_run(struct cli *cli, int64_t run)
 {
     struct watcher w = {.cli = cli, .run = run};
-    return watch(&w);
-}
-
-int watch_again(struct cli *cli, int64_t run, int64_t before_us)
-{
-    struct watcher w = {.cli = cli, .run = run, .again = true, .begun_us = os_mono_us(), .before_us = before_us};
     return watch(&w);
 }
 

@@ -7,9 +7,6 @@
 /* Returns the exit code that the run's end means. Ctrl-C ends the following only, and says how to go on and how to
  * cancel. With -o json|yaml the progress goes to stderr and the run to stdout. */
 int watch_run(struct cli *cli, int64_t run);
-/* The same for a run that was just told to run again: an end at `before_us`, the one it had already, is not yet its
- * end. */
-int watch_again(struct cli *cli, int64_t run, int64_t before_us);
 
 int watch_exit(struct str state); /* of an ended run */
 

@@ -96,6 +96,43 @@ def test_actions(client):
     assert nap.wait(timeout=60, check=False).state == "cancelled"
 
 
+def test_wait_after_retry_waits_for_the_new_end(client, tmp_path):
+    """Every retry brings other code: each attempt says which it ran, also one that was kept."""
+    def codes(step):
+        return [a["bundle"] for a in client.request("GET", run._path(f"/tasks/{step}/attempts"))["items"]]
+
+    (tmp_path / "step.sh").write_text("exit 7\n")
+    source = pipeline("kept: {run: 'true'}", "then: {needs: [kept], run: sh step.sh}")
+    run = client.submit(source=source, bundle=str(tmp_path)).wait(timeout=60, check=False)
+    ran = [run.data["bundle"]]
+    for status in (2, 1, 0):
+        (tmp_path / "step.sh").write_text(f"sleep 0.{status}; exit {status}\n")
+        run.retry(bundle=str(tmp_path))
+        assert not run.ended and run.state in ("queued", "running")
+        assert run.wait(timeout=60, check=False).state == ("failed" if status else "succeeded")
+        ran.append(run.data["bundle"])
+        assert codes("then") == ran
+    assert len(set(ran)) == 4
+    assert codes("kept") == ran[:1]
+
+
+def test_the_newest_artifact_of_a_loop_that_was_opened_anew(client, server, tmp_path):
+    run = client.submit(source=pipeline(
+        "each: {foreach: {range: 1}, retry: {limit: 1, backoff: 10ms}, outputs: {o: {artifact: text, path: o}}, "
+        "run: 'date +%s%N > o; test -e $MILLRACE_CHECKPOINT_DIR/x || ! touch $MILLRACE_CHECKPOINT_DIR/x'}"))
+    run.wait(timeout=60)
+    run.retry("each").wait(timeout=60)
+    assert [(t["path"], t["task"]) for t in run.tasks()] == [("each", 0), ("each[0]", 2)]
+    made = sorted(run.artifacts(), key=lambda a: a["id"])
+    assert [a["task"] for a in made] == [1, 2]
+    run.download("each[0]", "o", str(tmp_path / "o"))
+    newest = (tmp_path / "o").read_bytes()
+    client.download(made[1], str(tmp_path / "p"))
+    assert newest == (tmp_path / "p").read_bytes()
+    server.cli("artifacts", "get", f"{run.id}/each[0]/o", "-O", tmp_path / "q")
+    assert newest == (tmp_path / "q").read_bytes()
+
+
 def test_the_same_key_gives_the_same_run(client):
     source = pipeline("x: {expr: '1'}")
     assert client.submit(source=source, key="py-1").id == client.submit(source=source, key="py-1").id

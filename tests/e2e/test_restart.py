@@ -174,6 +174,29 @@ def test_cancel_leaves_no_process(fresh):
     until("the tree to be gone", lambda: not processes(f"MARK={marker}"))
 
 
+def test_a_cancel_keeps_its_grace_when_the_server_is_killed(fresh):
+    server = fresh("--grace", "500ms")
+    number = server.submit(pipeline("stubborn: {run: 'trap \"\" TERM; for i in $(seq 900); do echo $i; sleep 0.2; done'}",
+                                    name="stubborn") + "onExit:\n  tell: {run: 'true'}\n")
+
+    def said():
+        return len(server.get(f"/api/v1/runs/{number}/tasks/stubborn/logs").body.split())
+
+    server.wait_task(number, "stubborn", "running")
+    for _ in range(2):
+        assert server.post(f"/api/v1/runs/{number}:cancel", {"grace": "10m"}).status == 202
+        server.wait_task(number, "stubborn", "stopping")
+    server.wait_task(number, "tell", "cancelled")  # the second one stops the onExit steps, too
+    server.crash()
+    server.start()
+    before = said()
+    until("it to go on for longer than the server's own grace", lambda: said() > before + 5)
+    assert server.post(f"/api/v1/runs/{number}:cancel", {"grace": "0s"}).status == 202
+    assert server.ended(number)["state"] == "cancelled"
+    told = server.tasks(number)["tell"]
+    assert told["state"] == "cancelled" and told["attempt"] == 0
+
+
 def test_timeout_kills_with_children(server):
     marker = f"late-{os.getpid()}"
     number = server.submit(pipeline(

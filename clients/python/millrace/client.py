@@ -358,11 +358,12 @@ class Run:
         return self.client.pages(self._path("/artifacts"))
 
     def download(self, step, name, path):
-        """The artifact that a step left under this name, into a file; that of the newest attempt."""
+        """The artifact that a step left under this name, into a file; that of the newest task of this path, and of its
+        newest attempt."""
         found = [a for a in self.artifacts() if a.get("path") == step and a["name"] == name]
         if not found:
             raise KeyError("run %d has no artifact %s of step %s" % (self.id, name, step))
-        return self.client.download(max(found, key=lambda a: (a.get("attempt") or 0, a["id"])), path)
+        return self.client.download(max(found, key=lambda a: (a.get("task") or 0, a.get("attempt") or 0, a["id"])), path)
 
     def _act(self, action, body=None):
         self.data = self.client.request("POST", self._path(":" + action), None, body or {})
@@ -378,7 +379,8 @@ class Run:
         return self._act("resume")
 
     def retry(self, from_step=None, bundle=None):
-        """Runs again what failed, or a step and all behind it; `bundle`: a folder with mended code."""
+        """Runs again what failed, or a step and all behind it; `bundle`: a folder with mended code. The run has not
+        ended from then on: wait() waits for its new end."""
         body = {"from": from_step, "bundle": self.client.upload(bundle) if bundle else None}
         return self._act("retry", {k: v for k, v in body.items() if v is not None})
 
