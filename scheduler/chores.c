@@ -181,13 +181,12 @@ static void note_artifacts(struct chore *c, const struct value *outputs)
     }
 }
 
-/* A hit counts only while everything it names is still there. */
+/* A hit counts only while everything it names is still there, and will be when it is recorded. */
 static bool all_there(struct chore *c, struct conn *conn, const struct value *v)
 {
     struct err err = {0};
-    int64_t size;
     const struct value *digest = value_is_artifact(v) ? value_get(v, "digest") : NULL;
-    if (digest != NULL && digest->type == VALUE_STRING) return blobs_get(conn, c->project_id, digest->u.s, &size, &err);
+    if (digest != NULL && digest->type == VALUE_STRING) return blobs_keep(conn, c->project_id, digest->u.s, &err);
     for (size_t i = 0; v->type == VALUE_LIST && i < v->u.list.n; i++)
         if (!all_there(c, conn, &v->u.list.items[i])) return false;
     for (size_t i = 0; v->type == VALUE_MAP && i < v->u.map.n; i++)

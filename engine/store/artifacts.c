@@ -149,6 +149,25 @@ bool blobs_put(struct conn *c, const struct scope *scope, struct str digest, int
     return ok;
 }
 
+static bool no_blob(struct str digest, struct err *err)
+{
+    return err_set(err, ERR_NOT_FOUND, "the project has no blob %.*s", STR_ARG(digest));
+}
+
+bool blobs_keep(struct conn *c, int64_t project_id, struct str digest, struct err *err)
+{
+    struct arena a;
+    arena_init(&a, 0);
+    struct params p;
+    params_init(&p, &a);
+    params_int(&p, project_id);
+    params_str(&p, digest);
+    int64_t n = 0;
+    bool ok = conn_exec(c, Q_BLOB_KEEP, &p, &n, err);
+    arena_free(&a);
+    return ok && (n == 1 || no_blob(digest, err));
+}
+
 bool blobs_get(struct conn *c, int64_t project_id, struct str digest, int64_t *size, struct err *err)
 {
     struct arena a;
@@ -161,7 +180,7 @@ bool blobs_get(struct conn *c, int64_t project_id, struct str digest, int64_t *s
     bool ok = conn_query(c, Q_BLOB_GET, &p, &res, err);
     arena_free(&a);
     if (!ok) return false;
-    if (PQntuples(res) == 0) return err_set(err, ERR_NOT_FOUND, "the project has no blob %.*s", STR_ARG(digest));
+    if (PQntuples(res) == 0) return no_blob(digest, err);
     if (size) *size = row_int(res, 0, 0);
     return true;
 }

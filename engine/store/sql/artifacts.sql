@@ -29,6 +29,10 @@ SELECT u.run_id, u.task, u.attempt, u.input, u.digest, coalesce(r.name, ''), coa
 INSERT INTO blobs (project_id, digest, size, created_by) VALUES ($1, $2, $3, $4)
     ON CONFLICT (project_id, digest) DO UPDATE SET created_at = now()
 
+-- name: blob_keep
+-- Young again, as if it were put: whoever found it has time to refer to it before a sweep may take it.
+UPDATE blobs SET created_at = now() WHERE project_id = $1 AND digest = $2
+
 -- name: blob_get
 SELECT size FROM blobs WHERE project_id = $1 AND digest = $2
 
