@@ -176,8 +176,9 @@ def test_cancel_leaves_no_process(fresh):
 
 def test_a_cancel_keeps_its_grace_when_the_server_is_killed(fresh):
     server = fresh("--grace", "500ms")
-    number = server.submit(pipeline("stubborn: {run: 'trap \"\" TERM; for i in $(seq 900); do echo $i; sleep 0.2; done'}",
-                                    name="stubborn") + "onExit:\n  tell: {run: 'true'}\n")
+    number = server.submit(pipeline(
+        "stubborn: {run: 'trap \"\" TERM; for i in $(seq 900); do echo $i; sleep 0.2; done'}",
+        name="stubborn") + "onExit:\n  tell: {run: 'true'}\n")
 
     def said():
         return len(server.get(f"/api/v1/runs/{number}/tasks/stubborn/logs").body.split())

@@ -363,7 +363,8 @@ class Run:
         found = [a for a in self.artifacts() if a.get("path") == step and a["name"] == name]
         if not found:
             raise KeyError("run %d has no artifact %s of step %s" % (self.id, name, step))
-        return self.client.download(max(found, key=lambda a: (a.get("task") or 0, a.get("attempt") or 0, a["id"])), path)
+        newest = max(found, key=lambda a: (a.get("task") or 0, a.get("attempt") or 0, a["id"]))
+        return self.client.download(newest, path)
 
     def _act(self, action, body=None):
         self.data = self.client.request("POST", self._path(":" + action), None, body or {})
