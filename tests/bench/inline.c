@@ -99,37 +99,46 @@ int64_t inline_plan(struct bench *b, struct str yaml)
     return id;
 }
 
-/* Creates n runs in one transaction, hints, and waits until the scheduler has ended them. Returns the seconds from the
- * commit. */
-double inline_runs(struct bench *b, int64_t plan, int n)
+/* Creates n runs in one transaction. */
+void inline_submit(struct bench *b, int64_t plan, int n)
 {
     struct err err = {0};
     struct scope sc = scope();
-    uint64_t before = scheduler_statistics(b->scheduler)->runs_ended;
-    {
-        CONN_AUTO c = NULL;
-        bench_must(db_lease(b->db, &c, &err), &err, "lease");
-        bench_must(conn_begin(c, &err), &err, "begin");
-        for (int i = 0; i < n; i++) {
-            int64_t id;
-            const struct run_new run = {.pipeline = STR("bench"), .plan_id = plan};
-            bench_must(runs_create(c, &sc, &run, &id, &err), &err, "run");
-        }
-        bench_must(conn_commit(c, &err), &err, "commit");
+    CONN_AUTO c = NULL;
+    bench_must(db_lease(b->db, &c, &err), &err, "lease");
+    bench_must(conn_begin(c, &err), &err, "begin");
+    for (int i = 0; i < n; i++) {
+        int64_t id;
+        const struct run_new run = {.pipeline = STR("bench"), .plan_id = plan};
+        bench_must(runs_create(c, &sc, &run, &id, &err), &err, "run");
     }
+    bench_must(conn_commit(c, &err), &err, "commit");
+}
+
+void inline_await(struct bench *b, uint64_t ended)
+{
     double start = bench_now();
-    scheduler_hint(b->scheduler);
-    while (scheduler_statistics(b->scheduler)->runs_ended - before < (uint64_t)n) {
-        if (bench_now() - start > 120) bench_die("%d runs did not end within two minutes", n);
+    while (scheduler_statistics(b->scheduler)->runs_ended < ended) {
+        if (bench_now() - start > 120) bench_die("the runs did not end within two minutes");
         inline_wait(b);
     }
+}
+
+/* Submits n runs at once, hints, and waits until the scheduler has ended them. Returns the seconds from the commit. */
+double inline_runs(struct bench *b, int64_t plan, int n)
+{
+    uint64_t before = scheduler_statistics(b->scheduler)->runs_ended;
+    inline_submit(b, plan, n);
+    double start = bench_now();
+    scheduler_hint(b->scheduler);
+    inline_await(b, before + (uint64_t)n);
     return bench_now() - start;
 }
 
 /* ---- floors ---- */
 
-/* Seconds of one commit that inserts `rows` rows as the engine's two tables would take them. */
-static double raw_commit(struct bench *b, int rows, int times, struct bench_row *samples)
+/* Seconds of one commit that inserts the rows of so many steps as the engine's two tables would take them: two each. */
+double inline_raw_commit(struct bench *b, int rows, int times, struct bench_row *samples)
 {
     struct err err = {0};
     char sql[400];
@@ -171,7 +180,7 @@ static void row_dag_steps(struct bench *b)
     for (int i = 0; i < 100; i++)
         bench_sample(&row, 200 / inline_runs(b, plan, 20));
     commits = scheduler_statistics(b->scheduler)->commits - commits;
-    row.floor = 20 / raw_commit(b, 20, 100, NULL);
+    row.floor = 20 / inline_raw_commit(b, 20, 100, NULL);
     row.floor_name = "raw commits of 20 steps' rows";
     bench_report(b, &row);
     printf("    %.1f commits a round of 20 workflows × 10 steps; every layer of steps is committed before the next "
@@ -210,7 +219,7 @@ static void row_latency(struct bench *b)
         inline_runs(b, plan, 1);
     for (int i = 0; i < 12; i++)
         bench_sample(&chain, inline_runs(b, plan, 1) * 1e3);
-    double commit = raw_commit(b, 1, 400, &raw);
+    double commit = inline_raw_commit(b, 1, 400, &raw);
     latency_samples(b, &all);
     chain.floor = 40 * commit * 1e3;
     bench_report(b, &chain);
@@ -236,7 +245,7 @@ static void row_wide(struct bench *b, const char *name, double goal, double unit
     inline_runs(b, plan, 1);
     for (int i = 0; i < times; i++)
         bench_sample(&row, inline_runs(b, plan, 1) * unit);
-    row.floor = raw_commit(b, rows, 5, NULL) * unit;
+    row.floor = inline_raw_commit(b, rows, 5, NULL) * unit;
     bench_report(b, &row);
 }
 

@@ -1,4 +1,7 @@
-"""Luigi: no store of its own; a task is done when its target, here a file, exists. Nothing is synced to disk."""
+"""Luigi: no store of its own; a task is done when its target, here a file, exists. Nothing is synced to disk.
+Its scheduler and one worker are in this process: more workers are processes, which cost no-op
+tasks more than they give.
+"""
 import logging
 import os
 import tempfile

@@ -5,13 +5,6 @@ import path from 'node:path';
 import * as restate from '@restatedev/restate-sdk';
 import { serve } from './peer.mjs';
 
-// The SDK wants Node 22; Debian's is older, and lacks only this.
-Promise.withResolvers ??= function withResolvers() {
-  const parts = {};
-  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
-  return parts;
-};
-
 const port = Number(process.env.PEER_PORT);
 const [ingress, admin, node, service] = [port, port + 1, port + 2, port + 3];
 const require = createRequire(import.meta.url);
