@@ -109,15 +109,20 @@ static bool start_one(struct scheduler *s, struct live *l, uint32_t *misfits)
     return false;
 }
 
-void admit_tasks(struct scheduler *s)
+static int64_t first_priority(const struct live *l)
 {
-    if (s->cfg.executor == NULL) return;
-    uint32_t misfits = 0;
+    uint32_t task = run_ready_next(l->run, UINT32_MAX);
+    return task == UINT32_MAX ? INT64_MIN : run_task_node(l->run, task)->priority;
+}
+
+/* Runs take turns, those whose first task is at least of that priority. */
+static void admit_level(struct scheduler *s, int64_t level, uint32_t *misfits)
+{
     struct live *fruitless = NULL; /* the first run of a round without a start: once around, and it is over */
-    while (s->live.ring != NULL && misfits < MISFITS_MAX) {
+    while (s->live.ring != NULL && *misfits < MISFITS_MAX) {
         struct live *l = s->live.ring;
         if (l == fruitless) break;
-        bool started = start_one(s, l, &misfits);
+        bool started = (level == INT64_MIN || first_priority(l) >= level) && start_one(s, l, misfits);
         if (!l->in_ring) continue;
         s->live.ring = l->ready_next; /* the next run's turn */
         if (started)
@@ -125,6 +130,29 @@ void admit_tasks(struct scheduler *s)
         else if (fruitless == NULL)
             fruitless = l;
     }
+}
+
+/* The highest priority below the last level. */
+static bool next_level(const struct scheduler *s, int64_t *level)
+{
+    int64_t best = INT64_MIN;
+    const struct live *l = s->live.ring;
+    do {
+        int64_t priority = l != NULL ? first_priority(l) : INT64_MIN;
+        if (priority < *level && priority > best) best = priority;
+        l = l != NULL ? l->ready_next : NULL;
+    } while (l != s->live.ring);
+    *level = best;
+    return best != INT64_MIN;
+}
+
+void admit_tasks(struct scheduler *s)
+{
+    if (s->cfg.executor == NULL) return;
+    uint32_t misfits = 0;
+    for (int64_t level = INT64_MAX; s->live.n_ranked > 0 && misfits < MISFITS_MAX && next_level(s, &level);)
+        admit_level(s, level, &misfits);
+    admit_level(s, INT64_MIN, &misfits); /* all, and runs without a ready task leave the ring */
 }
 
 bool admit_under_way(const struct live *l)

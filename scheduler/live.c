@@ -109,7 +109,10 @@ void live_remove(struct live_set *set, struct live *l)
     set->graves++;
     set->n--;
     live_ring_remove(set, l);
-    if (l->plan != NULL) live_plan_drop(set, l->plan);
+    if (l->plan != NULL) {
+        set->n_ranked -= l->plan->ranked;
+        live_plan_drop(set, l->plan);
+    }
     live_destroy(l);
 }
 

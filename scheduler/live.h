@@ -11,6 +11,7 @@ struct plan_ref { /* a plan in memory, shared by its runs */
     const struct plan *plan;
     struct arena arena;
     uint32_t users;
+    bool ranked; /* some step of it has a priority */
     struct plan_ref *next;
 };
 
@@ -52,6 +53,7 @@ struct live_set {
     struct timer *timers; /* min-heap; entries of runs that are gone or were moved are dropped when they come up */
     size_t n_timers, room_timers;
     struct live *ring; /* any member, NULL = empty */
+    size_t n_ranked;   /* runs with priorities: without any, all take turns */
 };
 
 void live_init(struct live_set *set);

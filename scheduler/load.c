@@ -10,6 +10,14 @@
 
 #define RUNS_AT_ONCE 200 /* bounds the memory of one answer */
 
+static bool has_priorities(const struct plan *p)
+{
+    for (uint32_t g = 0; g < p->n_graphs; g++)
+        for (uint32_t i = 0; i < p->graphs[g].n_nodes; i++)
+            if (p->graphs[g].nodes[i].priority != 0) return true;
+    return false;
+}
+
 static bool load_plan(struct scheduler *s, int64_t id, struct plan_ref **out, struct err *err)
 {
     struct plan_ref *ref = live_plan_find(&s->live, id);
@@ -28,6 +36,7 @@ static bool load_plan(struct scheduler *s, int64_t id, struct plan_ref **out, st
             live_plan_drop(&s->live, ref);
             return false;
         }
+        ref->ranked = has_priorities(ref->plan);
     }
     ref->users++;
     *out = ref;
@@ -91,6 +100,7 @@ static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err
     l->ignore_cpu = row_int(res, i, RUN_IGNORE_CPU) != 0;
     l->ignore_memory = row_int(res, i, RUN_IGNORE_MEMORY) != 0;
     l->plan = plan;
+    s->live.n_ranked += plan->ranked;
     l->run = run_new(plan->plan, &h);
     l->created_by = run_head(l->run)->created_by;
     return true;

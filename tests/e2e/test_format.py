@@ -532,6 +532,16 @@ def test_what_never_fits_is_refused_and_what_waits_says_why(fresh):
     assert mine.ended(run)["state"] == "succeeded"
 
 
+def test_priorities_hold_between_runs(fresh):
+    mine = fresh("--cpus", "1")
+    text = HEAD + "name: ranked\nsteps: {a: {run: sleep %s, resources: {cpu: 1}, priority: %d}}"
+    first = mine.submit(text % ("1.5", 0))
+    mine.wait_task(first, "a", "running")
+    runs = {priority: mine.submit(text % ("0", priority)) for priority in (-3, 0, 4, 9)}
+    started = {priority: mine.ended(run)["endedAt"] for priority, run in runs.items()}
+    assert sorted(started, key=started.get) == [9, 4, 0, -3]
+
+
 def test_ten_thousand_steps(server):
     lines = [HEAD, "name: wide\nsteps:\n"]
     for layer in range(100):
