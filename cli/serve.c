@@ -291,7 +291,7 @@ static void keep_memory_small(void)
     mallopt(M_MMAP_THRESHOLD, 128 << 10);
 }
 
-static int print_problems(const struct err_list *errors)
+static int print_problems(const struct err_list *errors, struct arena *a)
 {
     for (size_t i = 0; i < errors->n; i++) {
         const struct err *e = &errors->items[i];
@@ -299,6 +299,7 @@ static int print_problems(const struct err_list *errors)
         if (e->hint[0] != '\0') fprintf(stderr, "  %s\n", e->hint);
     }
     fprintf(stderr, "millrace serve --help lists the options\n");
+    arena_free(a);
     return CLI_USAGE;
 }
 
@@ -347,7 +348,7 @@ int cmd_serve(int argc, char **argv)
     if (wants_help(argc, argv)) return print_help();
     arena_init(&s.arena, 0);
     err_list_init(&errors, &s.arena);
-    if (!config_load(&s.arena, argc - 1, argv + 1, &s.cfg, &errors)) return print_problems(&errors);
+    if (!config_load(&s.arena, argc - 1, argv + 1, &s.cfg, &errors)) return print_problems(&errors, &s.arena);
     log_set_level((enum log_level)s.cfg.log_level);
     keep_memory_small();
     block_signals(&signals);
