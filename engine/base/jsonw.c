@@ -119,33 +119,53 @@ void jsonw_array_end(struct jsonw *w)
     close_level(w, "]", 0);
 }
 
-static void escaped(struct jsonw *w, unsigned char c)
+/* The bytes of the character at i that is written as an escape, 0 if it may stand as it is. Beside those that JSON asks
+ * for, these are what YAML does not take (YAML 1.2.2, 5.1 and 5.4) and what a terminal or an editor would obey or hide:
+ * controls, the other line separators, byte order marks. */
+static size_t special(struct str s, size_t i, unsigned *code)
+{
+    const unsigned char *p = (const unsigned char *)s.p + i;
+    size_t left = s.n - i;
+    *code = *p;
+    if (*p < 0x80) return *p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7F;
+    if (*p == 0xC2 && left > 1) {
+        *code = p[1];
+        return p[1] < 0xA0 ? 2 : 0;
+    }
+    if ((*p != 0xE2 && *p != 0xEF) || left < 3) return 0;
+    *code = (p[0] & 0xFu) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu);
+    return *code == 0x2028 || *code == 0x2029 || *code == 0xFEFF || *code >= 0xFFFE ? 3 : 0;
+}
+
+static void escaped(struct jsonw *w, unsigned code)
 {
     static const char shorts[32] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    char out[8];
-    if (c == '"' || c == '\\')
-        put(w, (char[]){'\\', (char)c}, 2);
-    else if (shorts[c])
-        put(w, (char[]){'\\', shorts[c]}, 2);
+    char out[16];
+    if (code == '"' || code == '\\')
+        put(w, (char[]){'\\', (char)code}, 2);
+    else if (code < sizeof shorts && shorts[code])
+        put(w, (char[]){'\\', shorts[code]}, 2);
     else
-        put(w, out, (size_t)snprintf(out, sizeof out, "\\u%04x", c));
+        put(w, out, (size_t)snprintf(out, sizeof out, "\\u%04x", code));
 }
 
 /* Strings from outside (log lines) may be no UTF-8: each bad byte becomes U+FFFD, so that the text stays JSON. */
 static void quoted(struct jsonw *w, struct str s)
 {
-    size_t bad = s.n;
+    size_t bad = s.n, from = 0;
     if (utf8_valid(s, &bad)) bad = s.n;
     put(w, "\"", 1);
-    size_t from = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bool special = c < 0x20 || c == '"' || c == '\\';
-        if (i != bad && !special) continue;
+    for (size_t i = 0, n; i < s.n; i += n) {
+        unsigned code = 0;
+        n = i == bad ? 1 : special(s, i, &code);
+        if (n == 0) {
+            n = 1;
+            continue;
+        }
         if (i > from) put(w, s.p + from, i - from);
-        from = i + 1;
-        if (special) {
-            escaped(w, c);
+        from = i + n;
+        if (i != bad) {
+            escaped(w, code);
             continue;
         }
         put(w, "\xEF\xBF\xBD", 3);

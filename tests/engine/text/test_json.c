@@ -43,7 +43,7 @@ static void what_is_read_is_written_the_same(void **state)
         {"{\"a\":{\"b\":[]},\"c\":{}}", NULL},
         {"{\"a\" : [ 1 , 2 ] }", "{\"a\":[1,2]}"},
         {"\xEF\xBB\xBF{}", "{}"},
-        {"\"\\u007f\xE2\x82\xAC\"", "\"\x7F\xE2\x82\xAC\""},
+        {"\"\\u007f\xE2\x82\xAC\"", "\"\\u007f\xE2\x82\xAC\""},
     };
     (void)state;
     EACH(r, rows)
