@@ -202,6 +202,20 @@ static const struct spec_field output_fields[] = {
     {"optional", spec_bool, offsetof(struct output_draft, optional), 0, false},
 };
 
+/* Files are what most outputs are, and their word is not among the types. */
+static void read_value_type(struct spec *s, const struct spec_at *at, const struct value *v, enum param_type *out)
+{
+    size_t before = s->errors->n;
+    read_type(s, at, v, out);
+    if (s->errors->n == before) {
+        if (*out == PARAM_SECRET || *out == PARAM_ENUM) spec_error(s, at, v, "an output cannot be of this type");
+        return;
+    }
+    struct err *e = &s->errors->items[before];
+    if (strncmp(e->hint, "did you", 7) != 0)
+        err_hint(e, "string, int, float, bool, list or map; a file or folder is {artifact: dataset, path: …}");
+}
+
 static void read_output_type(struct spec *s, const struct spec_at *at, const struct output_draft *d, struct output *o)
 {
     struct spec_at type_at = below(at, "type"), artifact_at = below(at, "artifact");
@@ -211,10 +225,7 @@ static void read_output_type(struct spec *s, const struct spec_at *at, const str
         if (d->type) spec_error(s, &type_at, d->type, "an output is an artifact or has a type, not both");
         return;
     }
-    if (!d->type) return;
-    read_type(s, &type_at, d->type, &o->type);
-    if (o->type == PARAM_SECRET || o->type == PARAM_ENUM)
-        spec_error(s, &type_at, d->type, "an output cannot be of this type");
+    if (d->type) read_value_type(s, &type_at, d->type, &o->type);
 }
 
 static void one_output(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
@@ -226,7 +237,7 @@ static void one_output(struct spec *s, const struct spec_at *at, struct str key,
     *o = (struct output){.name = key, .type = PARAM_STRING};
     spec_check_name(s, at, key, NULL, "an output");
     if (v->type == VALUE_STRING)
-        read_type(s, at, v, &o->type); /* name: TYPE */
+        read_value_type(s, at, v, &o->type); /* name: TYPE */
     else if (!spec_fields(s, at, v, output_fields, SPEC_COUNT(output_fields), 0, "an output", &d))
         return;
     if (v->type == VALUE_MAP && !d.type && !d.artifact)

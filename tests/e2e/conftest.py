@@ -5,7 +5,10 @@ import pytest
 
 sys.path.insert(0, str(__import__("pathlib").Path(__file__).parent))
 
+import contract  # noqa: E402
 from harness import Server  # noqa: E402
+
+Server.judge = staticmethod(contract.judge)
 
 
 @pytest.fixture(scope="session")

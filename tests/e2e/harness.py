@@ -84,6 +84,8 @@ class Answer:
 class Server:
     """One `millrace serve`. start() and stop() may follow each other as often as wanted on the same data."""
 
+    judge = None  # called with method, path and answer of each request
+
     def __init__(self, *options, env=None):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="mr-", dir="/tmp"))
         self.home.chmod(0o711)  # steps and PostgreSQL run as another user when we are root
@@ -183,12 +185,15 @@ class Server:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)
         try:
             connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            response = connection.getresponse()
+            answer = Answer(response.status, response.headers, response.read())
         except http.client.HTTPException as wrong:
             raise ConnectionError(repr(wrong)) from wrong
         finally:
             connection.close()
+        if self.judge is not None:
+            self.judge(method, path, answer)
+        return answer
 
     def get(self, path, **options):
         return self.request("GET", path, **options)
