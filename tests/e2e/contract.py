@@ -1,5 +1,5 @@
-"""Holds every answer that a test gets against api/openapi.yaml: its status, its type, and no member that the description
-does not know. test_contract.py calls every operation."""
+"""Holds every answer that a test gets against api/openapi.yaml: its status, its type, and no member that the
+description does not know. test_contract.py calls every operation."""
 import json
 import pathlib
 import re
@@ -7,7 +7,8 @@ import re
 import jsonschema
 import yaml
 
-DOCUMENT = yaml.safe_load((pathlib.Path(__file__).resolve().parents[2] / "api/openapi.yaml").read_text(encoding="utf-8"))
+FILE = pathlib.Path(__file__).resolve().parents[2] / "api/openapi.yaml"
+DOCUMENT = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 ROOT = "urn:openapi"
 OPEN = {"Page"}  # parts of other schemas only
 

@@ -1,4 +1,5 @@
-"""Every operation of api/openapi.yaml, called on a real server; contract.py holds each answer against the description."""
+"""Every operation of api/openapi.yaml, called on a real server; contract.py holds the answers against the description.
+"""
 import hashlib
 import io
 import tarfile
@@ -52,7 +53,8 @@ def pipelines(server):
         assert server.post(f"{API}/pipelines:{verb}", SOURCE, kind="application/yaml").status == 200
     for query, status in (("?dry_run=true", 200), ("", 201), ("", 200)):
         assert server.post(f"{API}/pipelines{query}", SOURCE, kind="application/yaml").status == status
-    for path in ("", "/everything", "/everything/versions", "/everything/versions/1", "/everything/versions/1?format=dot"):
+    versions = "/everything/versions"
+    for path in ("", "/everything", versions, versions + "/1", versions + "/1?format=dot"):
         answer = server.get(f"{API}/pipelines{path}")
         assert answer.status == 200 and "everything" in answer.body.decode(), answer
 
