@@ -218,11 +218,15 @@ void jsonw_int(struct jsonw *w, int64_t i)
     literal(w, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)i));
 }
 
+/* Without an exponent where no digit stands behind the point: PostgreSQL keeps 1e+21 as a 1 and 21 zeros, which would
+ * come back as a whole number, and as none that fits. */
 void jsonw_double(struct jsonw *w, double d)
 {
-    char text[32];
-    if (isfinite(d))
-        literal(w, text, double_text(d, text));
+    char text[320];
+    size_t n = isfinite(d) ? double_text(d, text) : 0;
+    if (n > 0 && d == floor(d) && memchr(text, 'e', n)) n = (size_t)snprintf(text, sizeof text, "%.1f", d);
+    if (n > 0)
+        literal(w, text, n);
     else
         jsonw_null(w);
 }

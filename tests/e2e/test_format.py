@@ -72,6 +72,19 @@ outputs:
     assert log(server, run, "words") == "a|b c|two\nlines|"
 
 
+def test_numbers_beyond_64_bits_stay_what_they_are(server, go):
+    run, _ = go("""
+name: far
+params: {x: {type: float, default: 1e21}, m: {type: map, default: {a: -1e300}}}
+steps:
+  loss: {run: "echo 1e16 > loss", outputs: {loss: {type: float, path: loss}}}
+  half: {expr: "${{ steps.loss.outputs.loss / 3 }}"}
+outputs: {all: "${{ [params.x, params.m.a, steps.half.value] }}"}
+""")
+    assert run["outputs"]["all"] == [1e21, -1e300, 1e16 / 3]
+    assert server.cli_json("get", run["id"])["params"] == {"x": 1e21, "m": {"a": -1e300}}
+
+
 def test_artifacts_files_and_folders(server, go):
     run, _ = go("""
 name: files

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -237,6 +238,36 @@ static void canonical_numbers_do_not_tell_their_type(void **state)
     assert_string_equal(out.p, "3 3.0");
 }
 
+/* What stores JSON as numbers without exponents must not make whole numbers of them, which have 64 bits. */
+static void whole_doubles_keep_their_point(void **state)
+{
+    static const struct {
+        double d;
+        const char *json;
+    } rows[] = {
+        {1e14, "100000000000000.0"},
+        {1e15, "1000000000000000.0"},
+        {-1e21, "-1000000000000000000000.0"},
+        {123456789012345678900.0, "123456789012345683968.0"},
+        {1e-7, "1e-07"},
+        {1.5e-300, "1.5e-300"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        BUF_AUTO out;
+        buf_init(&out, 0);
+        struct value v = value_double(rows[i].d);
+        value_json(&out, &v, false);
+        assert_string_equal(out.p, rows[i].json);
+    }
+    BUF_AUTO longest;
+    buf_init(&longest, 0);
+    struct value most = value_double(-1.7976931348623157e308);
+    value_json(&longest, &most, false);
+    assert_int_equal(longest.n, 312);
+    assert_true(strtod(longest.p, NULL) <= most.u.d && strtod(longest.p, NULL) >= most.u.d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +279,7 @@ int main(void)
         cmocka_unit_test(writer_streams_what_it_buffers),
         cmocka_unit_test(writer_refuses_unfinished_and_too_deep),
         cmocka_unit_test(canonical_numbers_do_not_tell_their_type),
+        cmocka_unit_test(whole_doubles_keep_their_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
