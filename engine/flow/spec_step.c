@@ -209,6 +209,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
     finish_command(s, at, step);
     check_paths(s, at, v, step);
     if (bit & IS_PROCESS) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
+    if (bit == IS_SCRIPT && !value_get(v, "interpreter")) spec_shebang(s, step);
     if (bit == IS_SCRIPT && step->interpreter.n == 0) {
         step->interpreter.items = arena_new(s->arena, struct str);
         step->interpreter.items[0] = STR("/bin/sh");

@@ -44,6 +44,8 @@ const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const
 
 /* … and verbs (spec_verb.c); out is the struct spec_step. */
 spec_fn spec_run, spec_script, spec_image, spec_pipeline, spec_value, spec_http, spec_wait, spec_approval, spec_import;
+/* "#!/usr/bin/env python3" names the interpreter of a script that is given none of its own. */
+void spec_shebang(struct spec *s, struct spec_step *step);
 spec_fn spec_later; /* words that are known, and do not work yet */
 
 /* The outputs a verb has without declaring them, e.g. of http: status and body. */

@@ -49,12 +49,12 @@ void spec_run(struct spec *s, const struct spec_at *at, const struct value *v, v
     *err_list_next(s->errors) = err;
 }
 
-/* "#!/usr/bin/env python3" names the interpreter. */
-static void read_shebang(struct spec *s, struct spec_step *step)
+void spec_shebang(struct spec *s, struct spec_step *step)
 {
     struct str rest = step->node.script, line, word;
     struct str words[8];
     size_t n = 0;
+    if (!str_starts(rest, "#!")) return;
     str_split(&rest, '\n', &line);
     line = str_trim(str_sub(line, 2, line.n));
     while (n < SPEC_COUNT(words) && line.n && str_split(&line, ' ', &word)) {
@@ -77,7 +77,6 @@ void spec_script(struct spec *s, const struct spec_at *at, const struct value *v
     if (str_find(v->u.s, STR("${{"), &place))
         err_hint(spec_error(s, at, v, "a script is never substituted"),
                  "give the value by env: or as a file by inputs:");
-    if (str_starts(v->u.s, "#!")) read_shebang(s, step);
 }
 
 void spec_image(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

@@ -200,6 +200,21 @@ static void defaults_go_where_they_mean_something(void **state)
     assert_int_equal(n[2].timeout_ms, 0);
 }
 
+/* A script's own word, wherever it stands, beats its first line, and that the defaults. */
+static void scripts_find_their_interpreter(void **state)
+{
+    (void)state;
+    const struct plan *p = compile_text(HEAD "name: x\ndefaults: {interpreter: [perl]}\nsteps:\n"
+                                             "  before: {interpreter: sh, script: \"#!/usr/bin/env python3\"}\n"
+                                             "  after: {script: \"#!/usr/bin/env python3\", interpreter: sh}\n"
+                                             "  line: {script: \"#!/usr/bin/env python3\"}\n"
+                                             "  none: {script: echo}\n");
+    static const char *const first[] = {"sh", "sh", "/usr/bin/env", "perl"};
+    for (size_t i = 0; i < 4; i++)
+        assert_true(str_is(p->graphs[0].nodes[i].interpreter[0], first[i]));
+    assert_int_equal(p->graphs[0].nodes[2].n_interpreter, 2);
+}
+
 static void a_machine_says_what_it_lacks(void **state)
 {
     (void)state;
@@ -303,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_calls_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(references_are_edges, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults_go_where_they_mean_something, setup, teardown),
+        cmocka_unit_test_setup_teardown(scripts_find_their_interpreter, setup, teardown),
         cmocka_unit_test_setup_teardown(a_machine_says_what_it_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(touched_plans_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(many_steps_are_ordinary, setup, teardown),
