@@ -101,6 +101,9 @@ void spec_any(struct spec *s, const struct spec_at *at, const struct value *v, v
 void spec_path_in(struct spec *s, const struct spec_at *at, const struct value *v,
                   void *out); /* struct str, a safe relative path */
 
+/* Without "." and empty pieces, so that one file has one spelling; the folder itself is ".". */
+struct str spec_plain_path(struct arena *a, struct str path);
+
 /* A word of a const table of names; SIZE_MAX with an error reported when it is none. */
 size_t spec_word(struct spec *s, const struct spec_at *at, const struct value *v, const char *const *words, size_t n);
 

@@ -1,4 +1,6 @@
 /* Leaves: strings, numbers, units, words, paths. */
+#include <string.h>
+
 #include "engine/base/units.h"
 #include "engine/flow/spec.h"
 
@@ -149,6 +151,21 @@ void spec_any(struct spec *s, const struct spec_at *at, const struct value *v, v
     *(const struct value **)out = v;
 }
 
+struct str spec_plain_path(struct arena *a, struct str path)
+{
+    char *text = arena_alloc(a, path.n + 1);
+    size_t n = 0;
+    struct str piece;
+    while (str_split(&path, '/', &piece)) {
+        if (piece.n == 0 || str_is(piece, ".")) continue;
+        if (n) text[n++] = '/';
+        memcpy(text + n, piece.p, piece.n);
+        n += piece.n;
+    }
+    if (n == 0) return STR(".");
+    return (struct str){text, n};
+}
+
 /* Relative, and staying beneath where it starts. */
 void spec_path_in(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
@@ -167,7 +184,7 @@ void spec_path_in(struct spec *s, const struct spec_at *at, const struct value *
         err_hint(spec_error(s, at, v, "the path leads out of the working directory"),
                  "write it relative, without '..'");
     else
-        *(struct str *)out = path;
+        *(struct str *)out = spec_plain_path(s->arena, path);
 }
 
 size_t spec_word(struct spec *s, const struct spec_at *at, const struct value *v, const char *const *words, size_t n)

@@ -206,6 +206,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
                    unsigned bit, struct spec_step *step)
 {
     struct node *node = &step->node;
+    if (str_is(node->workdir, ".")) node->workdir = (struct str){"", 0};
     finish_command(s, at, step);
     check_paths(s, at, v, step);
     if (bit & IS_PROCESS) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);

@@ -109,21 +109,6 @@ static const struct spec_field pipeline_fields[] = {
     {"version", read_version, offsetof(struct pipeline_ref, version), 0, false},
 };
 
-/* Without "." and empty pieces, so that one file has one spelling. */
-static struct str plain_path(struct arena *a, struct str path)
-{
-    char *text = arena_alloc(a, path.n + 1);
-    size_t n = 0;
-    struct str piece;
-    while (str_split(&path, '/', &piece)) {
-        if (piece.n == 0 || str_is(piece, ".")) continue;
-        if (n) text[n++] = '/';
-        memcpy(text + n, piece.p, piece.n);
-        n += piece.n;
-    }
-    return (struct str){text, n};
-}
-
 void spec_pipeline(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct spec_step *step = out;
@@ -147,7 +132,7 @@ void spec_pipeline(struct spec *s, const struct spec_at *at, const struct value 
         spec_error(s, at, v, "the file is given relative to this one");
         return;
     }
-    ref.file = plain_path(s->arena, ref.file);
+    if (ref.file.n) ref.file = spec_plain_path(s->arena, ref.file);
     if (ref.file.n && ref.version) spec_error(s, at, v, "a file has no version");
     step->pipeline =
         (struct compile_ref){.text = ref.file.n ? ref.file : ref.name, .file = ref.file.n > 0, .version = ref.version};

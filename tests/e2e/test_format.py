@@ -131,6 +131,18 @@ outputs: {s: "${{ steps.make.outputs.s }}"}
     assert log(server, run, "use") == "1\n2\n7/nowhere\n"
 
 
+def test_one_folder_has_many_spellings(server, go):
+    run, _ = go("""
+name: spellings
+steps:
+  make:
+    run: mkdir m && echo x > m/f; echo y > a/b
+    outputs: {m: {artifact: model, path: ./m//}, b: {type: string, path: a//b}}
+  use: {run: "cat inputs/m/f", workdir: ., inputs: {m: "${{ steps.make.outputs.m }}"}}
+""")
+    assert log(server, run, "use") == "x\n"
+
+
 def test_folders_keep_all_that_is_in_them(server, go):
     run, _ = go("""
 name: folders
