@@ -247,7 +247,7 @@ static void read_wait(struct spec *s, const struct spec_at *at, const struct val
     if (!units_duration(v, &ms, &err))
         spec_adopt(s, at, v, &err); /* a bare number */
     else
-        spec_template(s, at, v, WHERE_FIELD, text);
+        spec_typed(s, at, v, WHERE_FIELD, text); /* as text 0 would lack its unit */
 }
 
 static void read_until(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

@@ -258,7 +258,8 @@ def test_waits_for_a_time_and_until_one(go):
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
     start = time.time()
     _, tasks = go(f"name: waits\nsteps: {{short: {{wait: 300ms}}, until: {{wait: {{until: '{soon}'}}}}, "
-                  "past: {wait: {until: '2020-01-01T00:00:00Z'}}, told: {wait: {for: \"${{ '2' + '00ms' }}\"}}}")
+                  "past: {wait: {until: '2020-01-01T00:00:00Z'}}, none: {wait: 0}, "
+                  "told: {wait: {for: \"${{ '2' + '00ms' }}\"}}}")
     assert time.time() - start >= 0.9
     assert {t["state"] for t in tasks.values()} == {"succeeded"}
 
