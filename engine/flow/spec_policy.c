@@ -83,6 +83,8 @@ static void one_factor(struct spec *s, const struct spec_at *at, struct str key,
         spec_expected(s, at, v, "a list, or an expression that gives one");
     else if (spec_typed(s, at, v, WHERE_FOREACH, &p->values[i]))
         value_map_put(&p->map, key, value_string(p->values[i].source));
+    if (v->type == VALUE_STRING && p->values[i].literal)
+        err_hint(spec_error(s, at, v, "a loop runs over a list"), "[a, b], or an expression");
 }
 
 void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
