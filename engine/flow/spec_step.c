@@ -187,6 +187,19 @@ static void check_paths(struct spec *s, const struct spec_at *at, const struct v
     }
 }
 
+/* Each item of a loop's outputs has entries of its own, which would hide an output of that name. */
+static void check_loop_outputs(struct spec *s, const struct spec_at *at, const struct value *v,
+                               const struct spec_step *step)
+{
+    for (size_t i = 0; step->node.loop && i < step->outputs.n; i++) {
+        struct str name = step->outputs.items[i].name;
+        if (!str_is(name, "item") && !str_is(name, "index") && !str_is(name, "status")) continue;
+        struct spec_at outputs = {at, str_of("outputs"), SIZE_MAX, {0, 0}}, here = {&outputs, name, SIZE_MAX, {0, 0}};
+        spec_error(s, &here, value_find(value_get(v, "outputs"), name),
+                   "in a loop '%.*s' is what the engine tells of each item: name the output otherwise", STR_ARG(name));
+    }
+}
+
 /* What came from the defaults and means nothing for this verb goes. */
 static void drop_defaults(struct spec_step *step, unsigned bit)
 {
@@ -209,6 +222,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
     if (str_is(node->workdir, ".")) node->workdir = (struct str){"", 0};
     finish_command(s, at, step);
     check_paths(s, at, v, step);
+    check_loop_outputs(s, at, v, step);
     if (bit & IS_PROCESS) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
     if (bit == IS_SCRIPT && !value_get(v, "interpreter")) spec_shebang(s, step);
     if (bit == IS_SCRIPT && step->interpreter.n == 0) {
