@@ -51,27 +51,41 @@ static bool type_of_param(struct check_scope *sc, const struct expr_ref *ref, en
 
 /* ---- steps ---- */
 
-static bool type_of_artifact(const struct expr_ref *ref, size_t behind, bool path, enum expr_type *out, struct err *err)
+/* Which artifacts have a field: those of a step's outputs, imported ones, those that are inputs. */
+enum { MADE = 1, IMPORTED = 2, PLACED = 4 };
+
+static bool type_of_artifact(const struct expr_ref *ref, size_t behind, unsigned which, enum expr_type *out,
+                             struct err *err)
 {
     static const struct {
         struct str name;
         enum expr_type type;
-    } fields[] = {{STR_INIT("artifact"), EXPR_STRING}, {STR_INIT("digest"), EXPR_STRING},
-                  {STR_INIT("size"), EXPR_INT},        {STR_INIT("name"), EXPR_STRING},
-                  {STR_INIT("uri"), EXPR_STRING},      {STR_INIT("path"), EXPR_STRING}};
+        unsigned which;
+    } fields[] = {{STR_INIT("artifact"), EXPR_STRING, MADE | IMPORTED},
+                  {STR_INIT("digest"), EXPR_STRING, MADE | IMPORTED},
+                  {STR_INIT("size"), EXPR_INT, MADE | IMPORTED},
+                  {STR_INIT("name"), EXPR_STRING, MADE},
+                  {STR_INIT("uri"), EXPR_STRING, IMPORTED},
+                  {STR_INIT("path"), EXPR_STRING, PLACED}};
     struct str names[SPEC_COUNT(fields)];
+    size_t n = 0;
     for (size_t i = 0; i < SPEC_COUNT(fields); i++) {
-        names[i] = fields[i].name;
-        bool here = path || !str_is(fields[i].name, "path");
-        if (!here || !str_eq(fields[i].name, ref->fields[behind])) continue;
+        if (!(fields[i].which & which)) continue;
+        names[n++] = fields[i].name;
+        if (!str_eq(fields[i].name, ref->fields[behind])) continue;
         *out = fields[i].type;
         return ref->n == behind + 1 || no_fields(ref, behind + 1, "this", err);
     }
-    no_fields(ref, behind, "an artifact", err);
-    if (!path && str_is(ref->fields[behind], "path"))
+    no_fields(ref, behind, which & IMPORTED ? "an imported artifact" : "an artifact", err);
+    if (!(which & PLACED) && str_is(ref->fields[behind], "path"))
         return err_hint(err, "take it as an input, and use inputs.NAME.path");
-    spec_suggest(err, ref->fields[behind], names, SPEC_COUNT(names) - !path);
+    spec_suggest(err, ref->fields[behind], names, n);
     return false;
+}
+
+static unsigned made_how(const struct node *node)
+{
+    return node->verb == VERB_IMPORT ? IMPORTED : MADE;
 }
 
 static bool unknown_output(struct check_scope *sc, const struct expr_ref *ref, const struct node *node, struct err *err)
@@ -108,7 +122,7 @@ static bool type_of_output(struct check_scope *sc, const struct expr_ref *ref, c
         *out = o->kind == IO_ARTIFACT ? EXPR_MAP : param_types[o->type];
         if (o->optional) *out = EXPR_ANY;
         if (ref->n == 3) return true;
-        if (o->kind == IO_ARTIFACT) return type_of_artifact(ref, 3, false, out, err);
+        if (o->kind == IO_ARTIFACT) return type_of_artifact(ref, 3, made_how(node), out, err);
         if (*out == EXPR_MAP || *out == EXPR_ANY) {
             *out = EXPR_ANY;
             return true;
@@ -207,10 +221,10 @@ static bool type_of_step(struct check_scope *sc, const struct expr_ref *ref, enu
 
 /* ---- inputs, item, index, run ---- */
 
-/* Does the input hold an artifact? Told by the reference it consists of. */
+/* Does the input hold an artifact, and which? Told by the reference it consists of. */
 struct artifact_probe {
     const struct compile *c;
-    bool artifact;
+    unsigned which; /* 0 = none */
 };
 
 static bool probe_artifact(void *ctx, const struct expr_ref *ref)
@@ -219,20 +233,23 @@ static bool probe_artifact(void *ctx, const struct expr_ref *ref)
     uint64_t i;
     if (!str_is(ref->root, "steps") || ref->n != 3 || !map_get(&p->c->by_name, ref->fields[0], &i)) return true;
     const struct node *node = &p->c->nodes[i];
-    for (size_t k = 0; k < node->n_outputs; k++)
-        p->artifact |= str_eq(node->outputs[k].name, ref->fields[2]) && node->outputs[k].kind == IO_ARTIFACT;
+    for (size_t k = 0; k < node->n_outputs; k++) {
+        bool this = str_eq(node->outputs[k].name, ref->fields[2]) && node->outputs[k].kind == IO_ARTIFACT;
+        if (this && !node->loop) p->which = made_how(node);
+    }
     return true;
 }
 
-bool check_input_is_artifact(const struct compile *c, const struct input *input)
+/* 0 when it holds none for sure. */
+static unsigned input_artifact(const struct compile *c, const struct input *input)
 {
     struct artifact_probe probe = {.c = c};
-    if (!input->value.single) return false;
+    if (!input->value.single) return 0;
     struct str text = str_trim(input->value.parts[0].text);
-    if (!str_starts(text, "steps.") && !str_starts(text, "steps[")) return false;
+    if (!str_starts(text, "steps.") && !str_starts(text, "steps[")) return 0;
     expr_template_refs(&input->value, probe_artifact, &probe);
     size_t at;
-    return probe.artifact && !str_find(text, STR(" "), &at) && !str_find(text, STR("("), &at);
+    return str_find(text, STR(" "), &at) || str_find(text, STR("("), &at) ? 0 : probe.which;
 }
 
 static bool type_of_input(struct check_scope *sc, const struct expr_ref *ref, enum expr_type *out, struct err *err)
@@ -244,10 +261,10 @@ static bool type_of_input(struct check_scope *sc, const struct expr_ref *ref, en
     for (size_t i = 0; i < node->n_inputs; i++) {
         const struct input *input = &node->inputs[i];
         if (!str_eq(input->name, ref->fields[0])) continue;
-        bool artifact = check_input_is_artifact(c, input) && !input->optional;
-        *out = artifact ? EXPR_MAP : EXPR_ANY;
-        if (ref->n == 1 || !artifact) return true;
-        return type_of_artifact(ref, 1, true, out, err);
+        unsigned which = input->optional ? 0 : input_artifact(c, input);
+        *out = which ? EXPR_MAP : EXPR_ANY;
+        if (ref->n == 1 || !which) return true;
+        return type_of_artifact(ref, 1, which | PLACED, out, err);
     }
     struct str *names = arena_array(c->spec.arena, struct str, node->n_inputs);
     for (size_t i = 0; i < node->n_inputs; i++)

@@ -12,6 +12,5 @@ struct check_scope {
 
 /* For struct expr_scope. */
 bool check_type_of(void *ctx, const struct expr_ref *ref, enum expr_type *out, struct err *err);
-bool check_input_is_artifact(const struct compile *c, const struct input *input);
 
 #endif
