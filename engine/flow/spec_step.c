@@ -58,7 +58,7 @@ static const struct spec_field fields[] = {
     {"parallelism", spec_positive, IN(node.parallelism), 0, false},
     {"rule", spec_rule, IN(node.rule), 0, false},
     {"after", spec_after, IN(node.after), 0, false},
-    {"retry", spec_retry, IN(node.retry), IS_WORK, false},
+    {"retry", spec_retry, IN(node.retry), IS_WORK | IS_PIPELINE, false},
     {"timeout", spec_duration, IN(node.timeout_ms), IS_WORK | IS_PIPELINE, false},
     {"image", spec_image, 0, IS_PROCESS, false},
     {"command", spec_any, IN(command), IS_IMAGE, false},
@@ -212,7 +212,12 @@ static void drop_defaults(struct spec_step *step, unsigned bit)
         step->env.n = 0;
     }
     if (!(bit & IS_SCRIPT)) step->interpreter.n = 0;
-    if (!(bit & IS_WORK)) node->timeout_ms = 0;
+    if (!(bit & IS_WORK)) {
+        struct spec_step none;
+        spec_builtin_defaults(&none);
+        node->timeout_ms = 0;
+        node->retry = none.node.retry; /* a sub-pipeline's steps have their own */
+    }
 }
 
 static void finish(struct spec *s, const struct spec_at *at, const struct value *v, const struct spec_step *defaults,

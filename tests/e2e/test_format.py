@@ -1,7 +1,5 @@
 """What the words of the format mean, run by a real server: each verb, loops, rules, retries, limits, caching."""
-import http.server
 import json
-import threading
 import time
 
 import pytest
@@ -166,92 +164,6 @@ steps:
                   "  b: {run: ln -s /etc/passwd f, outputs: {f: {type: string, path: f}}}", state="failed")
     assert tasks["a"]["message"].endswith("(d) cannot be kept: 'out' in it is a link that leads out of it")
     assert tasks["b"]["message"].endswith("(f) is a link that leads out of the working directory")
-
-
-class Hook(http.server.BaseHTTPRequestHandler):
-    seen = []
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))  # told for an empty body, too
-        Hook.seen.append((self.path, dict(self.headers), body))
-        self.send_response(int(self.path.rsplit("/", 1)[1]))
-        self.end_headers()
-        self.wfile.write(b'{"ok": [1, 2]}')
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture(scope="module")
-def hook():
-    Hook.seen = []
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{made.server_port}"
-    made.shutdown()
-
-
-def test_http_calls_and_their_limits(fresh, hook):
-    mine = fresh("--allow-private-egress")
-    text = HEAD + """
-name: call
-steps:
-  post:
-    http:
-      method: POST
-      url: %s/a/202
-      headers: {X-Run: "${{ run.name }}"}
-      body: {n: "${{ 1 + 1 }}"}
-      expect: [202]
-  answer: {expr: "${{ json(steps.post.outputs.body).ok[1] }}"}
-outputs: {answer: "${{ steps.answer.value }}", status: "${{ steps.post.outputs.status }}"}
-""" % hook
-    run = mine.ended(mine.submit(text))
-    assert run["outputs"] == {"answer": 2, "status": 202}, mine.tasks(run["id"])
-    path, headers, body = Hook.seen[-1]
-    assert (path, json.loads(body), headers["X-Run"]) == ("/a/202", {"n": 2}, run["name"])
-    assert headers["Idempotency-Key"].startswith(f"millrace-{run['id']}-")
-    run = mine.ended(mine.submit(HEAD + "name: bad\nsteps: {post: {http: {method: POST, url: '%s/b/500'}, retry: "
-                                 "{limit: 2, backoff: {base: 10ms, jitter: 0%%}}}}" % hook))
-    task = mine.tasks(run["id"])["post"]
-    assert run["state"] == "failed" and "500" in task["message"] and task["attempt"] == 3
-    keys = [h["Idempotency-Key"] for p, h, _ in Hook.seen if p == "/b/500"]
-    assert len(set(keys)) == 3
-
-
-def test_secret_params_reach_env_and_headers(fresh, hook):
-    """A param of type secret is a reference until the step starts; a map of the same shape is only a map."""
-    mine = fresh("--allow-private-egress", start=False)
-    folder = mine.home / "secrets"
-    (folder / "default").mkdir(parents=True)
-    (folder / "default" / "KEY").write_text("sesame-4712")
-    mine.options += ["--secrets-dir", str(folder)]
-    mine.start()
-    child = HEAD + ("name: keeper\nparams: {k: {type: secret}, m: {type: map}, o: {type: secret, optional: true}}\n"
-                    "defaults: {env: {D: '${{ params.k }}'}}\nsteps:\n  a:\n"
-                    "    run: echo \"$K$D$O\" | rev; echo \"$M\"\n"
-                    "    env: {K: '${{ params.k }}', M: '${{ params.m }}', O: '${{ params.o }}'}\n")
-    assert mine.post("/api/v1/pipelines", child, kind="application/yaml").status == 201
-    run = mine.submit(HEAD + "name: parent\nparams: {k: secret, m: {default: {secret: {env: KEY}}}}\nsteps:\n"
-                      "  sub: {pipeline: keeper, params: {k: '${{ params.k }}', m: '${{ params.m }}'}}\n"
-                      "  post: {http: {method: POST, url: '%s/k/200', headers: {X-Key: '${{ params.k }}'}}}\n" % hook,
-                      params={"k": {"secret": {"env": "KEY"}}})
-    assert mine.ended(run)["state"] == "succeeded", mine.tasks(run)
-    assert log(mine, {"id": run}, "sub.a") == '2174-emases' * 2 + '\n{"secret":{"env":"KEY"}}\n'
-    assert Hook.seen[-1][1]["X-Key"] == "sesame-4712"
-    plan = mine.get(f"/api/v1/runs/{run}/plan").body + mine.get(f"/api/v1/runs/{run}").body
-    assert b"sesame" not in plan, plan
-    absent = mine.submit(HEAD + "name: none\nparams: {k: secret}\nsteps: {a: {run: 'true', env: {K: "
-                         "'${{ params.k }}'}}}\n", params={"k": {"secret": {"env": "OTHER"}}})
-    assert mine.ended(absent)["state"] == "failed" and "'OTHER'" in mine.tasks(absent)["a"]["message"]
-
-
-def test_private_addresses_are_not_called(server, hook):
-    text = f"name: inside\nsteps: {{get: {{http: {{method: POST, url: '{hook}/c/200'}}}}}}"
-    run = server.ended(server.submit(HEAD + text))
-    message = server.tasks(run["id"])["get"]["message"]
-    assert run["state"] == "failed" and "127.0.0.1" in message, message
-    assert not [p for p, _, _ in Hook.seen if p == "/c/200"]
 
 
 def test_waits_for_a_time_and_until_one(go):
@@ -424,6 +336,22 @@ def test_sub_pipelines_by_name_and_file(server, go, tmp_path):
     server.cli("run", tmp_path / "pipeline.yaml")
     newest = server.get("/api/v1/runs?filter=pipeline%20%3D%20parent2").json["items"][0]
     assert server.run(newest["id"])["outputs"] == {"n": 42}
+
+
+def test_a_sub_pipeline_is_tried_again_as_a_whole_only_where_it_says_so(go):
+    text = """
+name: outer
+defaults: {retry: {limit: 3, backoff: 10ms}}
+steps: {plain: {pipeline: inner}, again: {pipeline: inner, retry: {limit: 1, backoff: 10ms}}}
+---
+apiVersion: millrace/v1
+kind: Pipeline
+name: inner
+steps: {x: {run: exit 1}}
+"""
+    _, tasks = go(text, state="failed")
+    assert {p: (t["attempt"], t["reason"]) for p, t in tasks.items()} == {
+        "plain": (1, "ChildFailed"), "plain.x": (1, "Error"), "again": (2, "ChildFailed"), "again.x": (1, "Error")}
 
 
 # ---- caching
