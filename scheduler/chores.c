@@ -325,6 +325,12 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
     return true;
 }
 
+/* Of two limits, of which 0 is none. */
+static int64_t shorter(int64_t a, int64_t b)
+{
+    return a > 0 && (b <= 0 || a < b) ? a : b;
+}
+
 void chores_http(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e)
 {
     struct chore *c = chore_new(owner, l, e);
@@ -337,7 +343,7 @@ void chores_http(struct chores *owner, struct scheduler *s, struct live *l, cons
     if (call->n_expect > 0) memcpy(expect, call->expect, call->n_expect * sizeof *expect);
     c->expect = expect;
     c->n_expect = call->n_expect;
-    c->http.timeout_ms = call->timeout_ms > 0 ? call->timeout_ms : n->timeout_ms;
+    c->http.timeout_ms = shorter(call->timeout_ms, n->timeout_ms);
     c->http.max_bytes = ANSWER_MAX;
     c->http.allow_private = s->cfg.allow_private_egress;
     if (!text_of(c, &env, &call->method, "http.method", &c->http.method, &err) ||

@@ -61,6 +61,21 @@ outputs: {answer: "${{ steps.answer.value }}", status: "${{ steps.post.outputs.s
     assert len(set(keys)) == 3
 
 
+def test_http_calls_end_in_time(fresh, hook):
+    mine = fresh("--allow-private-egress")
+    run = mine.submit(HEAD + """
+name: slow
+defaults: {timeout: 1h}
+steps:
+  step: {http: {method: POST, url: "%s/slow/200"}, timeout: 100ms, retry: {limit: 1, for: timeout, backoff: 10ms}}
+  call: {http: {method: POST, url: "%s/slow/200", timeout: 100ms}, timeout: 0s}
+  well: {http: {method: POST, url: "%s/slow/200"}}
+""" % (hook, hook, hook))
+    mine.ended(run)
+    assert {p: (t["state"], t.get("reason"), t["attempt"]) for p, t in mine.tasks(run).items()} == {
+        "step": ("failed", "Timeout", 2), "call": ("failed", "Timeout", 1), "well": ("succeeded", None, 1)}
+
+
 def test_secret_params_reach_env_and_headers(fresh, hook):
     """A param of type secret is a reference until the step starts; a map of the same shape is only a map."""
     mine = fresh("--allow-private-egress", start=False)
