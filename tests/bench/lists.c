@@ -26,12 +26,18 @@ static const struct shape documented[] = {
     {"order_by=created%20asc", 150},
     {"order_by=ended%20desc", 150},
     {"page_size=100", 100},
+    {"filter=pipeline%3Dp7%20and%20state%3Dcancelled", 100}, /* there are none */
+    {"filter=labels.team%3Dt3%20and%20state%3Dcancelled", 100},
+    {"filter=pipeline%3Dp7%20and%20created%3C2023-02-01", 100},
+    {"filter=labels.team%3Dt3%20and%20created%3C2023-02-01", 100},
 };
 static const struct shape others[] = {
     {"order_by=name", 8},
     {"filter=name~999999", 8},
     {"filter=created_by%3Dnobody", 8},
     {"filter=labels.shard%3E5", 8},
+    {"filter=pipeline%3Dp7%20and%20labels.team%3Dt3", 8},
+    {"filter=state%3Dcancelled&order_by=ended%20desc", 8},
 };
 
 /* A run a minute, newest last, most of them fine; a label of twenty teams, fifty pipelines. */
