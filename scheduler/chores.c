@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/base/jsonw.h"
 #include "engine/os/clock.h"
@@ -279,32 +280,43 @@ static void chore_refused(struct chore *c, struct scheduler *s, const struct err
     chore_free(&c->job);
 }
 
+static struct str plain_text(struct chore *c, const struct value *v)
+{
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    if (v->type == VALUE_STRING)
+        buf_str(&text, v->u.s);
+    else if (v->type != VALUE_NULL)
+        value_json(&text, v, false);
+    return arena_str(&c->arena, buf_view(&text));
+}
+
 static bool text_of(struct chore *c, const struct expr_env *env, const struct expr_template *t, const char *field,
                     struct str *out, struct err *err)
 {
-    struct value v;
-    if (t->source.n == 0) {
-        *out = STR("");
-        return true;
-    }
-    if (!expr_template_eval(t, env, &c->arena, &v, err)) {
-        err_path(err, "%s", field);
-        return false;
-    }
-    BUF_AUTO text;
-    buf_init(&text, 0);
-    if (v.type == VALUE_STRING)
-        buf_str(&text, v.u.s);
-    else if (v.type != VALUE_NULL)
-        value_json(&text, &v, false);
-    *out = arena_str(&c->arena, buf_view(&text));
+    struct value v = value_null();
+    if (t->source.n > 0 && !expr_template_eval(t, env, &c->arena, &v, err)) return err_path(err, "%s", field);
+    *out = plain_text(c, &v);
+    return true;
+}
+
+/* With what it is to be announced as; empty when there is none. */
+static bool fill_body(struct chore *c, const struct expr_env *env, const struct expr_template *t, struct str *type,
+                      struct err *err)
+{
+    struct value v = value_null();
+    if (t->source.n > 0 && !expr_template_eval(t, env, &c->arena, &v, err)) return err_path(err, "http.body");
+    c->http.body = plain_text(c, &v);
+    *type = v.type == VALUE_MAP || v.type == VALUE_LIST ? STR("application/json")
+            : v.type == VALUE_NULL                      ? STR("")
+                                                        : STR("text/plain; charset=utf-8");
     return true;
 }
 
 static bool fill_headers(struct chore *c, const struct scheduler *s, const struct live *l, const struct expr_env *env,
-                         const struct http_call *call, struct err *err)
+                         const struct http_call *call, struct str type, struct err *err)
 {
-    struct egress_header *headers = arena_array(&c->arena, struct egress_header, call->n_headers + 1);
+    struct egress_header *headers = arena_array(&c->arena, struct egress_header, call->n_headers + 2);
     for (size_t i = 0; i < call->n_headers; i++) {
         const struct env_var *h = &call->headers[i];
         headers[i].name = arena_str(&c->arena, h->name);
@@ -315,6 +327,7 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
                                                : secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project,
                                                               secret.name, &c->arena, &headers[i].value, err);
         if (!ok) return err_path(err, "http.headers.%.*s", STR_ARG(h->name));
+        if (strcasecmp(headers[i].name.p, "Content-Type") == 0) type.n = 0;
     }
     /* So that the other side can tell a repeated call from a new one. */
     headers[call->n_headers] =
@@ -322,6 +335,7 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
                                                                     (long long)c->id.run, c->id.task, c->id.attempt)};
     c->http.headers = headers;
     c->http.n_headers = call->n_headers + 1;
+    if (type.n > 0) headers[c->http.n_headers++] = (struct egress_header){STR("Content-Type"), type};
     return true;
 }
 
@@ -338,6 +352,7 @@ void chores_http(struct chores *owner, struct scheduler *s, struct live *l, cons
     const struct http_call *call = n->http;
     struct err err = {0};
     struct expr_env env;
+    struct str type = STR("");
     run_task_env(l->run, e->task, &env, &s->arena);
     int32_t *expect = arena_array(&c->arena, int32_t, call->n_expect + 1);
     if (call->n_expect > 0) memcpy(expect, call->expect, call->n_expect * sizeof *expect);
@@ -348,7 +363,7 @@ void chores_http(struct chores *owner, struct scheduler *s, struct live *l, cons
     c->http.allow_private = s->cfg.allow_private_egress;
     if (!text_of(c, &env, &call->method, "http.method", &c->http.method, &err) ||
         !text_of(c, &env, &call->url, "http.url", &c->http.url, &err) ||
-        !text_of(c, &env, &call->body, "http.body", &c->http.body, &err) || !fill_headers(c, s, l, &env, call, &err)) {
+        !fill_body(c, &env, &call->body, &type, &err) || !fill_headers(c, s, l, &env, call, type, &err)) {
         chore_refused(c, s, &err);
         return;
     }

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "engine/base/buf.h"
@@ -159,13 +160,16 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 
 static bool add_headers(struct call *c, const struct egress_request *req, struct arena *a, struct err *err)
 {
+    bool typed = false;
     for (size_t i = 0; i < req->n_headers; i++) {
         const struct egress_header *h = &req->headers[i];
         struct str line = arena_printf(a, "%.*s: %.*s", STR_ARG(h->name), STR_ARG(h->value));
         if (memchr(line.p, '\n', line.n) != NULL || memchr(line.p, '\r', line.n) != NULL)
             return err_set(err, ERR_INVALID, "the header '%.*s' has a line break in it", STR_ARG(h->name));
         c->headers = curl_slist_append(c->headers, line.p);
+        typed |= strncasecmp(line.p, "Content-Type:", 13) == 0;
     }
+    if (!typed) c->headers = curl_slist_append(c->headers, "Content-Type:"); /* curl would say that it is a form */
     return true;
 }
 

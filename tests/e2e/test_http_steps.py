@@ -46,12 +46,20 @@ steps:
       body: {n: "${{ 1 + 1 }}"}
       expect: [202]
   answer: {expr: "${{ json(steps.post.outputs.body).ok[1] }}"}
+  text: {http: {url: %s/text/200, body: "n=${{ 1 }}"}}
+  form: {http: {url: %s/form/200, body: n=1, headers: {content-type: application/x-www-form-urlencoded}}}
+  empty: {http: {method: POST, url: %s/empty/200}}
 outputs: {answer: "${{ steps.answer.value }}", status: "${{ steps.post.outputs.status }}"}
-""" % hook
+""" % (hook, hook, hook, hook)
     run = mine.ended(mine.submit(text))
     assert run["outputs"] == {"answer": 2, "status": 202}, mine.tasks(run["id"])
-    path, headers, body = Hook.seen[-1]
-    assert (path, json.loads(body), headers["X-Run"]) == ("/a/202", {"n": 2}, run["name"])
+    seen = {path: (headers, body) for path, headers, body in Hook.seen}
+    headers, body = seen["/a/202"]
+    assert (json.loads(body), headers["X-Run"]) == ({"n": 2}, run["name"])
+    kinds = {path.split("/")[1]: {k.lower(): v for k, v in headers.items()}.get("content-type")
+             for path, (headers, _) in seen.items()}
+    assert kinds == {"a": "application/json", "text": "text/plain; charset=utf-8", "empty": None,
+                     "form": "application/x-www-form-urlencoded"}
     assert headers["Idempotency-Key"].startswith(f"millrace-{run['id']}-")
     run = mine.ended(mine.submit(HEAD + "name: bad\nsteps: {post: {http: {method: POST, url: '%s/b/500'}, retry: "
                                  "{limit: 2, backoff: {base: 10ms, jitter: 0%%}}}}" % hook))
