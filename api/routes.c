@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/handlers.h"
+#include "engine/flow/plan.h"
 
 #define V "/api/v1"
 #define PAGE "page_size page_token "
@@ -104,18 +105,16 @@ const struct route routes[] = {
 };
 const size_t n_routes = sizeof routes / sizeof *routes;
 
-static const char *const role_names[] = {"none", "viewer", "operator", "editor", "admin"};
-
 const char *role_name(enum role r)
 {
-    return role_names[r];
+    return r == ROLE_NONE ? "none" : plan_roles[r - 1];
 }
 
 bool role_parse(struct str name, enum role *out)
 {
-    for (size_t i = 1; i < sizeof role_names / sizeof *role_names; i++)
-        if (str_is(name, role_names[i])) {
-            *out = (enum role)i;
+    for (size_t i = 0; i < PLAN_ROLES; i++)
+        if (str_is(name, plan_roles[i])) {
+            *out = (enum role)(i + 1);
             return true;
         }
     return false;

@@ -1,6 +1,8 @@
 /* Names of a plan's words, and finding a node. */
 #include "engine/flow/plan.h"
 
+const char *const plan_roles[PLAN_ROLES] = {"viewer", "operator", "editor", "admin"};
+
 const char *verb_name(enum verb v)
 {
     static const char *const names[] = {

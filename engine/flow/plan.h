@@ -221,6 +221,10 @@ struct buf;
 void plan_json(struct buf *out, const struct plan *p);
 MUST_CHECK bool plan_load(struct arena *a, const struct value *json, const struct plan **out, struct err *err);
 
+/* What a token may do, from less to more; an approval names the least of them that may answer it. */
+#define PLAN_ROLES 4
+extern const char *const plan_roles[PLAN_ROLES];
+
 const char *verb_name(enum verb v);
 const char *rule_name(enum rule r);
 const char *failure_name(enum failure f); /* of one bit: "error", "oom", "timeout", "infrastructure", "invalid" */

@@ -275,13 +275,26 @@ void spec_wait(struct spec *s, const struct spec_at *at, const struct value *v, 
     if (v->u.map.n != 1) spec_error(s, at, v, "a wait is for a duration or until a time");
 }
 
+/* A role that no token has could never answer. */
+static void one_role(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                     size_t i)
+{
+    (void)key;
+    size_t word = spec_word(s, at, v, plan_roles, PLAN_ROLES);
+    ((struct str *)out)[i] = str_of(word == SIZE_MAX ? "" : plan_roles[word]);
+}
+
 static void read_roles(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct spec_step *step = out;
-    struct spec_strs roles = {0};
-    spec_strs(s, at, v, &roles);
-    step->node.roles = roles.items;
-    step->node.n_roles = roles.n;
+    size_t n = v->type == VALUE_LIST ? v->u.list.n : 1;
+    struct str *roles = arena_array(s->arena, struct str, n);
+    if (v->type == VALUE_LIST)
+        spec_each(s, at, v, one_role, roles);
+    else
+        one_role(s, at, STR(""), v, roles, 0);
+    step->node.roles = roles;
+    step->node.n_roles = n;
 }
 
 static const struct spec_field approval_fields[] = {
