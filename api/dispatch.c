@@ -146,6 +146,7 @@ static bool create_tx(struct conn *c, void *ctx, struct err *err)
     /* A transaction that is repeated builds its answer anew. */
     response_free(rq);
     response_init(rq);
+    rq->res.whole = true;
     rq->hint = false;
     rq->errors.n = rq->errors.total = 0;
     if (cr->key.n) {

@@ -57,6 +57,7 @@ void response_init(struct request *rq)
     memset(r, 0, offsetof(struct response, json));
     r->gzip = NULL;
     r->begun = r->chunked = r->no_body = r->gzip_ok = r->etag = r->raw = r->close = r->json_open = r->failed = false;
+    r->whole = false;
     buf_init(&r->headers, 64u << 10);
     buf_init(&r->body, BODY_CAP);
     r->no_body = str_is(rq->method, "HEAD");
@@ -210,7 +211,7 @@ bool response_add(struct request *rq, const void *bytes, size_t n)
     struct response *r = &rq->res;
     if (r->failed) return false;
     if (!buf_add(&r->body, bytes, n)) r->failed = true;
-    if (r->body.n >= RESPONSE_SPOOL) return spill(rq, false);
+    if (r->body.n >= RESPONSE_SPOOL && !r->whole) return spill(rq, false);
     return !r->failed;
 }
 

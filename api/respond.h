@@ -23,6 +23,7 @@ struct response {
     bool chunked;
     bool no_body;   /* HEAD, 204, 304 */
     bool gzip_ok;   /* the client takes it and the content is worth it */
+    bool whole;     /* gathered to its end, however long: nothing may go out before the commit */
     bool etag;      /* of the gathered body, with If-None-Match */
     bool raw;       /* streamed as is: no gzip, length known or chunked */
     bool close;     /* the connection ends with this answer */

@@ -157,6 +157,29 @@ static void test_idempotency(void **state)
     assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM runs"), 2);
 }
 
+/* An answer longer than what is gathered elsewhere still waits for the commit, and is kept whole. */
+static void test_long_create(void **state)
+{
+    (void)state;
+    enum { LONG = 3 << 20 };
+    struct http_answer a = ask("POST", "/api/v1/pipelines", YAML_TYPE, HELLO), b;
+    http_answer_free(&a);
+    char *body = malloc(LONG + 100), *p = body + sprintf(body, "{\"pipeline\":\"hello\",\"params\":{\"who\":\"");
+    memset(p, 'x', LONG);
+    strcpy(p + LONG, "\"}}");
+    a = create("long", body);
+    b = create("long", body);
+    free(body);
+    assert_int_equal(a.status, 201);
+    assert_non_null(http_header(&a, "Location"));
+    assert_non_null(http_header(&a, "Content-Length"));
+    assert_string_equal(http_header(&b, "Idempotent-Replayed"), "true");
+    assert_string_equal(a.body.p, b.body.p);
+    assert_true(a.body.n > LONG);
+    http_answer_free(&b);
+    http_answer_free(&a);
+}
+
 static void test_if_match(void **state)
 {
     (void)state;
@@ -430,6 +453,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_gzip, fixture_open, close_plain),
         cmocka_unit_test_setup_teardown(test_long_answer, fixture_open, close_plain),
         cmocka_unit_test_setup_teardown(test_idempotency, fixture_open, close_plain),
+        cmocka_unit_test_setup_teardown(test_long_create, fixture_open, close_plain),
         cmocka_unit_test_setup_teardown(test_if_match, fixture_open, close_plain),
         cmocka_unit_test_setup_teardown(test_kept_connection, fixture_open, close_plain),
         cmocka_unit_test_setup_teardown(test_raw, fixture_open, close_plain),
