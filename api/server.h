@@ -16,6 +16,7 @@ struct api_config {
     struct db *db;             /* the pool; NULL only in fuzzers: routes that need it answer 503 */
     const char *listen;        /* host:port, port 0 = any free one */
     const char *health_listen; /* another host:port for /healthz and /readyz without a token; NULL = none */
+    struct str secrets_dir;    /* whose values are covered in logs */
     const char *data_dir;      /* blobs, bundles, logs; the first token is written to <data_dir>/token */
     uint32_t threads;          /* 0 = 50 */
     int64_t max_body;          /* of JSON and YAML bodies; 0 = 16 MiB. Uploads are bounded by max_upload */

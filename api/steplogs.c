@@ -10,6 +10,7 @@
 #include "api/runtree.h"
 #include "api/sse.h"
 #include "engine/blob/logs.h"
+#include "engine/os/secret.h"
 #include "engine/store/tasks.h"
 
 #define PIECE 32768
@@ -19,6 +20,7 @@ struct log_ref {
     int32_t task, attempt; /* attempt 0 = none has begun */
     bool pinned;           /* the client named the attempt: no other is followed */
     struct task_rec row;   /* task -1: none yet */
+    struct mask secrets;   /* of the project */
 };
 
 static bool find_task(struct request *rq, struct conn *c, const struct run_rec *run, struct log_ref *ref,
@@ -51,10 +53,12 @@ static bool find_log(struct request *rq, struct log_ref *ref, struct err *err)
 {
     struct conn *c;
     struct run_rec run;
+    struct str project;
     int64_t attempt;
     if (!request_arg_int(rq, "attempt", 1, INT32_MAX, 0, &attempt, err) || !run_of(rq, &c, &run, err) ||
-        !find_task(rq, c, &run, ref, err))
+        !find_task(rq, c, &run, ref, err) || !run_project(rq, &run, &project, err))
         return false;
+    secret_mask(rq->api->cfg.secrets_dir, project, rq->arena, &ref->secrets);
     ref->run_id = run.id;
     ref->project_id = run.project_id;
     ref->pinned = attempt > 0;
@@ -76,7 +80,8 @@ static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tai
     struct str dir = str_of(rq->api->cfg.data_dir);
     if (!step_log_path(dir, ref->run_id, ref->task, ref->attempt, path, err)) return false;
     FD_AUTO fd = ref->attempt ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd >= 0 && fstat(fd, &st) != 0) st.st_size = 0;
+    if (fd >= 0 && fstat(fd, &st) != 0) st.st_size = 0; /* what is written later is neither covered nor sent */
+    if (!step_log_cover(path, 0, &ref->secrets, err)) return false;
     response_header(rq, "X-Attempt", "%d", ref->attempt);
     struct file_answer f = {.fd = fd, .size = fd < 0 ? 0 : st.st_size, .type = "text/plain; charset=utf-8"};
     if (tail <= 0 || f.size == 0) return files_send(rq, &f, err);
@@ -152,20 +157,36 @@ static void tell_end(struct sse_stream *s, const struct log_ref *ref, const char
     if (jsonw_end(&w)) sse_event(s, "end", (struct str){"", 0}, buf_view(&json));
 }
 
-/* Everything that is in the file now. `ended`: nothing more comes, so a torn character is told as it is. */
+/* The next piece of the log, secrets covered: what may be the beginning of one, or of a character, waits for what
+ * follows. `ended`: nothing more comes, so what is torn is told as it is. */
+static bool read_piece(struct request *rq, const struct log_ref *ref, bool ended, int64_t offset, struct buf *piece,
+                       struct str *text, struct err *err)
+{
+    int64_t total, longest = (int64_t)mask_longest(&ref->secrets);
+    int64_t before = offset < longest ? offset : longest; /* a secret may reach from there to here */
+    struct str dir = str_of(rq->api->cfg.data_dir);
+    buf_reset(piece);
+    if (!step_log_read(dir, ref->run_id, ref->task, ref->attempt, offset - before, PIECE + (size_t)(2 * longest), piece,
+                       &total, err))
+        return false;
+    struct str all = buf_view(piece);
+    size_t unsure = mask_unsure(&ref->secrets, all);
+    if (piece->n > 0) mask_cover(&ref->secrets, piece->p, piece->n);
+    *text = str_sub(all, (size_t)before, all.n);
+    if (ended && offset + (int64_t)text->n >= total) return true;
+    text->n -= unsure < text->n ? unsure : text->n;
+    text->n -= unfinished(*text);
+    return true;
+}
+
+/* Everything that is in the file now. */
 static bool tell_new(struct sse_stream *s, const struct log_ref *ref, bool ended, int64_t *offset, struct err *err)
 {
-    struct str dir = str_of(s->rq->api->cfg.data_dir);
     BUF_AUTO piece;
+    struct str text;
     buf_init(&piece, 0);
     while (s->out.n < (1u << 20)) {
-        int64_t total;
-        buf_reset(&piece);
-        if (!step_log_read(dir, ref->run_id, ref->task, ref->attempt, *offset, PIECE, &piece, &total, err))
-            return false;
-        struct str text = buf_view(&piece);
-        if (text.n == 0) break;
-        if (!ended || *offset + (int64_t)text.n < total) text.n -= unfinished(text);
+        if (!read_piece(s->rq, ref, ended, *offset, &piece, &text, err)) return false;
         if (text.n == 0) break;
         *offset += (int64_t)text.n;
         tell_text(s, ref, text, *offset);

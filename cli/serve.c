@@ -231,6 +231,7 @@ static bool open_api(struct server *s, struct err *err)
         .health_listen = s->cfg.health_listen.p,
         .hosts = s->cfg.hosts.p,
         .data_dir = s->cfg.data_dir.p,
+        .secrets_dir = s->cfg.secrets_dir,
         .threads = (uint32_t)s->cfg.threads,
         .notify = !runs_scheduler(s),
         .max_body = s->cfg.max_body_bytes,

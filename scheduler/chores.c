@@ -15,11 +15,16 @@
 #include "engine/text/json.h"
 #include "scheduler/launching.h"
 
-#define THREADS 4
+#define LOOKUP_THREADS 4
+#define CALL_THREADS 24 /* a slow call holds one until its timeout: apart, so that no look-up waits for it */
+#define QUOTE_BYTES 200 /* of an answer that was not expected, in the failure's message */
 #define ANSWER_MAX ((size_t)256 << 10) /* of an HTTP step: it becomes an output */
 
+enum pool { LOOKUPS, CALLS, POOLS };
+
 struct chores {
-    struct workers *workers;
+    struct workers *pools[POOLS];
+    _Atomic bool stopping;
     const struct scheduler_config *cfg;
 };
 
@@ -33,6 +38,7 @@ struct chore {
     struct egress_request http;
     const int32_t *expect; /* the plan's: it outlives the chore only while the run does, so copied */
     size_t n_expect;
+    struct mask secrets;  /* among its headers */
     struct str uri, type; /* of an import... */
     struct str imported;  /* ...and the digest it found */
     struct str key;       /* of the cache */
@@ -87,11 +93,14 @@ static void do_http(struct chore *c)
         fail(c, f, &err);
         return;
     }
-    struct str body = printable(answer.body);
+    char *bytes = arena_cstr(&c->arena, answer.body);
+    mask_cover(&c->secrets, bytes, answer.body.n); /* some answer with what they were sent */
+    struct str body = printable((struct str){bytes, answer.body.n});
     if (!expected(c, answer.status)) {
+        struct str begin = printable(str_sub(body, 0, QUOTE_BYTES));
         c->result.failure = FAILURE_ERROR;
-        c->result.message = arena_printf(&c->arena, "%.*s answered %ld: %.*s", STR_ARG(c->http.url), answer.status,
-                                         (int)(body.n < 200 ? body.n : 200), body.p);
+        c->result.message =
+            arena_printf(&c->arena, "%.*s answered %ld: %.*s", STR_ARG(c->http.url), answer.status, STR_ARG(begin));
         return;
     }
     BUF_AUTO text;
@@ -239,8 +248,8 @@ bool chores_new(const struct scheduler_config *cfg, struct chores **out, struct 
     struct chores *c = calloc(1, sizeof *c);
     if (c == NULL) abort();
     c->cfg = cfg;
-    if (!workers_new(THREADS, &c->workers, err)) {
-        free(c);
+    if (!workers_new(LOOKUP_THREADS, &c->pools[LOOKUPS], err) || !workers_new(CALL_THREADS, &c->pools[CALLS], err)) {
+        chores_free(c);
         return false;
     }
     *out = c;
@@ -250,13 +259,17 @@ bool chores_new(const struct scheduler_config *cfg, struct chores **out, struct 
 void chores_free(struct chores *c)
 {
     if (c == NULL) return;
-    workers_free(c->workers, chore_free);
+    c->stopping = true;
+    for (int i = 0; i < POOLS; i++)
+        workers_free(c->pools[i], chore_free);
     free(c);
 }
 
-int chores_fd(const struct chores *c)
+void chores_fds(const struct chores *c, int fds[CHORES_FDS])
 {
-    return workers_fd(c->workers);
+    _Static_assert(POOLS == CHORES_FDS, "a descriptor a pool");
+    for (int i = 0; i < POOLS; i++)
+        fds[i] = workers_fd(c->pools[i]);
 }
 
 static struct chore *chore_new(struct chores *owner, const struct live *l, const struct effect *e)
@@ -317,6 +330,7 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
                          const struct http_call *call, struct str type, struct err *err)
 {
     struct egress_header *headers = arena_array(&c->arena, struct egress_header, call->n_headers + 2);
+    c->secrets.values = arena_array(&c->arena, struct str, call->n_headers + 1);
     for (size_t i = 0; i < call->n_headers; i++) {
         const struct env_var *h = &call->headers[i];
         headers[i].name = arena_str(&c->arena, h->name);
@@ -327,12 +341,14 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
                                                : secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project,
                                                               secret.name, &c->arena, &headers[i].value, err);
         if (!ok) return err_path(err, "http.headers.%.*s", STR_ARG(h->name));
+        if (secret.source != SECRET_NONE) c->secrets.values[c->secrets.n++] = headers[i].value;
         if (strcasecmp(headers[i].name.p, "Content-Type") == 0) type.n = 0;
     }
     /* So that the other side can tell a repeated call from a new one. */
     headers[call->n_headers] =
         (struct egress_header){STR("Idempotency-Key"), arena_printf(&c->arena, "millrace-%lld-%u-%u",
                                                                     (long long)c->id.run, c->id.task, c->id.attempt)};
+    mask_sort(&c->secrets);
     c->http.headers = headers;
     c->http.n_headers = call->n_headers + 1;
     if (type.n > 0) headers[c->http.n_headers++] = (struct egress_header){STR("Content-Type"), type};
@@ -360,6 +376,7 @@ void chores_http(struct chores *owner, struct scheduler *s, struct live *l, cons
     c->n_expect = call->n_expect;
     c->http.timeout_ms = shorter(call->timeout_ms, n->timeout_ms);
     c->http.max_bytes = ANSWER_MAX;
+    c->http.stop = &owner->stopping;
     c->http.allow_private = s->cfg.allow_private_egress;
     if (!text_of(c, &env, &call->method, "http.method", &c->http.method, &err) ||
         !text_of(c, &env, &call->url, "http.url", &c->http.url, &err) ||
@@ -368,7 +385,7 @@ void chores_http(struct chores *owner, struct scheduler *s, struct live *l, cons
         return;
     }
     if (c->http.method.n == 0) c->http.method = c->http.body.n > 0 ? STR("POST") : STR("GET");
-    workers_add(owner->workers, &c->job);
+    workers_add(owner->pools[CALLS], &c->job);
 }
 
 void chores_import(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e)
@@ -383,7 +400,7 @@ void chores_import(struct chores *owner, struct scheduler *s, struct live *l, co
         chore_refused(c, s, &err);
         return;
     }
-    workers_add(owner->workers, &c->job);
+    workers_add(owner->pools[LOOKUPS], &c->job);
 }
 
 void chores_cache(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e)
@@ -393,12 +410,12 @@ void chores_cache(struct chores *owner, struct scheduler *s, struct live *l, con
     struct str key;
     /* Without a key there is no hit; the start of the step will say what is wrong. */
     if (s->cfg.executor != NULL && launching_cache_key(s, l, e->task, &key, &err)) c->key = arena_str(&c->arena, key);
-    workers_add(owner->workers, &c->job);
+    workers_add(owner->pools[LOOKUPS], &c->job);
 }
 
-void chores_hear(struct chores *owner, struct scheduler *s)
+static void hear_pool(struct workers *pool, struct scheduler *s)
 {
-    for (struct job *job; (job = workers_take(owner->workers)) != NULL; chore_free(job)) {
+    for (struct job *job; (job = workers_take(pool)) != NULL; chore_free(job)) {
         struct chore *c = (struct chore *)(void *)job;
         struct live *l = live_get(&s->live, c->id.run);
         if (l == NULL || l->finished) continue;
@@ -410,4 +427,10 @@ void chores_hear(struct chores *owner, struct scheduler *s)
                 record_artifact(s, l, c->id, &c->artifacts[i]);
         }
     }
+}
+
+void chores_hear(struct chores *owner, struct scheduler *s)
+{
+    for (int i = 0; i < POOLS; i++)
+        hear_pool(owner->pools[i], s);
 }

@@ -7,8 +7,9 @@
 #include "scheduler/core.h"
 
 MUST_CHECK bool chores_new(const struct scheduler_config *cfg, struct chores **out, struct err *err);
-void chores_free(struct chores *c); /* waits for what is under way, drops the answers */
-int chores_fd(const struct chores *c);
+void chores_free(struct chores *c); /* gives up what is under way */
+#define CHORES_FDS 2
+void chores_fds(const struct chores *c, int fds[CHORES_FDS]); /* readable while answers may be there */
 
 void chores_http(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e);
 void chores_import(struct chores *owner, struct scheduler *s, struct live *l, const struct effect *e);

@@ -160,7 +160,7 @@ static void take_end(struct process *p, struct attempt *a)
 {
     stop_running(p, a);
     bool quotes = a->end.code != 0 || a->end.signal != 0;
-    if (a->n_wanted == 0 && !quotes) {
+    if (a->n_wanted == 0 && !quotes && a->secrets_of.n == 0) {
         process_result(a);
         tell(p, a);
         return;

@@ -12,6 +12,9 @@
 #include "engine/base/jsonw.h"
 #include "engine/base/units.h"
 #include "engine/blob/bundle.h"
+#include "engine/blob/logs.h"
+#include "engine/os/log.h"
+#include "engine/os/secret.h"
 #include "engine/text/json.h"
 #include "scheduler/process_inner.h"
 
@@ -28,13 +31,24 @@ static void fail(struct attempt *a, enum failure f, enum reason r, struct str me
     a->result.message = message;
 }
 
+/* What it was given as secrets and wrote to its log is covered there, before anything is quoted from it. */
+static bool conceal(struct attempt *a)
+{
+    struct err err = {0};
+    if (a->secrets_of.n == 0) return true;
+    secret_mask(a->owner->cfg.secrets_dir, a->secrets_of, &a->arena, &a->mask);
+    bool ok = step_log_cover(a->log, 0, &a->mask, &err);
+    if (!ok) log_err(LEVEL_ERROR, "a log may show secrets", &err);
+    return ok;
+}
+
 /* The log's last lines: most failures say there what they are. */
 static struct str quote_log(struct attempt *a)
 {
     struct err err = {0};
     BUF_AUTO text;
     buf_init(&text, QUOTE_BYTES + 1);
-    if (!fs_read_tail(a->log, QUOTE_BYTES, &text, &err)) return STR("");
+    if (!a->quotable || !fs_read_tail(a->log, QUOTE_BYTES, &text, &err)) return STR("");
     struct str tail = str_trim(buf_view(&text));
     size_t bad;
     if (tail.n == 0 || !utf8_valid(tail, &bad) || memchr(tail.p, '\0', tail.n) != NULL) return STR("");
@@ -89,7 +103,7 @@ static bool read_text(struct attempt *a, int fd, const struct wanted *w, struct 
     if (!utf8_valid((struct str){p, n}, &bad) || memchr(p, '\0', n) != NULL)
         return missing(a, w, "is not UTF-8 text: make it an artifact");
     *out = (struct str){p, n};
-    return true;
+    return !mask_holds(&a->mask, *out) || missing(a, w, "holds a secret, and outputs are recorded");
 }
 
 /* A file's text as a value of the declared type. */
@@ -238,6 +252,7 @@ void process_result(struct attempt *a)
     a->result = (struct task_result){
         .exit_code = own ? 128 + e->signal : e->code, .started_us = e->started_us, .ended_us = e->ended_us};
     if (stat(a->log, &st) == 0) a->result.log_bytes = st.st_size;
+    a->quotable = conceal(a);
     if (!good)
         failed_by_end(a);
     else if (a->n_wanted == 0)

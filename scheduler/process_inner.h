@@ -5,6 +5,7 @@
 #ifndef MILLRACE_SCHEDULER_PROCESS_INNER_H
 #define MILLRACE_SCHEDULER_PROCESS_INNER_H
 
+#include "engine/base/mask.h"
 #include "engine/blob/disk.h"
 #include "engine/os/launcher.h"
 #include "engine/os/worker.h"
@@ -49,6 +50,9 @@ struct attempt {
     size_t n_folders;
     const struct wanted *wanted;
     size_t n_wanted;
+    struct str secrets_of; /* project whose secrets it was given; empty = none */
+    struct mask mask;      /* their values, once it has ended */
+    bool quotable;         /* its log shows none of them */
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
     int64_t log_told;
     struct launcher_event end; /* its strings copied */

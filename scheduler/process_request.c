@@ -112,9 +112,11 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
             err_hint(err, "use {secret: {file: NAME}}");
             return err_path(err, "env.%.*s", STR_ARG(e->name));
         }
-        if (e->secret.source != SECRET_NONE &&
-            !secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
-            return err_path(err, "env.%.*s", STR_ARG(e->name));
+        if (e->secret.source != SECRET_NONE) {
+            if (!secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
+                return err_path(err, "env.%.*s", STR_ARG(e->name));
+            a->secrets_of = arena_str(m, req->project);
+        }
         push_declared(env, e->name, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
     }
     return true;

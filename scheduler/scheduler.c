@@ -318,14 +318,16 @@ static int64_t wait_ms(const struct scheduler *s)
 
 static void wait_for_news(struct scheduler *s)
 {
-    struct pollfd fds[MAX_FDS + 3];
-    int raw[MAX_FDS];
+    struct pollfd fds[MAX_FDS + CHORES_FDS + 2];
+    int raw[MAX_FDS], chores[CHORES_FDS];
     nfds_t n = 0;
     fds[n++] = (struct pollfd){.fd = s->wake, .events = POLLIN};
     if (hot_up(s->hot)) {
         struct executor *x = s->cfg.executor;
         fds[n++] = (struct pollfd){.fd = hot_socket(s->hot), .events = POLLIN};
-        fds[n++] = (struct pollfd){.fd = chores_fd(s->chores), .events = POLLIN};
+        chores_fds(s->chores, chores);
+        for (size_t i = 0; i < CHORES_FDS; i++)
+            fds[n++] = (struct pollfd){.fd = chores[i], .events = POLLIN};
         size_t more = x != NULL ? x->fds(x->self, raw, MAX_FDS) : 0;
         for (size_t i = 0; i < more; i++)
             fds[n++] = (struct pollfd){.fd = raw[i], .events = POLLIN};

@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define COVER_PIECE ((size_t)256 << 10)
 
 bool step_log_path(struct str data_dir, int64_t run, int32_t task, int32_t attempt, char out[FS_PATH_MAX],
                    struct err *err)
@@ -78,6 +81,60 @@ bool step_log_tail(struct str data_dir, int64_t run, int32_t task, int32_t attem
     }
     *from = 0;
     return true;
+}
+
+static ssize_t read_at(int fd, char *p, size_t room, int64_t at)
+{
+    size_t n = 0;
+    while (n < room) {
+        ssize_t got = pread(fd, p + n, room - n, at + (int64_t)n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return -1;
+        if (got == 0) break;
+        n += (size_t)got;
+    }
+    return (ssize_t)n;
+}
+
+static bool write_at(int fd, const char *p, size_t n, int64_t at)
+{
+    while (n > 0) {
+        ssize_t put = pwrite(fd, p, n, at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return false;
+        p += put;
+        n -= (size_t)put;
+        at += put;
+    }
+    return true;
+}
+
+/* Pieces overlap by as much as a value may reach from one into the next. */
+static bool cover(int fd, int64_t at, const struct mask *m, char *piece, size_t room)
+{
+    size_t overlap = mask_longest(m) - 1;
+    for (;;) {
+        ssize_t n = read_at(fd, piece, room, at);
+        if (n < 0 || (mask_cover(m, piece, (size_t)n) && !write_at(fd, piece, (size_t)n, at))) return false;
+        if ((size_t)n < room) return true;
+        at += (int64_t)(room - overlap);
+    }
+}
+
+bool step_log_cover(const char *path, int64_t from, const struct mask *m, struct err *err)
+{
+    if (m->n == 0) return true;
+    FD_AUTO fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT) return true;
+    if (fd < 0) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+    size_t longest = mask_longest(m), room = COVER_PIECE + 2 * longest;
+    char *piece = malloc(room);
+    if (piece == NULL) abort();
+    int64_t at = from > (int64_t)longest ? from - (int64_t)longest : 0;
+    bool ok = cover(fd, at, m, piece, room);
+    if (!ok) err_set(err, ERR_IO, "%s: secrets in it cannot be covered: %s", path, strerror(errno));
+    free(piece);
+    return ok;
 }
 
 bool run_files_delete(struct str data_dir, int64_t run, struct err *err)

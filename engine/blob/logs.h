@@ -3,6 +3,7 @@
 #define MILLRACE_BLOB_LOGS_H
 
 #include "engine/base/buf.h"
+#include "engine/base/mask.h"
 #include "engine/os/fs.h"
 
 MUST_CHECK bool step_log_path(struct str data_dir, int64_t run, int32_t task, int32_t attempt, char out[FS_PATH_MAX],
@@ -13,6 +14,9 @@ MUST_CHECK bool step_log_read(struct str data_dir, int64_t run, int32_t task, in
 /* Where the last `lines` lines begin: for `logs --tail`. */
 MUST_CHECK bool step_log_tail(struct str data_dir, int64_t run, int32_t task, int32_t attempt, int64_t lines,
                               int64_t *from, struct err *err);
+/* Covers the values where they stand in the file from offset `from` on, or reach into that; its size stays. A step may
+ * be appending to it meanwhile. Harmless to repeat. */
+MUST_CHECK bool step_log_cover(const char *path, int64_t from, const struct mask *m, struct err *err);
 /* What a deleted run leaves: its logs, and the checkpoints beside them. */
 MUST_CHECK bool run_files_delete(struct str data_dir, int64_t run, struct err *err);
 

@@ -158,6 +158,14 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
     return buf_add(body, p, size * n) ? size * n : 0;
 }
 
+/* Called once a second at least. */
+static int on_progress(void *ctx, curl_off_t dl, curl_off_t dl_now, curl_off_t ul, curl_off_t ul_now)
+{
+    const struct egress_request *req = ctx;
+    (void)dl, (void)dl_now, (void)ul, (void)ul_now;
+    return *req->stop ? 1 : 0;
+}
+
 static bool add_headers(struct call *c, const struct egress_request *req, struct arena *a, struct err *err)
 {
     bool typed = false;
@@ -189,6 +197,11 @@ static void set_options(struct call *c, const struct egress_request *req, struct
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, c->headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &c->body);
+    if (req->stop != NULL) {
+        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)req);
+    }
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, arena_cstr(a, req->method));
     static const char *const bodies[] = {"POST", "PUT", "PATCH"};
     bool has_body = req->body.n > 0; /* with some methods an empty one, too: RFC 9110, 8.6 */

@@ -16,17 +16,18 @@ struct egress_request {
     struct str method, url, body;
     const struct egress_header *headers;
     size_t n_headers;
-    int64_t timeout_ms; /* of it all; 0 = 30 s */
-    size_t max_bytes;   /* of the answer's body; 0 = 1 MiB */
-    bool allow_private; /* loopback, private, link-local addresses too; metadata services never */
+    int64_t timeout_ms;       /* of it all; 0 = 30 s */
+    size_t max_bytes;         /* of the answer's body; 0 = 1 MiB */
+    const _Atomic bool *stop; /* given up once it is true; may be NULL */
+    bool allow_private;       /* loopback, private, link-local addresses too; metadata services never */
 };
 struct egress_response {
     long status;
     struct str body, content_type;
 };
 
-/* True whatever the status; ERR_FORBIDDEN for what must not be reached, ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_TOO_LARGE,
- * ERR_INVALID for the URL. */
+/* True whatever the status; ERR_FORBIDDEN for what must not be reached, ERR_TIMEOUT, ERR_UNAVAILABLE (also when it was
+ * stopped), ERR_TOO_LARGE, ERR_INVALID for the URL. */
 MUST_CHECK bool egress_call(const struct egress_request *req, struct arena *a, struct egress_response *out,
                             struct err *err);
 

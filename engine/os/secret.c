@@ -1,12 +1,17 @@
 /* Reading secrets. See secret.h. */
 #include "engine/os/secret.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/os/fs.h"
+
+#define DEPTH_MAX 4 /* of folders among the secrets */
+#define MASK_MAX 1000
 
 static bool fail_missing(struct str project, struct str name, struct err *err)
 {
@@ -37,17 +42,64 @@ static bool read_all(int fd, struct str name, struct arena *a, struct str *out, 
     return true;
 }
 
+static int open_project(struct str secrets_dir, struct str project, struct arena *a, int flags)
+{
+    if (!fs_relative(project)) return -1;
+    return open(arena_printf(a, "%.*s/%.*s", STR_ARG(secrets_dir), STR_ARG(project)).p,
+                flags | O_DIRECTORY | O_CLOEXEC);
+}
+
 bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a, struct str *out,
                   struct err *err)
 {
     if (!fs_relative(project) || !fs_relative(name))
         return err_set(err, ERR_INVALID, "'%.*s' is not the name of a secret", STR_ARG(name));
-    int dir =
-        open(arena_printf(a, "%.*s/%.*s", STR_ARG(secrets_dir), STR_ARG(project)).p, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int dir = open_project(secrets_dir, project, a, O_PATH);
     int fd = dir >= 0 ? fs_open_beneath(dir, arena_cstr(a, name), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) : -1;
     if (dir >= 0) close(dir);
     if (fd < 0) return fail_missing(project, name, err);
     bool ok = read_all(fd, name, a, out, err);
     close(fd);
     return ok;
+}
+
+/* Each file below `dir`, which is closed. A value of 64 KiB fits into `scratch`. */
+static void collect(int dir, int depth, struct arena *scratch, struct arena *a, struct mask *out)
+{
+    struct err err;
+    struct str value;
+    DIR *d = fdopendir(dir);
+    if (d == NULL) {
+        close(dir);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(d)) != NULL && out->n < MASK_MAX;) {
+        struct stat st;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        int fd = fs_open_beneath(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+        if (fd < 0) continue;
+        bool known = fstat(fd, &st) == 0;
+        if (known && S_ISDIR(st.st_mode) && depth > 0) {
+            collect(fd, depth - 1, scratch, a, out);
+            continue;
+        }
+        arena_reset(scratch);
+        if (known && S_ISREG(st.st_mode) && read_all(fd, str_of(e->d_name), scratch, &value, &err))
+            out->values[out->n++] = arena_str(a, value);
+        close(fd);
+    }
+    closedir(d);
+}
+
+void secret_mask(struct str secrets_dir, struct str project, struct arena *a, struct mask *out)
+{
+    *out = (struct mask){0};
+    int dir = open_project(secrets_dir, project, a, O_RDONLY);
+    if (dir < 0) return;
+    struct arena scratch;
+    arena_init(&scratch, 0);
+    out->values = arena_array(a, struct str, MASK_MAX);
+    collect(dir, DEPTH_MAX, &scratch, a, out);
+    arena_free(&scratch);
+    mask_sort(out);
 }

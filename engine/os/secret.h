@@ -5,6 +5,7 @@
 
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
+#include "engine/base/mask.h"
 
 #define SECRET_MAX (64 << 10)
 
@@ -12,5 +13,9 @@
  * for a name that leaves the folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
 MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a,
                              struct str *out, struct err *err);
+
+/* The values of all secrets of a project, to be covered in what its steps wrote; in the arena. What cannot be read is
+ * no step's secret either. */
+void secret_mask(struct str secrets_dir, struct str project, struct arena *a, struct mask *out);
 
 #endif

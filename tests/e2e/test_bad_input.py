@@ -1,11 +1,13 @@
 """Bad input over REST: a 4xx that names place and cure, all problems of a file at once, nothing stored in half."""
 import hashlib
 import http.client
+import json
 import socket
 import subprocess
+import urllib.request
 
 import pytest
-from harness import BIN, free_port
+from harness import BIN, PATIENCE, free_port, until
 from test_cli import pipeline
 
 STEP = "a: {run: 'true'}"
@@ -254,6 +256,41 @@ def test_secrets_stay_secret(fresh):
             hits.append(path)
     assert not hits
     assert SECRET not in server.log.read_bytes()
+
+
+def test_secrets_that_a_step_shows_are_covered(fresh):
+    """In its log, live as well as afterwards, in what is quoted from that, and in outputs, which are recorded."""
+    server = fresh(start=False)
+    folder = server.home / "secrets"
+    (folder / "default").mkdir(parents=True)
+    (folder / "default" / "API_KEY").write_bytes(SECRET + b"\n")
+    server.options += ["--secrets-dir", str(folder)]
+    server.start()
+    go = server.home / "go"
+    env = "env: {KEY: {secret: {env: API_KEY}}}"
+    number = server.submit(pipeline(
+        f"live: {{{env}, run: 'echo it is $KEY; printf %s ${{KEY%4711}}; until test -e {go}; do sleep 0.05; done; "
+        "echo 4711; exit 3'}",
+        f"out: {{{env}, run: 'echo x$KEY > o', outputs: {{o: {{type: string, path: o}}}}}}",
+        f"good: {{{env}, run: 'echo $KEY'}}"))
+    covered = b"*" * len(SECRET)
+    logs = f"/api/v1/runs/{number}/tasks/%s/logs"
+    until("the log", lambda: b"it is" in server.get(logs % "live").body)
+    assert server.get(logs % "live").body.startswith(b"it is " + covered)
+    asked = urllib.request.Request(f"http://127.0.0.1:{server.port}{logs % 'live'}?follow=1",
+                                   headers={"Authorization": f"Bearer {server.token}"})
+    with urllib.request.urlopen(asked, timeout=PATIENCE) as stream:
+        told = next(line for line in stream if line.startswith(b"data:"))
+    assert json.loads(told[5:])["text"] == f"it is {covered.decode()}\n"  # "sesame-" may be the begin of it
+    go.touch()
+    run = server.ended(number)
+    tasks = server.tasks(number)
+    assert tasks["live"]["message"].endswith("it is " + covered.decode() + "\n" + covered.decode()), tasks["live"]
+    assert "holds a secret" in tasks["out"]["message"], tasks["out"]
+    assert tasks["good"]["state"] == "succeeded" and run["state"] == "failed"
+    assert server.get(logs % "good").body == covered + b"\n"
+    assert server.stop() == 0
+    assert not [p for p in server.data.rglob("*") if p.is_file() and SECRET in p.read_bytes()]
 
 
 def test_environment_of_the_server_is_not_the_steps(fresh):

@@ -69,6 +69,37 @@ outputs: {answer: "${{ steps.answer.value }}", status: "${{ steps.post.outputs.s
     assert len(set(keys)) == 3
 
 
+def test_a_server_stops_while_calls_are_under_way(fresh):
+    """They are given up, and made again by the next server."""
+    came = threading.Semaphore(0)
+
+    class Deaf(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            came.release()
+            if came.stop:
+                self.send_response(200)
+                self.end_headers()
+            else:
+                time.sleep(3600)
+
+    came.stop = False
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Deaf)
+    made.daemon_threads = True
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    mine = fresh("--allow-private-egress")
+    steps = "".join(f"  s{i}: {{http: {{url: 'http://127.0.0.1:{made.server_port}/', timeout: 1h}}}}\n" for i in range(6))
+    run = mine.submit(HEAD + "name: deaf\nsteps:\n" + steps)
+    look = mine.submit(HEAD + "name: look\nsteps: {a: {run: 'true', cache: true}}\n")
+    assert mine.ended(look)["state"] == "succeeded"  # look-ups do not wait behind calls
+    for _ in range(6):
+        assert came.acquire(timeout=30)
+    assert mine.stop() == 0
+    came.stop = True
+    mine.start()
+    assert mine.ended(run)["state"] == "succeeded"
+    made.shutdown()
+
+
 def test_http_calls_end_in_time(fresh, hook):
     mine = fresh("--allow-private-egress")
     run = mine.submit(HEAD + """

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "engine/base/caret.h"
+#include "engine/base/mask.h"
 #include "engine/base/units.h"
 
 #define EACH(row, rows) for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
@@ -336,6 +337,44 @@ static void long_lines_are_clipped_around_the_place(void **state)
     assert_int_equal(strstr(text, "HERE") - text - (ptrdiff_t)dots, strchr(marks, '^') - marks);
 }
 
+static void values_are_covered_in_place(void **state)
+{
+    static const struct {
+        const char *text, *want;
+        size_t unsure;
+    } rows[] = {
+        {"", "", 0},
+        {"nothing here", "nothing here", 0},
+        {"hunter2", "*******", 0},
+        {"a hunter2, hunter2hunter2.", "a *******, **************.", 0},
+        {"hunter2-long", "************", 0}, /* the longer one, whole */
+        {"hunter2-lon", "*******-lon", 0},
+        {"abc", "abc", 0}, /* too short a value */
+        {"say hunt", "say hunt", 4},
+        {"say hunter2-lo", "say *******-lo", 0},
+        {"hhh", "hhh", 1},
+    };
+    (void)state;
+    struct str values[] = {STR("abc"), STR("hunter2"), STR("hunter2-long"), STR("")};
+    struct mask m = {values, 4};
+    mask_sort(&m);
+    assert_int_equal(m.n, 2);
+    assert_int_equal(mask_longest(&m), 12);
+    EACH(r, rows)
+    {
+        char text[64];
+        size_t n = strlen(rows[r].text);
+        memcpy(text, rows[r].text, n + 1);
+        bool holds = mask_holds(&m, str_of(text)), covered = mask_cover(&m, text, n);
+        size_t unsure = mask_unsure(&m, str_of(text));
+        if (strcmp(text, rows[r].want) != 0) fail_msg("'%s' became '%s'", rows[r].text, text);
+        if (covered != holds || covered != (strcmp(text, rows[r].text) != 0))
+            fail_msg("'%s': said wrong", rows[r].text);
+        if (unsure != rows[r].unsure) fail_msg("'%s': %zu bytes are unsure", rows[r].text, unsure);
+    }
+    assert_int_equal(mask_unsure(&m, STR("so hunter2-lo")), 10); /* asked before it is covered */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +388,7 @@ int main(void)
         cmocka_unit_test(errors_carry_their_place),
         cmocka_unit_test(error_lists_count_beyond_their_room),
         cmocka_unit_test(carets_point_at_the_place),
+        cmocka_unit_test(values_are_covered_in_place),
         cmocka_unit_test(long_lines_are_clipped_around_the_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -212,6 +212,40 @@ static void logs_are_read_by_range(void **state)
     buf_free(&b);
 }
 
+/* Values at the begin, across the pieces it is read in, and at the end; from an offset, what begins before it too. */
+static void secrets_are_covered_in_logs(void **state)
+{
+    (void)state;
+    char path[FS_PATH_MAX];
+    struct str value = STR("sesame-4711");
+    struct mask m = {&value, 1};
+    const size_t n = 1 << 20, step = 4093; /* a prime: pieces are cut at every place of a value */
+    char *want = malloc(n), *raw = malloc(n);
+    memset(want, '.', n);
+    memset(raw, '.', n);
+    for (size_t at = 0; at + value.n <= n; at += step) {
+        memcpy(raw + at, value.p, value.n);
+        memset(want + at, '*', value.n);
+    }
+    memcpy(raw + n - value.n, value.p, value.n);
+    memset(want + n - value.n, '*', value.n);
+    ok(fs_path(path, &err, "%s/log", dir) && step_log_cover(path, 0, &m, &err)); /* no log yet */
+    ok(fs_write(path, (struct str){raw, n}, 0600, false, &err) && step_log_cover(path, 0, &m, &err));
+    struct buf b;
+    buf_init(&b, 0);
+    ok(fs_read(path, n, &b, &err));
+    assert_int_equal(b.n, n);
+    assert_memory_equal(b.p, want, n);
+    ok(fs_write(path, (struct str){raw, n}, 0600, false, &err) && step_log_cover(path, 3 * step + 5, &m, &err));
+    memcpy(want, raw, 3 * step);
+    buf_reset(&b);
+    ok(fs_read(path, n, &b, &err));
+    assert_memory_equal(b.p, want, n);
+    buf_free(&b);
+    free(want);
+    free(raw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(uploads_resume, setup, teardown),
         cmocka_unit_test_setup_teardown(sweeps_spare_the_young, setup, teardown),
         cmocka_unit_test_setup_teardown(logs_are_read_by_range, setup, teardown),
+        cmocka_unit_test_setup_teardown(secrets_are_covered_in_logs, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
