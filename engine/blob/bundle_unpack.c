@@ -35,6 +35,7 @@ __attribute__((format(printf, 3, 4))) static bool refuse(const struct unpack *u,
 
 static bool failed(const struct unpack *u, struct str name)
 {
+    if (errno == ENAMETOOLONG) return refuse(u, name, "is longer than a file system takes");
     if (errno == EEXIST || errno == ENOTDIR || errno == ELOOP || errno == EXDEV)
         return refuse(u, name, "is there twice, or below something that is no folder");
     return err_set(u->err, errno == ENOSPC ? ERR_SPACE : ERR_IO, "unpacking %.*s: %s", STR_ARG(name), strerror(errno));

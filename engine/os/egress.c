@@ -70,7 +70,10 @@ static bool allowed6(const struct in6_addr *a, bool allow_private)
         return false; /* metadata */
     if ((a->s6_addr[0] & 0xfe) == 0xfc || (a->s6_addr[0] == 0xfe && (a->s6_addr[1] & 0xc0) == 0xc0))
         return allow_private;
-    return true;
+    /* Of the rest only global unicast, 2000::/3, and of that not 2001::/23, protocol assignments, Teredo among them;
+     * other translations, such as 64:ff9b:1::/48, may carry any IPv4 address anywhere. */
+    bool assignment = a->s6_addr[0] == 0x20 && a->s6_addr[1] == 0x01 && (a->s6_addr[2] & 0xfe) == 0;
+    return (a->s6_addr[0] & 0xe0) == 0x20 && !assignment;
 }
 
 bool egress_allowed(const struct sockaddr *address, bool allow_private)

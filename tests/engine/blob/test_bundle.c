@@ -263,7 +263,16 @@ static int archive_of(const struct evil *e)
 static void harm_is_refused(void **state)
 {
     (void)state;
+    static char long_name[300], long_path[300], long_link[6000];
+    memset(long_name, 'n', sizeof long_name - 1);
+    memset(long_path, 'n', sizeof long_path - 1);
+    memcpy(long_path + sizeof long_path - 3, "/f", 2);
+    memset(long_link, 'n', sizeof long_link - 1);
     static const struct evil rows[] = {
+        {"long name", long_name, AE_IFREG, 0644, NULL, NULL, NULL},
+        {"long folder", long_name, AE_IFDIR, 0755, NULL, NULL, NULL},
+        {"long parent", long_path, AE_IFREG, 0644, NULL, NULL, NULL},
+        {"long link", "l", AE_IFLNK, 0777, long_link, NULL, NULL},
         {"absolute", "/etc/evil", AE_IFREG, 0644, NULL, NULL, NULL},
         {"parent", "../evil", AE_IFREG, 0644, NULL, NULL, NULL},
         {"inner parent", "a/../../evil", AE_IFREG, 0644, NULL, NULL, NULL},

@@ -60,6 +60,11 @@ static void addresses_are_judged(void **state)
         {"::ffff:8.8.8.8", true, true},
         {"64:ff9b::7f00:1", false, true},
         {"64:ff9b::a9fe:a9fe", false, false},
+        {"64:ff9b:1::7f00:1", false, false},
+        {"::ffff:0:127.0.0.1", false, false},
+        {"2001:0:7f00:1::1", false, false},
+        {"2001:4860:4860::8888", true, true},
+        {"2a00:1450::1", true, true},
         {"2002:7f00:1::", false, true},
         {"2002:a9fe:a9fe::", false, false},
     };
