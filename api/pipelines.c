@@ -11,26 +11,10 @@
 
 static const struct str no_project = {NULL, 0};
 
-/* The file's project: what the first header names, unless the request says otherwise. Read before compiling, since
- * sub-pipelines are looked up there. */
 static bool begin(struct request *rq, struct source *source, struct scope *scope, struct str *project,
                   struct source_doc **docs, size_t *n, struct err *err)
 {
-    if (!source_read(rq, source, err) || !auth_project(rq, no_project, scope, project, err)) return false;
-    if (!source_compile(rq, scope, source, docs, n, err)) return false;
-    for (size_t i = 0; i < *n; i++) {
-        struct str named = (*docs)[i].project;
-        if (named.n == 0 || str_eq(named, *project)) continue;
-        struct scope other;
-        if (i > 0 && !str_eq(named, (*docs)[0].project)) {
-            err_set(err, ERR_INVALID, "the documents are of different projects");
-            return err_path(err, "project");
-        }
-        if (!auth_project(rq, named, &other, NULL, err)) return false;
-        *scope = other;
-        *project = named;
-    }
-    return true;
+    return source_read(rq, source, err) && source_compile(rq, source, scope, project, docs, n, err);
 }
 
 static void write_doc_summary(struct jsonw *w, const struct source_doc *doc, struct str project)
@@ -38,7 +22,7 @@ static void write_doc_summary(struct jsonw *w, const struct source_doc *doc, str
     const struct graph *g = &doc->plan->graphs[0];
     jsonw_object(w);
     jsonw_kv_str(w, "name", doc->name);
-    jsonw_kv_str(w, "project", doc->project.n ? doc->project : project);
+    jsonw_kv_str(w, "project", project);
     jsonw_kv_int(w, "steps", g->n_nodes);
     jsonw_kv_int(w, "graphs", doc->plan->n_graphs);
     jsonw_kv_cstr(w, "planDigest", doc->digest);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/auth.h"
 #include "engine/blob/bundle.h"
 #include "engine/flow/compile.h"
 #include "engine/os/clock.h"
@@ -264,11 +265,10 @@ static bool compile_doc(struct compiler *k, const struct value *value, struct so
 {
     struct request *rq = k->rq;
     enum kind kind;
+    struct str project;
     struct compile_env env = env_of(k);
-    if (!compile_header(value, &env, &kind, &doc->name, &doc->project, &rq->errors)) return false;
+    if (!compile_header(value, &env, &kind, &doc->name, &project, &rq->errors)) return false;
     if (!compile_pipeline(rq->arena, value, &env, &doc->plan, &rq->errors)) return false;
-    /* Unsaid is not "default": then the request's project counts. */
-    if (!value_get(value, "project")) doc->project = (struct str){"", 0};
     doc->text = document_text(k->text, value->at.line);
     fill_doc(rq, doc);
     return true;
@@ -288,17 +288,38 @@ static bool unique_names(struct request *rq, const struct value *values, const s
     return ok;
 }
 
-bool source_compile(struct request *rq, const struct scope *scope, const struct source *source,
+/* What the headers say, before anything is compiled; empty when they are silent: then the request's counts, which is
+ * not always "default". A wrong header is told by the compiler. */
+static bool named_project(const struct value *docs, size_t n, struct str *out, struct err *err)
+{
+    *out = STR("");
+    for (size_t i = 0; i < n; i++) {
+        const struct value *named = value_get(&docs[i], "project");
+        if (!named || named->type != VALUE_STRING || str_eq(named->u.s, *out)) continue;
+        if (out->n > 0) {
+            err_set(err, ERR_INVALID, "the documents are of different projects");
+            err_at(err, named->at, 0);
+            return err_path(err, "project");
+        }
+        *out = named->u.s;
+    }
+    return true;
+}
+
+bool source_compile(struct request *rq, const struct source *source, struct scope *scope, struct str *project,
                     struct source_doc **docs, size_t *n, struct err *err)
 {
     struct value *values;
+    struct str named;
     struct yaml_limits limits = {.max_bytes = PLAN_MAX_SOURCE, .max_documents = SOURCE_MAX_DOCS};
-    if (!source_check_bundle(rq, scope, source->bundle, err)) return false;
     if (!yaml_parse(rq->arena, source->text, &limits, &values, n, &rq->errors)) return source_problems(rq, err);
     if (*n == 0) {
         err_set(err, ERR_INVALID, "the file is empty");
         return err_hint(err, "a pipeline begins with 'apiVersion: millrace/v1'");
     }
+    if (!named_project(values, *n, &named, err) || !auth_project(rq, named, scope, project, err) ||
+        !source_check_bundle(rq, scope, source->bundle, err))
+        return false;
     struct compiler k = {
         .rq = rq, .scope = scope, .source = source, .text = source->text, .docs = values, .n = *n, .folder = {"", 0}};
     *docs = arena_array(rq->arena, struct source_doc, *n);

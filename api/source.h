@@ -16,17 +16,18 @@ struct source { /* as it came */
 
 struct source_doc { /* one pipeline of it */
     const struct plan *plan;
-    struct str name, project; /* project: empty when the header names none */
-    struct str text;          /* its part of the file */
-    struct str json;          /* the plan's */
-    char digest[80];          /* of text and plan */
+    struct str name;
+    struct str text; /* its part of the file */
+    struct str json; /* the plan's */
+    char digest[80]; /* of text and plan */
 };
 
 /* The body as YAML text, or as JSON {source, bundle}. */
 MUST_CHECK bool source_read(struct request *rq, struct source *out, struct err *err);
-/* Every document must be a pipeline; at least one. `scope` is where sub-pipelines are looked up. */
-MUST_CHECK bool source_compile(struct request *rq, const struct scope *scope, const struct source *source,
-                               struct source_doc **docs, size_t *n, struct err *err);
+/* Every document must be a pipeline; at least one. They are all of one project: what the headers name, else the
+ * request's; *scope and *project say which. There the bundle must be, and sub-pipelines are looked up. */
+MUST_CHECK bool source_compile(struct request *rq, const struct source *source, struct scope *scope,
+                               struct str *project, struct source_doc **docs, size_t *n, struct err *err);
 /* The stored JSON of a plan, loaded. */
 MUST_CHECK bool source_load_plan(struct arena *a, struct str json, const struct plan **out, struct err *err);
 /* The digest names a bundle of the project: else ERR_INVALID at `bundle`. Empty is fine. */

@@ -153,10 +153,8 @@ static bool of_source(struct request *rq, struct submission *s, struct err *err)
     size_t n;
     struct conn *c;
     s->source.bundle = s->bundle;
-    if (!auth_role(rq, ROLE_EDITOR, "Run a source", err) || !source_compile(rq, &s->scope, &s->source, &docs, &n, err))
-        return false;
-    if (docs[0].project.n && !str_eq(docs[0].project, s->project) &&
-        !auth_project(rq, docs[0].project, &s->scope, &s->project, err))
+    if (!auth_role(rq, ROLE_EDITOR, "Run a source", err) ||
+        !source_compile(rq, &s->source, &s->scope, &s->project, &docs, &n, err))
         return false;
     struct plan_text text = {.digest = str_of(docs[0].digest), .source = docs[0].text, .plan = docs[0].json};
     if (!request_db(rq, &c, err) || !plans_put(c, &s->scope, &text, &s->run.plan_id, err)) return false;
@@ -170,7 +168,7 @@ static bool of_pipeline(struct request *rq, struct submission *s, struct err *er
 {
     struct conn *c;
     struct version_rec v;
-    if (!request_db(rq, &c, err)) return false;
+    if (!auth_project(rq, (struct str){NULL, 0}, &s->scope, &s->project, err) || !request_db(rq, &c, err)) return false;
     if (!pipelines_version(c, s->scope.project_id, s->pipeline, (int32_t)s->version, rq->arena, &v, err))
         return err_path(err, "pipeline");
     if (s->bundle.n) { /* other code than the version's: as powerful as a source of one's own */
@@ -267,7 +265,6 @@ bool runs_post(struct request *rq, struct err *err)
     if (!request_body_kind(rq, &kind, err)) return false;
     if (!(kind == BODY_YAML ? read_yaml(rq, &s, err) : read_json(rq, &s, err))) return false;
     if (!check_name(s.name, err) || !check_labels(s.labels, err) || !check_ignored(&s, err)) return false;
-    if (!auth_project(rq, (struct str){NULL, 0}, &s.scope, &s.project, err)) return false;
     if (!(s.pipeline.n ? of_pipeline(rq, &s, err) : of_source(rq, &s, err))) return false;
     if (!bind_params(rq, &s, err) || !source_check_runnable(rq, s.plan, s.ignored, err) || !check_code(&s, err))
         return false;

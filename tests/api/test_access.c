@@ -137,6 +137,29 @@ static void test_projects(void **state)
     assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM pipelines"), 2);
 }
 
+/* The header's project is known before anything is looked up: sub-pipelines are that project's. */
+static void test_project_of_a_header(void **state)
+{
+    (void)state;
+    static const char parent[] = "project: other\napiVersion: millrace/v1\nkind: Pipeline\nname: parent\n"
+                                 "steps: {sub: {pipeline: child}}\n";
+    static const char child[] = "apiVersion: millrace/v1\nkind: Pipeline\nname: child\nsteps: {a: {expr: 1}}\n";
+    const char *t = fx.token;
+    assert_int_equal(status_with("POST", "/api/v1/projects", t, NULL, JSON_TYPE, "{\"name\":\"other\"}"), 201);
+    assert_int_equal(status_with("POST", "/api/v1/pipelines", t, NULL, YAML_TYPE, child), 201);
+    assert_int_equal(status_with("POST", "/api/v1/pipelines", t, NULL, YAML_TYPE, parent), 422);
+    assert_int_equal(status_with("POST", "/api/v1/runs", t, NULL, YAML_TYPE, parent), 422);
+    assert_int_equal(status_with("POST", "/api/v1/pipelines?project=other", t, NULL, YAML_TYPE, child), 201);
+    assert_int_equal(status_with("POST", "/api/v1/pipelines", t, NULL, YAML_TYPE, parent), 201);
+    struct http_answer a = ask("POST", "/api/v1/runs", YAML_TYPE, parent);
+    assert_int_equal(a.status, 201);
+    assert_string_equal(http_text(&a, "project"), "other");
+    http_answer_free(&a);
+    char two[1024];
+    snprintf(two, sizeof two, "%s---\nproject: default\n%s", parent, child);
+    assert_int_equal(status_with("POST", "/api/v1/pipelines", t, NULL, YAML_TYPE, two), 422);
+}
+
 static void test_step_tokens(void **state)
 {
     (void)state;
@@ -239,6 +262,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_roles, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_revoked_and_expired, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_projects, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_project_of_a_header, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_step_tokens, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_first_token, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_host_and_origin, open_named, fixture_close),
