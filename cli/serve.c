@@ -21,6 +21,7 @@
 #include "engine/os/digest.h"
 #include "engine/os/fs.h"
 #include "engine/os/launcher.h"
+#include "engine/os/secret.h"
 #include "engine/store/embedded.h"
 #include "engine/store/migrate.h"
 #include "engine/store/settings.h"
@@ -253,6 +254,7 @@ static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err)) return false;
+    if (s->cfg.local_exec && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
     if (!lock_data_dir(s, err) || !open_database(s, err) || !read_step_key(s, err) || !try_scheduling(s, err) ||
         !open_api(s, err))
         return false;

@@ -13,6 +13,16 @@
 #define DEPTH_MAX 4 /* of folders among the secrets */
 #define MASK_MAX 1000
 
+bool secret_folder(const char *secrets_dir, struct err *err)
+{
+    struct stat st;
+    if (!fs_mkdirs(secrets_dir, 0700, err)) return false;
+    if (stat(secrets_dir, &st) != 0) return err_set(err, ERR_IO, "%s: %s", secrets_dir, strerror(errno));
+    if ((st.st_mode & S_IXOTH) == 0) return true;
+    err_set(err, ERR_INVALID, "everybody on this machine can enter the folder of secrets %s, steps too", secrets_dir);
+    return err_hint(err, "chmod o-rwx %s", secrets_dir);
+}
+
 static bool fail_missing(struct str project, struct str name, struct err *err)
 {
     err_set(err, ERR_NOT_FOUND, "there is no secret '%.*s' for project '%.*s'", STR_ARG(name), STR_ARG(project));

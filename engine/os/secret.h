@@ -9,6 +9,10 @@
 
 #define SECRET_MAX (64 << 10)
 
+/* Makes the folder, 0700, when there is none; refuses one that others than its owner and group can enter: steps may run
+ * as somebody else, and are given only what they declare. */
+MUST_CHECK bool secret_folder(const char *secrets_dir, struct err *err);
+
 /* The file's bytes without one trailing newline. Errors name the entry, never its content: ERR_NOT_FOUND, ERR_INVALID
  * for a name that leaves the folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
 MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a,

@@ -240,6 +240,7 @@ def test_secrets_stay_secret(fresh):
     server = fresh(start=False)
     folder = server.home / "secrets"
     (folder / "default").mkdir(parents=True)
+    folder.chmod(0o700)
     (folder / "default" / "API_KEY").write_bytes(SECRET)
     server.options += ["--secrets-dir", str(folder)]
     server.start()
@@ -263,6 +264,7 @@ def test_secrets_that_a_step_shows_are_covered(fresh):
     server = fresh(start=False)
     folder = server.home / "secrets"
     (folder / "default").mkdir(parents=True)
+    folder.chmod(0o700)
     (folder / "default" / "API_KEY").write_bytes(SECRET + b"\n")
     server.options += ["--secrets-dir", str(folder)]
     server.start()
@@ -291,6 +293,17 @@ def test_secrets_that_a_step_shows_are_covered(fresh):
     assert server.get(logs % "good").body == covered + b"\n"
     assert server.stop() == 0
     assert not [p for p in server.data.rglob("*") if p.is_file() and SECRET in p.read_bytes()]
+
+
+def test_folder_of_secrets_is_closed(fresh):
+    server = fresh()
+    folder = server.data / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert server.stop() == 0
+    folder.chmod(0o755)
+    done = subprocess.run([BIN, "serve", "--data-dir", server.data], env=server.environment(), capture_output=True,
+                          text=True, check=False)
+    assert done.returncode != 0 and f"chmod o-rwx {folder}" in done.stderr
 
 
 def test_environment_of_the_server_is_not_the_steps(fresh):

@@ -120,6 +120,7 @@ def test_secret_params_reach_env_and_headers(fresh, hook):
     mine = fresh("--allow-private-egress", start=False)
     folder = mine.home / "secrets"
     (folder / "default").mkdir(parents=True)
+    folder.chmod(0o700)
     (folder / "default" / "KEY").write_text("sesame-4712")
     mine.options += ["--secrets-dir", str(folder)]
     mine.start()
