@@ -14,6 +14,7 @@
 
 #define JOURNAL "journal"
 #define COMPACT_BYTES (1u << 20)
+#define RECORD_BYTES 1024 /* no frame of a record is longer */
 
 static void boot_id(char out[64])
 {
@@ -127,24 +128,43 @@ static bool compact(struct journal *j)
     if (j->fd >= 0) close(j->fd);
     j->fd = fd;
     j->bytes = all.n;
+    buf_reset(&j->pending); /* and what was noted is in it */
     return true;
+}
+
+/* What could be written is not written again: the next call goes on at that very byte. */
+static bool append_pending(struct journal *j)
+{
+    size_t done = 0;
+    bool fine = true;
+    while (fine && done < j->pending.n) {
+        ssize_t n = write(j->fd, j->pending.p + done, j->pending.n - done);
+        if (n > 0) done += (size_t)n;
+        fine = n >= 0 || errno == EINTR;
+    }
+    int saved = errno;
+    j->bytes += done;
+    j->pending.n -= done;
+    memmove(j->pending.p, j->pending.p + done, j->pending.n);
+    errno = saved;
+    return fine;
 }
 
 bool journal_flush(struct journal *j)
 {
+    if (j->pending.over) return compact(j); /* notes are missing, so all is written anew */
     if (j->pending.n == 0) return true;
-    if (!write_all(j->fd, buf_view(&j->pending))) return false;
-    j->bytes += j->pending.n;
-    buf_reset(&j->pending);
-    if (j->bytes > COMPACT_BYTES && j->bytes > 4 * j->n * sizeof(struct record)) return compact(j);
+    if (!append_pending(j)) return false;
+    /* The notes are safe, whether or not there is room for a second file. */
+    if (j->bytes > COMPACT_BYTES && j->bytes > 4 * j->n * sizeof(struct record) && !compact(j)) unlink(JOURNAL ".new");
     return true;
 }
 
-static void replay_event(struct journal *j, enum record_state state, struct wire_reader *fields)
+static bool replay_event(struct journal *j, enum record_state state, struct wire_reader *fields)
 {
     struct launcher_event e;
     int64_t ticks;
-    if (!launcher_get_event(fields, &e, &ticks)) return;
+    if (!launcher_get_event(fields, &e, &ticks)) return false;
     struct record *r = journal_find(j, e.name);
     if (!r) r = journal_add(j, e.name);
     char error[sizeof r->error];
@@ -154,6 +174,7 @@ static void replay_event(struct journal *j, enum record_state state, struct wire
     record_set_error(r, error);
     r->ticks = ticks;
     r->state = state;
+    return true;
 }
 
 /* False when the journal is of another boot or version: then nothing of it counts. */
@@ -172,7 +193,7 @@ static bool replay_head(struct journal *j, struct wire_reader *fields)
 static bool replay_name(struct journal *j, uint8_t kind, struct wire_reader *fields)
 {
     struct str name = wire_get_str(fields);
-    if (!launcher_name_fine(name)) return false;
+    if (!launcher_name_fine(name) || (kind != FRAME_ACK && kind != FRAME_INTENT)) return false;
     struct record *r = journal_find(j, name);
     if (kind == FRAME_ACK && r)
         drop(j, r);
@@ -181,23 +202,33 @@ static bool replay_name(struct journal *j, uint8_t kind, struct wire_reader *fie
     return true;
 }
 
-static void replay(struct journal *j, struct str bytes)
+static bool replay_frame(struct journal *j, uint8_t kind, struct wire_reader *fields)
+{
+    if (kind == FRAME_STARTED) return replay_event(j, RECORD_RUNNING, fields);
+    if (kind == FRAME_ENDED) return replay_event(j, RECORD_ENDED, fields);
+    if (kind == FRAME_LOST) return replay_event(j, RECORD_LOST, fields);
+    return replay_name(j, kind, fields);
+}
+
+/* False when anything but the last frame is damaged: what is missing then, nobody can say. */
+static bool replay(struct journal *j, struct str bytes)
 {
     size_t at = 0;
     uint8_t kind;
     struct wire_reader fields;
     bool broken;
-    if (!wire_next(bytes, &at, &kind, &fields, &broken) || kind != FRAME_HELLO || !replay_head(j, &fields)) return;
-    while (wire_next(bytes, &at, &kind, &fields, &broken)) {
-        if (kind == FRAME_STARTED)
-            replay_event(j, RECORD_RUNNING, &fields);
-        else if (kind == FRAME_ENDED)
-            replay_event(j, RECORD_ENDED, &fields);
-        else if (kind == FRAME_LOST)
-            replay_event(j, RECORD_LOST, &fields);
-        else if (!replay_name(j, kind, &fields))
-            break;
-    }
+    if (!wire_next(bytes, &at, &kind, &fields, &broken) || kind != FRAME_HELLO || !replay_head(j, &fields))
+        return false;
+    while (wire_next(bytes, &at, &kind, &fields, &broken))
+        if (!replay_frame(j, kind, &fields)) return false;
+    return !broken && bytes.n - at <= RECORD_BYTES;
+}
+
+static void new_id(struct journal *j)
+{
+    unsigned char random[8];
+    os_random(random, sizeof random);
+    digest_hex(random, sizeof random, j->id);
 }
 
 bool journal_open(struct journal *j, struct err *err)
@@ -205,16 +236,15 @@ bool journal_open(struct journal *j, struct err *err)
     *j = (struct journal){.fd = -1};
     buf_init(&j->pending, 64u << 20);
     map_init(&j->by_name, 0);
-    unsigned char random[8];
-    os_random(random, sizeof random);
-    digest_hex(random, sizeof random, j->id);
+    new_id(j);
     BUF_AUTO old;
     buf_init(&old, 1u << 30);
     struct err why;
-    if (fs_read(JOURNAL, 1u << 30, &old, &why))
-        replay(j, buf_view(&old));
-    else if (why.code != ERR_NOT_FOUND)
+    if (fs_read(JOURNAL, 1u << 30, &old, &why)) {
+        if (!replay(j, buf_view(&old))) new_id(j);
+    } else if (why.code != ERR_NOT_FOUND) {
         return err_set(err, why.code, "%s", why.message);
+    }
     if (!compact(j)) return err_set(err, ERR_IO, "cannot write the launcher's journal: %s", strerror(errno));
     return true;
 }

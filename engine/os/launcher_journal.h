@@ -1,7 +1,7 @@
 /* What the launcher knows of each name, and the journal that keeps it: an append-only file of frames (see
  * launcher_wire.h). Written with write(2) and never flushed to disk: it has to survive the launcher, not the machine,
  * whose crash ends all steps anyway and is noticed by the kernel's boot id. A torn frame at the end is one that never
- * happened. */
+ * happened; damage anywhere else means a memory with gaps, which goes by a new id. */
 #ifndef MILLRACE_OS_LAUNCHER_JOURNAL_H
 #define MILLRACE_OS_LAUNCHER_JOURNAL_H
 
@@ -41,7 +41,7 @@ struct record *journal_find(const struct journal *j, struct str name);
 struct record *journal_add(struct journal *j, struct str name);
 void journal_forget(struct journal *j, struct record *r); /* frees it */
 
-/* Notes the record's state; journal_flush() writes. */
+/* Notes the record's state; journal_flush() writes. What it could not write, e.g. to a full disk, it keeps. */
 void journal_note(struct journal *j, const struct record *r);
 MUST_CHECK bool journal_flush(struct journal *j);
 /* The frame of a record's state: also what the server is told. */

@@ -25,6 +25,7 @@
 #define SOCKET "sock"
 #define LOCK "lock"
 #define IDLE_US (60 * INT64_C(1000000))
+#define JOURNAL_RETRY_US (1 * INT64_C(1000000)) /* while its disk is full */
 #define OUT_MAX (256u << 20)
 
 /* Connection
@@ -200,6 +201,7 @@ static bool take_signals(struct host *h, struct err *err)
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_SETMASK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a journal that may not grow is an error like a full disk */
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     h->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -245,6 +247,7 @@ static int wait_ms(struct host *h, int64_t now)
         h->idle_since_us = 0;
     else if (h->idle_since_us == 0)
         h->idle_since_us = now;
+    if (h->journal.pending.n && (next == 0 || next > now + JOURNAL_RETRY_US)) next = now + JOURNAL_RETRY_US;
     if (idle && (next == 0 || h->idle_since_us + IDLE_US < next)) next = h->idle_since_us + IDLE_US;
     if (next == 0) return -1;
     int64_t ms = next <= now ? 0 : (next - now + 999) / 1000;

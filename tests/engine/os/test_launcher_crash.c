@@ -2,6 +2,7 @@
 #include "tests/engine/os/rig.h"
 
 #include <spawn.h>
+#include <sys/resource.h>
 
 /* ---- the server is killed ---- */
 
@@ -232,6 +233,86 @@ static void a_torn_journal_is_read_as_far_as_it_goes(void **state)
     assert_false(str_is(launcher_id(rig.l), id)); /* another memory, another name */
 }
 
+static void limit_journal(rlim_t more)
+{
+    struct stat st;
+    assert_int_equal(stat(in_data("launcher/journal"), &st), 0);
+    const struct rlimit limit = {more == RLIM_INFINITY ? more : (rlim_t)st.st_size + more, RLIM_INFINITY};
+    assert_int_equal(prlimit((pid_t)launcher_pid(rig.l), RLIMIT_FSIZE, &limit, NULL), 0);
+}
+
+static void a_full_disk_leaves_no_gap_in_the_journal(void **state)
+{
+    (void)state;
+    char id[64];
+    snprintf(id, sizeof id, "%.*s", STR_ARG(launcher_id(rig.l)));
+    run_shell("before", "exit 2");
+    await_event(LAUNCHER_ENDED, "before");
+    limit_journal(10); /* half a frame */
+    run_shell("during", "exit 99");
+    assert_true(await_event(LAUNCHER_ENDED, "during")->not_started);
+    assert_non_null(strstr(rig.seen_error, "journal"));
+    limit_journal(RLIM_INFINITY);
+    run_shell("after", "exit 3");
+    assert_int_equal(await_event(LAUNCHER_ENDED, "after")->code, 3);
+    end_launcher(SIGKILL);
+    int seen = 0;
+    await_event(LAUNCHER_DISCONNECTED, NULL);
+    for (const struct launcher_event *e; (e = next_event())->kind != LAUNCHER_SYNCED;) {
+        seen |= str_is(e->name, "before") && e->code == 2 ? 1 : 0;
+        seen |= str_is(e->name, "during") && e->not_started ? 2 : 0;
+        seen |= str_is(e->name, "after") && e->code == 3 ? 4 : 0;
+    }
+    assert_int_equal(seen, 7);
+    assert_true(str_is(launcher_id(rig.l), id));
+}
+
+static void a_journal_with_a_gap_goes_by_a_new_id(void **state)
+{
+    (void)state;
+    static const char *const gaps[] = {"\x05\0\0\0\x63gaps", "\0\0\0\0", "\x03\0\0\0\x06xx"};
+    for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+        char id[64];
+        snprintf(id, sizeof id, "%.*s", STR_ARG(launcher_id(rig.l)));
+        run_shell("kept", "exit 2");
+        await_event(LAUNCHER_ENDED, "kept");
+        end_launcher(SIGKILL);
+        launcher_close(rig.l);
+        int fd = open(in_data("launcher/journal"), O_WRONLY | O_APPEND | O_CLOEXEC);
+        size_t n = i == 0 ? 9 : i == 1 ? 4 : 7;
+        assert_int_equal(write(fd, gaps[i], n), n);
+        close(fd);
+        rig_open();
+        assert_int_equal(await_event(LAUNCHER_ENDED, "kept")->code, 2);
+        assert_false(str_is(launcher_id(rig.l), id));
+    }
+}
+
+static void no_room_to_compact_is_no_failure(void **state)
+{
+    (void)state;
+    enum { N = 1600 };
+    char command[400], name[LAUNCHER_NAME_MAX + 1];
+    memset(command, 'x', sizeof command);
+    assert_int_equal(mkdir(in_data("launcher/journal.new"), 0700), 0);
+    for (int i = 0; i < N; i++) {
+        struct shell_launch s;
+        snprintf(name, sizeof name, "%0100d", i);
+        struct launcher_request *req = shell(&s, name, "");
+        s.argv[0] = (struct str){command, sizeof command};
+        req->n_argv = 1;
+        req->workdir = str_of(rig.data);
+        req->workdir_made = true;
+        launch(req);
+        await_event(LAUNCHER_ENDED, name);
+        if (strstr(rig.seen_error, "journal")) fail_msg("%d: %s", i, rig.seen_error);
+        launcher_ack(rig.l, str_of(name));
+    }
+    struct stat st;
+    assert_int_equal(stat(in_data("launcher/journal"), &st), 0);
+    assert_true(st.st_size > 1 << 20); /* else nothing was tried */
+}
+
 /* ---- many ---- */
 
 static double per_second(int n, int64_t since)
@@ -287,6 +368,9 @@ static const struct CMUnitTest tests[] = {
     T(a_terminated_launcher_takes_its_steps_along),
     T(everything_is_killed_over_and_over),
     T(a_torn_journal_is_read_as_far_as_it_goes),
+    T(a_full_disk_leaves_no_gap_in_the_journal),
+    T(a_journal_with_a_gap_goes_by_a_new_id),
+    T(no_room_to_compact_is_no_failure),
     T(thousands_of_steps_end),
 };
 
