@@ -184,6 +184,7 @@ static void answer_held(struct process *p, struct attempt *a)
 static void hear_started(struct process *p, struct attempt *a)
 {
     a->known = true;
+    a->heard = p->link;
     if (a->phase != PHASE_HELD) return;
     start_running(p, a);
     if (a->kill_wanted) launcher_kill(p->launcher, str_of(a->name), a->kill_grace_ms);
@@ -199,14 +200,30 @@ static void hear_end(struct process *p, struct attempt *a, const struct launcher
     if (a->asked) take_end(p, a);
 }
 
+/* A launcher that knows nothing of what a former one had started: its journal is gone, and with it the attempt. */
+static void lose(struct process *p, struct attempt *a)
+{
+    if (!a->asked)
+        drop(p, a);
+    else if (a->kill_wanted)
+        end_locally(p, a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
+    else
+        end_locally(p, a, FAILURE_INFRA, REASON_INFRA, STR(LOST_MESSAGE));
+}
+
 static void hear_synced(struct process *p)
 {
     if (p->synced_us == 0) work_sweep(p);
     p->synced = true;
     p->synced_us = os_mono_us();
     for (size_t i = 0; i < p->room; i++)
-        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next)
-            if (a->phase == PHASE_HELD) answer_held(p, a);
+        for (struct attempt *a = p->slots[i], *next; a != NULL; a = next) {
+            next = a->next;
+            if (a->phase == PHASE_HELD)
+                answer_held(p, a);
+            else if (a->known && !a->ended && a->heard != p->link)
+                lose(p, a);
+        }
 }
 
 static void hear_launcher(struct process *p, const struct launcher_event *e)
@@ -219,6 +236,7 @@ static void hear_launcher(struct process *p, const struct launcher_event *e)
     }
     if (e->kind == LAUNCHER_DISCONNECTED) {
         p->synced = false;
+        p->link++;
         return;
     }
     if (!id_of(e->name, &id)) return;

@@ -61,7 +61,7 @@ static void failed_by_end(struct attempt *a)
     struct arena *m = &a->arena;
     char size[32];
     if (e->kind == LAUNCHER_LOST)
-        fail(a, FAILURE_INFRA, REASON_INFRA, STR("the attempt was lost with the machine or the launcher it ran under"));
+        fail(a, FAILURE_INFRA, REASON_INFRA, STR(LOST_MESSAGE));
     else if (e->not_started)
         fail(a, FAILURE_ERROR, REASON_ERROR, arena_printf(m, "could not be started: %.*s", STR_ARG(e->error)));
     else if (e->oom)

@@ -13,6 +13,7 @@
 
 #define ATTEMPT_NAME 64
 #define SPARE_MAX 64
+#define LOST_MESSAGE "the attempt was lost with the machine or the launcher it ran under"
 
 enum attempt_phase {
     PHASE_SEEN,      /* the launcher spoke of it, nobody asked yet */
@@ -37,11 +38,12 @@ struct attempt {
     struct attempt_id id;
     struct arena arena;
     enum attempt_phase phase;
-    bool asked;  /* by the scheduler */
-    bool known;  /* to the launcher */
-    bool ended;  /* `end` or `result` holds how */
-    bool queued; /* among the events to be told */
-    bool never;  /* unknown to the launcher that would know: it was never launched */
+    bool asked;     /* by the scheduler */
+    bool known;     /* to the launcher */
+    uint32_t heard; /* the connection on which it was last said to run */
+    bool ended;     /* `end` or `result` holds how */
+    bool queued;    /* among the events to be told */
+    bool never;     /* unknown to the launcher that would know: it was never launched */
     bool kill_wanted;
     int64_t kill_grace_ms;
     struct launcher_request *request;   /* until it is launched */
@@ -78,6 +80,7 @@ struct process {
     int64_t uid, gid; /* of steps; -1 = ours */
     char instance[96];
     bool synced;
+    uint32_t link; /* counts the connections to a launcher */
     int64_t synced_us;
     struct attempt **slots; /* chained hash by name */
     size_t n, room;

@@ -134,6 +134,15 @@ static const char *log_of(uint32_t task)
     return text;
 }
 
+/* Runs the line, forgets the attempt, and gives what it wrote. */
+static const char *once(uint32_t task, const char *line)
+{
+    struct step s;
+    launch(step(&s, task, line));
+    x.forget(x.self, await_end(task).id);
+    return log_of(task);
+}
+
 /* ---- failures in words ---- */
 
 static void failures_say_what_to_do(void **state)
@@ -407,6 +416,54 @@ static void what_nobody_asks_for_is_known(void **state)
     assert_int_equal(x.known(x.self, &arena, &known), 0);
 }
 
+/* The launcher is a step's parent. */
+static void kill_launcher(uint32_t task)
+{
+    struct step s;
+    launch(step(&s, task, "echo $PPID"));
+    x.forget(x.self, await_end(task).id);
+    assert_int_equal(kill(atoi(log_of(task)), SIGKILL), 0);
+}
+
+/* The ends of this task and the next, in whichever order they come. */
+static void await_two(uint32_t task, struct exec_event ends[2])
+{
+    for (int open = 3; open != 0;) {
+        struct exec_event e = next_event();
+        if (e.kind == EXEC_LOG || e.id.task - task > 1) continue;
+        ends[e.id.task - task] = e;
+        open &= ~(1 << (e.id.task - task));
+    }
+}
+
+static void what_the_next_launcher_does_not_know_is_lost(void **state)
+{
+    (void)state;
+    struct step s;
+    char journal[128];
+    snprintf(journal, sizeof journal, "%s/launcher/journal", data);
+    launch(step(&s, 1, "exec sleep 600"));
+    launch(step(&s, 2, "exec sleep 600"));
+    kill_launcher(3);
+    struct exec_event ends[2];
+    await_two(1, ends); /* by its journal */
+    assert_int_equal(ends[0].result.failure, FAILURE_INFRA);
+    assert_int_equal(ends[1].result.failure, FAILURE_INFRA);
+    launch(step(&s, 4, "exec sleep 600"));
+    launch(step(&s, 5, "trap '' TERM; while :; do sleep 600; done"));
+    once(6, "true");
+    x.kill(x.self, s.req.id, 600000);
+    assert_int_equal(unlink(journal), 0);
+    kill_launcher(7);
+    await_two(4, ends);
+    assert_int_equal(ends[0].kind, EXEC_ENDED);
+    assert_int_equal(ends[0].result.failure, FAILURE_INFRA);
+    assert_non_null(strstr(message(&ends[0]), "lost"));
+    assert_int_equal(ends[1].result.reason, REASON_CANCELLED);
+    launch(step(&s, 8, "exit 0"));
+    assert_true(await_end(8).result.ok);
+}
+
 /* ---- working directories ---- */
 
 static void await_gone(const char *path)
@@ -418,15 +475,6 @@ static void await_gone(const char *path)
             continue;
         sched_yield();
     }
-}
-
-/* Runs the line, forgets the attempt, and gives what it wrote. */
-static const char *once(uint32_t task, const char *line)
-{
-    struct step s;
-    launch(step(&s, task, line));
-    x.forget(x.self, await_end(task).id);
-    return log_of(task);
 }
 
 static void a_clean_working_directory_serves_again(void **state)
@@ -505,6 +553,7 @@ int main(int argc, char **argv)
         T(the_environment_is_its_own),
         T(a_restarted_server_hears_the_end),
         T(what_nobody_asks_for_is_known),
+        T(what_the_next_launcher_does_not_know_is_lost),
         T(a_clean_working_directory_serves_again),
         T(what_nobody_knows_is_swept),
         T(killing_and_forgetting),
