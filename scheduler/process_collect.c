@@ -63,7 +63,8 @@ static void failed_by_end(struct attempt *a)
     if (e->kind == LAUNCHER_LOST)
         fail(a, FAILURE_INFRA, REASON_INFRA, STR(LOST_MESSAGE));
     else if (e->not_started)
-        fail(a, FAILURE_ERROR, REASON_ERROR, arena_printf(m, "could not be started: %.*s", STR_ARG(e->error)));
+        fail(a, e->infra ? FAILURE_INFRA : FAILURE_ERROR, e->infra ? REASON_INFRA : REASON_ERROR,
+             arena_printf(m, "could not be started: %.*s", STR_ARG(e->error)));
     else if (e->oom)
         fail(a, FAILURE_OOM, REASON_OOM,
              arena_printf(m, "used more memory than it may: %s at its peak; raise resources.memory%.*s",

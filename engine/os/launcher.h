@@ -64,6 +64,7 @@ struct launcher_event {
     int32_t code;   /* of exit; -1 when it ended by a signal or never started */
     int32_t signal; /* 0 = none */
     bool oom, timed_out, killed, not_started;
+    bool infra;       /* with not_started: for want of the machine's means, not by its own doing */
     struct str error; /* why it could not start */
     int64_t user_us, system_us, max_rss_bytes, memory_peak_bytes;
 };

@@ -18,6 +18,8 @@
 #include "engine/os/fs.h"
 
 #define ERROR_MAX 400
+#define OWN 'o'
+#define INFRA 'i'
 #define COULD_NOT_START 127
 #define CHILD_STACK (1 << 20)
 
@@ -29,22 +31,37 @@ struct child {
     pid_t launcher;
     int error_fd;
     int workdir;
+    bool ours; /* what is being done is of no step's doing, whatever goes wrong */
 };
 
-__attribute__((noreturn, format(printf, 2, 3))) static void fail(const struct child *c, const char *fmt, ...)
+/* The machine's means have run out, or its disk fails: another time it may go well. */
+static bool is_infra(int error)
+{
+    static const int errors[] = {ENOSPC, EDQUOT, EMFILE, ENFILE, EAGAIN, ENOMEM, ENOBUFS, EIO, EROFS, ESTALE, EINTR};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (error == errors[i]) return true;
+    return false;
+}
+
+/* errno says why; with `told` the text does already. A letter before it says whose doing it is. */
+__attribute__((noreturn, format(printf, 3, 4))) static void fail_as(const struct child *c, bool told, const char *fmt,
+                                                                    ...)
 {
     int saved = errno;
-    char text[ERROR_MAX];
+    char text[ERROR_MAX] = {c->ours || is_infra(saved) ? INFRA : OWN};
     va_list args;
     va_start(args, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, args);
+    int n = vsnprintf(text + 1, sizeof text - 1, fmt, args);
     va_end(args);
-    size_t used = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-    if (saved && used < sizeof text) snprintf(text + used, sizeof text - used, ": %s", strerror(saved));
+    size_t used = n < 0 ? 1 : (size_t)n + 1 < sizeof text ? (size_t)n + 1 : sizeof text - 1;
+    if (saved && !told) snprintf(text + used, sizeof text - used, ": %s", strerror(saved));
     ssize_t ignored = write(c->error_fd, text, strlen(text));
     (void)ignored;
     _exit(COULD_NOT_START);
 }
+
+#define fail(c, ...) fail_as(c, false, __VA_ARGS__)
+#define fail_told(c, text) fail_as(c, true, "%s", text)
 
 static void own(const struct child *c, int fd, const char *path)
 {
@@ -54,27 +71,28 @@ static void own(const struct child *c, int fd, const char *path)
 
 static void make_workdir(struct child *c)
 {
+    c->ours = true;
     const char *path = c->req->workdir.p;
     if (!c->req->workdir_made && mkdir(path, 0755) != 0) {
         struct err err;
         errno = errno == EEXIST || errno == ENOENT ? 0 : errno;
         if (errno) fail(c, "cannot make the working directory %s", path);
-        if (!fs_remove_tree(path, &err) || !fs_mkdirs(path, 0755, &err)) {
-            errno = 0;
-            fail(c, "%s", err.message);
-        }
+        if (!fs_remove_tree(path, &err) || !fs_mkdirs(path, 0755, &err)) fail_told(c, err.message);
     }
     c->workdir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (c->workdir < 0) fail(c, "cannot open the working directory %s", path);
     if (!c->req->workdir_made) own(c, c->workdir, path);
+    c->ours = false;
 }
 
-static void copy_code(const struct child *c)
+static void copy_code(struct child *c)
 {
     const struct launcher_request *req = c->req;
     if (!req->tree.n) return;
+    c->ours = true;
     int from = open(req->tree.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (from < 0) fail(c, "cannot open the code at %s", req->tree.p);
+    c->ours = false;
     if (!fs_copy_tree(from, c->workdir, (uid_t)req->uid, (gid_t)req->gid))
         fail(c, "cannot copy the code from %s", req->tree.p);
     close(from);
@@ -90,11 +108,13 @@ static void make_parent(const struct child *c, const char *to)
         fail(c, "cannot make the folder %s", parent);
 }
 
-static void copy_input(const struct child *c, const struct launcher_file *f)
+static void copy_input(struct child *c, const struct launcher_file *f)
 {
+    c->ours = true;
     int from = open(f->from.p, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct stat st;
     if (from < 0 || fstat(from, &st) != 0) fail(c, "cannot open the input %s", f->to.p);
+    c->ours = false;
     bool fine;
     if (S_ISDIR(st.st_mode)) {
         if (!fs_mkdirs_beneath(c->workdir, f->to.p, 0755, (uid_t)c->req->uid, (gid_t)c->req->gid))
@@ -126,7 +146,7 @@ static void write_text(const struct child *c, const struct launcher_file *f)
     close(fd);
 }
 
-static void put_files(const struct child *c)
+static void put_files(struct child *c)
 {
     for (size_t i = 0; i < c->req->n_files; i++) {
         const struct launcher_file *f = &c->req->files[i];
@@ -142,29 +162,33 @@ static void put_files(const struct child *c)
     }
 }
 
-static void make_folders(const struct child *c)
+/* Outside of the working directory: the server's own. */
+static void make_given(struct child *c, const char *path)
+{
+    struct err err;
+    c->ours = true;
+    if (!fs_mkdirs(path, 0755, &err)) fail_told(c, err.message);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) fail(c, "cannot open the folder %s", path);
+    own(c, fd, path);
+    close(fd);
+    c->ours = false;
+}
+
+static void make_folders(struct child *c)
 {
     for (size_t i = 0; i < c->req->n_folders; i++) {
         const char *path = c->req->folders[i].p;
-        if (path[0] != '/') {
-            if (!fs_mkdirs_beneath(c->workdir, path, 0755, (uid_t)c->req->uid, (gid_t)c->req->gid))
-                fail(c, "cannot make the folder %s", path);
-            continue;
-        }
-        struct err err;
-        if (!fs_mkdirs(path, 0755, &err)) {
-            errno = 0;
-            fail(c, "%s", err.message);
-        }
-        int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0) fail(c, "cannot open the folder %s", path);
-        own(c, fd, path);
-        close(fd);
+        if (path[0] == '/')
+            make_given(c, path);
+        else if (!fs_mkdirs_beneath(c->workdir, path, 0755, (uid_t)c->req->uid, (gid_t)c->req->gid))
+            fail(c, "cannot make the folder %s", path);
     }
 }
 
-static void open_streams(const struct child *c)
+static void open_streams(struct child *c)
 {
+    c->ours = true;
     const char *path = c->req->log.n ? c->req->log.p : "/dev/null";
     int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC;
     int log = open(path, flags, 0640);
@@ -172,10 +196,7 @@ static void open_streams(const struct child *c)
         char parent[FS_PATH_MAX];
         struct err err;
         snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(path, '/') - path), path);
-        if (!fs_mkdirs(parent, 0755, &err)) {
-            errno = 0;
-            fail(c, "%s", err.message);
-        }
+        if (!fs_mkdirs(parent, 0755, &err)) fail_told(c, err.message);
         log = open(path, flags, 0640);
     }
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -267,6 +288,7 @@ static int child_main(void *arg)
     open_streams(c);
     set_limits();
     become_user(c);
+    c->ours = false;
     enter(c);
     prctl(PR_SET_PDEATHSIG, 0);
     sigset_t none;
@@ -344,11 +366,14 @@ pid_t launcher_step_start(const struct launcher_request *req, const char *cookie
     return pid;
 }
 
-size_t launcher_step_error(int fd, char *out, size_t room)
+size_t launcher_step_error(int fd, char *out, size_t room, bool *infra)
 {
-    ssize_t n = read(fd, out, room - 1);
+    char whose = OWN;
+    ssize_t n = read(fd, &whose, 1);
+    if (n == 1) n = read(fd, out, room - 1);
     close(fd);
     if (n < 0) n = 0;
     out[n] = '\0';
+    *infra = whose == INFRA;
     return (size_t)n;
 }

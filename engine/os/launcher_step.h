@@ -11,7 +11,8 @@
  * is for the call. */
 pid_t launcher_step_start(const struct launcher_request *req, const char *cookie, struct arena *a, int *error_fd);
 
-/* After the child has ended: the reason it gave, empty when it was executed. Closes the descriptor. */
-size_t launcher_step_error(int fd, char *out, size_t room);
+/* After the child has ended: the reason it gave, empty when it was executed; *infra when that is none of the step's
+ * doing. Closes the descriptor. */
+size_t launcher_step_error(int fd, char *out, size_t room, bool *infra);
 
 #endif

@@ -40,9 +40,11 @@ static void end(struct host *h, struct record *r, enum record_state state)
     host_tell(h, r);
 }
 
-static void not_started(struct host *h, struct record *r, const char *why)
+static void not_started(struct host *h, struct record *r, const char *what)
 {
-    r->event.not_started = true;
+    char why[200];
+    snprintf(why, sizeof why, "%s: %s", what, strerror(errno));
+    r->event.not_started = r->event.infra = true;
     record_set_error(r, why);
     end(h, r, RECORD_ENDED);
 }
@@ -74,21 +76,16 @@ void host_launch(struct host *h, const struct launcher_request *req)
     r = journal_add(&h->journal, req->name);
     journal_note(&h->journal, r);
     if (!journal_flush(&h->journal)) { /* an unrecorded process could not be found again */
-        char text[200];
-        snprintf(text, sizeof text, "cannot write the launcher's journal: %s", strerror(errno));
-        not_started(h, r, text);
+        not_started(h, r, "cannot write the launcher's journal");
         return;
     }
     char cookie[sizeof LAUNCHER_COOKIE + LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 4];
     snprintf(cookie, sizeof cookie, LAUNCHER_COOKIE "=%s/%s", h->journal.id, r->name);
     pid_t pid = launcher_step_start(req, cookie, &h->arena, &r->error_fd);
-    if (pid > 0) {
+    if (pid > 0)
         started(h, r, req, pid);
-        return;
-    }
-    char text[200];
-    snprintf(text, sizeof text, "cannot start a process: %s", strerror(errno));
-    not_started(h, r, text);
+    else
+        not_started(h, r, "cannot start a process");
 }
 
 /* SIGKILL to the whole family; the end itself comes by SIGCHLD. */
@@ -142,7 +139,7 @@ static void record_end(struct host *h, struct record *r, int status, const struc
     e->max_rss_bytes = (int64_t)usage->ru_maxrss * 1024;
     if (e->signal == SIGKILL && !r->terminated && killed_by_kernel(h)) e->oom = true;
     char why[sizeof r->error];
-    if (launcher_step_error(r->error_fd, why, sizeof why) > 0) {
+    if (launcher_step_error(r->error_fd, why, sizeof why, &e->infra) > 0) {
         e->not_started = true;
         e->code = -1;
         record_set_error(r, why);

@@ -73,7 +73,7 @@ bool launcher_get_request(struct wire_reader *r, struct arena *a, struct launche
     return true;
 }
 
-enum { FLAG_OOM = 1, FLAG_TIMED_OUT = 2, FLAG_KILLED = 4, FLAG_NOT_STARTED = 8 };
+enum { FLAG_OOM = 1, FLAG_TIMED_OUT = 2, FLAG_KILLED = 4, FLAG_NOT_STARTED = 8, FLAG_INFRA = 16 };
 
 void launcher_put_event(struct buf *out, enum launcher_frame kind, const struct launcher_event *e, int64_t ticks)
 {
@@ -81,7 +81,7 @@ void launcher_put_event(struct buf *out, enum launcher_frame kind, const struct 
     wire_str(out, e->name);
     wire_str(out, e->error);
     wire_u32(out, (e->oom ? FLAG_OOM : 0u) | (e->timed_out ? FLAG_TIMED_OUT : 0u) | (e->killed ? FLAG_KILLED : 0u) |
-                      (e->not_started ? FLAG_NOT_STARTED : 0u));
+                      (e->not_started ? FLAG_NOT_STARTED : 0u) | (e->infra ? FLAG_INFRA : 0u));
     const int64_t numbers[] = {e->pid,    ticks,      e->started_us, e->ended_us,      e->code,
                                e->signal, e->user_us, e->system_us,  e->max_rss_bytes, e->memory_peak_bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -102,6 +102,7 @@ bool launcher_get_event(struct wire_reader *r, struct launcher_event *out, int64
     e.timed_out = flags & FLAG_TIMED_OUT;
     e.killed = flags & FLAG_KILLED;
     e.not_started = flags & FLAG_NOT_STARTED;
+    e.infra = flags & FLAG_INFRA;
     e.code = (int32_t)code;
     e.signal = (int32_t)sig;
     if (r->bad || !launcher_name_fine(e.name)) return false;

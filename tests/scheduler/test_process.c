@@ -190,6 +190,19 @@ static void failures_say_what_to_do(void **state)
     struct exec_event e = await_end(100);
     assert_false(e.result.ok);
     assert_non_null(strstr(message(&e), "no-such-interpreter"));
+    assert_int_equal(e.result.failure, FAILURE_ERROR);
+
+    struct err err; /* where its log should be is something else: the machine's fault */
+    char path[128];
+    snprintf(path, sizeof path, "%s/logs/2", data);
+    assert_true(fs_write(path, STR(""), 0644, false, &err));
+    step(&s, 101, "true");
+    s.req.id.run = 2;
+    launch(&s.req);
+    e = await_end(101);
+    assert_int_equal(e.result.failure, FAILURE_INFRA);
+    assert_int_equal(e.result.reason, REASON_INFRA);
+    assert_non_null(strstr(message(&e), "could not be started: cannot open the log"));
 }
 
 /* ---- outputs ---- */

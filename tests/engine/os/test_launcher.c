@@ -2,6 +2,8 @@
  * processes throughout. */
 #include "tests/engine/os/rig.h"
 
+#include <sys/resource.h>
+
 /* ---- ends ---- */
 
 static const struct end_row {
@@ -83,15 +85,16 @@ static void what_cannot_start_says_why(void **state)
     (void)state;
     static const struct {
         const char *name, *command, *cwd, *tree, *file, *says;
+        bool infra;
     } rows[] = {
-        {"no-command", "no-such-command", NULL, NULL, NULL, "cannot start 'no-such-command'"},
-        {"no-file", "/no/such/file", NULL, NULL, NULL, "cannot start '/no/such/file': No such file"},
-        {"not-executable", "/etc/passwd", NULL, NULL, NULL, "cannot start '/etc/passwd': Permission denied"},
-        {"no-cwd", "true", "sub", NULL, NULL, "working directory 'sub'"},
-        {"cwd-out", "true", "../..", NULL, NULL, "working directory '../..'"},
-        {"no-tree", "true", NULL, "/no/such/tree", NULL, "cannot open the code at /no/such/tree"},
-        {"file-out", "true", NULL, NULL, "../x", "'../x' is not a path beneath"},
-        {"file-absolute", "true", NULL, NULL, "/tmp/x", "'/tmp/x' is not a path beneath"},
+        {"no-command", "no-such-command", NULL, NULL, NULL, "cannot start 'no-such-command'", false},
+        {"no-file", "/no/such/file", NULL, NULL, NULL, "cannot start '/no/such/file': No such file", false},
+        {"not-executable", "/etc/passwd", NULL, NULL, NULL, "cannot start '/etc/passwd': Permission denied", false},
+        {"no-cwd", "true", "sub", NULL, NULL, "working directory 'sub'", false},
+        {"cwd-out", "true", "../..", NULL, NULL, "working directory '../..'", false},
+        {"no-tree", "true", NULL, "/no/such/tree", NULL, "cannot open the code at /no/such/tree", true},
+        {"file-out", "true", NULL, NULL, "../x", "'../x' is not a path beneath", false},
+        {"file-absolute", "true", NULL, NULL, "/tmp/x", "'/tmp/x' is not a path beneath", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct shell_launch s;
@@ -107,8 +110,33 @@ static void what_cannot_start_says_why(void **state)
         const struct launcher_event *e = await_event(LAUNCHER_ENDED, rows[i].name);
         assert_true(e->not_started);
         assert_int_equal(e->code, -1);
-        if (!strstr(rig.seen_error, rows[i].says)) fail_msg("%s: %s", rows[i].name, rig.seen_error);
+        if (!strstr(rig.seen_error, rows[i].says) || e->infra != rows[i].infra)
+            fail_msg("%s: infra %d, %s", rows[i].name, e->infra, rig.seen_error);
     }
+}
+
+/* However many descriptors are left when it begins: what then fails is not the step's doing. */
+static void want_of_descriptors_is_no_fault_of_the_step(void **state)
+{
+    (void)state;
+    int failed = 0;
+    await_event(LAUNCHER_SYNCED, NULL);
+    for (rlim_t most = 6; most < 24; most++) {
+        const struct rlimit limit = {most, 1024};
+        char name[32];
+        struct shell_launch s;
+        const struct launcher_file file = {.to = STR("sub/text"), .text = STR("x")};
+        snprintf(name, sizeof name, "few-%d", (int)most);
+        struct launcher_request *req = shell(&s, name, "exit 7");
+        req->files = &file;
+        req->n_files = most % 2;
+        assert_int_equal(prlimit((pid_t)launcher_pid(rig.l), RLIMIT_NOFILE, &limit, NULL), 0);
+        launch(req);
+        const struct launcher_event *e = await_event(LAUNCHER_ENDED, name);
+        if (e->not_started ? !e->infra : e->code != 7) fail_msg("%s: code %d, %s", name, e->code, rig.seen_error);
+        failed += e->not_started;
+    }
+    assert_in_range(failed, 3, 15);
 }
 
 static void bad_requests_are_refused(void **state)
@@ -339,6 +367,7 @@ static void a_known_name_is_not_launched_again(void **state)
 static const struct CMUnitTest tests[] = {
     T(ends_are_told),
     T(what_cannot_start_says_why),
+    T(want_of_descriptors_is_no_fault_of_the_step),
     T(bad_requests_are_refused),
     T(code_and_inputs_are_laid_out),
     T(another_user_owns_its_files),
