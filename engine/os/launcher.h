@@ -16,7 +16,7 @@
 
 #define LAUNCHER_COMMAND "__launcher"
 #define LAUNCHER_NAME_MAX 120
-/* In each step's environment, so that what it leaves behind can be told from others' processes. */
+/* In each step's environment, so that what it leaves behind can be told from others' processes, marked or not. */
 #define LAUNCHER_COOKIE "MILLRACE_LAUNCH"
 
 /* Something to put into the working directory: a file or folder to copy, or a text. */

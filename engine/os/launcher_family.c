@@ -1,6 +1,6 @@
 /* Which processes belong to which step. A child may fork, leave its process group, its session, and its parents may
- * die: then it becomes a child of the launcher (a subreaper), and its environment still names the step. See
- * launcher_host.h. */
+ * die: then it becomes a child of the launcher (a subreaper), and its mark still names the step. Where there can be no
+ * mark its environment does, unless it was cleared or may not be read. See launcher_host.h. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,13 +13,33 @@
 #define ROUNDS 50 /* of killing what forks meanwhile */
 #define CHILDREN_MAX 4096
 
-static int32_t owner_by_cookie(const struct host *h, pid_t pid)
+static bool our_cookie(const struct host *h, pid_t pid, struct str *name)
 {
-    char cookie[LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 2];
+    static char cookie[LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 2];
     size_t id = strlen(h->journal.id);
     if (!proc_cookie(pid, cookie, sizeof cookie) || strncmp(cookie, h->journal.id, id) != 0 || cookie[id] != '/')
+        return false;
+    *name = str_of(cookie + id + 1);
+    return true;
+}
+
+static bool our_mark(const struct host *h, pid_t pid, struct proc_mark *mark)
+{
+    return proc_mark_read(pid, mark) && mark->folder == proc_mark_make(h->folder, STR("")).folder;
+}
+
+/* Of a child of ours that no step's own process is. */
+static int32_t owner_by_origin(const struct host *h, pid_t pid)
+{
+    struct proc_mark mark;
+    struct str name;
+    if (our_mark(h, pid, &mark)) {
+        for (size_t i = 0; i < h->n_running; i++)
+            if (h->running[i]->mark.step == mark.step) return (int32_t)i;
         return OWNER_STRAY;
-    const struct record *r = journal_find(&h->journal, str_of(cookie + id + 1));
+    }
+    if (!our_cookie(h, pid, &name)) return OWNER_UNCLEAR;
+    const struct record *r = journal_find(&h->journal, name);
     return r && r->state == RECORD_RUNNING ? (int32_t)r->running_at : OWNER_STRAY;
 }
 
@@ -50,7 +70,7 @@ static int32_t owner_of(const struct host *h, struct proc *all, size_t n, struct
     p->owner = OWNER_FOREIGN; /* should parents ever form a ring */
     pid_t self = getpid();
     int32_t owner = p->pid == self ? OWNER_FOREIGN : owner_by_leader(h, p);
-    if (owner == OWNER_UNKNOWN && p->parent == self) owner = owner_by_cookie(h, p->pid);
+    if (owner == OWNER_UNKNOWN && p->parent == self) owner = owner_by_origin(h, p->pid);
     if (owner == OWNER_UNKNOWN) {
         struct proc *parent = p->parent > 1 && depth > 0 ? find(all, n, p->parent) : NULL;
         owner = parent ? owner_of(h, all, n, parent, depth - 1) : OWNER_FOREIGN;
@@ -92,15 +112,23 @@ static bool is_leader(const struct host *h, pid_t pid)
     return false;
 }
 
-void family_kill_strays(struct host *h)
+/* The usual case costs one read: there are no children but the steps themselves. */
+static bool any_strays(const struct host *h)
 {
     static pid_t children[CHILDREN_MAX];
-    size_t n = proc_children(children, CHILDREN_MAX), unknown = 0;
-    if (n == SIZE_MAX) unknown = 1;
-    for (size_t i = 0; i < n && n != SIZE_MAX; i++)
-        unknown += !is_leader(h, children[i]);
-    if (unknown == 0) return; /* the usual case costs one read */
+    size_t n = proc_children(children, CHILDREN_MAX);
+    if (n == SIZE_MAX) return true;
+    for (size_t i = 0; i < n; i++)
+        if (!is_leader(h, children[i]) && owner_by_origin(h, children[i]) < 0) return true;
+    return false;
+}
+
+void family_kill_strays(struct host *h)
+{
+    if (!any_strays(h)) return;
     for (int round = 0; round < ROUNDS && signal_owned(h, OWNER_STRAY, SIGKILL) > 0; round++)
+        ;
+    for (int round = 0; round < ROUNDS && h->n_running == 0 && signal_owned(h, OWNER_UNCLEAR, SIGKILL) > 0; round++)
         ;
 }
 
@@ -120,9 +148,9 @@ static bool belongs_to_lost(const struct host *h, const struct proc *p)
         const struct record *r = h->journal.records[i];
         if (r->state == RECORD_RUNNING && r->ticks && r->event.pid == p->pid && r->ticks == p->ticks) return true;
     }
-    char cookie[LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 2];
-    size_t id = strlen(h->journal.id);
-    return proc_cookie(p->pid, cookie, sizeof cookie) && strncmp(cookie, h->journal.id, id) == 0 && cookie[id] == '/';
+    struct proc_mark mark;
+    struct str name;
+    return our_mark(h, p->pid, &mark) || our_cookie(h, p->pid, &name);
 }
 
 static bool has_lost_ancestor(struct proc *all, size_t n, const struct proc *p)

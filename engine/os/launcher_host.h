@@ -8,7 +8,8 @@
 
 #define OWNER_UNKNOWN (-1) /* not looked at */
 #define OWNER_FOREIGN (-2) /* none of our business */
-#define OWNER_STRAY (-3)   /* a descendant of ours whose step is not running (or cannot be told) */
+#define OWNER_STRAY (-3)   /* a descendant of ours whose step is not running */
+#define OWNER_UNCLEAR (-4) /* a descendant of ours that bears neither mark nor cookie */
 
 struct host {
     struct journal journal;
@@ -24,7 +25,7 @@ struct host {
     int64_t memory_check_us; /* next; 0 = none */
     int64_t idle_since_us;   /* without server and steps; 0 = not idle */
     int64_t oom_kills;
-    bool strays; /* some were left alone for the sake of running steps: look again at the next end */
+    uint64_t folder; /* names the data folder in the marks of its steps, whatever becomes of the journal */
 };
 
 /* launcher_watch.c */
@@ -38,11 +39,11 @@ void host_abandon(struct host *h);             /* kills everything: the launcher
 
 /* launcher_family.c */
 void family_kill(struct host *h, const struct record *r, int sig);
-/* Descendants of steps that have ended. */
+/* Descendants of steps that have ended; those of unclear origin once no step is left that could own them. */
 void family_kill_strays(struct host *h);
 /* Sums the memory of each running step into memory[running_at]. */
 void family_memory(struct host *h, int64_t *memory);
-/* All processes of the given lost records, by cookie, or by pid and start time and session. */
+/* All that a former launcher of the folder left: by mark, by cookie, or by pid and start time and session. */
 void family_kill_lost(struct host *h);
 
 /* launcher_main.c */

@@ -6,6 +6,7 @@
 #define MILLRACE_OS_LAUNCHER_JOURNAL_H
 
 #include "engine/base/map.h"
+#include "engine/os/launcher_proc.h"
 #include "engine/os/launcher_wire.h"
 
 enum record_state { RECORD_INTENT, RECORD_RUNNING, RECORD_ENDED, RECORD_LOST };
@@ -18,6 +19,7 @@ struct record {
     int64_t ticks;
     size_t at; /* in the journal's list */
     /* While it runs: */
+    struct proc_mark mark;
     size_t running_at;
     int error_fd;
     bool terminated;

@@ -7,9 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/os/launcher.h"
+
+#define MARK_LOW (UINT64_C(1) << 61) /* far above any limit that somebody means */
+#define MARK_HIGH (UINT64_C(1) << 62)
 
 static size_t read_text(const char *path, char *out, size_t room)
 {
@@ -22,6 +26,30 @@ static size_t read_text(const char *path, char *out, size_t room)
     close(fd);
     out[n] = '\0';
     return n;
+}
+
+struct proc_mark proc_mark_make(uint64_t folder, struct str step)
+{
+    return (struct proc_mark){MARK_LOW | (str_hash(step) & (MARK_LOW - 1)), MARK_HIGH | (folder & (MARK_LOW - 1))};
+}
+
+bool proc_mark_set(struct proc_mark m)
+{
+    const struct rlimit limit = {m.step, m.folder};
+    return setrlimit(RLIMIT_LOCKS, &limit) == 0;
+}
+
+bool proc_mark_read(pid_t pid, struct proc_mark *out)
+{
+    static const char row[] = "\nMax file locks ";
+    char path[40], text[2048];
+    unsigned long long step, folder;
+    snprintf(path, sizeof path, "/proc/%d/limits", pid);
+    if (read_text(path, text, sizeof text) == 0) return false;
+    const char *at = strstr(text, row);
+    if (!at || sscanf(at + sizeof row - 1, "%llu %llu", &step, &folder) != 2 || folder < MARK_HIGH) return false;
+    *out = (struct proc_mark){step, folder};
+    return true;
 }
 
 bool proc_read(pid_t pid, struct proc *out)

@@ -17,6 +17,19 @@ struct proc {
     int64_t ticks; /* start time: with the pid it names a process for ever */
 };
 
+/* Whose a process is, written into a limit that no kernel heeds any more (of file locks): all that a step starts
+ * inherits it, whatever becomes of environment, session and parents, and everybody may read it. step < folder always.
+ */
+struct proc_mark {
+    uint64_t step, folder;
+};
+
+struct proc_mark proc_mark_make(uint64_t folder, struct str step);
+/* On the calling process; false where a mark of another launcher, around this one, cannot be replaced. */
+bool proc_mark_set(struct proc_mark m);
+/* False when it has none or may not be read. */
+bool proc_mark_read(pid_t pid, struct proc_mark *out);
+
 bool proc_read(pid_t pid, struct proc *out);
 /* All processes by ascending pid, in memory that is kept and reused by the next call. */
 size_t proc_all(struct proc **out);

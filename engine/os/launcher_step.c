@@ -29,6 +29,7 @@ struct child {
     char *const *env;
     const char *search; /* PATH of the step */
     pid_t launcher;
+    struct proc_mark mark;
     int error_fd;
     int workdir;
     bool ours; /* what is being done is of no step's doing, whatever goes wrong */
@@ -204,10 +205,11 @@ static void open_streams(struct child *c)
     if (dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) fail(c, "cannot set up the standard streams");
 }
 
-static void set_limits(void)
+static void set_limits(const struct child *c)
 {
     const struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
+    proc_mark_set(c->mark); /* else there is the cookie */
     /* When the kernel runs out of memory, steps go before the server and the database. */
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0) {
@@ -286,7 +288,7 @@ static int child_main(void *arg)
     put_files(c);
     make_folders(c);
     open_streams(c);
-    set_limits();
+    set_limits(c);
     become_user(c);
     c->ours = false;
     enter(c);
@@ -343,7 +345,8 @@ static pid_t start_child(struct child *c)
     return pid;
 }
 
-pid_t launcher_step_start(const struct launcher_request *req, const char *cookie, struct arena *a, int *error_fd)
+pid_t launcher_step_start(const struct launcher_request *req, const char *cookie, struct proc_mark mark,
+                          struct arena *a, int *error_fd)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) return -1;
@@ -352,6 +355,7 @@ pid_t launcher_step_start(const struct launcher_request *req, const char *cookie
                       .env = strings(a, cookie, req->env, req->n_env),
                       .search = search_path(req),
                       .launcher = getpid(),
+                      .mark = mark,
                       .error_fd = fds[1],
                       .workdir = -1};
     pid_t pid = start_child(&c);

@@ -5,11 +5,13 @@
 #include <sys/types.h>
 
 #include "engine/os/launcher.h"
+#include "engine/os/launcher_proc.h"
 
 /* Forks; the child prepares everything and executes the command. Returns its pid, -1 with errno when there is none.
- * `cookie` is "NAME=value". *error_fd is where the child says why it could not execute (launcher_step_error); the arena
- * is for the call. */
-pid_t launcher_step_start(const struct launcher_request *req, const char *cookie, struct arena *a, int *error_fd);
+ * `cookie` is "NAME=value"; it and the mark say whose it is. *error_fd is where the child says why it could not execute
+ * (launcher_step_error); the arena is for the call. */
+pid_t launcher_step_start(const struct launcher_request *req, const char *cookie, struct proc_mark mark,
+                          struct arena *a, int *error_fd);
 
 /* After the child has ended: the reason it gave, empty when it was executed; *infra when that is none of the step's
  * doing. Closes the descriptor. */

@@ -81,7 +81,8 @@ void host_launch(struct host *h, const struct launcher_request *req)
     }
     char cookie[sizeof LAUNCHER_COOKIE + LAUNCHER_ID_MAX + LAUNCHER_NAME_MAX + 4];
     snprintf(cookie, sizeof cookie, LAUNCHER_COOKIE "=%s/%s", h->journal.id, r->name);
-    pid_t pid = launcher_step_start(req, cookie, &h->arena, &r->error_fd);
+    r->mark = proc_mark_make(h->folder, req->name);
+    pid_t pid = launcher_step_start(req, cookie, r->mark, &h->arena, &r->error_fd);
     if (pid > 0)
         started(h, r, req, pid);
     else
@@ -229,12 +230,8 @@ int64_t host_next_timer(const struct host *h)
 
 void host_recover(struct host *h)
 {
-    bool any = false;
-    for (size_t i = 0; i < h->journal.n; i++)
-        any |= h->journal.records[i]->state <= RECORD_RUNNING;
     h->oom_kills = proc_oom_kills();
-    if (!any) return;
-    family_kill_lost(h);
+    family_kill_lost(h); /* whatever the journal says: it may be a new one */
     for (size_t i = 0; i < h->journal.n; i++) {
         struct record *r = h->journal.records[i];
         if (r->state > RECORD_RUNNING) continue;

@@ -122,14 +122,15 @@ static void a_killed_launcher_is_replaced(void **state)
 {
     (void)state;
     char line[3 * FS_PATH_MAX];
-    pid_t pids[3];
+    pid_t pids[4];
     char id[64];
     snprintf(id, sizeof id, "%.*s", STR_ARG(launcher_id(rig.l)));
     static const char *const lines[] = {"echo $$ > %s/f; exec sleep 1000",
                                         "setsid sh -c 'echo $$ > %s/f; exec sleep 1000' & wait",
-                                        "(setsid sh -c 'echo $$ > %s/f; exec sleep 1000' &); exec sleep 1000"};
+                                        "(setsid sh -c 'echo $$ > %s/f; exec sleep 1000' &); exec sleep 1000",
+                                        "(env -i setsid sh -c 'echo $$ > %s/f; exec sleep 1000' &); exec sleep 1000"};
     make_fifo("f");
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         char name[8] = {(char)('a' + i)};
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -149,13 +150,30 @@ static void a_killed_launcher_is_replaced(void **state)
         lost += e->kind == LAUNCHER_LOST;
         ended += e->kind == LAUNCHER_ENDED && str_is(e->name, "ended") && e->code == 9;
     }
-    assert_int_equal(lost, 3);
+    assert_int_equal(lost, 4);
     assert_int_equal(ended, 1);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         assert_true(await_gone(pids[i]));
     assert_true(launcher_pid(rig.l) != old);
     assert_true(str_is(launcher_id(rig.l), id)); /* the journal is the same */
     assert_int_equal(await_event(LAUNCHER_ENDED, "new")->code, 8);
+}
+
+static void a_lost_journal_leaves_no_process(void **state)
+{
+    (void)state;
+    make_fifo("f");
+    char line[2 * FS_PATH_MAX], id[64];
+    snprintf(id, sizeof id, "%.*s", STR_ARG(launcher_id(rig.l)));
+    snprintf(line, sizeof line, "(env -i setsid sh -c 'echo $$ > %s/f; exec sleep 1000' &); exec sleep 1000", rig.data);
+    run_shell("step", line);
+    pid_t pid = read_pid("f");
+    assert_int_equal(unlink(in_data("launcher/journal")), 0);
+    end_launcher(SIGKILL);
+    await_event(LAUNCHER_DISCONNECTED, NULL);
+    assert_int_equal(next_event()->kind, LAUNCHER_SYNCED);
+    assert_false(str_is(launcher_id(rig.l), id));
+    assert_true(await_gone(pid));
 }
 
 static void a_terminated_launcher_takes_its_steps_along(void **state)
@@ -366,6 +384,7 @@ static const struct CMUnitTest tests[] = {
     T(limits_hold_without_a_server),
     T(the_newest_server_wins),
     T(a_killed_launcher_is_replaced),
+    T(a_lost_journal_leaves_no_process),
     T(a_terminated_launcher_takes_its_steps_along),
     T(everything_is_killed_over_and_over),
     T(a_torn_journal_is_read_as_far_as_it_goes),
