@@ -132,13 +132,32 @@ void family_kill_strays(struct host *h)
         ;
 }
 
+/* What its processes share counted once. Of those that may not be looked into, by the greatest. */
+static int64_t shared_out(const struct proc *all, size_t n, int32_t owner)
+{
+    int64_t sum = 0, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (all[i].owner != owner || all[i].state == 'Z') continue;
+        int64_t share = proc_memory_share(all[i].pid);
+        struct proc_memory m = share < 0 ? proc_memory(all[i].pid) : (struct proc_memory){share, 0};
+        sum += m.anon;
+        if (m.shared > most) most = m.shared;
+    }
+    return sum + most;
+}
+
 void family_memory(struct host *h, int64_t *memory)
 {
     struct proc *all;
     size_t n = scan(h, &all);
-    for (size_t i = 0; i < n; i++)
-        if (all[i].owner >= 0 && all[i].state != 'Z' && h->running[all[i].owner]->memory_bytes > 0)
-            memory[all[i].owner] += proc_memory(all[i].pid);
+    for (size_t i = 0; i < n; i++) {
+        if (all[i].owner < 0 || all[i].state == 'Z' || h->running[all[i].owner]->memory_bytes <= 0) continue;
+        struct proc_memory m = proc_memory(all[i].pid);
+        memory[all[i].owner] += m.anon + m.shared;
+    }
+    for (size_t i = 0; i < h->n_running; i++) /* seldom: the exact figure is dear */
+        if (h->running[i]->memory_bytes > 0 && memory[i] > h->running[i]->memory_bytes)
+            memory[i] = shared_out(all, n, (int32_t)i);
 }
 
 static bool belongs_to_lost(const struct host *h, const struct proc *p)

@@ -134,13 +134,30 @@ bool proc_cookie(pid_t pid, char *out, size_t n)
     return false;
 }
 
-int64_t proc_memory(pid_t pid)
+/* The bytes of a row "Name: 123 kB"; -1 when there is none. */
+static int64_t row_bytes(const char *text, const char *name)
 {
-    char path[40], text[128];
-    snprintf(path, sizeof path, "/proc/%d/statm", pid);
-    unsigned long long resident = 0, shared = 0;
-    if (read_text(path, text, sizeof text) == 0 || sscanf(text, "%*u %llu %llu", &resident, &shared) != 2) return 0;
-    return (int64_t)(resident - shared) * sysconf(_SC_PAGESIZE);
+    long long kib;
+    const char *at = strstr(text, name);
+    return at && sscanf(at + strlen(name), " %lld", &kib) == 1 ? (int64_t)kib << 10 : -1;
+}
+
+struct proc_memory proc_memory(pid_t pid)
+{
+    char path[40], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    if (read_text(path, text, sizeof text) == 0) return (struct proc_memory){0};
+    int64_t anon = row_bytes(text, "\nRssAnon:"), shared = row_bytes(text, "\nRssShmem:");
+    return (struct proc_memory){anon > 0 ? anon : 0, shared > 0 ? shared : 0};
+}
+
+int64_t proc_memory_share(pid_t pid)
+{
+    char path[40], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
+    if (read_text(path, text, sizeof text) == 0) return -1;
+    int64_t anon = row_bytes(text, "\nPss_Anon:"), shared = row_bytes(text, "\nPss_Shmem:");
+    return anon < 0 || shared < 0 ? -1 : anon + shared;
 }
 
 int64_t proc_oom_kills(void)

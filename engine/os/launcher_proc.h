@@ -37,8 +37,15 @@ size_t proc_all(struct proc **out);
 size_t proc_children(pid_t *out, size_t max);
 /* The value of the cookie in a process's environment, cut to n - 1; false when it has none or may not be read. */
 bool proc_cookie(pid_t pid, char *out, size_t n);
-/* Bytes of memory that are its own (not of files). */
-int64_t proc_memory(pid_t pid);
+/* Bytes of memory that it has mapped, not of files: private ones, and those of shared memory. What several processes
+ * have in common is counted in full for each, pages of before a fork, too. */
+struct proc_memory {
+    int64_t anon, shared;
+};
+struct proc_memory proc_memory(pid_t pid);
+/* The same together, each page divided by the number of its users. Walks the page tables. -1 when it may not be read.
+ */
+int64_t proc_memory_share(pid_t pid);
 /* How often the kernel has killed for lack of memory; -1 when it does not tell. */
 int64_t proc_oom_kills(void);
 

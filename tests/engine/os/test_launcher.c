@@ -6,6 +6,8 @@
 
 /* ---- ends ---- */
 
+#define PYTHON "/usr/bin/python3 -c \"import mmap, os, time\n"
+
 static const struct end_row {
     const char *name, *line;
     int64_t timeout_ms, memory;
@@ -43,6 +45,17 @@ static const struct end_row {
      .code = -1,
      .signal = SIGKILL,
      .oom = true},
+    {.name = "memory-shared",
+     .line = PYTHON "m = mmap.mmap(-1, 300 << 20); m.write(b'x' * (300 << 20)); time.sleep(1000)\"",
+     .memory = 100 << 20,
+     .code = -1,
+     .signal = SIGKILL,
+     .oom = true},
+    {.name = "memory-common", /* by five processes: 80 MiB, not 400 */
+     .line = PYTHON "m = mmap.mmap(-1, 40 << 20); m.write(b'x' * (40 << 20)); p = b'y' * (40 << 20)\n"
+                    "for i in range(4):\n if os.fork() == 0: sum(m[::4096]); time.sleep(1); os._exit(0)\n"
+                    "for i in range(4): os.wait()\"",
+     .memory = 200 << 20},
     {.name = "memory-fine", .line = "head -c 1000000 /dev/zero | tail >/dev/null; sleep 0.3", .memory = 500 << 20},
 };
 
