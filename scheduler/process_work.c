@@ -26,7 +26,7 @@ static void run_cleanup(struct job *job)
 {
     struct err err = {0};
     struct cleanup *c = (struct cleanup *)(void *)job;
-    if (!fs_remove_tree(c->path, &err)) return; /* tried again when the server starts */
+    if (!fs_remove_tree(c->path, &err)) log_err(LEVEL_WARN, "a working directory stays until the next start", &err);
 }
 
 static void remove_later(struct process *p, const char *path)

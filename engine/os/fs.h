@@ -28,7 +28,7 @@ MUST_CHECK bool fs_read(const char *path, size_t cap, struct buf *out, struct er
 /* The last `n` bytes of a file, or all when it is shorter; beginning at a line's start where it was cut. */
 MUST_CHECK bool fs_read_tail(const char *path, size_t n, struct buf *out, struct err *err);
 
-/* rm -rf that follows no link and stays on what it opened; nothing there is fine. */
+/* rm -rf that follows no link and stays on what it opened, however deep; nothing there is fine. */
 MUST_CHECK bool fs_remove_tree(const char *path, struct err *err);
 
 /* Can this text name a file beneath a folder: relative, no empty, "." or ".." part, no NUL, ≤ 4095 bytes? */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,55 +15,88 @@
 
 #include "engine/os/fs.h"
 
-#define TREE_DEPTH 256
+#define TREE_DEPTH 256 /* of what is copied */
+#define REMOVE_DEPTH 64
 
-/* One folder's descriptor at a time a level: TREE_DEPTH bounds both. */
-static bool remove_below(int parent, const char *name, int depth)
+static int open_folder(int parent, const char *name)
 {
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, 0) == 0)
         fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd;
+}
+
+struct removal {
+    int top;          /* the tree's own folder */
+    unsigned n_moved; /* folders that lay too deep, and lie in it now */
+};
+
+/* Into the tree's own folder, so that no tree is too deep to be removed. */
+static bool move_up(struct removal *r, int parent, const char *name)
+{
+    char to[32];
+    FD_AUTO fd = open_folder(parent, name);
+    if (fd < 0 || fchmod(fd, 0700) != 0 || fchmod(parent, 0700) != 0 || fchmod(r->top, 0700) != 0)
+        return errno == ENOENT; /* all three change by the move */
+    do
+        snprintf(to, sizeof to, ".deep-%u", r->n_moved++);
+    while (renameat(parent, name, r->top, to) != 0 && (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR));
+    struct stat st;
+    return fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT;
+}
+
+/* As unlinkat(), also where the folder's rights forbid it. */
+static bool unlink_in(int fd, const char *name, int flags)
+{
+    if (unlinkat(fd, name, flags) == 0 || errno == ENOENT) return true;
+    return errno == EACCES && fchmod(fd, 0700) == 0 && unlinkat(fd, name, flags) == 0;
+}
+
+static bool remove_below(struct removal *r, int fd, int depth);
+
+static bool remove_entry(struct removal *r, int parent, const struct dirent *e, int depth)
+{
+    if (e->d_type != DT_DIR && unlink_in(parent, e->d_name, 0)) return true;
+    if (e->d_type != DT_DIR && errno != EISDIR && errno != EPERM) return false;
+    if (depth == 0) return move_up(r, parent, e->d_name);
+    int fd = open_folder(parent, e->d_name);
     if (fd < 0) return errno == ENOENT;
-    if (depth == 0) {
-        close(fd);
-        errno = ELOOP;
-        return false;
-    }
+    return remove_below(r, fd, depth - 1) && unlink_in(parent, e->d_name, AT_REMOVEDIR);
+}
+
+/* Takes the folder's descriptor over; one is held open a level. */
+static bool remove_below(struct removal *r, int fd, int depth)
+{
     DIR *dir = fdopendir(fd);
     if (!dir) {
-        close(fd);
+        fs_close(&fd);
         return false;
     }
-    bool fine = true, opened_up = false;
-    struct dirent *e;
-    while ((e = readdir(dir))) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        int gone = e->d_type == DT_DIR ? -1 : unlinkat(fd, e->d_name, 0);
-        if (gone != 0 && e->d_type != DT_DIR && errno == EACCES && !opened_up) {
-            opened_up = true;
-            if (fchmod(fd, 0700) == 0) gone = unlinkat(fd, e->d_name, 0);
-        }
-        if (gone == 0 || (e->d_type != DT_DIR && errno == ENOENT)) continue;
-        if (e->d_type == DT_DIR || errno == EISDIR || errno == EPERM) {
-            if (remove_below(fd, e->d_name, depth - 1)) {
-                if (unlinkat(fd, e->d_name, AT_REMOVEDIR) == 0 || errno == ENOENT) continue;
-                if (errno == EACCES && fchmod(fd, 0700) == 0 && unlinkat(fd, e->d_name, AT_REMOVEDIR) == 0) continue;
-            }
-        }
-        fine = false;
-    }
-    int saved = errno;
+    int failed = 0;
+    for (struct dirent *e; (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && !remove_entry(r, fd, e, depth))
+            failed = errno;
     closedir(dir);
-    errno = saved;
-    return fine;
+    errno = failed;
+    return failed == 0;
+}
+
+static bool remove_folder(const char *path)
+{
+    FD_AUTO top = open_folder(AT_FDCWD, path);
+    if (top < 0) return errno == ENOENT;
+    struct removal r = {.top = top};
+    for (unsigned before = 0;; before = r.n_moved) {
+        int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || !remove_below(&r, fd, REMOVE_DEPTH)) return false;
+        if (r.n_moved == before) return rmdir(path) == 0 || errno == ENOENT;
+    }
 }
 
 bool fs_remove_tree(const char *path, struct err *err)
 {
     if (unlink(path) == 0 || errno == ENOENT) return true;
-    if ((errno == EISDIR || errno == EPERM) && remove_below(AT_FDCWD, path, TREE_DEPTH) &&
-        (rmdir(path) == 0 || errno == ENOENT))
-        return true;
+    if ((errno == EISDIR || errno == EPERM) && remove_folder(path)) return true;
     return err_set(err, ERR_IO, "cannot remove %s: %s", path, strerror(errno));
 }
 

@@ -119,6 +119,39 @@ static void folders_are_made_once(void **state)
     assert_true(there("a/new"));
 }
 
+/* A chain of folders far longer than a path or the open descriptors may be, with something at its end. */
+static void make_deep(const char *name, int levels)
+{
+    make(name);
+    int at = open(in_root(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < levels; i++) {
+        assert_int_equal(mkdirat(at, "d", 0700), 0);
+        int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        close(at);
+        at = next;
+    }
+    assert_true(at >= 0);
+    assert_int_equal(mkdirat(at, "locked", 0500), 0);
+    int file = openat(at, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0400);
+    assert_true(file >= 0);
+    close(file);
+    close(at);
+}
+
+static void removing_goes_as_deep_as_it_takes(void **state)
+{
+    (void)state;
+    struct err err;
+    make_deep("tree", 5000);
+    make_deep("tree/side", 200);
+    make("tree/.deep-0"); /* what is put aside takes no other name */
+    put("tree/.deep-0/x", "x");
+    put("tree/.deep-1", "x");
+    assert_int_equal(chmod(in_root("tree"), 0500), 0);
+    if (!fs_remove_tree(in_root("tree"), &err)) fail_msg("%s", err.message);
+    assert_false(there("tree"));
+}
+
 static void removing_stays_inside(void **state)
 {
     (void)state;
@@ -263,8 +296,11 @@ static void digests_are_right(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(writing_is_whole_or_not), T(reading_is_bounded),    T(folders_are_made_once), T(removing_stays_inside),
-        T(names_are_judged),        T(opening_stays_beneath), T(trees_are_copied),      T(digests_are_right),
+        T(writing_is_whole_or_not), T(reading_is_bounded),
+        T(folders_are_made_once),   T(removing_goes_as_deep_as_it_takes),
+        T(removing_stays_inside),   T(names_are_judged),
+        T(opening_stays_beneath),   T(trees_are_copied),
+        T(digests_are_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
