@@ -146,6 +146,7 @@ static bool open_executor(struct server *s, struct err *err)
         .step_user = s->cfg.step_user,
         .step_path = s->cfg.step_path,
         .step_memory_bytes = s->cfg.step_memory_bytes,
+        .step_log_bytes = s->cfg.step_log_bytes,
     };
     s->has_executor = process_open(&cfg, &s->executor, err);
     return s->has_executor;

@@ -12,6 +12,7 @@ struct process_config {
     struct str step_user;      /* whom steps run as when the server is root; empty = nobody. Ignored otherwise */
     struct str step_path;      /* their PATH */
     int64_t step_memory_bytes; /* of a step that does not say; 0 = no limit */
+    int64_t step_log_bytes;    /* a step that writes more to its log is stopped; 0 = no limit */
 };
 
 /* Starts or finds the launcher: to be called before there are threads. `out` is valid until its stop(). */

@@ -69,6 +69,12 @@ static void failed_by_end(struct attempt *a)
         fail(a, FAILURE_OOM, REASON_OOM,
              arena_printf(m, "used more memory than it may: %s at its peak; raise resources.memory%.*s",
                           units_bytes_text(e->memory_peak_bytes, size), STR_ARG(quote_log(a))));
+    else if (e->log_full)
+        fail(a, FAILURE_ERROR, REASON_ERROR,
+             arena_printf(m,
+                          "wrote more than %s to its log, and was stopped; write less, or to files, or raise the "
+                          "server's step-log-max",
+                          units_bytes_text(a->owner->cfg.step_log_bytes, size)));
     else if (e->timed_out)
         fail(a, FAILURE_TIMEOUT, REASON_TIMEOUT,
              arena_printf(m, "ran longer than its timeout%.*s", STR_ARG(quote_log(a))));
@@ -248,8 +254,8 @@ void process_result(struct attempt *a)
     struct stat st;
     const struct launcher_event *e = &a->end;
     bool good = e->kind == LAUNCHER_ENDED && e->code == 0 && e->signal == 0 && !e->killed && !e->timed_out && !e->oom &&
-                !e->not_started;
-    bool own = e->signal != 0 && !e->killed && !e->timed_out && !e->oom; /* told as a shell does */
+                !e->log_full && !e->not_started;
+    bool own = e->signal != 0 && !e->killed && !e->timed_out && !e->oom && !e->log_full; /* told as a shell does */
     a->result = (struct task_result){
         .exit_code = own ? 128 + e->signal : e->code, .started_us = e->started_us, .ended_us = e->ended_us};
     if (stat(a->log, &st) == 0) a->result.log_bytes = st.st_size;

@@ -261,6 +261,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         .n_folders = n_folders,
         .log = str_of(a->log),
         .memory_bytes = req->resources.memory_bytes > 0 ? req->resources.memory_bytes : p->cfg.step_memory_bytes,
+        .log_max_bytes = p->cfg.step_log_bytes,
         .timeout_ms = req->timeout_ms,
         .grace_ms = req->grace_ms,
     };

@@ -73,6 +73,8 @@ static const struct option options[] = {
      "memory that local steps may take together, e.g. 8Gi (all of the machine)"},
     {"step-memory", "SIZE", OPTION_BYTES, FIELD(step_memory_bytes), 0, 65536 * GI, "0B", NULL, NULL, NULL,
      "memory limit of a local step that declares none; 0B: not limited"},
+    {"step-log-max", "SIZE", OPTION_BYTES, FIELD(step_log_bytes), 0, 65536 * GI, "1Gi", NULL, NULL, NULL,
+     "what a local step may write to its log before it is stopped; 0B: not limited"},
     {"step-user", "NAME", OPTION_STRING, FIELD(step_user), 0, 0, "", NULL, NULL, NULL,
      "user that local steps run as when the server is root (nobody)"},
     {"step-path", "PATH", OPTION_STRING, FIELD(step_path), 0, 0, "/usr/local/bin:/usr/bin:/bin", NULL, NULL, NULL,

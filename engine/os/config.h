@@ -35,6 +35,7 @@ struct config {
     int64_t grace_ms;          /* between SIGTERM and SIGKILL of a step */
     int64_t takeover_ms;       /* how long another server leaves running steps to the one that is gone */
     int64_t step_memory_bytes; /* of a step that does not say; 0 = not limited */
+    int64_t step_log_bytes;    /* a step that writes more is stopped; 0 = not limited */
     bool allow_local_exec;
     bool allow_private_egress;
     bool local_exec; /* run process steps at all */

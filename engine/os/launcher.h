@@ -42,10 +42,11 @@ struct launcher_request {
     size_t n_files;
     const struct str *folders; /* made (mkdir -p): absolute, or relative to workdir */
     size_t n_folders;
-    struct str log;       /* absolute: stdout and stderr are appended */
-    int64_t memory_bytes; /* of all its processes together; 0 = no limit */
-    int64_t timeout_ms;   /* 0 = none */
-    int64_t grace_ms;     /* from SIGTERM to SIGKILL at the timeout */
+    struct str log;        /* absolute: stdout and stderr are appended */
+    int64_t log_max_bytes; /* when the log is longer, the step is killed; 0 = no limit */
+    int64_t memory_bytes;  /* of all its processes together; 0 = no limit */
+    int64_t timeout_ms;    /* 0 = none */
+    int64_t grace_ms;      /* from SIGTERM to SIGKILL at the timeout */
 };
 
 enum launcher_event_kind {
@@ -63,7 +64,7 @@ struct launcher_event {
     int64_t started_us, ended_us;
     int32_t code;   /* of exit; -1 when it ended by a signal or never started */
     int32_t signal; /* 0 = none */
-    bool oom, timed_out, killed, not_started;
+    bool oom, log_full, timed_out, killed, not_started;
     bool infra;       /* with not_started: for want of the machine's means, not by its own doing */
     struct str error; /* why it could not start */
     int64_t user_us, system_us, max_rss_bytes, memory_peak_bytes;

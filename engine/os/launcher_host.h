@@ -22,8 +22,8 @@ struct host {
     bool out_wanted; /* EPOLLOUT is set */
     bool leaving;
 
-    int64_t memory_check_us; /* next; 0 = none */
-    int64_t idle_since_us;   /* without server and steps; 0 = not idle */
+    int64_t check_us;      /* next look at memory and logs; 0 = none */
+    int64_t idle_since_us; /* without server and steps; 0 = not idle */
     int64_t oom_kills;
     uint64_t folder; /* names the data folder in the marks of its steps, whatever becomes of the journal */
 };
@@ -32,7 +32,7 @@ struct host {
 void host_launch(struct host *h, const struct launcher_request *req);
 void host_kill(struct host *h, struct record *r, int64_t grace_ms);
 void host_reap(struct host *h);                /* after SIGCHLD */
-void host_timers(struct host *h, int64_t now); /* deadlines, graces, memory */
+void host_timers(struct host *h, int64_t now); /* deadlines, graces, memory, logs */
 int64_t host_next_timer(const struct host *h); /* 0 = none */
 void host_recover(struct host *h);             /* kills what a former launcher left, marks it lost */
 void host_abandon(struct host *h);             /* kills everything: the launcher is told to end */

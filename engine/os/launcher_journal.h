@@ -24,7 +24,8 @@ struct record {
     int error_fd;
     bool terminated;
     int64_t deadline_us, kill_us; /* monotonic; 0 = none */
-    int64_t grace_ms, memory_bytes;
+    int64_t grace_ms, memory_bytes, log_max_bytes;
+    char *log; /* its path, where it has a limit */
 };
 
 struct journal {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +13,7 @@
 #include "engine/os/launcher_host.h"
 #include "engine/os/launcher_step.h"
 
-#define MEMORY_CHECK_US 100000
+#define CHECK_US 100000
 
 static void running_add(struct host *h, struct record *r)
 {
@@ -30,6 +31,8 @@ static void running_drop(struct host *h, struct record *r)
     struct record *last = h->running[--h->n_running];
     last->running_at = r->running_at;
     h->running[last->running_at] = last;
+    free(r->log);
+    r->log = NULL;
 }
 
 static void end(struct host *h, struct record *r, enum record_state state)
@@ -49,6 +52,11 @@ static void not_started(struct host *h, struct record *r, const char *what)
     end(h, r, RECORD_ENDED);
 }
 
+static bool is_limited(const struct record *r)
+{
+    return r->memory_bytes > 0 || r->log_max_bytes > 0;
+}
+
 static void started(struct host *h, struct record *r, const struct launcher_request *req, pid_t pid)
 {
     struct proc p;
@@ -60,8 +68,10 @@ static void started(struct host *h, struct record *r, const struct launcher_requ
     r->grace_ms = req->grace_ms;
     r->memory_bytes = req->memory_bytes;
     r->deadline_us = req->timeout_ms > 0 ? now + req->timeout_ms * 1000 : 0;
-    if (req->memory_bytes > 0 && h->memory_check_us == 0) h->memory_check_us = now + MEMORY_CHECK_US;
+    r->log_max_bytes = req->log.n ? req->log_max_bytes : 0;
+    r->log = r->log_max_bytes > 0 ? strdup(req->log.p) : NULL;
     running_add(h, r);
+    if (h->check_us == 0 && is_limited(r)) h->check_us = now + CHECK_US;
     journal_note(&h->journal, r);
     host_tell(h, r);
 }
@@ -192,11 +202,27 @@ static void check_memory(struct host *h)
     arena_reset(&h->arena);
 }
 
-static bool any_limited(const struct host *h)
+static void check_logs(struct host *h)
 {
-    for (size_t i = 0; i < h->n_running; i++)
-        if (h->running[i]->memory_bytes > 0) return true;
-    return false;
+    struct stat st;
+    for (size_t i = 0; i < h->n_running; i++) {
+        struct record *r = h->running[i];
+        if (!r->log || r->event.log_full || stat(r->log, &st) != 0 || st.st_size <= r->log_max_bytes) continue;
+        r->event.log_full = true;
+        finish_off(h, r); /* in a grace it could fill the disk */
+    }
+}
+
+static void check(struct host *h)
+{
+    bool memory = false, any = false;
+    for (size_t i = 0; i < h->n_running; i++) {
+        memory |= h->running[i]->memory_bytes > 0;
+        any |= is_limited(h->running[i]);
+    }
+    if (memory) check_memory(h);
+    if (any) check_logs(h);
+    h->check_us = any ? os_mono_us() + CHECK_US : 0;
 }
 
 void host_timers(struct host *h, int64_t now)
@@ -209,10 +235,7 @@ void host_timers(struct host *h, int64_t now)
             terminate(h, r, r->grace_ms);
         }
     }
-    if (h->memory_check_us && h->memory_check_us <= now) {
-        check_memory(h);
-        h->memory_check_us = any_limited(h) ? os_mono_us() + MEMORY_CHECK_US : 0;
-    }
+    if (h->check_us && h->check_us <= now) check(h);
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -222,7 +245,7 @@ static int64_t sooner(int64_t a, int64_t b)
 
 int64_t host_next_timer(const struct host *h)
 {
-    int64_t next = h->memory_check_us;
+    int64_t next = h->check_us;
     for (size_t i = 0; i < h->n_running; i++)
         next = sooner(sooner(next, h->running[i]->deadline_us), h->running[i]->kill_us);
     return next;

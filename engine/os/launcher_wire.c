@@ -40,6 +40,7 @@ void launcher_put_request(struct buf *out, const struct launcher_request *req)
                                req->timeout_ms, req->grace_ms, req->workdir_made};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         wire_i64(out, numbers[i]);
+    wire_i64(out, req->log_max_bytes);
     wire_end(out, begin);
 }
 
@@ -68,12 +69,13 @@ bool launcher_get_request(struct wire_reader *r, struct arena *a, struct launche
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         *numbers[i] = wire_get_i64(r);
     req.workdir_made = made != 0;
+    if (r->p < r->end) req.log_max_bytes = wire_get_i64(r); /* an older server has no limit for it */
     if (r->bad || !launcher_name_fine(req.name) || req.n_argv == 0) return false;
     *out = req;
     return true;
 }
 
-enum { FLAG_OOM = 1, FLAG_TIMED_OUT = 2, FLAG_KILLED = 4, FLAG_NOT_STARTED = 8, FLAG_INFRA = 16 };
+enum { FLAG_OOM = 1, FLAG_TIMED_OUT = 2, FLAG_KILLED = 4, FLAG_NOT_STARTED = 8, FLAG_INFRA = 16, FLAG_LOG_FULL = 32 };
 
 void launcher_put_event(struct buf *out, enum launcher_frame kind, const struct launcher_event *e, int64_t ticks)
 {
@@ -81,7 +83,8 @@ void launcher_put_event(struct buf *out, enum launcher_frame kind, const struct 
     wire_str(out, e->name);
     wire_str(out, e->error);
     wire_u32(out, (e->oom ? FLAG_OOM : 0u) | (e->timed_out ? FLAG_TIMED_OUT : 0u) | (e->killed ? FLAG_KILLED : 0u) |
-                      (e->not_started ? FLAG_NOT_STARTED : 0u) | (e->infra ? FLAG_INFRA : 0u));
+                      (e->not_started ? FLAG_NOT_STARTED : 0u) | (e->infra ? FLAG_INFRA : 0u) |
+                      (e->log_full ? FLAG_LOG_FULL : 0u));
     const int64_t numbers[] = {e->pid,    ticks,      e->started_us, e->ended_us,      e->code,
                                e->signal, e->user_us, e->system_us,  e->max_rss_bytes, e->memory_peak_bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -103,6 +106,7 @@ bool launcher_get_event(struct wire_reader *r, struct launcher_event *out, int64
     e.killed = flags & FLAG_KILLED;
     e.not_started = flags & FLAG_NOT_STARTED;
     e.infra = flags & FLAG_INFRA;
+    e.log_full = flags & FLAG_LOG_FULL;
     e.code = (int32_t)code;
     e.signal = (int32_t)sig;
     if (r->bad || !launcher_name_fine(e.name)) return false;

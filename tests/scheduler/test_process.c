@@ -30,8 +30,10 @@ static struct arena arena;
 static void open_executor(void)
 {
     struct err err = {0};
-    const struct process_config cfg = {
-        .data_dir = str_of(data), .secrets_dir = str_of(secrets), .step_path = STR("/usr/local/bin:/usr/bin:/bin")};
+    const struct process_config cfg = {.data_dir = str_of(data),
+                                       .secrets_dir = str_of(secrets),
+                                       .step_path = STR("/usr/local/bin:/usr/bin:/bin"),
+                                       .step_log_bytes = 1 << 20};
     if (!process_open(&cfg, &x, &err) || !process_start(&x, &err)) fail_msg("%s", err.message);
 }
 
@@ -165,6 +167,7 @@ static void failures_say_what_to_do(void **state)
          .failure = FAILURE_OOM,
          .code = -1,
          .says = "resources.memory"},
+        {.line = "yes", .failure = FAILURE_ERROR, .code = -1, .says = "wrote more than 1Mi to its log"},
         {.line = "no-such-command", .failure = FAILURE_ERROR, .code = 127, .says = "not found"},
     };
     uint32_t n = sizeof rows / sizeof *rows;

@@ -10,9 +10,9 @@
 
 static const struct end_row {
     const char *name, *line;
-    int64_t timeout_ms, memory;
+    int64_t timeout_ms, memory, log_max;
     int32_t code, signal;
-    bool timed_out, oom, not_started;
+    bool timed_out, oom, log_full, not_started;
     const char *log; /* the log holds it */
 } end_rows[] = {
     {.name = "well", .line = "echo out; echo err >&2", .log = "out\nerr\n"},
@@ -56,6 +56,13 @@ static const struct end_row {
                     "for i in range(4):\n if os.fork() == 0: sum(m[::4096]); time.sleep(1); os._exit(0)\n"
                     "for i in range(4): os.wait()\"",
      .memory = 200 << 20},
+    {.name = "log-full",
+     .line = "trap '' TERM; while :; do yes | head -c 100000; done",
+     .log_max = 1 << 20,
+     .code = -1,
+     .signal = SIGKILL,
+     .log_full = true},
+    {.name = "log-fine", .line = "yes | head -c 100000; sleep 0.3", .log_max = 100000},
     {.name = "memory-fine", .line = "head -c 1000000 /dev/zero | tail >/dev/null; sleep 0.3", .memory = 500 << 20},
 };
 
@@ -68,6 +75,7 @@ static void ends_are_told(void **state)
         struct launcher_request *req = shell(&s, end_rows[i].name, end_rows[i].line);
         req->timeout_ms = end_rows[i].timeout_ms;
         req->memory_bytes = end_rows[i].memory;
+        req->log_max_bytes = end_rows[i].log_max;
         req->grace_ms = 200;
         launch(req);
     }
@@ -83,6 +91,7 @@ static void ends_are_told(void **state)
             assert_int_equal(e->signal, row->signal);
             assert_int_equal(e->timed_out, row->timed_out);
             assert_int_equal(e->oom, row->oom);
+            assert_int_equal(e->log_full, row->log_full);
             assert_int_equal(e->not_started, row->not_started);
             assert_true(e->started_us > 0 && e->ended_us >= e->started_us);
             if (row->log && !strstr(log_of(row->name), row->log))
