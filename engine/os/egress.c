@@ -124,7 +124,7 @@ static bool read_url(struct call *c, const char *text, struct err *err)
 }
 
 /* Resolves, checks every address, and tells curl to use just these. */
-static bool pin(struct call *c, bool allow_private, struct err *err)
+static bool pin(struct call *c, const struct egress_request *req, struct err *err)
 {
     char host[256];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -132,7 +132,7 @@ static bool pin(struct call *c, bool allow_private, struct err *err)
     bool brackets = n > 2 && c->host[0] == '[';
     if (n >= sizeof host) return err_set(err, ERR_INVALID, "the host's name is too long");
     snprintf(host, sizeof host, "%.*s", (int)(brackets ? n - 2 : n), brackets ? c->host + 1 : c->host);
-    int failed = getaddrinfo(host, c->port, &hints, &found);
+    int failed = (req->resolve != NULL ? req->resolve : getaddrinfo)(host, c->port, &hints, &found);
     if (failed != 0) return err_set(err, ERR_UNAVAILABLE, "cannot resolve '%s': %s", host, gai_strerror(failed));
     BUF_AUTO line;
     buf_init(&line, 8192);
@@ -140,7 +140,7 @@ static bool pin(struct call *c, bool allow_private, struct err *err)
     bool ok = true;
     for (const struct addrinfo *a = found; a != NULL && ok; a = a->ai_next) {
         char text[INET6_ADDRSTRLEN + 16];
-        ok = egress_allowed(a->ai_addr, allow_private);
+        ok = egress_allowed(a->ai_addr, req->allow_private);
         if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0) continue;
         buf_printf(&line, a->ai_family == AF_INET6 ? "%s[%s]" : "%s%s", a == found ? "" : ",", text);
         if (ok) continue;
@@ -242,8 +242,7 @@ bool egress_call(const struct egress_request *req, struct arena *a, struct egres
     pthread_once(&once, global_init);
     struct call c = {0};
     buf_init(&c.body, req->max_bytes > 0 ? req->max_bytes : MAX_BYTES);
-    bool ok =
-        read_url(&c, arena_cstr(a, req->url), err) && pin(&c, req->allow_private, err) && add_headers(&c, req, a, err);
+    bool ok = read_url(&c, arena_cstr(a, req->url), err) && pin(&c, req, err) && add_headers(&c, req, a, err);
     if (ok) {
         c.curl = curl_easy_init();
         set_options(&c, req, a);

@@ -8,6 +8,8 @@
 #include "engine/base/arena.h"
 #include "engine/base/err.h"
 
+struct addrinfo;
+
 struct egress_header {
     struct str name, value;
 };
@@ -20,6 +22,8 @@ struct egress_request {
     size_t max_bytes;         /* of the answer's body; 0 = 1 MiB */
     const _Atomic bool *stop; /* given up once it is true; may be NULL */
     bool allow_private;       /* loopback, private, link-local addresses too; metadata services never */
+    /* Instead of getaddrinfo, whose terms it keeps; NULL but in tests. */
+    int (*resolve)(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
 };
 struct egress_response {
     long status;

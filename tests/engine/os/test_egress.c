@@ -2,6 +2,7 @@
  * ends in time. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -237,13 +238,84 @@ static void what_is_closed_stays_closed(void **state)
     assert_int_equal(err.code, ERR_INVALID);
 }
 
+/* ---- names ---- */
+
+#define NAME "millrace.invalid" /* a name that no resolver knows: RFC 6761 */
+
+static const char *const *name_has; /* addresses, up to NULL */
+static int asked;
+
+static int resolve(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found)
+{
+    struct addrinfo numeric = *hints, **end = found;
+    numeric.ai_flags = AI_NUMERICHOST;
+    assert_string_equal(host, NAME);
+    asked++;
+    *found = NULL;
+    for (const char *const *a = name_has; *a; a++) {
+        assert_int_equal(getaddrinfo(*a, port, &numeric, end), 0);
+        while (*end)
+            end = &(*end)->ai_next;
+    }
+    return *found ? 0 : EAI_NONAME;
+}
+
+static bool call_name(const char *const *addresses, bool allow_private, struct egress_response *out, struct err *err)
+{
+    name_has = addresses;
+    asked = 0;
+    return call(NAME, port4, "/echo",
+                (struct egress_request){.resolve = resolve, .allow_private = allow_private, .timeout_ms = 5000}, out,
+                err);
+}
+
+/* The one look-up that was checked is the one that is used. */
+static void a_name_is_asked_for_once(void **state)
+{
+    (void)state;
+    struct egress_response res;
+    struct err err;
+    static const char *const here[] = {"127.0.0.1", NULL}, *const either[] = {"127.0.0.7", "127.0.0.1", NULL},
+                             *const nowhere[] = {NULL};
+    if (!call_name(here, true, &res, &err)) fail_msg("%s", err.message);
+    assert_int_equal(res.status, 200);
+    assert_int_equal(asked, 1);
+    assert_non_null(strstr(arena_cstr(&arena, res.body), "Host: " NAME ":")); /* it is called by its name */
+    if (!call_name(either, true, &res, &err)) fail_msg("%s", err.message);    /* the first one refuses */
+    assert_int_equal(res.status, 200);
+    assert_false(call_name(nowhere, true, &res, &err));
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "cannot resolve '" NAME "'"));
+}
+
+static void every_address_of_a_name_is_judged(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *addresses[4];
+        bool allow_private;
+    } rows[] = {
+        {{"127.0.0.1", "169.254.169.254"}, true},
+        {{"169.254.169.254", "127.0.0.1"}, true},
+        {{"127.0.0.1", "127.0.0.1", "fd00:ec2::254"}, true},
+        {{"127.0.0.1"}, false},
+        {{"8.8.8.8", "127.0.0.1"}, false},
+        {{"8.8.8.8", "2001:4860:4860::8888", "::1"}, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct egress_response res;
+        struct err err;
+        if (call_name(rows[i].addresses, rows[i].allow_private, &res, &err)) fail_msg("row %zu answered", i);
+        if (err.code != ERR_FORBIDDEN) fail_msg("row %zu: %s", i, err.message);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(addresses_are_judged),
-        cmocka_unit_test(calls_carry_what_they_were_given),
-        cmocka_unit_test(calls_are_bounded),
-        cmocka_unit_test(what_is_closed_stays_closed),
+        cmocka_unit_test(addresses_are_judged),     cmocka_unit_test(calls_carry_what_they_were_given),
+        cmocka_unit_test(calls_are_bounded),        cmocka_unit_test(what_is_closed_stays_closed),
+        cmocka_unit_test(a_name_is_asked_for_once), cmocka_unit_test(every_address_of_a_name_is_judged),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
