@@ -197,6 +197,44 @@ static void a_stale_pid_is_no_postmaster(void **state)
     embedded_stop(pg);
 }
 
+/* What stands between the quotes behind `key` in a connection string. */
+static void dsn_part(struct str dsn, const char *key, char end, char out[FS_PATH_MAX])
+{
+    size_t from, n;
+    assert_true(str_find(dsn, str_of(key), &from));
+    struct str rest = str_sub(dsn, from + strlen(key), dsn.n);
+    for (n = 0; n < rest.n && rest.p[n] != end; n++)
+        ;
+    ok(fs_path(out, &err, "%.*s", (int)n, rest.p));
+}
+
+/* Somebody else's PostgreSQL on the socket is not taken for ours, not even when it takes our password. */
+static void another_cluster_is_not_adopted(void **state)
+{
+    (void)state;
+    struct embedded_pg *pg = NULL, *second = NULL;
+    struct embedded_config cfg = config();
+    char path[FS_PATH_MAX], socket[FS_PATH_MAX], password[FS_PATH_MAX];
+    ok(embedded_start(&cfg, &pg, &err));
+    struct str others = embedded_dsn(support_pg());
+    dsn_part(others, "host='", '\'', socket);
+    dsn_part(others, "password=", ' ', password);
+    struct arena a;
+    arena_init(&a, 0);
+    struct str secret = arena_printf(&a, "%s\n%s\n", password, password);
+    struct str note =
+        arena_printf(&a, "%d\n%s/postgres/data\n1\n5432\n%s\n\n 1 1\nready   \n", (int)embedded_pid(pg), dir, socket);
+    ok(fs_path(path, &err, "%s/postgres.secret", dir) && fs_write(path, secret, 0600, false, &err));
+    ok(fs_path(path, &err, "%s/postgres/data/postmaster.pid", dir) && fs_write(path, note, 0600, false, &err));
+    arena_free(&a);
+    bool adopted = embedded_start(&cfg, &second, &err);
+    if (adopted) embedded_stop(second);
+    embedded_stop(pg);
+    assert_false(adopted);
+    assert_int_equal(err.code, ERR_CONFLICT);
+    assert_non_null(strstr(err.message, "another PostgreSQL answers"));
+}
+
 static void long_paths_and_odd_names_work(void **state)
 {
     (void)state;
@@ -247,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_killed_one_is_started_again, setup, teardown),
         cmocka_unit_test_setup_teardown(it_outlives_its_server_and_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stale_pid_is_no_postmaster, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_cluster_is_not_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(long_paths_and_odd_names_work, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_work_says_why, setup, teardown),
     };
