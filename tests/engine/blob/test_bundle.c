@@ -393,6 +393,38 @@ static void installation_is_all_or_nothing(void **state)
     disk_close(d);
 }
 
+/* Bytes that are not what their name says are nobody's code, however well they unpack. */
+static void damaged_bundles_are_not_installed(void **state)
+{
+    (void)state;
+    struct disk *d;
+    struct bundle_stats stats, others;
+    char digest[DIGEST_TEXT], tree[FS_PATH_MAX], blob[FS_PATH_MAX];
+    int fd = -1, other = -1;
+    ok(disk_open(str_of(dir), &d, &err));
+    put("src/main.py", "print(1)", 0644);
+    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    put("src/main.py", "print(2)", 0644);
+    ok(bundle_pack_temp(in("src"), &other, &others, &err));
+    ok(disk_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
+    ok(disk_path(d, str_of(digest), blob, &err));
+    char bytes[4096];
+    ssize_t n = pread(other, bytes, sizeof bytes, 0), whole = pread(fd, bytes + n, sizeof bytes - (size_t)n, 0);
+    assert_true(n > 0 && whole > 0 && access(blob, F_OK) == 0);
+    ok(fs_write(blob, (struct str){bytes, (size_t)n}, 0600, false, &err));
+    assert_false(bundle_install(d, str_of(dir), str_of(digest), NULL, &err));
+    assert_int_equal(err.code, ERR_IO);
+    assert_non_null(strstr(err.message, "damaged"));
+    ok(bundle_tree_path(str_of(dir), str_of(digest), tree, &err));
+    assert_int_equal(access(tree, F_OK), -1);
+    ok(fs_write(blob, (struct str){bytes + n, (size_t)whole}, 0600, false, &err));
+    ok(bundle_install(d, str_of(dir), str_of(digest), NULL, &err)); /* nothing of before is in its way */
+    assert_int_equal(access(tree, F_OK), 0);
+    close(fd);
+    close(other);
+    disk_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -404,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bombs_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(garbage_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(installation_is_all_or_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(damaged_bundles_are_not_installed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
