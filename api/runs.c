@@ -102,7 +102,7 @@ bool runs_remove(struct request *rq, struct err *err)
     struct run_rec run;
     if (!run_of(rq, &c, &run, err) || !runs_delete(c, run.project_id, run.id, err)) return false;
     struct err ignored;
-    if (rq->api->cfg.data_dir && !run_files_delete(str_of(rq->api->cfg.data_dir), run.id, &ignored))
+    if (rq->api->cfg.store_dir && !run_files_delete(str_of(rq->api->cfg.store_dir), run.id, &ignored))
         log_err(LEVEL_WARN, "files of a deleted run are left", &ignored);
     response_begin(rq, 204, NULL);
     return true;

@@ -319,7 +319,7 @@ static bool start_all(struct running *r, struct err *err)
     char listen[80], threads[16];
     bool ignored;
     if (!listen_text(api->cfg.listen, listen, &api->loopback, err)) return false;
-    if (api->cfg.data_dir && !disk_open(str_of(api->cfg.data_dir), &api->disk, err)) return false;
+    if (api->cfg.store_dir && !disk_open(str_of(api->cfg.store_dir), &api->disk, err)) return false;
     if (!auth_start(api, err)) return false;
     api->keep_alive = true;
     r->main = (struct front){api, false};

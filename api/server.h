@@ -17,7 +17,8 @@ struct api_config {
     const char *listen;        /* host:port, port 0 = any free one */
     const char *health_listen; /* another host:port for /healthz and /readyz without a token; NULL = none */
     struct str secrets_dir;    /* whose values are covered in logs */
-    const char *data_dir;      /* blobs, bundles, logs; the first token is written to <data_dir>/token */
+    const char *data_dir;      /* the first token is written to <data_dir>/token */
+    const char *store_dir;     /* blobs, bundles, logs */
     uint32_t threads;          /* 0 = 50 */
     int64_t max_body;          /* of JSON and YAML bodies; 0 = 16 MiB. Uploads are bounded by max_upload */
     int64_t max_upload;        /* 0 = 1 TiB */

@@ -115,11 +115,11 @@ static bool compile_other(struct compiler *k, struct arena *a, const struct valu
 static bool read_bundle_file(struct compiler *k, struct arena *a, struct str path, struct str *out, struct err *err)
 {
     char tree[FS_PATH_MAX];
-    if (k->source->bundle.n == 0 || !k->rq->api->cfg.data_dir) {
+    if (k->source->bundle.n == 0 || !k->rq->api->cfg.store_dir) {
         err_set(err, ERR_INVALID, "there is no file '%.*s': the request carries no folder", STR_ARG(path));
         return err_hint(err, "apply the sub-pipeline first and refer to it by name, or send the folder as a bundle");
     }
-    if (!bundle_tree_path(str_of(k->rq->api->cfg.data_dir), k->source->bundle, tree, err)) return false;
+    if (!bundle_tree_path(str_of(k->rq->api->cfg.store_dir), k->source->bundle, tree, err)) return false;
     FD_AUTO dir = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     FD_AUTO fd =
         dir < 0 || !fs_relative(path) ? -1 : fs_open_beneath(dir, arena_cstr(a, path), O_RDONLY | O_CLOEXEC, 0);

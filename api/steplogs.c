@@ -77,7 +77,7 @@ static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tai
 {
     char path[FS_PATH_MAX];
     struct stat st = {0};
-    struct str dir = str_of(rq->api->cfg.data_dir);
+    struct str dir = str_of(rq->api->cfg.store_dir);
     if (!step_log_path(dir, ref->run_id, ref->task, ref->attempt, path, err)) return false;
     FD_AUTO fd = ref->attempt ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd >= 0 && fstat(fd, &st) != 0) st.st_size = 0; /* what is written later is neither covered nor sent */
@@ -164,7 +164,7 @@ static bool read_piece(struct request *rq, const struct log_ref *ref, bool ended
 {
     int64_t total, longest = (int64_t)mask_longest(&ref->secrets);
     int64_t before = offset < longest ? offset : longest; /* a secret may reach from there to here */
-    struct str dir = str_of(rq->api->cfg.data_dir);
+    struct str dir = str_of(rq->api->cfg.store_dir);
     buf_reset(piece);
     if (!step_log_read(dir, ref->run_id, ref->task, ref->attempt, offset - before, PIECE + (size_t)(2 * longest), piece,
                        &total, err))
@@ -247,7 +247,7 @@ static bool resume(struct request *rq, struct log_ref *ref, int64_t *offset, str
 static bool stream(struct request *rq, struct log_ref *ref, int64_t tail, struct err *err)
 {
     int64_t offset = 0;
-    struct str dir = str_of(rq->api->cfg.data_dir);
+    struct str dir = str_of(rq->api->cfg.store_dir);
     if (tail > 0 && ref->attempt && !step_log_tail(dir, ref->run_id, ref->task, ref->attempt, tail, &offset, err))
         return false;
     struct sse_stream s;
@@ -270,7 +270,7 @@ bool logs_show(struct request *rq, struct err *err)
     if (!request_arg_bool(rq, "follow", &follow, err) || !request_arg_int(rq, "tail", 0, INT32_MAX, 0, &tail, err) ||
         !find_log(rq, &ref, err))
         return false;
-    if (!rq->api->cfg.data_dir) return err_set(err, ERR_UNAVAILABLE, "this server has no data folder with logs");
+    if (!rq->api->cfg.store_dir) return err_set(err, ERR_UNAVAILABLE, "this server has no store with logs");
     if (follow || request_accepts(rq, "text/event-stream")) return stream(rq, &ref, tail, err);
     return send_text(rq, &ref, tail, err);
 }

@@ -200,7 +200,7 @@ static bool install(struct request *rq, struct str digest, struct bundle_stats *
     FD_AUTO fd = -1;
     if (!disk_get(rq->api->disk, digest, &fd, NULL, err)) return false;
     if (!bundle_check(fd, NULL, stats, err) ||
-        !bundle_install(rq->api->disk, str_of(rq->api->cfg.data_dir), digest, NULL, err)) {
+        !bundle_install(rq->api->disk, str_of(rq->api->cfg.store_dir), digest, NULL, err)) {
         if (!err->path[0]) err_path(err, "digest");
         return false;
     }

@@ -1,10 +1,11 @@
-/* `millrace backup` and `restore`: on the server's machine, straight from its database and data folder. */
+/* `millrace backup` and `restore`: on the server's machine, straight from its database, data folder and store. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/claim.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "engine/blob/disk.h"
@@ -21,39 +22,47 @@ struct place { /* what both commands work on */
     struct config cfg;
     struct embedded_pg *pg;
     struct str dsn;
+    struct db *db;
     struct disk *disk;
 };
 
 /* The server's own configuration counts, so that its environment and file need not be repeated. */
 static bool find_config(struct place *p, const struct args *args, struct err *err)
 {
-    const char *dir = args_get(args, "data-dir"), *url = args_get(args, "database-url");
+    static const char *const names[] = {"data-dir", "store-dir", "database-url"};
+    struct arena *a = p->cli->arena;
     struct err_list errors;
-    char *argv[2];
+    char *argv[sizeof names / sizeof *names];
     int argc = 0;
-    err_list_init(&errors, p->cli->arena);
-    if (dir != NULL) argv[argc++] = arena_cstr(p->cli->arena, arena_printf(p->cli->arena, "--data-dir=%s", dir));
-    if (url != NULL) argv[argc++] = arena_cstr(p->cli->arena, arena_printf(p->cli->arena, "--database-url=%s", url));
-    if (config_load(p->cli->arena, argc, argv, &p->cfg, &errors)) return true;
+    err_list_init(&errors, a);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *given = args_get(args, names[i]);
+        if (given != NULL) argv[argc++] = arena_cstr(a, arena_printf(a, "--%s=%s", names[i], given));
+    }
+    if (config_load(a, argc, argv, &p->cfg, &errors)) return true;
     *err = errors.items[0];
     return false;
 }
 
 static bool open_place(struct place *p, const struct args *args, struct err *err)
 {
-    if (!find_config(p, args, err) || !fs_mkdirs(p->cfg.data_dir.p, 0711, err)) return false;
+    if (!find_config(p, args, err) || !fs_mkdirs(p->cfg.data_dir.p, 0711, err) ||
+        !fs_mkdirs(p->cfg.store_dir.p, 0711, err))
+        return false;
     p->dsn = p->cfg.database_url;
     if (p->dsn.n == 0) {
         const struct embedded_config cfg = {.data_dir = p->cfg.data_dir, .bin_dir = p->cfg.postgres_bin_dir};
         if (!embedded_start(&cfg, &p->pg, err)) return false;
         p->dsn = embedded_dsn(p->pg);
     }
-    return disk_open(p->cfg.data_dir, &p->disk, err);
+    const struct db_config pool = {.dsn = p->dsn, .size = 1, .wait_ms = 10000};
+    return db_open(&pool, &p->db, err) && disk_open(p->cfg.store_dir, &p->disk, err);
 }
 
 static void close_place(struct place *p)
 {
     if (p->disk != NULL) disk_close(p->disk);
+    if (p->db != NULL) db_close(p->db);
     if (p->pg != NULL) embedded_stop(p->pg);
 }
 
@@ -95,7 +104,7 @@ static bool save_log(void *ctx, struct backup_log *log, const char *path, struct
 {
     const struct place *p = ctx;
     char name[FS_PATH_MAX], folder[FS_PATH_MAX];
-    if (!step_log_path(p->cfg.data_dir, log->run, log->task, log->attempt, name, err)) return false;
+    if (!step_log_path(p->cfg.store_dir, log->run, log->task, log->attempt, name, err)) return false;
     FD_AUTO from = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (from < 0 && errno == ENOENT) return true;
     if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", name, strerror(errno));
@@ -115,8 +124,8 @@ static bool load_log(void *ctx, struct backup_log *log, const char *path, struct
     char name[FS_PATH_MAX], folder[FS_PATH_MAX];
     FD_AUTO from = open(path, O_RDONLY | O_CLOEXEC);
     if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    return fs_path(folder, err, "%.*s/logs/%lld", STR_ARG(p->cfg.data_dir), (long long)log->run) &&
-           step_log_path(p->cfg.data_dir, log->run, log->task, log->attempt, name, err) &&
+    return fs_path(folder, err, "%.*s/logs/%lld", STR_ARG(p->cfg.store_dir), (long long)log->run) &&
+           step_log_path(p->cfg.store_dir, log->run, log->task, log->attempt, name, err) &&
            fs_mkdirs(folder, 0755, err) && fresh(name, err) && copy_to(from, name, 0640, &log->size, err);
 }
 
@@ -133,7 +142,8 @@ static int work(struct cli *cli, const struct args *args, bool restore)
                                           .blob = restore ? load_blob : save_blob,
                                           .log = restore ? load_log : save_log,
                                           .ctx = &p};
-        ok = restore ? backup_restore(&cfg, &done, &err) : backup_make(&cfg, &done, &err);
+        ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err)
+                     : claim_store(p.db, p.cfg.store_dir, &err) && backup_make(&cfg, &done, &err);
     }
     close_place(&p);
     if (!ok) return cli_fail(cli, &err);

@@ -115,6 +115,7 @@ static const struct option artifacts_get_options[] = {
 };
 static const struct option backup_options[] = {
     {"data-dir", 0, "DIR", "the server's data folder", NULL, WORD_FOLDER, false},
+    {"store-dir", 0, "DIR", "its store, where it is not in the data folder", NULL, WORD_FOLDER, false},
     {"database-url", 0, "URL", "the server's database (DATABASE_URL; default: the embedded one)", NULL, WORD_ANY,
      false},
     END,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "api/server.h"
+#include "cli/claim.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/upkeep.h"
@@ -142,6 +143,7 @@ static bool open_executor(struct server *s, struct err *err)
     if (!s->cfg.local_exec) return true;
     const struct process_config cfg = {
         .data_dir = s->cfg.data_dir,
+        .store_dir = s->cfg.store_dir,
         .secrets_dir = s->cfg.secrets_dir,
         .step_user = s->cfg.step_user,
         .step_path = s->cfg.step_path,
@@ -233,6 +235,7 @@ static bool open_api(struct server *s, struct err *err)
         .health_listen = s->cfg.health_listen.p,
         .hosts = s->cfg.hosts.p,
         .data_dir = s->cfg.data_dir.p,
+        .store_dir = s->cfg.store_dir.p,
         .secrets_dir = s->cfg.secrets_dir,
         .threads = (uint32_t)s->cfg.threads,
         .notify = !runs_scheduler(s),
@@ -254,10 +257,10 @@ static bool open_api(struct server *s, struct err *err)
 static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
-    if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err)) return false;
+    if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err) || !fs_mkdirs(s->cfg.store_dir.p, 0711, err)) return false;
     if (s->cfg.local_exec && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
-    if (!lock_data_dir(s, err) || !open_database(s, err) || !read_step_key(s, err) || !try_scheduling(s, err) ||
-        !open_api(s, err))
+    if (!lock_data_dir(s, err) || !open_database(s, err) || !claim_store(s->db, s->cfg.store_dir, err) ||
+        !read_step_key(s, err) || !try_scheduling(s, err) || !open_api(s, err))
         return false;
     return upkeep_start(s->db, &s->cfg, &s->upkeep, err);
 }

@@ -21,7 +21,7 @@
 struct upkeep {
     struct db *db;
     struct disk *disk;
-    struct str data_dir;
+    struct str store_dir;
     int64_t keep_runs_us;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -37,7 +37,7 @@ static bool delete_blob(void *ctx, struct str digest, struct err *err)
 
 static bool delete_bundle(void *ctx, struct str digest, struct err *err)
 {
-    return bundle_remove(((struct upkeep *)ctx)->data_dir, digest, err);
+    return bundle_remove(((struct upkeep *)ctx)->store_dir, digest, err);
 }
 
 static bool delete_upload(void *ctx, struct str id, struct err *err)
@@ -47,7 +47,7 @@ static bool delete_upload(void *ctx, struct str id, struct err *err)
 
 static bool delete_run(void *ctx, int64_t run_id, struct err *err)
 {
-    return run_files_delete(((struct upkeep *)ctx)->data_dir, run_id, err);
+    return run_files_delete(((struct upkeep *)ctx)->store_dir, run_id, err);
 }
 
 /* ---- files that no row knows ---- */
@@ -167,11 +167,11 @@ bool upkeep_start(struct db *db, const struct config *cfg, struct upkeep **out, 
     struct upkeep *u = calloc(1, sizeof *u);
     if (u == NULL) abort();
     u->db = db;
-    u->data_dir = cfg->data_dir;
+    u->store_dir = cfg->store_dir;
     u->keep_runs_us = cfg->retention_ms * 1000;
     pthread_mutex_init(&u->lock, NULL);
     pthread_cond_init(&u->end, NULL);
-    if (!disk_open(u->data_dir, &u->disk, err)) {
+    if (!disk_open(u->store_dir, &u->disk, err)) {
         destroy(u);
         return false;
     }

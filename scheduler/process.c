@@ -83,7 +83,7 @@ static struct attempt *add(struct process *p, struct attempt_id id)
     arena_init(&a->arena, (size_t)256 << 20);
     name_of(id, a->name);
     snprintf(a->workdir, sizeof a->workdir, "%.*s/work/%s", STR_ARG(p->cfg.data_dir), a->name);
-    if (!step_log_path(p->cfg.data_dir, id.run, (int32_t)id.task, (int32_t)id.attempt, a->log, &err)) a->log[0] = '\0';
+    if (!step_log_path(p->cfg.store_dir, id.run, (int32_t)id.task, (int32_t)id.attempt, a->log, &err)) a->log[0] = '\0';
     struct attempt **slot = slot_of(p, a->name);
     a->next = *slot;
     *slot = a;
@@ -494,13 +494,15 @@ static bool find_user(struct process *p, struct err *err)
 
 static bool make_folders(const struct process *p, struct err *err)
 {
-    static const struct {
+    const struct {
+        const struct str *in;
         const char *name;
         mode_t mode; /* others may pass through, and list nothing */
-    } folders[] = {{"work", 0711}, {"checkpoints", 0711}, {"logs", 0700}};
+    } folders[] = {
+        {&p->cfg.data_dir, "work", 0711}, {&p->cfg.store_dir, "checkpoints", 0711}, {&p->cfg.store_dir, "logs", 0700}};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char path[FS_PATH_MAX];
-        if (!fs_path(path, err, "%.*s/%s", STR_ARG(p->cfg.data_dir), folders[i].name) ||
+        if (!fs_path(path, err, "%.*s/%s", STR_ARG(*folders[i].in), folders[i].name) ||
             !fs_mkdirs(path, folders[i].mode, err))
             return false;
     }
@@ -514,6 +516,7 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
     arena_init(&p->arena, 0);
     p->cfg = *cfg;
     p->cfg.data_dir = arena_str(&p->arena, cfg->data_dir);
+    p->cfg.store_dir = arena_str(&p->arena, cfg->store_dir);
     p->cfg.secrets_dir = arena_str(&p->arena, cfg->secrets_dir);
     p->cfg.step_user = arena_str(&p->arena, cfg->step_user);
     p->cfg.step_path = arena_str(&p->arena, cfg->step_path);
@@ -540,5 +543,5 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
 bool process_start(struct executor *x, struct err *err)
 {
     struct process *p = x->self;
-    return disk_open(p->cfg.data_dir, &p->disk, err) && workers_new(WORKERS, &p->workers, err);
+    return disk_open(p->cfg.store_dir, &p->disk, err) && workers_new(WORKERS, &p->workers, err);
 }

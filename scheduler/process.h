@@ -7,7 +7,8 @@
 #include "scheduler/executor.h"
 
 struct process_config {
-    struct str data_dir;
+    struct str data_dir;  /* of the launcher and of working directories: this server's own */
+    struct str store_dir; /* of blobs, bundles, logs and checkpoints: other servers may share it */
     struct str secrets_dir;
     struct str step_user;      /* whom steps run as when the server is root; empty = nobody. Ignored otherwise */
     struct str step_path;      /* their PATH */

@@ -139,7 +139,7 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
         }
         char path[FS_PATH_MAX];
         if (in->folder) { /* a packed folder is unpacked beside the code bundles, once for all who use it */
-            if (!bundle_tree_path(p->cfg.data_dir, in->digest, path, err)) return false;
+            if (!bundle_tree_path(p->cfg.store_dir, in->digest, path, err)) return false;
             folders[a->n_folders++] = (struct launch_input){.digest = arena_str(m, in->digest)};
         } else if (!disk_path(p->disk, in->digest, path, err)) {
             return false;
@@ -216,7 +216,7 @@ static bool place_code(struct process *p, struct attempt *a, struct str digest, 
 {
     char path[FS_PATH_MAX];
     if (digest.n == 0) return true;
-    if (!bundle_tree_path(p->cfg.data_dir, digest, path, err)) return false;
+    if (!bundle_tree_path(p->cfg.store_dir, digest, path, err)) return false;
     a->bundle = arena_str(&a->arena, digest);
     out->tree = arena_str(&a->arena, str_of(path));
     return true;
@@ -231,7 +231,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     struct str *folders = arena_array(m, struct str, spec->node->n_outputs + 2);
     size_t n_folders = 2;
     struct str checkpoint =
-        arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.data_dir), (long long)req->id.run, req->id.task);
+        arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.store_dir), (long long)req->id.run, req->id.task);
     want_outputs(a, spec);
     own_variables(p, a, req, &env, checkpoint.p);
     if (!declared_variables(p, a, req, &env, err) || !fits_exec(req, &env, err) ||
@@ -273,8 +273,8 @@ void process_prepare(struct job *job)
 {
     struct attempt *a = (struct attempt *)(void *)job;
     struct process *p = a->owner;
-    if (a->bundle.n > 0 && !bundle_install(p->disk, p->cfg.data_dir, a->bundle, NULL, &a->prepare_error)) return;
+    if (a->bundle.n > 0 && !bundle_install(p->disk, p->cfg.store_dir, a->bundle, NULL, &a->prepare_error)) return;
     for (size_t i = 0; i < a->n_folders; i++)
-        if (!bundle_install(p->disk, p->cfg.data_dir, a->folders[i].digest, &bundle_of_artifact, &a->prepare_error))
+        if (!bundle_install(p->disk, p->cfg.store_dir, a->folders[i].digest, &bundle_of_artifact, &a->prepare_error))
             return;
 }

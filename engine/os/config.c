@@ -49,7 +49,9 @@ static struct str all_memory(struct arena *a);
 /* clang-format off */
 static const struct option options[] = {
     {"data-dir", "DIR", OPTION_PATH, FIELD(data_dir), 0, 0, NULL, default_data_dir, NULL, NULL,
-     "where everything is kept (as root: /var/lib/millrace, else ~/.local/share/millrace)"},
+     "where all that is not elsewhere is kept (as root: /var/lib/millrace, else ~/.local/share/millrace)"},
+    {"store-dir", "DIR", OPTION_PATH, FIELD(store_dir), 0, 0, "", NULL, NULL, NULL,
+     "where artifacts, code, logs and checkpoints are; all servers of one database must share it (the data folder)"},
     {"listen", "HOST:PORT", OPTION_STRING, FIELD(listen), 0, 0, "127.0.0.1:7070", NULL, NULL, NULL,
      "address of the HTTP API; [::1]:7070 for IPv6"},
     {"health-listen", "HOST:PORT", OPTION_STRING, FIELD(health_listen), 0, 0, "", NULL, NULL, NULL,
@@ -405,6 +407,7 @@ bool config_load(struct arena *a, int argc, char *const *argv, struct config *ou
         err_hint(err_list_add(errs, ERR_INVALID, (struct pos){0}, "role %s needs database-url", roles[c.role]),
                  "the private PostgreSQL belongs to one process: use --role all, or set DATABASE_URL");
     if (errs->total != before) return false;
+    if (c.store_dir.n == 0) c.store_dir = c.data_dir;
     if (c.secrets_dir.n == 0) c.secrets_dir = arena_printf(a, "%.*s/secrets", STR_ARG(c.data_dir));
     *out = c;
     return true;

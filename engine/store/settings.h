@@ -1,4 +1,5 @@
-/* Settings of the installation that all its servers share: its identity, the key of step tokens. */
+/* Settings of the installation that all its servers share: the identity of its store, the key of step
+ * tokens. */
 #ifndef MILLRACE_STORE_SETTINGS_H
 #define MILLRACE_STORE_SETTINGS_H
 
@@ -7,5 +8,8 @@
 /* The value of the key; when there is none, `made` becomes it, and whoever came first wins. */
 MUST_CHECK bool settings_get_or_make(struct conn *c, struct str key, struct str made, struct arena *a, struct str *out,
                                      struct err *err);
+/* Empty when there is none. */
+MUST_CHECK bool settings_get(struct conn *c, struct str key, struct arena *a, struct str *out, struct err *err);
+MUST_CHECK bool settings_put(struct conn *c, struct str key, struct str value, struct err *err);
 
 #endif

@@ -33,7 +33,7 @@ __attribute__((unused)) static int fixture_start(void)
 {
     struct err err;
     fx.cfg.db = fx.db.db;
-    fx.cfg.data_dir = fx.dir;
+    fx.cfg.data_dir = fx.cfg.store_dir = fx.dir;
     if (!fx.cfg.listen) fx.cfg.listen = "127.0.0.1:0";
     if (!fx.cfg.threads) fx.cfg.threads = 8;
     if (!api_start(&fx.cfg, &fx.api, &err)) {

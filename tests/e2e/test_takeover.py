@@ -1,5 +1,5 @@
-"""Two servers over one database, each with a data folder of its own: what becomes of a running step when its server
-dies, for a moment or for good."""
+"""Two servers over one database and one store, each with a data folder of its own: both know what the other keeps, and
+what becomes of a running step when its server dies, for a moment or for good."""
 import signal
 
 import pytest
@@ -17,6 +17,8 @@ def two_servers():
     def make(*options):
         database.start()
         servers.extend(Server("--database-url", database.url, *options) for _ in range(2))
+        for server in servers:
+            server.options += ["--store-dir", str(servers[0].home / "store")]
         servers[0].start()
         return servers
 
@@ -25,6 +27,38 @@ def two_servers():
     for server in servers:
         server.remove()
     database.remove()
+
+
+def test_what_either_keeps_is_there_for_both(pair):
+    """Code, logs and artifacts of a run, whichever of the two it was sent to and whichever carries it."""
+    first, second = pair()
+    second.start()
+    until("both to have shards", lambda: owned(first) and owned(second))
+    code = first.home / "code"
+    code.mkdir()
+    (code / "pipeline.yaml").write_text(pipeline(
+        "make: {run: cat note | tee out, outputs: {o: {artifact: text, path: out}}}", name="kept"))
+    (code / "note").write_text("kept\n")
+    second.cli("apply", "-f", code)
+    runs = [server.post("/api/v1/runs", {"pipeline": "kept"}).json["id"] for server in (first, second) * 8]
+    for number in runs:
+        assert first.ended(number)["state"] == "succeeded"
+        for server in (first, second):
+            logs = server.get(f"/api/v1/runs/{number}/tasks/make/logs")
+            assert (logs.status, logs.body) == (200, b"kept\n")
+            made = server.cli("artifacts", "get", f"{number}/make/o", "-O", "-")
+            assert made.stdout == "kept\n"
+
+
+@pytest.mark.parametrize("store, said", [("data", "not the store of this database"), ("gone", "--store-dir")])
+def test_a_server_without_the_store_is_refused(pair, store, said):
+    """It would lose what the others keep, and they what it keeps."""
+    _, second = pair()
+    second.options[-1] = str(second.home / store)
+    second.start(wait=False)
+    assert second.process.wait(60) != 0
+    second.process = None
+    assert said in second.tail()
 
 
 def noted(server, script):

@@ -1,11 +1,12 @@
 """Kills the server, its database, or both with SIGKILL at random moments of running DAGs: one server with its private
-database; two servers that share database and data folder, of which one stands by for the other; two servers that share
-the database only and contend for shards. Afterwards the record must be as if nothing had happened: every run succeeded,
-every step succeeded exactly once, nothing that had begun was begun again, no process is left.
+database; two servers that share database and data folder, of which one stands by for the other; two servers that
+share database and store, each with a launcher of its own, and contend for shards. Afterwards the record must be as if
+nothing had happened: every run succeeded, every step succeeded exactly once, nothing that had begun was begun again,
+no process is left.
 
 Each step notes `begin RUN PATH ATTEMPT` and `end RUN PATH ATTEMPT` in a file that nobody else writes, so what really
-ran, how often and in which order, is known beside what the record says. The seed is printed; it fixes the DAGs and the
-moments, not the timing."""
+ran, how often and in which order, is known beside what the record says. The seed is printed; it fixes the DAGs and
+the moments, not the timing."""
 import argparse
 import collections
 import pathlib
@@ -258,12 +259,13 @@ def standing_by(kills, seed):
 
 
 def contending(kills, seed):
-    """Two servers over one database, each with a data folder and a launcher of its own: each owns some shards, and
-    takes the other's when it dies, but for those in which steps run that only the other hears of: they wait for it."""
+    """Two servers over one database and one store, each with a data folder and a launcher of its own: each owns some
+    shards, and takes the other's when it dies, but for those in which steps run that only the other hears of: they wait
+    for it."""
     options = ("--cpus", "16", "--memory", "64Gi")
     database = Database()
     first = Server(*options, "--database-url", database.url)
-    second = Server(*options, "--database-url", database.url, "--role", "scheduler")
+    second = Server(*options, "--database-url", database.url, "--role", "scheduler", "--store-dir", str(first.data))
     return pair(database, first, second, kills, seed)
 
 

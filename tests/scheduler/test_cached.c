@@ -45,8 +45,10 @@ static int setup(void **state)
     snprintf(data, sizeof data, "/tmp/millrace-cached-XXXXXX");
     if (!mkdtemp(data) || chmod(data, 0711) != 0) return -1;
     snprintf(secrets, sizeof secrets, "%s/secrets", data);
-    const struct process_config steps = {
-        .data_dir = str_of(data), .secrets_dir = str_of(secrets), .step_path = STR("/usr/local/bin:/usr/bin:/bin")};
+    const struct process_config steps = {.data_dir = str_of(data),
+                                         .store_dir = str_of(data),
+                                         .secrets_dir = str_of(secrets),
+                                         .step_path = STR("/usr/local/bin:/usr/bin:/bin")};
     const struct scheduler_config cfg = {.conninfo = test.dsn.p,
                                          .owner = "test",
                                          .poll_ms = 20,

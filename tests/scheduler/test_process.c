@@ -31,6 +31,7 @@ static void open_executor(void)
 {
     struct err err = {0};
     const struct process_config cfg = {.data_dir = str_of(data),
+                                       .store_dir = str_of(data),
                                        .secrets_dir = str_of(secrets),
                                        .step_path = STR("/usr/local/bin:/usr/bin:/bin"),
                                        .step_log_bytes = 1 << 20};

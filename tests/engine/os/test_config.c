@@ -81,6 +81,7 @@ static void defaults_fit_the_machine(void **state)
     assert_false(c.allow_local_exec || c.allow_private_egress);
     assert_int_equal(c.role, ROLE_ALL);
     assert_true(str_ends(c.secrets_dir, "/secrets"));
+    assert_true(str_eq(c.store_dir, c.data_dir));
 }
 
 static void stronger_sources_win(void **state)
@@ -146,9 +147,10 @@ static void values_are_read(void **state)
         assert_true(load(flags, &c, &errs));
         if (c.local_exec != bools[i].value) fail_msg("%s", bools[i].flag);
     }
-    const char *const relative[] = {"--data-dir", "here", NULL};
+    const char *const relative[] = {"--data-dir", "here", "--store-dir=there", NULL};
     assert_true(load(relative, &c, &errs));
     assert_true(c.data_dir.p[0] == '/' && str_ends(c.data_dir, "/here"));
+    assert_true(c.store_dir.p[0] == '/' && str_ends(c.store_dir, "/there"));
 }
 
 static void problems_are_told_all_at_once(void **state)
