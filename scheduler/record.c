@@ -1,5 +1,6 @@
 /* A turn's changes as rows of its transaction. See engine/store/batch.h for the columns. */
 #include "engine/base/jsonw.h"
+#include "engine/store/names.h"
 #include "engine/text/json.h"
 #include "scheduler/core.h"
 #include "scheduler/launching.h"
@@ -95,6 +96,18 @@ static void record_task_state(struct batch *b, enum batch_table t, const struct 
     batch_int(b, t, row->log_bytes);
 }
 
+/* Others may import what a step's outputs name, at any time. */
+static void record_names(struct batch *b, const struct live *l, struct str outputs)
+{
+    struct str name;
+    while (names_next(&outputs, &name)) {
+        batch_row(b, BATCH_NAMES);
+        batch_int(b, BATCH_NAMES, l->id);
+        batch_int(b, BATCH_NAMES, l->project_id);
+        batch_text(b, BATCH_NAMES, name);
+    }
+}
+
 static void record_tasks(struct scheduler *s, struct live *l)
 {
     struct batch *b = core_batch(s, l);
@@ -116,6 +129,7 @@ static void record_tasks(struct scheduler *s, struct live *l)
             batch_text(b, t, row.path);
         }
         record_task_state(b, t, &row);
+        record_names(b, l, row.outputs);
     }
 }
 

@@ -20,6 +20,7 @@ enum batch_table {
     BATCH_BLOBS,
     BATCH_ARTIFACTS,
     BATCH_USES,
+    BATCH_NAMES,
     BATCH_LOGS,
     BATCH_CACHE,
     BATCH_RUN_STATE,

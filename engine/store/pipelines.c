@@ -1,6 +1,8 @@
 /* Pipelines, their versions, and the plans behind them. */
 #include "engine/store/pipelines.h"
 
+#include "engine/store/names.h"
+
 /* ---- plans ---- */
 
 bool plans_put(struct conn *c, const struct scope *scope, const struct plan_text *text, int64_t *id, struct err *err)
@@ -17,6 +19,9 @@ bool plans_put(struct conn *c, const struct scope *scope, const struct plan_text
     params_str(&p, text->source);
     params_str(&p, text->plan);
     params_str(&p, scope->actor);
+    struct str *names;
+    size_t n_names = names_all(text->plan, &a, &names);
+    params_strs(&p, names, n_names);
     RESULT_AUTO found = NULL;
     RESULT_AUTO made = NULL;
     /* Looked up first: a plan that is there needs no sending of its text. */

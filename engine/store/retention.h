@@ -1,7 +1,8 @@
 /* What goes with time: runs past their keep, answers, unfinished uploads, and code, plans and blobs that nothing refers
  * to any more.
  *
- * Blobs are found by mark and sweep over the database. One younger than the grace, or of an unfinished upload, is never
+ * Blobs are found by mark and sweep over the database: one goes that no artifact, use, bundle or upload of its project
+ * has, and that no stored plan or run names (names.h). One younger than the grace, or of an unfinished upload, is never
  * swept; one that is put again between mark and sweep survives, since the sweep looks again with the row locked. Its
  * file goes after the last project's row has gone, and only when it is old too (disk_sweep): so a put that is under
  * way, file first and row second, keeps its file. */

@@ -1,6 +1,7 @@
 /* Runs: made, read, archived, deleted. Lists are in runs_list.c. */
 #include "engine/store/runs.h"
 
+#include "engine/store/names.h"
 #include "engine/store/runs_read.h"
 
 static struct str object_or_empty(struct str json)
@@ -36,6 +37,9 @@ bool runs_create(struct conn *c, const struct scope *scope, const struct run_new
     params_int(&p, RUN_QUEUED);
     params_int(&p, COMMAND_START);
     params_int(&p, RUN_SHARDS);
+    struct str *names;
+    size_t n_names = names_all(run->params, &a, &names);
+    params_strs(&p, names, n_names);
     RESULT_AUTO res = NULL;
     bool ok = conn_query(c, Q_RUN_CREATE, &p, &res, err);
     if (ok) *id = row_int(res, 0, 0);
@@ -135,6 +139,20 @@ bool runs_archive(struct conn *c, int64_t project_id, int64_t id, bool archived,
     return ok;
 }
 
+/* Why a run that is there was not deleted. */
+static bool not_deletable(struct conn *c, int64_t project_id, int64_t id, struct arena *a, struct err *err)
+{
+    RESULT_AUTO needed = NULL;
+    if (!ask(c, Q_RUN_NEEDED, id, project_id, a, &needed, err)) return false;
+    if (PQntuples(needed) == 0) {
+        err_set(err, ERR_CONFLICT, "run %lld is still active", (long long)id);
+        return err_hint(err, "cancel it first");
+    }
+    err_set(err, ERR_CONFLICT, "artifact %lld of run %lld is named by run %lld, which is active",
+            (long long)row_int(needed, 0, 1), (long long)id, (long long)row_int(needed, 0, 0));
+    return err_hint(err, "let that run end, or cancel it");
+}
+
 bool runs_delete(struct conn *c, int64_t project_id, int64_t id, struct err *err)
 {
     struct arena a;
@@ -144,12 +162,7 @@ bool runs_delete(struct conn *c, int64_t project_id, int64_t id, struct err *err
     bool ok = ask(c, Q_RUN_DELETE, id, project_id, &a, &gone, err);
     if (ok && PQntuples(gone) == 0) {
         ok = ask(c, Q_RUN_GET, id, project_id, &a, &res, err);
-        if (ok && PQntuples(res) == 0)
-            ok = no_run(id, err);
-        else if (ok) {
-            ok = err_set(err, ERR_CONFLICT, "run %lld is still active", (long long)id);
-            err_hint(err, "cancel it first");
-        }
+        ok = ok && (PQntuples(res) == 0 ? no_run(id, err) : not_deletable(c, project_id, id, &a, err));
     }
     arena_free(&a);
     return ok;

@@ -50,7 +50,8 @@ MUST_CHECK bool runs_get(struct conn *c, int64_t project_id, int64_t id, struct 
 MUST_CHECK bool runs_stamp(struct conn *c, int64_t project_id, int64_t id, enum run_state *state, int64_t *last_event,
                            struct err *err);
 MUST_CHECK bool runs_archive(struct conn *c, int64_t project_id, int64_t id, bool archived, struct err *err);
-/* Of a finished run, with all it left but blobs (those go by retention). ERR_CONFLICT while it is active. */
+/* Of a finished run, with all it left but blobs (those go by retention). ERR_CONFLICT while it is active, or an
+ * active run names an artifact of it. */
 MUST_CHECK bool runs_delete(struct conn *c, int64_t project_id, int64_t id, struct err *err);
 
 /* A page of a list.

@@ -15,6 +15,7 @@
 #include "engine/os/log.h"
 #include "engine/store/commands.h"
 #include "engine/store/pipelines.h"
+#include "engine/store/retention.h"
 #include "engine/store/runs.h"
 #include "engine/text/yaml.h"
 #include "scheduler/scheduler.h"
@@ -355,6 +356,62 @@ static void a_retry_brings_code_for_good(void **state)
     scheduler_stop(s);
 }
 
+static void round_of_retention(void)
+{
+    struct err err = {0};
+    struct retention_result done;
+    const struct retention r = {.runs_us = 1};
+    if (!retention_round(test.db, &r, &done, &err)) fail_msg("retention: %s", err.message);
+}
+
+/* Named by a param, by the plan, by what a step gave, and by number: an import behind an approval finds all of them. */
+static void what_a_run_names_is_held(void **state)
+{
+    (void)state;
+    char yaml[1000];
+    struct err err = {0};
+    CONN_AUTO c = NULL;
+    assert_true(support_sql(&test, "INSERT INTO blobs (project_id, digest, size, created_by, created_at) "
+                                   "SELECT 1, 'sha256:' || repeat(x, 64), 3, 'x', '2020-01-01' "
+                                   "FROM unnest('{a,b,c,d,e}'::text[]) x"));
+    int64_t plan = store_plan(chain), maker = create_run(plan, "{\"x\": 1}"), id = 0;
+    assert_true(support_sql(&test, "DELETE FROM inbox; DELETE FROM active_runs; "
+                                   "UPDATE runs SET state = 5, ended_at = '2020-01-01'; "
+                                   "INSERT INTO artifacts (project_id, created_by, run_id, name, type, digest, size) "
+                                   "SELECT 1, 'x', id, 'm', 'text', 'sha256:' || repeat('d', 64), 3 FROM runs"));
+    snprintf(yaml, sizeof yaml,
+             "apiVersion: millrace/v1\nkind: Pipeline\nname: p\nparams: {given: {type: string}, hex: {type: string}}\n"
+             "steps:\n  word: {expr: '${{ \"sha256:\" + params.hex }}'}\n  ask: {needs: [word], approval: {}}\n"
+             "  one: {needs: [ask], import: {type: text, uri: '${{ params.given }}'}}\n"
+             "  two: {needs: [ask], import: {type: text, uri: 'sha256:%064d'}}\n"
+             "  three: {needs: [ask], import: {type: text, uri: '${{ steps.word.value }}'}}\n"
+             "  four: {needs: [ask], import: {type: text, uri: 'artifact:%lld'}}\n",
+             0, (long long)support_number(&test, "SELECT id FROM artifacts"));
+    memset(strstr(yaml, "sha256:0") + 7, 'b', 64);
+    plan = store_plan(yaml);
+    snprintf(yaml, sizeof yaml, "{\"given\": \"sha256:%064d\", \"hex\": \"%064d\"}", 0, 0);
+    memset(strstr(yaml, "sha256:0") + 7, 'a', 64);
+    memset(strstr(yaml, "\"0") + 1, 'c', 64);
+    int64_t run = create_run(plan, yaml);
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM tasks WHERE state = 3", 1);
+    assert_true(support_sql(&test, "UPDATE blobs SET created_at = '2020-01-01'"));
+    round_of_retention();
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM blobs"), 4);
+    assert_true(db_lease(test.db, &c, &err));
+    assert_false(runs_delete(c, 1, maker, &err));
+    assert_true(err.code == ERR_CONFLICT && strstr(err.message, "named by run") != NULL);
+    command(run, COMMAND_APPROVE, "{\"task\": 1, \"approved\": true, \"by\": \"me\"}");
+    await_state(run, RUN_SUCCEEDED);
+    scheduler_stop(s);
+    round_of_retention(); /* the one it waited for, and now this one */
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM runs"), 0);
+    assert_true(support_sql(&test, "UPDATE plans SET created_at = '2020-01-01'"));
+    round_of_retention();
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM blobs"), 0);
+    assert_false(runs_create(c, &scope, &(struct run_new){.pipeline = STR("p"), .plan_id = plan}, &id, &err));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_retry_keeps_within_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_limit_holds_for_new_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(a_retry_brings_code_for_good, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_run_names_is_held, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,8 +120,16 @@ SELECT u.project_id, u.created_by, u.run_id, u.task, u.attempt, u.name, u.type, 
     AS u(project_id, created_by, run_id, task, attempt, name, type, digest, size, metadata)
 
 -- name: hot_blob_insert
+-- One that is there is young again: a sweep that is under way sees that, and leaves it. In order: two schedulers may have the same.
 INSERT INTO blobs (project_id, digest, size, created_by)
-SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) ON CONFLICT DO NOTHING
+SELECT DISTINCT ON (u.project_id, u.digest) u.project_id, u.digest, u.size, u.created_by
+  FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[]) AS u(project_id, digest, size, created_by)
+ ORDER BY u.project_id, u.digest
+    ON CONFLICT (project_id, digest) DO UPDATE SET created_at = now()
+
+-- name: hot_name_insert
+INSERT INTO run_names (run_id, project_id, name)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING
 
 -- name: hot_blob
 SELECT size FROM blobs WHERE project_id = $1::bigint AND digest = $2::text

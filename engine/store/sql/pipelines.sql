@@ -1,7 +1,14 @@
 -- name: plan_put
+-- With what it names; young again, so that no sweep that is under way takes that.
 WITH made AS (
     INSERT INTO plans (project_id, digest, source, plan, created_by) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (project_id, digest) DO NOTHING RETURNING id)
+        ON CONFLICT (project_id, digest) DO NOTHING RETURNING id),
+names AS (
+    INSERT INTO plan_names (plan_id, project_id, name) SELECT DISTINCT made.id, $1::bigint, n FROM made, unnest($6::text[]) AS n),
+kept AS (
+    UPDATE blobs b SET created_at = now()
+      FROM (SELECT digest FROM blobs WHERE project_id = $1 AND digest = ANY($6::text[]) ORDER BY digest FOR UPDATE) AS o
+     WHERE b.project_id = $1 AND b.digest = o.digest)
 SELECT id FROM made UNION ALL SELECT id FROM plans WHERE project_id = $1 AND digest = $2 LIMIT 1
 
 -- name: plan_find

@@ -1,5 +1,10 @@
 -- name: retention_runs
-SELECT id FROM runs WHERE state <> 0 AND ended_at < now() - $1::bigint * interval '1 microsecond' ORDER BY ended_at LIMIT $2
+-- One with an artifact that an active run names waits for that.
+SELECT r.id FROM runs r
+ WHERE r.state <> 0 AND r.ended_at < now() - $1::bigint * interval '1 microsecond'
+   AND NOT EXISTS (SELECT 1 FROM artifacts x JOIN run_names n ON n.project_id = x.project_id AND n.name = 'artifact:' || x.id
+                     JOIN active_runs a ON a.run_id = n.run_id WHERE x.run_id = r.id)
+ ORDER BY r.ended_at LIMIT $2
 
 -- name: retention_answers
 DELETE FROM idempotency_keys WHERE (project_id, key) IN
@@ -38,6 +43,8 @@ SELECT b.project_id, b.digest FROM blobs b
  WHERE (b.project_id, b.digest) > ($1::bigint, $2::text) AND b.created_at < now() - $3::bigint * interval '1 microsecond'
    AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.project_id = b.project_id AND a.digest = b.digest)
    AND NOT EXISTS (SELECT 1 FROM artifact_uses u WHERE u.project_id = b.project_id AND u.digest = b.digest)
+   AND NOT EXISTS (SELECT 1 FROM run_names n WHERE n.project_id = b.project_id AND n.name = b.digest)
+   AND NOT EXISTS (SELECT 1 FROM plan_names n WHERE n.project_id = b.project_id AND n.name = b.digest)
    AND NOT EXISTS (SELECT 1 FROM bundles c WHERE c.project_id = b.project_id AND c.digest = b.digest)
    AND NOT EXISTS (SELECT 1 FROM uploads o WHERE o.project_id = b.project_id AND o.digest = b.digest)
  ORDER BY b.project_id, b.digest LIMIT $4
@@ -48,6 +55,8 @@ DELETE FROM blobs b
  WHERE b.project_id = $1 AND b.digest = $2 AND b.created_at < now() - $3::bigint * interval '1 microsecond'
    AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.project_id = b.project_id AND a.digest = b.digest)
    AND NOT EXISTS (SELECT 1 FROM artifact_uses u WHERE u.project_id = b.project_id AND u.digest = b.digest)
+   AND NOT EXISTS (SELECT 1 FROM run_names n WHERE n.project_id = b.project_id AND n.name = b.digest)
+   AND NOT EXISTS (SELECT 1 FROM plan_names n WHERE n.project_id = b.project_id AND n.name = b.digest)
    AND NOT EXISTS (SELECT 1 FROM bundles c WHERE c.project_id = b.project_id AND c.digest = b.digest)
    AND NOT EXISTS (SELECT 1 FROM uploads o WHERE o.project_id = b.project_id AND o.digest = b.digest)
 RETURNING b.size

@@ -1,5 +1,5 @@
 -- name: run_create
--- The run, its labels, its active row and the owner's start command are there together or not at all. The time is that of the statement, not of
+-- The run, its labels, what it names, its active row and the owner's start command are there together or not at all. The time is that of the statement, not of
 -- the transaction, so that ids and times rise together: searches by time rely on it to within a minute.
 WITH next AS (SELECT nextval(pg_get_serial_sequence('runs', 'id')) AS id),
 new AS (SELECT id, CASE WHEN $12::int >= 0 THEN $12::int ELSE id % $15::int END::smallint AS shard FROM next),
@@ -12,6 +12,14 @@ run AS (
 labels AS (
     INSERT INTO run_labels (project_id, key, value, run_id, created_by)
     SELECT $1::bigint, l.key, l.value, new.id, $11::text FROM new, jsonb_each_text($8::jsonb) AS l WHERE l.value IS NOT NULL),
+names AS (
+    INSERT INTO run_names (run_id, project_id, name)
+    SELECT new.id, $1::bigint, n.name
+      FROM new, (SELECT unnest($16::text[]) AS name UNION SELECT p.name FROM plan_names p WHERE p.plan_id = $5) AS n),
+kept AS (
+    UPDATE blobs b SET created_at = now()
+      FROM (SELECT digest FROM blobs WHERE project_id = $1 AND digest = ANY($16::text[]) ORDER BY digest FOR UPDATE) AS o
+     WHERE b.project_id = $1 AND b.digest = o.digest),
 active AS (
     INSERT INTO active_runs (run_id, project_id, created_by, shard, state)
     SELECT id, $1::bigint, $11::text, shard, $13::smallint FROM new),
@@ -36,8 +44,17 @@ SELECT coalesce(a.state, r.state), coalesce((SELECT max(e.seq) FROM events e WHE
 -- name: run_archive
 UPDATE runs SET archived = $3 WHERE id = $1 AND (project_id = $2 OR $2 = 0)
 
+-- name: run_needed
+-- An active run that names an artifact of this one.
+SELECT n.run_id, x.id FROM artifacts x JOIN run_names n ON n.project_id = x.project_id AND n.name = 'artifact:' || x.id
+  JOIN active_runs a ON a.run_id = n.run_id WHERE x.run_id = $1 AND (x.project_id = $2 OR $2 = 0) LIMIT 1
+
 -- name: run_delete
-WITH gone AS (DELETE FROM runs WHERE id = $1 AND (project_id = $2 OR $2 = 0) AND state <> 0 RETURNING id, project_id, labels),
+WITH gone AS (
+    DELETE FROM runs r WHERE r.id = $1 AND (r.project_id = $2 OR $2 = 0) AND r.state <> 0
+       AND NOT EXISTS (SELECT 1 FROM artifacts x JOIN run_names n ON n.project_id = x.project_id AND n.name = 'artifact:' || x.id
+                         JOIN active_runs a ON a.run_id = n.run_id WHERE x.run_id = r.id)
+    RETURNING r.id, r.project_id, r.labels),
 l AS (DELETE FROM run_labels x USING gone, jsonb_each_text(gone.labels) AS j
        WHERE x.project_id = gone.project_id AND x.key = j.key AND x.value = j.value AND x.run_id = gone.id),
 t AS (DELETE FROM tasks x USING gone WHERE x.run_id = gone.id),
@@ -46,6 +63,7 @@ a AS (DELETE FROM attempts x USING gone WHERE x.run_id = gone.id),
 e AS (DELETE FROM events x USING gone WHERE x.run_id = gone.id),
 c AS (DELETE FROM log_chunks x USING gone WHERE x.run_id = gone.id),
 p AS (DELETE FROM artifacts x USING gone WHERE x.run_id = gone.id),
+n AS (DELETE FROM run_names x USING gone WHERE x.run_id = gone.id),
 u AS (DELETE FROM artifact_uses x USING gone WHERE x.run_id = gone.id),
 h AS (DELETE FROM cache x USING gone WHERE x.run_id = gone.id)
 SELECT id FROM gone
