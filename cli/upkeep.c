@@ -133,7 +133,7 @@ static void round_once(struct upkeep *u)
 static bool wait_seconds(struct upkeep *u, int seconds)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += seconds;
     pthread_mutex_lock(&u->lock);
     while (!u->stopping && pthread_cond_timedwait(&u->end, &u->lock, &until) != ETIMEDOUT) {
@@ -170,7 +170,11 @@ bool upkeep_start(struct db *db, const struct config *cfg, struct upkeep **out, 
     u->store_dir = cfg->store_dir;
     u->keep_runs_us = cfg->retention_ms * 1000;
     pthread_mutex_init(&u->lock, NULL);
-    pthread_cond_init(&u->end, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&u->end, &attr);
+    pthread_condattr_destroy(&attr);
     if (!disk_open(u->store_dir, &u->disk, err)) {
         destroy(u);
         return false;

@@ -10,6 +10,7 @@
 #include "engine/store/hot.h"
 #include "scheduler/capacity.h"
 #include "scheduler/live.h"
+#include "scheduler/pace.h"
 #include "scheduler/scheduler.h"
 
 struct chores;
@@ -49,8 +50,10 @@ struct scheduler {
     struct forget *forgets;
     struct refused *refused;
     struct arena refused_arena; /* outlives the turn */
-    int64_t now_us;             /* read once a turn */
-    int64_t inbox_read_us, balanced_us, swept_us, retry_open_us;
+    struct pace pace;
+    int64_t now_us;  /* of the turn, by the pace: what is due and recorded */
+    int64_t mono_us; /* of the turn: what is done every so often */
+    int64_t inbox_read_us, balanced_us, swept_us, retry_open_us; /* monotonic */
     int64_t open_delay_us;
     bool inbox_hint, more; /* another turn without waiting */
     struct busy *busy;     /* runs of the next turn */

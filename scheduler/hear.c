@@ -55,7 +55,7 @@ bool hear_inbox(struct scheduler *s, struct err *err)
         batch_row(&s->batch, BATCH_INBOX_DONE);
         batch_int(&s->batch, BATCH_INBOX_DONE, row_int(res, i, 0));
     }
-    s->inbox_read_us = s->now_us;
+    s->inbox_read_us = s->mono_us;
     s->inbox_hint = false;
     begin_new(s);
     return true;

@@ -115,7 +115,7 @@ static bool balance(struct scheduler *s, struct err *err)
 {
     uint16_t gained[RUN_SHARDS], lost[RUN_SHARDS];
     size_t n_gained = 0, n_lost = 0;
-    s->balanced_us = s->now_us;
+    s->balanced_us = s->mono_us;
     const struct hot_claim claim = {.executor = core_instance(s), .grace_us = s->cfg.takeover_ms * 1000};
     if (!hot_balance(s->hot, &claim, gained, &n_gained, lost, &n_lost, err)) return false;
     if (n_gained > 0) {
@@ -141,7 +141,7 @@ static bool open_connection(struct scheduler *s)
         return false;
     }
     s->open_delay_us = OPEN_DELAY_MIN_US;
-    s->swept_us = s->now_us;
+    s->swept_us = s->mono_us;
     s->stats.connected = true;
     return true;
 }
@@ -271,17 +271,25 @@ static void fail_poisoned(struct scheduler *s)
 
 static bool hear(struct scheduler *s, struct err *err)
 {
-    if (s->now_us - s->balanced_us > BALANCE_EVERY_US && !balance(s, err)) return false;
-    if ((s->inbox_hint || s->now_us - s->inbox_read_us >= s->cfg.poll_ms * 1000) && !hear_inbox(s, err)) return false;
+    if (s->mono_us - s->balanced_us > BALANCE_EVERY_US && !balance(s, err)) return false;
+    if ((s->inbox_hint || s->mono_us - s->inbox_read_us >= s->cfg.poll_ms * 1000) && !hear_inbox(s, err)) return false;
     hear_executor(s);
     hear_timers(s);
     return strays_sweep(s, err);
 }
 
+static void read_time(struct scheduler *s)
+{
+    int64_t wall_us = s->cfg.wall_us();
+    s->mono_us = os_mono_us();
+    if (s->live.n == 0) pace_set(&s->pace, wall_us, s->mono_us);
+    s->now_us = pace_now(&s->pace, wall_us, s->mono_us);
+}
+
 static void turn(struct scheduler *s)
 {
     struct err err = {0};
-    s->now_us = os_now_us();
+    read_time(s);
     s->stats.turns++;
     s->more = false;
     arena_reset(&s->arena);
@@ -310,7 +318,7 @@ static int64_t wait_ms(const struct scheduler *s)
     }
     int64_t ms = s->cfg.poll_ms, first = live_timer_first(&s->live);
     if (first != INT64_MAX) {
-        int64_t left = (first - os_now_us() + 999) / 1000;
+        int64_t left = (first - s->now_us - (os_mono_us() - s->mono_us) + 999) / 1000;
         if (left < ms) ms = left > 0 ? left : 0;
     }
     return ms;
@@ -370,6 +378,7 @@ bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out,
     struct scheduler *s = calloc(1, sizeof *s);
     if (s == NULL) abort();
     s->cfg = *cfg;
+    if (s->cfg.wall_us == NULL) s->cfg.wall_us = os_now_us;
     s->open_delay_us = OPEN_DELAY_MIN_US;
     s->hot = hot_new(cfg->conninfo, cfg->owner);
     live_init(&s->live);

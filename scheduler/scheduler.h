@@ -22,8 +22,9 @@ struct scheduler_config {
     struct str api_url;  /* told to steps */
     struct str step_key; /* signs their tokens; empty: none */
     bool allow_private_egress;
-    struct str secrets_dir;  /* for headers of HTTP steps */
-    uint32_t advance_budget; /* inline tasks of one run in one turn; 0 = 20000 */
+    int64_t (*wall_us)(void); /* NULL: os_now_us */
+    struct str secrets_dir;   /* for headers of HTTP steps */
+    uint32_t advance_budget;  /* inline tasks of one run in one turn; 0 = 20000 */
     void (*committed)(
         void *ctx); /* after each transaction, from the scheduler's thread: somebody may look; may be NULL */
     void *committed_ctx;

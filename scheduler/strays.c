@@ -54,8 +54,8 @@ bool strays_sweep(struct scheduler *s, struct err *err)
     struct executor *x = s->cfg.executor;
     int64_t every = s->cfg.takeover_ms > 0 && s->cfg.takeover_ms * 1000 < SWEEP_EVERY_US ? s->cfg.takeover_ms * 1000
                                                                                          : SWEEP_EVERY_US;
-    if (x == NULL || s->now_us - s->swept_us < every) return true;
-    s->swept_us = s->now_us;
+    if (x == NULL || s->mono_us - s->swept_us < every) return true;
+    s->swept_us = s->mono_us;
     struct exec_known *known = NULL;
     size_t n = x->known(x->self, &s->arena, &known), left = 0;
     for (size_t i = 0; i < n; i++)

@@ -40,11 +40,19 @@ static int teardown(void **state)
 
 static const struct scope scope = {1, {"test", 4}};
 
+static _Atomic int64_t wall_off_us; /* what somebody set the wall clock by */
+
+static int64_t wall(void)
+{
+    return os_now_us() + wall_off_us;
+}
+
 static struct scheduler *start(void)
 {
     struct scheduler *s = NULL;
     struct err err = {0};
-    const struct scheduler_config cfg = {.conninfo = test.dsn.p, .owner = "test", .poll_ms = 20, .db = test.db};
+    const struct scheduler_config cfg = {
+        .conninfo = test.dsn.p, .owner = "test", .poll_ms = 20, .db = test.db, .wall_us = wall};
     if (!scheduler_start(&cfg, &s, &err)) fail_msg("scheduler: %s", err.message);
     return s;
 }
@@ -412,6 +420,33 @@ static void what_a_run_names_is_held(void **state)
     assert_false(runs_create(c, &scope, &(struct run_new){.pipeline = STR("p"), .plan_id = plan}, &id, &err));
 }
 
+/* A timer of seconds is due in seconds, one of minutes is not due at once, and others are still heard. */
+static void the_wall_clock_may_be_set(void **state)
+{
+    (void)state;
+    const int64_t hour = INT64_C(3600) * 1000000;
+    int64_t plan = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\ndeadline: 10m\nsteps:\n"
+                              "  nap: {wait: 1s}\n  ask: {needs: [nap], approval: {}}\n");
+    const int64_t jumps[] = {-hour, hour};
+    for (size_t i = 0; i < 2; i++) {
+        struct scheduler *s = start();
+        int64_t run = create_run(plan, "{}");
+        scheduler_hint(s);
+        await("SELECT count(*) FROM tasks WHERE task = 0 AND state = 3", 1);
+        wall_off_us = jumps[i];
+        await("SELECT count(*) FROM tasks WHERE task = 1 AND state = 3", 1);
+        int64_t unhinted = create_run(plan, "{}");
+        await("SELECT count(*) FROM tasks WHERE task = 1 AND state = 3", 2);
+        command(run, COMMAND_APPROVE, "{\"task\": 1, \"approved\": true, \"by\": \"me\"}");
+        command(unhinted, COMMAND_APPROVE, "{\"task\": 1, \"approved\": true, \"by\": \"me\"}");
+        await_state(run, RUN_SUCCEEDED);
+        await_state(unhinted, RUN_SUCCEEDED);
+        scheduler_stop(s);
+        wall_off_us = 0;
+        assert_true(support_sql(&test, "DELETE FROM tasks"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_limit_holds_for_new_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(a_retry_brings_code_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_run_names_is_held, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_wall_clock_may_be_set, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
