@@ -119,7 +119,10 @@ static bool read_bundle_file(struct compiler *k, struct arena *a, struct str pat
         err_set(err, ERR_INVALID, "there is no file '%.*s': the request carries no folder", STR_ARG(path));
         return err_hint(err, "apply the sub-pipeline first and refer to it by name, or send the folder as a bundle");
     }
-    if (!bundle_tree_path(str_of(k->rq->api->cfg.store_dir), k->source->bundle, tree, err)) return false;
+    struct str store = str_of(k->rq->api->cfg.store_dir);
+    if (!bundle_install(k->rq->api->disk, store, k->source->bundle, NULL, err) ||
+        !bundle_tree_path(store, k->source->bundle, tree, err))
+        return false;
     FD_AUTO dir = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     FD_AUTO fd =
         dir < 0 || !fs_relative(path) ? -1 : fs_open_beneath(dir, arena_cstr(a, path), O_RDONLY | O_CLOEXEC, 0);

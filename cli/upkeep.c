@@ -29,15 +29,18 @@ struct upkeep {
     bool stopping;
 };
 
-static bool delete_blob(void *ctx, struct str digest, struct err *err)
+/* What was unpacked of it goes with it. */
+static bool drop_blob(struct disk *disk, struct str store_dir, struct str digest, int64_t older_us, bool *deleted,
+                      struct err *err)
 {
-    bool deleted; /* false: it was put again meanwhile, and stays */
-    return disk_sweep(((struct upkeep *)ctx)->disk, digest, YOUNG_US, &deleted, err);
+    return disk_sweep(disk, digest, older_us, deleted, err) && (!*deleted || bundle_remove(store_dir, digest, err));
 }
 
-static bool delete_bundle(void *ctx, struct str digest, struct err *err)
+static bool delete_blob(void *ctx, struct str digest, struct err *err)
 {
-    return bundle_remove(((struct upkeep *)ctx)->store_dir, digest, err);
+    const struct upkeep *u = ctx;
+    bool deleted; /* false: it was put again meanwhile, and stays */
+    return drop_blob(u->disk, u->store_dir, digest, YOUNG_US, &deleted, err);
 }
 
 static bool delete_upload(void *ctx, struct str id, struct err *err)
@@ -55,13 +58,16 @@ static bool delete_run(void *ctx, int64_t run_id, struct err *err)
 struct strays {
     struct db *db;
     struct disk *disk;
-    int64_t older_us, *swept;
+    struct str store_dir;
+    int64_t older_us;
+    struct upkeep_swept *swept;
     struct arena arena; /* of one batch */
     struct str digests[STRAYS_AT_ONCE];
+    int64_t runs[STRAYS_AT_ONCE];
     size_t n;
 };
 
-static bool sweep_batch(struct strays *s, struct err *err)
+static bool sweep_blobs(struct strays *s, struct err *err)
 {
     struct str *unknown = NULL;
     size_t n = 0;
@@ -72,8 +78,8 @@ static bool sweep_batch(struct strays *s, struct err *err)
     }
     for (size_t i = 0; i < n; i++) {
         bool deleted;
-        if (!disk_sweep(s->disk, unknown[i], s->older_us, &deleted, err)) return false;
-        *s->swept += deleted;
+        if (!drop_blob(s->disk, s->store_dir, unknown[i], s->older_us, &deleted, err)) return false;
+        s->swept->blobs += deleted;
     }
     s->n = 0;
     arena_reset(&s->arena);
@@ -85,18 +91,46 @@ static bool add_stray(void *ctx, struct str digest, int64_t size, struct err *er
     struct strays *s = ctx;
     (void)size;
     s->digests[s->n++] = arena_str(&s->arena, digest);
-    return s->n < STRAYS_AT_ONCE || sweep_batch(s, err);
+    return s->n < STRAYS_AT_ONCE || sweep_blobs(s, err);
 }
 
-bool upkeep_sweep_strays(struct db *db, struct disk *disk, int64_t older_us, int64_t *swept, struct err *err)
+static bool sweep_runs(struct strays *s, struct err *err)
+{
+    int64_t *unknown = NULL;
+    size_t n = 0;
+    {
+        CONN_AUTO c = NULL;
+        if (!db_lease(s->db, &c, err) || !retention_unknown_runs(c, s->runs, s->n, &s->arena, &unknown, &n, err))
+            return false;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!run_files_delete(s->store_dir, unknown[i], err)) return false;
+    s->swept->runs += (int64_t)n;
+    s->n = 0;
+    arena_reset(&s->arena);
+    return true;
+}
+
+static bool add_run(void *ctx, int64_t run, struct err *err)
+{
+    struct strays *s = ctx;
+    s->runs[s->n++] = run;
+    return s->n < STRAYS_AT_ONCE || sweep_runs(s, err);
+}
+
+bool upkeep_sweep_strays(struct db *db, struct disk *disk, struct str store_dir, int64_t older_us,
+                         struct upkeep_swept *swept, struct err *err)
 {
     struct strays *s = calloc(1, sizeof *s);
     if (s == NULL) abort();
-    *s = (struct strays){.db = db, .disk = disk, .older_us = older_us, .swept = swept};
-    *swept = 0;
+    *s = (struct strays){.db = db, .disk = disk, .store_dir = store_dir, .older_us = older_us, .swept = swept};
+    *swept = (struct upkeep_swept){0};
     arena_init(&s->arena, 0);
     struct err why = {0}; /* disk_each ends without a word when a batch fails */
-    bool ok = disk_each(disk, add_stray, s, &why) && why.code == ERR_NONE && sweep_batch(s, &why);
+    bool ok = disk_each(disk, add_stray, s, &why) && why.code == ERR_NONE && sweep_blobs(s, &why) &&
+              run_files_each(store_dir, older_us, add_run, s, &why) && sweep_runs(s, &why) &&
+              bundle_clear(store_dir, older_us, &why);
+    disk_clear(disk);
     arena_free(&s->arena);
     free(s);
     if (!ok && err != NULL) *err = why;
@@ -106,11 +140,11 @@ bool upkeep_sweep_strays(struct db *db, struct disk *disk, int64_t older_us, int
 static void strays_once(struct upkeep *u)
 {
     struct err err = {0};
-    int64_t swept;
-    if (!upkeep_sweep_strays(u->db, u->disk, YOUNG_US, &swept, &err))
+    struct upkeep_swept swept;
+    if (!upkeep_sweep_strays(u->db, u->disk, u->store_dir, YOUNG_US, &swept, &err))
         log_err(LEVEL_WARN, "looking for files that no record knows ended early", &err);
-    else if (swept > 0)
-        log_info("removed files that no record knew", LOG_INT("blobs", swept));
+    else if (swept.blobs + swept.runs > 0)
+        log_info("removed files that no record knew", LOG_INT("blobs", swept.blobs), LOG_INT("runs", swept.runs));
 }
 
 static void round_once(struct upkeep *u)
@@ -119,7 +153,6 @@ static void round_once(struct upkeep *u)
     struct retention_result done = {0};
     const struct retention r = {.runs_us = u->keep_runs_us,
                                 .delete_blob = delete_blob,
-                                .delete_bundle = delete_bundle,
                                 .delete_upload = delete_upload,
                                 .delete_run = delete_run,
                                 .ctx = u};

@@ -11,9 +11,13 @@ struct upkeep;
 MUST_CHECK bool upkeep_start(struct db *db, const struct config *cfg, struct upkeep **out, struct err *err);
 void upkeep_stop(struct upkeep *u); /* NULL is fine */
 
-/* Removes the blobs that no project knows and that were put longer ago than older_us: a blob's file comes before its
- * row, and a crash in between leaves it. */
-MUST_CHECK bool upkeep_sweep_strays(struct db *db, struct disk *disk, int64_t older_us, int64_t *swept,
-                                    struct err *err);
+struct upkeep_swept {
+    int64_t blobs, runs;
+};
+/* Removes what a crash left, and nothing has touched for older_us: blobs that no project knows (a blob's file comes
+ * before its row), files of runs that are in no record (a deleted run's row goes before its files), what was half
+ * written or half unpacked. */
+MUST_CHECK bool upkeep_sweep_strays(struct db *db, struct disk *disk, struct str store_dir, int64_t older_us,
+                                    struct upkeep_swept *swept, struct err *err);
 
 #endif

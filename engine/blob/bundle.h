@@ -42,12 +42,14 @@ MUST_CHECK bool bundle_check(int fd, const struct bundle_limits *limits, struct 
 MUST_CHECK bool bundle_unpack(int fd, const char *folder, const struct bundle_limits *limits,
                               struct bundle_stats *stats, struct err *err);
 
-/* <data>/bundles/<hex of the digest>/tree: there once bundle_install has returned true. */
-MUST_CHECK bool bundle_tree_path(struct str data_dir, struct str digest, char out[FS_PATH_MAX], struct err *err);
+/* <store>/bundles/<hex of the digest>/tree: there once bundle_install has returned true. */
+MUST_CHECK bool bundle_tree_path(struct str store_dir, struct str digest, char out[FS_PATH_MAX], struct err *err);
 /* Unpacks the blob of the digest to there, unless it is there: all or nothing, whoever else does the same at the same
  * time. */
-MUST_CHECK bool bundle_install(struct disk *d, struct str data_dir, struct str digest,
+MUST_CHECK bool bundle_install(struct disk *d, struct str store_dir, struct str digest,
                                const struct bundle_limits *limits, struct err *err);
-MUST_CHECK bool bundle_remove(struct str data_dir, struct str digest, struct err *err);
+MUST_CHECK bool bundle_remove(struct str store_dir, struct str digest, struct err *err); /* none there is fine */
+/* What was half unpacked, or half removed, by somebody who died over it more than older_us ago. */
+MUST_CHECK bool bundle_clear(struct str store_dir, int64_t older_us, struct err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* From an untrusted tar.gz to a folder, and into the place where steps find their code. */
 #include <archive.h>
 #include <archive_entry.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -199,17 +200,17 @@ bool bundle_unpack(int fd, const char *folder, const struct bundle_limits *limit
 
 /* ---- where steps find their code ---- */
 
-static bool place_of(struct str data_dir, struct str digest, char out[FS_PATH_MAX], struct err *err)
+static bool place_of(struct str store_dir, struct str digest, char out[FS_PATH_MAX], struct err *err)
 {
     if (!digest_valid(digest))
         return err_set(err, ERR_INVALID, "'%.*s' is no digest", digest.n > 100 ? 100 : (int)digest.n, digest.p);
-    return fs_path(out, err, "%.*s/bundles/%.64s", STR_ARG(data_dir), digest.p + strlen("sha256:"));
+    return fs_path(out, err, "%.*s/bundles/%.64s", STR_ARG(store_dir), digest.p + strlen("sha256:"));
 }
 
-bool bundle_tree_path(struct str data_dir, struct str digest, char out[FS_PATH_MAX], struct err *err)
+bool bundle_tree_path(struct str store_dir, struct str digest, char out[FS_PATH_MAX], struct err *err)
 {
     char place[FS_PATH_MAX];
-    return place_of(data_dir, digest, place, err) && fs_path(out, err, "%s/tree", place);
+    return place_of(store_dir, digest, place, err) && fs_path(out, err, "%s/tree", place);
 }
 
 static bool install_to(struct disk *d, struct str digest, const struct bundle_limits *limits, const char *temp,
@@ -229,13 +230,13 @@ static bool install_to(struct disk *d, struct str digest, const struct bundle_li
     return err_set(err, ERR_IO, "%s: %s", place, strerror(errno));
 }
 
-bool bundle_install(struct disk *d, struct str data_dir, struct str digest, const struct bundle_limits *limits,
+bool bundle_install(struct disk *d, struct str store_dir, struct str digest, const struct bundle_limits *limits,
                     struct err *err)
 {
     char place[FS_PATH_MAX], temp[FS_PATH_MAX], root[FS_PATH_MAX];
-    if (!place_of(data_dir, digest, place, err)) return false;
+    if (!place_of(store_dir, digest, place, err)) return false;
     if (access(place, F_OK) == 0) return true;
-    if (!fs_path(root, err, "%.*s/bundles", STR_ARG(data_dir)) || !fs_mkdirs(root, 0700, err) ||
+    if (!fs_path(root, err, "%.*s/bundles", STR_ARG(store_dir)) || !fs_mkdirs(root, 0700, err) ||
         !fs_path(temp, err, "%s/tmp-%016llx", root, (unsigned long long)os_random_u64()))
         return false;
     if (install_to(d, digest, limits, temp, place, err)) return true;
@@ -244,13 +245,32 @@ bool bundle_install(struct disk *d, struct str data_dir, struct str digest, cons
     return false;
 }
 
-bool bundle_remove(struct str data_dir, struct str digest, struct err *err)
+bool bundle_remove(struct str store_dir, struct str digest, struct err *err)
 {
     char place[FS_PATH_MAX], temp[FS_PATH_MAX];
-    if (!place_of(data_dir, digest, place, err) ||
-        !fs_path(temp, err, "%.*s/bundles/tmp-%016llx", STR_ARG(data_dir), (unsigned long long)os_random_u64()))
+    if (!place_of(store_dir, digest, place, err) ||
+        !fs_path(temp, err, "%.*s/bundles/tmp-%016llx", STR_ARG(store_dir), (unsigned long long)os_random_u64()))
         return false;
     if (rename(place, temp) != 0)
         return errno == ENOENT ? true : err_set(err, ERR_IO, "%s: %s", place, strerror(errno));
     return fs_remove_tree(temp, err);
+}
+
+/* One that is being unpacked is young: its folder was made, and `tree` in it, when that began. */
+bool bundle_clear(struct str store_dir, int64_t older_us, struct err *err)
+{
+    char root[FS_PATH_MAX], path[FS_PATH_MAX];
+    if (!fs_path(root, err, "%.*s/bundles", STR_ARG(store_dir))) return false;
+    DIR *dir = opendir(root);
+    if (dir == NULL) return errno == ENOENT || err_set(err, ERR_IO, "%s: %s", root, strerror(errno));
+    bool ok = true;
+    for (struct dirent *e; ok && (e = readdir(dir)) != NULL;) {
+        struct stat st;
+        if (!str_starts(str_of(e->d_name), "tmp-") || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+            os_now_us() - (int64_t)st.st_mtim.tv_sec * 1000000 < older_us)
+            continue;
+        ok = fs_path(path, err, "%s/%s", root, e->d_name) && fs_remove_tree(path, err);
+    }
+    closedir(dir);
+    return ok;
 }

@@ -15,7 +15,8 @@
 #include "engine/blob/disk_int.h"
 #include "engine/os/clock.h"
 
-#define TMP_KEEP_S 86400 /* what a crashed writer left is cleared after a day */
+#define TMP_KEEP_S 86400         /* what a crashed writer left is cleared after a day */
+#define PARTS_KEEP_S (7 * 86400) /* long after the record of an upload that nobody goes on with has gone */
 
 /* ---- folders ---- */
 
@@ -27,7 +28,7 @@ static int open_dir(const char *path, struct err *err)
     return fd;
 }
 
-static void clear_tmp(int dir)
+static void clear(int dir, time_t keep_s)
 {
     int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = copy < 0 ? NULL : fdopendir(copy);
@@ -38,19 +39,19 @@ static void clear_tmp(int dir)
     for (struct dirent *e; (e = readdir(entries)) != NULL;) {
         struct stat st;
         if (fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-            time(NULL) - st.st_mtime > TMP_KEEP_S)
+            time(NULL) - st.st_mtime > keep_s)
             unlinkat(dir, e->d_name, 0);
     }
     closedir(entries);
 }
 
-bool disk_open(struct str data_dir, struct disk **out, struct err *err)
+bool disk_open(struct str store_dir, struct disk **out, struct err *err)
 {
     struct disk *d = calloc(1, sizeof *d);
     if (!d) abort();
     d->root = d->tmp = d->parts = d->lock = -1;
     char tmp[FS_PATH_MAX], parts[FS_PATH_MAX];
-    bool ok = fs_path(d->path, err, "%.*s/blobs", STR_ARG(data_dir)) && fs_path(tmp, err, "%s/tmp", d->path) &&
+    bool ok = fs_path(d->path, err, "%.*s/blobs", STR_ARG(store_dir)) && fs_path(tmp, err, "%s/tmp", d->path) &&
               fs_path(parts, err, "%s/parts", d->path) && (d->root = open_dir(d->path, err)) >= 0 &&
               (d->tmp = open_dir(tmp, err)) >= 0 && (d->parts = open_dir(parts, err)) >= 0;
     if (ok) {
@@ -61,9 +62,14 @@ bool disk_open(struct str data_dir, struct disk **out, struct err *err)
         disk_close(d);
         return false;
     }
-    clear_tmp(d->tmp);
     *out = d;
     return true;
+}
+
+void disk_clear(struct disk *d)
+{
+    clear(d->tmp, TMP_KEEP_S);
+    clear(d->parts, PARTS_KEEP_S);
 }
 
 void disk_close(struct disk *d)

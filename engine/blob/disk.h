@@ -1,7 +1,8 @@
-/* The built-in blob store: files named by the SHA-256 of their bytes, under <data>/blobs.
+/* The built-in blob store: files named by the SHA-256 of their bytes, under <store>/blobs.
  *
- *     blobs/ab/cdef…   a blob, complete and durable, read-only     blobs/tmp/…       being written; cleared at start-up
- * when old blobs/parts/ID   an unfinished upload; its size is the offset it goes on from
+ *     blobs/ab/cdef…   a blob, complete and durable, read-only
+ *     blobs/tmp/…      being written
+ *     blobs/parts/ID   an unfinished upload; its size is the offset it goes on from
  *
  * A blob appears by rename after fsync, so whoever sees it sees all of it. Nothing is ever whole in memory. Whose blob
  * it is, the database knows (engine/store/artifacts.h). Threads: the handle may be shared; a disk_put belongs to one.
@@ -14,8 +15,9 @@
 
 struct disk;
 
-MUST_CHECK bool disk_open(struct str data_dir, struct disk **out, struct err *err); /* makes the folders */
+MUST_CHECK bool disk_open(struct str store_dir, struct disk **out, struct err *err); /* makes the folders */
 void disk_close(struct disk *d);
+void disk_clear(struct disk *d); /* what writers that died left, once it is old */
 
 /* ---- streamed writing ---- */
 

@@ -1,6 +1,7 @@
 /* Log files of attempts: where they are, read by range. */
 #include "engine/blob/logs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,20 +9,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/os/clock.h"
+
+static const char *const run_folders[] = {"logs", "checkpoints"};
+#define RUN_FOLDERS (sizeof run_folders / sizeof *run_folders)
+
 #define COVER_PIECE ((size_t)256 << 10)
 
-bool step_log_path(struct str data_dir, int64_t run, int32_t task, int32_t attempt, char out[FS_PATH_MAX],
+bool step_log_path(struct str store_dir, int64_t run, int32_t task, int32_t attempt, char out[FS_PATH_MAX],
                    struct err *err)
 {
-    return fs_path(out, err, "%.*s/logs/%lld/%d-%d.log", STR_ARG(data_dir), (long long)run, task, attempt);
+    return fs_path(out, err, "%.*s/logs/%lld/%d-%d.log", STR_ARG(store_dir), (long long)run, task, attempt);
 }
 
 /* -1 when there is no file yet; -2 with an error. */
-static int open_log(struct str data_dir, int64_t run, int32_t task, int32_t attempt, int64_t *size, struct err *err)
+static int open_log(struct str store_dir, int64_t run, int32_t task, int32_t attempt, int64_t *size, struct err *err)
 {
     char path[FS_PATH_MAX];
     struct stat st;
-    if (!step_log_path(data_dir, run, task, attempt, path, err)) return -2;
+    if (!step_log_path(store_dir, run, task, attempt, path, err)) return -2;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT) return -1;
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -33,11 +39,11 @@ static int open_log(struct str data_dir, int64_t run, int32_t task, int32_t atte
     return fd;
 }
 
-bool step_log_read(struct str data_dir, int64_t run, int32_t task, int32_t attempt, int64_t from, size_t n,
+bool step_log_read(struct str store_dir, int64_t run, int32_t task, int32_t attempt, int64_t from, size_t n,
                    struct buf *out, int64_t *total, struct err *err)
 {
     int64_t size = 0;
-    FD_AUTO fd = open_log(data_dir, run, task, attempt, &size, err);
+    FD_AUTO fd = open_log(store_dir, run, task, attempt, &size, err);
     if (fd == -2) return false;
     *total = size;
     if (fd < 0 || from < 0 || from >= size) return true;
@@ -56,11 +62,11 @@ bool step_log_read(struct str data_dir, int64_t run, int32_t task, int32_t attem
     return true;
 }
 
-bool step_log_tail(struct str data_dir, int64_t run, int32_t task, int32_t attempt, int64_t lines, int64_t *from,
+bool step_log_tail(struct str store_dir, int64_t run, int32_t task, int32_t attempt, int64_t lines, int64_t *from,
                    struct err *err)
 {
     int64_t size = 0;
-    FD_AUTO fd = open_log(data_dir, run, task, attempt, &size, err);
+    FD_AUTO fd = open_log(store_dir, run, task, attempt, &size, err);
     if (fd == -2) return false;
     *from = size;
     if (fd < 0 || lines <= 0) return true;
@@ -137,13 +143,38 @@ bool step_log_cover(const char *path, int64_t from, const struct mask *m, struct
     return ok;
 }
 
-bool run_files_delete(struct str data_dir, int64_t run, struct err *err)
+bool run_files_delete(struct str store_dir, int64_t run, struct err *err)
 {
-    static const char *const folders[] = {"logs", "checkpoints"};
     char path[FS_PATH_MAX];
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        if (!fs_path(path, err, "%.*s/%s/%lld", STR_ARG(data_dir), folders[i], (long long)run) ||
+    for (size_t i = 0; i < RUN_FOLDERS; i++)
+        if (!fs_path(path, err, "%.*s/%s/%lld", STR_ARG(store_dir), run_folders[i], (long long)run) ||
             !fs_remove_tree(path, err))
+            return false;
+    return true;
+}
+
+static bool runs_in(const char *folder, int64_t older_us, run_files_fn *fn, void *ctx, struct err *err)
+{
+    DIR *dir = opendir(folder);
+    if (dir == NULL) return errno == ENOENT || err_set(err, ERR_IO, "%s: %s", folder, strerror(errno));
+    bool ok = true;
+    for (struct dirent *e; ok && (e = readdir(dir)) != NULL;) {
+        struct stat st;
+        int64_t run;
+        if (!str_int(str_of(e->d_name), &run) || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        if (os_now_us() - (int64_t)st.st_mtim.tv_sec * 1000000 >= older_us) ok = fn(ctx, run, err);
+    }
+    closedir(dir);
+    return ok;
+}
+
+bool run_files_each(struct str store_dir, int64_t older_us, run_files_fn *fn, void *ctx, struct err *err)
+{
+    char path[FS_PATH_MAX];
+    for (size_t i = 0; i < RUN_FOLDERS; i++)
+        if (!fs_path(path, err, "%.*s/%s", STR_ARG(store_dir), run_folders[i]) ||
+            !runs_in(path, older_us, fn, ctx, err))
             return false;
     return true;
 }

@@ -56,11 +56,6 @@ static bool drop_upload(struct round *o, const PGresult *res, int row, struct er
     return !o->r->delete_upload || o->r->delete_upload(o->r->ctx, row_str(res, row, 0), err);
 }
 
-static bool drop_bundle(struct round *o, const PGresult *res, int row, struct err *err)
-{
-    return !o->r->delete_bundle || o->r->delete_bundle(o->r->ctx, row_str(res, row, 0), err);
-}
-
 static bool sweep_blob(struct round *o, int64_t project_id, struct str digest, int64_t age_us, struct err *err)
 {
     struct params p, known;
@@ -114,7 +109,7 @@ static bool work(struct round *o, struct err *err)
            drain(o, Q_RETENTION_ANSWERS, or_day(r->answers_us), NULL, &o->out->answers, err) &&
            drain(o, Q_RETENTION_CACHE, -1, NULL, NULL, err) &&
            drain(o, Q_RETENTION_UPLOADS, or_day(r->uploads_us), drop_upload, &o->out->uploads, err) &&
-           drain(o, Q_RETENTION_BUNDLES, idle_us, drop_bundle, NULL, err) &&
+           drain(o, Q_RETENTION_BUNDLES, idle_us, NULL, NULL, err) &&
            drain(o, Q_RETENTION_PLANS, idle_us, NULL, NULL, err) && sweep_blobs(o, err);
 }
 
@@ -164,5 +159,25 @@ bool retention_unknown(struct conn *c, const struct str *digests, size_t n, stru
         unknown[i] = row_copy(res, (int)i, 0, a);
     *out = unknown;
     *n_out = count;
+    return true;
+}
+
+bool retention_unknown_runs(struct conn *c, const int64_t *ids, size_t n, struct arena *a, int64_t **out, size_t *n_out,
+                            struct err *err)
+{
+    BUF_AUTO text;
+    struct params p;
+    buf_init(&text, 0);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&text, "%s%lld", i > 0 ? "," : "{", (long long)ids[i]);
+    buf_c(&text, n > 0 ? "}" : "{}");
+    params_init(&p, a);
+    params_str(&p, buf_view(&text));
+    RESULT_AUTO res = NULL;
+    if (!conn_query(c, Q_RETENTION_RUNS_UNKNOWN, &p, &res, err)) return false;
+    *n_out = (size_t)PQntuples(res);
+    *out = arena_array(a, int64_t, *n_out + 1);
+    for (size_t i = 0; i < *n_out; i++)
+        (*out)[i] = row_int(res, (int)i, 0);
     return true;
 }

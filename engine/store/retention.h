@@ -20,7 +20,6 @@ struct retention {
     /* Each may be NULL; false ends the round. The blob's is to be disk_sweep with the same grace: a file that was just
      * put again stays. */
     bool (*delete_blob)(void *ctx, struct str digest, struct err *err);
-    bool (*delete_bundle)(void *ctx, struct str digest, struct err *err); /* its unpacked tree */
     bool (*delete_upload)(void *ctx, struct str id, struct err *err);
     bool (*delete_run)(void *ctx, int64_t run_id, struct err *err); /* logs, checkpoints */
     void *ctx;
@@ -39,5 +38,8 @@ void retention_release(struct conn *c);
 /* Of these digests, those that no project knows: files that a crash left behind. To be given to disk_sweep. */
 MUST_CHECK bool retention_unknown(struct conn *c, const struct str *digests, size_t n, struct arena *a,
                                   struct str **out, size_t *n_out, struct err *err);
+/* Of these runs, those that are in no record: their files are what a crash left of a deletion. */
+MUST_CHECK bool retention_unknown_runs(struct conn *c, const int64_t *ids, size_t n, struct arena *a, int64_t **out,
+                                       size_t *n_out, struct err *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* Files that a crash left without a record are swept, once they are old; all others stay. */
+/* What a crash left without a record, or half done, is swept once it is old; all else stays. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/upkeep.h"
 #include "engine/store/artifacts.h"
@@ -55,33 +57,71 @@ static void put(int number, bool known, bool old, char digest[DIGEST_TEXT])
 static void old_files_without_a_row_go(void **state)
 {
     char known[DIGEST_TEXT], stray[DIGEST_TEXT], young[DIGEST_TEXT], digest[DIGEST_TEXT];
-    int64_t swept = -1;
+    struct upkeep_swept swept;
     (void)state;
     put(1, true, true, known);
     put(2, false, true, stray);
     put(3, false, false, young); /* its row is on its way */
-    ok(upkeep_sweep_strays(t.db, disk, HOUR_US, &swept, &err));
-    assert_int_equal(swept, 1);
+    ok(upkeep_sweep_strays(t.db, disk, str_of(dir), HOUR_US, &swept, &err));
+    assert_int_equal(swept.blobs, 1);
     assert_true(disk_has(disk, str_of(known), NULL) && disk_has(disk, str_of(young), NULL));
     assert_false(disk_has(disk, str_of(stray), NULL));
     for (int i = 10; i < 10 + MANY; i++)
         put(i, i % 100 == 0, true, digest);
-    ok(upkeep_sweep_strays(t.db, disk, HOUR_US, &swept, &err));
-    assert_int_equal(swept, MANY - 4);
-    ok(upkeep_sweep_strays(t.db, disk, HOUR_US, &swept, &err));
-    assert_int_equal(swept, 0);
+    ok(upkeep_sweep_strays(t.db, disk, str_of(dir), HOUR_US, &swept, &err));
+    assert_int_equal(swept.blobs, MANY - 4);
+    ok(upkeep_sweep_strays(t.db, disk, str_of(dir), HOUR_US, &swept, &err));
+    assert_int_equal(swept.blobs, 0);
+}
+
+/* A folder with a file in it, below the store's. */
+static const char *make(const char *name, bool old)
+{
+    char file[FS_PATH_MAX];
+    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    const char *path = arena_printf(&t.arena, "%s/%s", dir, name).p;
+    ok(fs_mkdirs(path, 0755, &err) && fs_path(file, &err, "%s/file", path) &&
+       fs_write(file, STR("x"), 0600, false, &err));
+    if (old) assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
+    return path;
+}
+
+static const char *unpack(int number, bool old)
+{
+    char digest[DIGEST_TEXT];
+    put(number, false, old, digest);
+    return make(arena_printf(&t.arena, "bundles/%s", digest + strlen("sha256:")).p, old);
+}
+
+static void what_died_half_way_goes(void **state)
+{
+    struct upkeep_swept swept;
+    (void)state;
+    assert_true(support_sql(&t, "INSERT INTO plans (project_id, digest, source, plan, created_by) VALUES (1, 'd', '', "
+                                "'', 'x'); INSERT INTO runs (project_id, pipeline, name, plan_id, created_by) VALUES "
+                                "(1, 'p', 'n', 1, 'x')"));
+    const char *kept[] = {make("logs/1", true), make("checkpoints/1", true), make("logs/7", false),
+                          make("bundles/tmp-1", false), unpack(1, false)};
+    const char *gone[] = {make("logs/9", true), make("checkpoints/9", true), make("checkpoints/12", true),
+                          make("bundles/tmp-2", true), unpack(2, true)};
+    ok(upkeep_sweep_strays(t.db, disk, str_of(dir), HOUR_US, &swept, &err));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (access(kept[i], F_OK) != 0) fail_msg("%s is gone", kept[i]);
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        if (access(gone[i], F_OK) == 0) fail_msg("%s is left", gone[i]);
+    assert_true(swept.blobs == 1 && swept.runs == 3); /* one for its logs and for its checkpoints */
 }
 
 static void without_a_database_nothing_goes(void **state)
 {
     char stray[DIGEST_TEXT];
-    int64_t swept = -1;
+    struct upkeep_swept swept;
     struct db *away = NULL;
     const struct db_config nowhere = {.dsn = STR("host=/nonexistent dbname=x"), .size = 1, .wait_ms = 100};
     (void)state;
     put(1, false, true, stray);
     ok(db_open(&nowhere, &away, &err));
-    assert_false(upkeep_sweep_strays(away, disk, HOUR_US, &swept, &err));
+    assert_false(upkeep_sweep_strays(away, disk, str_of(dir), HOUR_US, &swept, &err));
     assert_int_equal(err.code, ERR_UNAVAILABLE);
     assert_true(disk_has(disk, str_of(stray), NULL));
     db_close(away);
@@ -91,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(old_files_without_a_row_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_died_half_way_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(without_a_database_nothing_goes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,6 @@ DELETE FROM bundles b WHERE (b.project_id, b.digest) IN (
                             UNION SELECT a.bundle_digest FROM attempts a WHERE a.bundle_digest IS NOT NULL
                             UNION SELECT t.bundle_digest FROM tasks t WHERE t.bundle_digest IS NOT NULL)
      LIMIT $2)
-RETURNING b.digest
 
 -- name: retention_plans
 DELETE FROM plans p WHERE p.id IN (
@@ -67,6 +66,9 @@ SELECT 1 FROM blobs WHERE digest = $1 LIMIT 1
 -- name: retention_blobs_unknown
 SELECT u.digest FROM unnest($1::text[]) AS u(digest)
  WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = u.digest)
+
+-- name: retention_runs_unknown
+SELECT u.id FROM unnest($1::bigint[]) AS u(id) WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = u.id)
 
 -- name: backup_blobs
 SELECT digest, max(size) FROM blobs WHERE digest > $1 GROUP BY digest ORDER BY digest LIMIT $2

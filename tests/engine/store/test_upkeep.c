@@ -49,14 +49,6 @@ static bool note_blob(void *ctx, struct str digest, struct err *e)
     return true;
 }
 
-static bool note_bundle(void *ctx, struct str digest, struct err *e)
-{
-    (void)ctx;
-    (void)e;
-    snprintf(log_text + strlen(log_text), 200, "bundle %.*s ", STR_ARG(digest));
-    return true;
-}
-
 static bool note_upload(void *ctx, struct str id, struct err *e)
 {
     (void)ctx;
@@ -78,7 +70,6 @@ static struct retention rules(void)
     return (struct retention){.runs_us = INT64_C(86400000000) * 30,
                               .batch = 1, /* every loop goes round */
                               .delete_blob = note_blob,
-                              .delete_bundle = note_bundle,
                               .delete_upload = note_upload,
                               .delete_run = note_run};
 }
@@ -114,7 +105,7 @@ static void only_the_old_and_unused_goes(void **state)
     struct retention r = rules();
     struct retention_result done;
     ok(retention_round(t.db, &r, &done, &err));
-    assert_string_equal(log_text, "run 1 upload u-old bundle b-of-old blob b-of-old blob of-old-artifact blob orphan ");
+    assert_string_equal(log_text, "run 1 upload u-old blob b-of-old blob of-old-artifact blob orphan ");
     assert_int_equal(done.runs, 1);
     assert_int_equal(done.blobs, 4); /* the row of "shared" in project 1 too, but not its file */
     assert_int_equal(done.blob_bytes, 30);
