@@ -71,10 +71,10 @@ static int decide(struct cli *cli, const struct args *args, bool approved)
     struct err err;
     const char *run = args_word(args, 0), *step = args_word(args, 1), *path;
     int code = request_run_path(cli, run, "", &path);
+    buf_init(&body, 0);
     if (code >= 0) return code;
     struct client *client = cli_client(cli, &code);
     if (!client) return code;
-    buf_init(&body, 0);
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);
     jsonw_kv_bool(&w, "approved", approved);

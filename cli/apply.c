@@ -47,8 +47,8 @@ static bool send_file(struct applying *k, struct file *f, struct err_list *error
     const char *digest;
     BUF_AUTO body;
     struct jsonw w;
-    if (!file_send_code(cli, k->args, f, &digest, err)) return false;
     buf_init(&body, 0);
+    if (!file_send_code(cli, k->args, f, &digest, err)) return false;
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);
     jsonw_kv_str(&w, "source", f->source);

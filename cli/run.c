@@ -115,8 +115,8 @@ static int submit(struct cli *cli, const struct args *args, struct value *run)
     int code;
     const char *path;
     struct err err;
-    if (!file_meant(cli, args_word(args, 0), &path, &err)) return cli_fail(cli, &err);
     buf_init(&body, 0);
+    if (!file_meant(cli, args_word(args, 0), &path, &err)) return cli_fail(cli, &err);
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);
     if ((code = write_options(cli, args, &w)) >= 0) return code;
@@ -199,9 +199,9 @@ int cmd_retry(struct cli *cli, const struct args *args)
     struct value run;
     const char *path, *digest = NULL, *folder = args_get(args, "bundle");
     int code = request_run_path(cli, args_word(args, 0), ":retry", &path);
+    buf_init(&body, 0);
     if (code >= 0) return code;
     if (folder && !bundle_send(cli, folder, &digest, &err)) return cli_fail(cli, &err);
-    buf_init(&body, 0);
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);
     jsonw_kv_cstr(&w, "from", args_get(args, "from"));

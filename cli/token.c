@@ -48,8 +48,8 @@ int cmd_token_create(struct cli *cli, const struct args *args)
     const char *role = args_get(args, "role");
     int code;
     struct client *client = cli_client(cli, &code);
-    if (!client) return code;
     buf_init(&body, 0);
+    if (!client) return code;
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);
     jsonw_kv_cstr(&w, "name", args_word(args, 0));
