@@ -11,10 +11,12 @@
 
 static const struct str no_project = {NULL, 0};
 
-static bool begin(struct request *rq, struct source *source, struct scope *scope, struct str *project,
+static bool begin(struct request *rq, bool dry, struct source *source, struct scope *scope, struct str *project,
                   struct source_doc **docs, size_t *n, struct err *err)
 {
-    return source_read(rq, source, err) && source_compile(rq, source, scope, project, docs, n, err);
+    if (!source_read(rq, source, err)) return false;
+    source->dry = dry;
+    return source_compile(rq, source, scope, project, docs, n, err);
 }
 
 static void write_doc_summary(struct jsonw *w, const struct source_doc *doc, struct str project)
@@ -41,7 +43,7 @@ bool pipelines_validate(struct request *rq, struct err *err)
     struct str project;
     struct source_doc *docs;
     size_t n;
-    if (!begin(rq, &source, &scope, &project, &docs, &n, err)) return false;
+    if (!begin(rq, false, &source, &scope, &project, &docs, &n, err)) return false;
     struct err unfit;
     for (size_t i = 0; i < n; i++)
         if (!source_check_runnable(rq, docs[i].plan, 0, &unfit)) err_clear(&unfit);
@@ -69,7 +71,7 @@ bool pipelines_plan(struct request *rq, struct err *err)
     struct str project;
     struct source_doc *docs;
     size_t n;
-    if (!begin(rq, &source, &scope, &project, &docs, &n, err)) return false;
+    if (!begin(rq, false, &source, &scope, &project, &docs, &n, err)) return false;
     return source_show_plan(rq, docs[0].plan, docs[0].json, docs[0].text, err);
 }
 
@@ -174,8 +176,14 @@ bool pipelines_post(struct request *rq, struct err *err)
     struct source_doc *docs;
     size_t n;
     bool dry;
-    if (!request_arg_bool(rq, "dry_run", &dry, err) || !begin(rq, &source, &scope, &project, &docs, &n, err))
-        return false;
+    if (!request_arg_bool(rq, "dry_run", &dry, err)) return false;
+    if (!dry && !auth_role(rq, ROLE_EDITOR, rq->route->summary, err)) return false;
+    if (!begin(rq, dry, &source, &scope, &project, &docs, &n, err)) return false;
+    if (source.files && !dry) {
+        err_set(err, ERR_INVALID, "files are for a dry run: steps would not have them");
+        err_path(err, "files");
+        return err_hint(err, "send the folder as a bundle");
+    }
     struct applied *done = arena_array(rq->arena, struct applied, n);
     bool changed = false;
     for (size_t i = 0; i < n; i++) {

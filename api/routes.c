@@ -42,7 +42,7 @@ const struct route routes[] = {
      "Compile a pipeline file and show its plan"},
     {"GET", V "/pipelines", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter " PAGE OF_PIPELINE, pipelines_index,
      "Pipelines by name"},
-    {"POST", V "/pipelines", ROLE_EDITOR, false, true, ROUTE_SOURCE, "project bundle dry_run ", pipelines_post,
+    {"POST", V "/pipelines", ROLE_VIEWER, false, true, ROUTE_SOURCE, "project bundle dry_run ", pipelines_post,
      "Create or update pipelines"},
     {"GET", V "/pipelines/{pipeline}", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project " OF_VERSION, pipelines_show,
      "A pipeline"},

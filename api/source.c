@@ -27,7 +27,8 @@ bool source_problems(struct request *rq, struct err *err)
 
 bool source_read(struct request *rq, struct source *out, struct err *err)
 {
-    static const struct member members[] = {{"source", MEMBER_STRING, true}, {"bundle", MEMBER_STRING, false}};
+    static const struct member members[] = {
+        {"source", MEMBER_STRING, true}, {"bundle", MEMBER_STRING, false}, {"files", MEMBER_MAP, false}};
     enum body_kind kind;
     *out = (struct source){.bundle = {"", 0}};
     if (!request_body_kind(rq, &kind, err)) return false;
@@ -37,9 +38,20 @@ bool source_read(struct request *rq, struct source *out, struct err *err)
         return true;
     }
     struct value body;
-    if (!request_json(rq, &body, err) || !request_members(&body, members, 2, err)) return false;
+    if (!request_json(rq, &body, err) || !request_members(&body, members, 3, err)) return false;
     out->text = member_str(&body, "source");
     out->bundle = member_str(&body, "bundle");
+    const struct value *files = value_get(&body, "files");
+    for (size_t i = 0; files && files->type == VALUE_MAP && i < files->u.map.n; i++) {
+        if (files->u.map.entries[i].value.type == VALUE_STRING) continue;
+        err_set(err, ERR_INVALID, "a file is given by its text");
+        return err_path(err, "files.%.*s", STR_ARG(str_sub(files->u.map.entries[i].key, 0, 80)));
+    }
+    if (files && files->type == VALUE_MAP) {
+        struct value *copy = arena_new(rq->arena, struct value);
+        *copy = *files;
+        out->files = copy;
+    }
     return true;
 }
 
@@ -76,6 +88,7 @@ struct compiler {
     struct request *rq;
     const struct scope *scope;
     const struct source *source;
+    bool has_folder;          /* the bundle is there to read from */
     struct str text;          /* being compiled: positions are in it */
     const struct value *docs; /* of this text */
     size_t n;
@@ -112,9 +125,51 @@ static bool compile_other(struct compiler *k, struct arena *a, const struct valu
     return err_hint(err, "%s", first && first->hint[0] ? first->hint : "validate it on its own");
 }
 
+/* "a/b" + "../c.yaml" = "a/c.yaml"; false when it leaves the bundle. */
+static bool join_path(struct arena *a, struct str folder, struct str file, struct str *out)
+{
+    struct str rest = file, part;
+    struct str parts[64];
+    size_t n = 0;
+    struct str head = folder;
+    while (head.n && str_split(&head, '/', &part))
+        if (part.n && n < 64) parts[n++] = part;
+    while (str_split(&rest, '/', &part)) {
+        if (part.n == 0 || str_is(part, ".")) continue;
+        if (str_is(part, "..")) {
+            if (n == 0) return false;
+            n--;
+        } else if (n < 64) {
+            parts[n++] = part;
+        }
+    }
+    *out = (struct str){"", 0};
+    for (size_t i = 0; i < n; i++)
+        *out = i ? arena_printf(a, "%.*s/%.*s", STR_ARG(*out), STR_ARG(parts[i])) : parts[i];
+    return n > 0;
+}
+
+/* Among the files that came with the request; their names may be written like any path. */
+static bool find_sent_file(const struct compiler *k, struct arena *a, struct str path, struct str *out)
+{
+    const struct value *files = k->source->files;
+    for (size_t i = 0; files && i < files->u.map.n; i++) {
+        struct str name;
+        if (!join_path(a, (struct str){"", 0}, files->u.map.entries[i].key, &name) || !str_eq(name, path)) continue;
+        *out = files->u.map.entries[i].value.u.s;
+        return true;
+    }
+    return false;
+}
+
 static bool read_bundle_file(struct compiler *k, struct arena *a, struct str path, struct str *out, struct err *err)
 {
     char tree[FS_PATH_MAX];
+    if (find_sent_file(k, a, path, out)) return true;
+    if (k->source->bundle.n > 0 && !k->has_folder) {
+        err_set(err, ERR_INVALID, "the file '%.*s' is not known: its bundle is not here", STR_ARG(path));
+        return err_hint(err, "send its text in files, or the folder as a bundle");
+    }
     if (k->source->bundle.n == 0 || !k->rq->api->cfg.store_dir) {
         err_set(err, ERR_INVALID, "there is no file '%.*s': the request carries no folder", STR_ARG(path));
         return err_hint(err, "apply the sub-pipeline first and refer to it by name, or send the folder as a bundle");
@@ -142,30 +197,6 @@ static bool read_bundle_file(struct compiler *k, struct arena *a, struct str pat
     if (got < 0) return err_set(err, ERR_IO, "the file '%.*s' cannot be read", STR_ARG(path));
     *out = arena_str(a, buf_view(&text));
     return true;
-}
-
-/* "a/b" + "../c.yaml" = "a/c.yaml"; false when it leaves the bundle. */
-static bool join_path(struct arena *a, struct str folder, struct str file, struct str *out)
-{
-    struct str rest = file, part;
-    struct str parts[64];
-    size_t n = 0;
-    struct str head = folder;
-    while (head.n && str_split(&head, '/', &part))
-        if (part.n && n < 64) parts[n++] = part;
-    while (str_split(&rest, '/', &part)) {
-        if (part.n == 0 || str_is(part, ".")) continue;
-        if (str_is(part, "..")) {
-            if (n == 0) return false;
-            n--;
-        } else if (n < 64) {
-            parts[n++] = part;
-        }
-    }
-    *out = (struct str){"", 0};
-    for (size_t i = 0; i < n; i++)
-        *out = i ? arena_printf(a, "%.*s/%.*s", STR_ARG(*out), STR_ARG(parts[i])) : parts[i];
-    return n > 0;
 }
 
 static bool resolve_file(struct compiler *k, struct arena *a, const struct compile_ref *ref,
@@ -309,22 +340,40 @@ static bool named_project(const struct value *docs, size_t n, struct str *out, s
     return true;
 }
 
+/* *here: the project has the source's bundle, so that files of it may be read. */
+static bool find_bundle(struct request *rq, const struct scope *scope, const struct source *source, bool *here,
+                        struct err *err)
+{
+    *here = source_check_bundle(rq, scope, source->bundle, err) && source->bundle.n > 0;
+    if (*here || source->bundle.n == 0) return true;
+    if (!source->dry || err->code != ERR_INVALID || !digest_valid(source->bundle)) return false;
+    err_clear(err);
+    return true;
+}
+
 bool source_compile(struct request *rq, const struct source *source, struct scope *scope, struct str *project,
                     struct source_doc **docs, size_t *n, struct err *err)
 {
     struct value *values;
     struct str named;
     struct yaml_limits limits = {.max_bytes = PLAN_MAX_SOURCE, .max_documents = SOURCE_MAX_DOCS};
+    bool has_folder;
     if (!yaml_parse(rq->arena, source->text, &limits, &values, n, &rq->errors)) return source_problems(rq, err);
     if (*n == 0) {
         err_set(err, ERR_INVALID, "the file is empty");
         return err_hint(err, "a pipeline begins with 'apiVersion: millrace/v1'");
     }
     if (!named_project(values, *n, &named, err) || !auth_project(rq, named, scope, project, err) ||
-        !source_check_bundle(rq, scope, source->bundle, err))
+        !find_bundle(rq, scope, source, &has_folder, err))
         return false;
-    struct compiler k = {
-        .rq = rq, .scope = scope, .source = source, .text = source->text, .docs = values, .n = *n, .folder = {"", 0}};
+    struct compiler k = {.rq = rq,
+                         .scope = scope,
+                         .source = source,
+                         .has_folder = has_folder,
+                         .text = source->text,
+                         .docs = values,
+                         .n = *n,
+                         .folder = {"", 0}};
     *docs = arena_array(rq->arena, struct source_doc, *n);
     bool ok = true;
     for (size_t i = 0; i < *n; i++)

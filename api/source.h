@@ -11,7 +11,9 @@
 
 struct source { /* as it came */
     struct str text;
-    struct str bundle; /* digest; empty = none */
+    struct str bundle;         /* digest; empty = none */
+    const struct value *files; /* texts by path, where the bundle is not here; NULL = none */
+    bool dry;                  /* nothing will be kept: the bundle need not be here */
 };
 
 struct source_doc { /* one pipeline of it */
@@ -22,7 +24,7 @@ struct source_doc { /* one pipeline of it */
     char digest[80]; /* of text and plan */
 };
 
-/* The body as YAML text, or as JSON {source, bundle}. */
+/* The body as YAML text, or as JSON {source, bundle, files}. */
 MUST_CHECK bool source_read(struct request *rq, struct source *out, struct err *err);
 /* Every document must be a pipeline; at least one. They are all of one project: what the headers name, else the
  * request's; *scope and *project say which. There the bundle must be, and sub-pipelines are looked up. */

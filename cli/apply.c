@@ -39,6 +39,17 @@ static void keep_items(struct applying *k, const struct file *f, const struct va
     }
 }
 
+/* A folder that is not sent: what its steps run is known by the digest alone, but sub-pipelines are part of the plan.
+ */
+static void write_parts(struct jsonw *w, const struct file *f)
+{
+    jsonw_key(w, "files");
+    jsonw_object(w);
+    for (size_t i = 0; i < f->n_parts; i++)
+        if (f->parts[i].text.p) jsonw_kv_str(w, f->parts[i].name, f->parts[i].text);
+    jsonw_object_end(w);
+}
+
 /* One file to the server. False: *code says what it means, the errors are in the list (or in *err when they are not
  * about the file). */
 static bool send_file(struct applying *k, struct file *f, struct err_list *errors, struct err *err)
@@ -48,11 +59,13 @@ static bool send_file(struct applying *k, struct file *f, struct err_list *error
     BUF_AUTO body;
     struct jsonw w;
     buf_init(&body, 0);
-    if (!file_send_code(cli, k->args, f, &digest, err)) return false;
+    bool ok = k->dry ? file_look_at_code(cli, k->args, f, &digest, err) : file_send_code(cli, k->args, f, &digest, err);
+    if (!ok) return false;
     jsonw_to_buf(&w, &body);
     jsonw_object(&w);
     jsonw_kv_str(&w, "source", f->source);
     jsonw_kv_cstr(&w, "bundle", digest);
+    if (k->dry && digest) write_parts(&w, f);
     jsonw_object_end(&w);
     if (!jsonw_end(&w)) return err_set(err, ERR_TOO_LARGE, "%s is too long", f->path);
     const char *path =

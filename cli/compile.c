@@ -14,6 +14,7 @@ struct compiling {
     const char *path; /* of the file whose document it is */
     struct str source;
     const struct files *beside;
+    struct file *top; /* the one that is compiled: its parts are noted; NULL = none are */
 };
 
 static struct pos locate(void *ctx, const struct value *scalar, struct pos inner)
@@ -52,6 +53,19 @@ static bool compile_named(const struct compiling *in, struct str name, const str
     return err_set(err, ERR_NOT_FOUND, "no pipeline in %s", in->path);
 }
 
+/* `path` is a sub-pipeline's file: a part, if it lies in the folder of the file that is compiled. */
+static void note_part(struct compiling *in, const char *path)
+{
+    struct file *f = in->top;
+    const char *slash = f ? strrchr(f->path, '/') : NULL;
+    size_t n = slash ? (size_t)(slash - f->path) + 1 : 0, size = sizeof *f->parts;
+    if (!f || strncmp(path, f->path, n) != 0) return;
+    for (size_t i = 0; i < f->n_parts; i++)
+        if (strcmp(f->parts[i].name, path + n) == 0) return;
+    f->parts = arena_grow(in->cli->arena, f->parts, f->n_parts * size, (f->n_parts + 1) * size);
+    f->parts[f->n_parts++] = (struct file_part){.name = path + n};
+}
+
 static bool resolve_file(struct compiling *in, const struct compile_ref *ref, const struct compile_chain *chain,
                          const struct plan **out, struct err *err)
 {
@@ -60,8 +74,9 @@ static bool resolve_file(struct compiling *in, const struct compile_ref *ref, co
     struct str folder = slash ? (struct str){in->path, (size_t)(slash - in->path) + 1} : STR("");
     if (str_starts(ref->text, "/"))
         return err_set(err, ERR_INVALID, "a sub-pipeline's file is named relative to this one");
-    struct compiling inner = {.cli = in->cli, .beside = in->beside};
+    struct compiling inner = {.cli = in->cli, .beside = in->beside, .top = in->top};
     inner.path = arena_printf(a, "%.*s%.*s", STR_ARG(folder), STR_ARG(ref->text)).p;
+    note_part(in, inner.path);
     bool there;
     return cli_read_file(a, inner.path, PLAN_MAX_SOURCE, &inner.source, err) &&
            compile_named(&inner, STR(""), chain, out, &there, err);
@@ -92,7 +107,8 @@ static bool resolve_name(struct compiling *in, const struct compile_ref *ref, co
     bool there = false;
     for (size_t i = 0; !ref->version && in->beside && i < in->beside->n; i++) {
         const struct file *f = &in->beside->items[i];
-        struct compiling inner = {.cli = in->cli, .path = f->path, .source = f->source, .beside = in->beside};
+        struct compiling inner = {
+            .cli = in->cli, .path = f->path, .source = f->source, .beside = in->beside, .top = in->top};
         if (compile_named(&inner, ref->text, chain, out, &there, err)) return true;
         if (there) return false;
     }
@@ -133,7 +149,7 @@ static bool only_unknown(struct cli *cli, struct err_list *errors)
 bool file_compile(struct cli *cli, struct file *f, const struct files *beside, struct err_list *errors)
 {
     struct arena *a = cli->arena;
-    struct compiling in = {.cli = cli, .path = f->path, .source = f->source};
+    struct compiling in = {.cli = cli, .path = f->path, .source = f->source, .top = f};
     struct compile_env env = {.ctx = &in, .pipeline = resolve, .locate = locate};
     struct files own = {f, 1};
     struct value *docs = NULL;

@@ -11,11 +11,19 @@ struct file_doc {
     const struct plan *plan;
 };
 
+/* A sub-pipeline's file. */
+struct file_part {
+    const char *name; /* in the folder of the file that uses it; as written, so it may hold `..` */
+    struct str text;
+};
+
 struct file {
     const char *path; /* as shown: "-" reads standard input */
     struct str source;
     struct file_doc *docs; /* once compiled */
     size_t n_docs;
+    struct file_part *parts; /* once compiled */
+    size_t n_parts;
     bool found; /* in a folder: without a Millrace document it is passed over */
 };
 
@@ -40,11 +48,15 @@ MUST_CHECK bool file_meant(struct cli *cli, const char *word, const char **path,
 /* The folder to pack: --bundle, else the file's own; NULL = none is needed or wanted. */
 const char *file_folder(struct cli *cli, const struct args *args, const struct file *f);
 
-/* Sends the code that goes with the file: --bundle, what its `code.git` names, or its folder; *digest is NULL when none
- * is needed or wanted. */
+/* The code that goes with the file: --bundle, what its `code.git` names, or its folder; *digest is NULL when none is
+ * needed or wanted. It is sent, or only looked at: then the texts of the parts are read from it, where they are there.
+ */
 MUST_CHECK bool file_send_code(struct cli *cli, const struct args *args, const struct file *f, const char **digest,
                                struct err *err);
+MUST_CHECK bool file_look_at_code(struct cli *cli, const struct args *args, struct file *f, const char **digest,
+                                  struct err *err);
 /* Packs a folder, sends it unless the server has it, and gives its digest. */
 MUST_CHECK bool bundle_send(struct cli *cli, const char *folder, const char **digest, struct err *err);
+MUST_CHECK bool bundle_look(struct cli *cli, const char *folder, const char **digest, struct err *err); /* not sent */
 
 #endif

@@ -52,19 +52,34 @@ static bool fetch(struct cli *cli, const struct value *git, char *folder, struct
     return true;
 }
 
-static bool git_send(struct cli *cli, const struct value *git, const char **digest, struct err *err)
+/* What is done with the folder of the code. `looked_at`: the file whose parts are read from it; NULL = it is sent. */
+static bool use_folder(struct cli *cli, const char *folder, struct file *looked_at, const char **digest,
+                       struct err *err)
+{
+    if (!looked_at) return bundle_send(cli, folder, digest, err);
+    for (size_t i = 0; i < looked_at->n_parts; i++) {
+        struct file_part *part = &looked_at->parts[i];
+        struct err ignored; /* the server says that it is missing, as when the file is applied */
+        const char *path = arena_printf(cli->arena, "%s/%s", folder, part->name).p;
+        if (!cli_read_file(cli->arena, path, PLAN_MAX_SOURCE, &part->text, &ignored)) part->text = (struct str){0};
+    }
+    return bundle_look(cli, folder, digest, err);
+}
+
+static bool use_git(struct cli *cli, const struct value *git, struct file *looked_at, const char **digest,
+                    struct err *err)
 {
     const char *tmp = getenv("TMPDIR");
     char *folder = arena_cstr(cli->arena, arena_printf(cli->arena, "%s/millrace-code-XXXXXX", tmp ? tmp : "/tmp"));
     struct err ignored;
     if (!mkdtemp(folder)) return err_set(err, ERR_IO, "cannot make %s: %s", folder, strerror(errno));
-    bool ok = fetch(cli, git, folder, err) && bundle_send(cli, folder, digest, err);
+    bool ok = fetch(cli, git, folder, err) && use_folder(cli, folder, looked_at, digest, err);
     if (!fs_remove_tree(folder, &ignored)) cli_note(cli, "%s is left: %s", folder, ignored.message);
     return ok;
 }
 
-bool file_send_code(struct cli *cli, const struct args *args, const struct file *f, const char **digest,
-                    struct err *err)
+static bool use_code(struct cli *cli, const struct args *args, const struct file *f, struct file *looked_at,
+                     const char **digest, struct err *err)
 {
     const struct value *git = NULL;
     *digest = NULL;
@@ -77,7 +92,19 @@ bool file_send_code(struct cli *cli, const struct args *args, const struct file 
         }
         if (here->type != VALUE_NULL) git = here;
     }
-    if (git && !args_has(args, "bundle") && !args_has(args, "no-bundle")) return git_send(cli, git, digest, err);
+    if (git && !args_has(args, "bundle") && !args_has(args, "no-bundle"))
+        return use_git(cli, git, looked_at, digest, err);
     const char *folder = file_folder(cli, args, f);
-    return !folder || bundle_send(cli, folder, digest, err);
+    return !folder || use_folder(cli, folder, looked_at, digest, err);
+}
+
+bool file_send_code(struct cli *cli, const struct args *args, const struct file *f, const char **digest,
+                    struct err *err)
+{
+    return use_code(cli, args, f, NULL, digest, err);
+}
+
+bool file_look_at_code(struct cli *cli, const struct args *args, struct file *f, const char **digest, struct err *err)
+{
+    return use_code(cli, args, f, f, digest, err);
 }

@@ -79,6 +79,15 @@ static bool send_blob(struct cli *cli, struct client *client, int fd, const char
                        field_int(&v, "offset", 0), size, err);
 }
 
+bool bundle_look(struct cli *cli, const char *folder, const char **digest, struct err *err)
+{
+    struct bundle_stats stats;
+    FD_AUTO fd = -1;
+    if (!bundle_pack_temp(folder, &fd, &stats, err)) return false;
+    *digest = arena_cstr(cli->arena, str_of(stats.digest));
+    return true;
+}
+
 bool bundle_send(struct cli *cli, const char *folder, const char **digest, struct err *err)
 {
     struct arena *a = cli->arena;

@@ -75,6 +75,7 @@ static void test_roles(void **state)
                          role >= ROLE_EDITOR ? 201 : 403);
         assert_int_equal(status_with("POST", "/api/v1/pipelines", token, NULL, YAML_TYPE, HELLO),
                          role >= ROLE_EDITOR ? 200 : 403);
+        assert_int_equal(status_with("POST", "/api/v1/pipelines?dry_run=1", token, NULL, YAML_TYPE, HELLO), 200);
         assert_int_equal(status_with("GET", "/api/v1/tokens", token, NULL, NULL, NULL), role >= ROLE_ADMIN ? 200 : 403);
     }
 }

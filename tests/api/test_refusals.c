@@ -2,6 +2,7 @@
 #include "tests/api/fixture.h"
 
 #define DIGEST "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define ONE_LINE(step) "{apiVersion: millrace/v1, kind: Pipeline, name: x, steps: {a: {" step "}}}"
 #define HEAD "apiVersion: millrace/v1\nkind: Pipeline\nname: x\nsteps:\n"
 
 struct row {
@@ -105,6 +106,14 @@ static const struct row rows[] = {
      "mermaid"},
     {"sub-pipeline by file", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  a: {pipeline: ./other.yaml}\n", 422,
      "invalid", NULL, "bundle"},
+    {"sub-pipeline's text where it is kept", "POST", "/api/v1/pipelines", JSON_TYPE,
+     "{\"source\":\"" ONE_LINE("expr: 1") "\",\"files\":{}}", 422, "invalid", "files", "bundle"},
+    {"file that is no text", "POST", "/api/v1/pipelines?dry_run=1", JSON_TYPE,
+     "{\"source\":\"x\",\"files\":{\"a.yaml\":1}}", 422, "invalid", "files.a.yaml", NULL},
+    {"bundle unknown", "POST", "/api/v1/pipelines", JSON_TYPE,
+     "{\"source\":\"" ONE_LINE("expr: 1") "\",\"bundle\":\"" DIGEST "\"}", 422, "invalid", "bundle", "upload"},
+    {"file of a bundle that is not here", "POST", "/api/v1/pipelines?dry_run=1", JSON_TYPE,
+     "{\"source\":\"" ONE_LINE("pipeline: ./y.yaml") "\",\"bundle\":\"" DIGEST "\"}", 422, "invalid", NULL, "files"},
     {"sub-pipeline by name", "POST", "/api/v1/pipelines", YAML_TYPE, HEAD "  a: {pipeline: helo}\n", 422, "invalid",
      NULL, NULL},
 

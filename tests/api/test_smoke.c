@@ -57,6 +57,23 @@ static void test_apply(void **state)
     http_answer_free(&a);
 }
 
+/* A dry run needs neither the bundle nor its files to be here. */
+static void test_dry_run_without_the_bundle(void **state)
+{
+    (void)state;
+    static const char source[] = "{\"source\":\"{apiVersion: millrace/v1, kind: Pipeline, name: sub, steps: {a: "
+                                 "{pipeline: ./parts/x.yaml}}}\",\"bundle\":\"sha256:"
+                                 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"files\":{"
+                                 "\"parts/x.yaml\":\"{apiVersion: millrace/v1, kind: Pipeline, name: x, steps: {a: "
+                                 "{pipeline: ../y.yaml}}}\",\"parts/../y.yaml\":\"{apiVersion: millrace/v1, kind: "
+                                 "Pipeline, name: y, steps: {a: {expr: 1}}}\"}}";
+    struct http_answer a = ask("POST", "/api/v1/pipelines?dry_run=1", JSON_TYPE, source);
+    expect(&a, 200);
+    assert_string_equal(http_text(&a, "items.0.action"), "created");
+    http_answer_free(&a);
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM pipelines"), 0);
+}
+
 static void test_run(void **state)
 {
     (void)state;
@@ -144,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_health, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_apply, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_dry_run_without_the_bundle, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_run, fixture_open, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
