@@ -82,6 +82,7 @@ static bool build_filter(struct arena *a, const struct args *args, struct str *o
         add_term(a, &filter,
                  arena_printf(a, "labels.%.*s = %.*s", (int)(equals - text), text, STR_ARG(quoted(a, equals + 1))));
     }
+    if (args_has(args, "archived")) add_term(a, &filter, STR("archived in (true, false)")); /* unsaid: false */
     if ((text = args_get(args, "filter"))) add_term(a, &filter, str_of(text));
     *out = filter;
     return true;
@@ -112,7 +113,6 @@ int cmd_list(struct cli *cli, const struct args *args)
     const char *path = client_project(client, a, "/api/v1/runs"), *order = args_get(args, "order-by");
     if (filter.n) path = arena_printf(a, "%s&%s", path, client_path(a, "filter=%s", arena_cstr(a, filter))).p;
     if (order) path = arena_printf(a, "%s&%s", path, client_path(a, "order_by=%s", order)).p;
-    if (args_has(args, "archived")) path = arena_printf(a, "%s&archived=true", path).p;
     return list_of(cli, path, args_has(args, "all") ? 0 : (size_t)limit, fields, sizeof fields / sizeof *fields);
 }
 

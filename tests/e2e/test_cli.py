@@ -156,6 +156,17 @@ def test_cancel_pause_resume_clone_delete(server):
     server.cli("get", number, expect=4)
 
 
+def test_list_of_archived_runs(server):
+    first, second = (server.submit(pipeline("x: {expr: '1'}", name="to-archive")) for _ in range(2))
+    for number in (first, second):
+        server.ended(number)
+    server.cli("archive", first)
+    listed = ["list", "--pipeline", "to-archive"]
+    assert [run["id"] for run in server.cli_json(*listed)] == [second]
+    assert [run["id"] for run in server.cli_json(*listed, "--archived")] == [second, first]
+    assert [run["id"] for run in server.cli_json(*listed, "--archived", "--filter", "archived = true")] == [first]
+
+
 def test_logs_follow_ends_with_the_step(server):
     number = server.submit(pipeline("talk: {run: 'for i in 1 2 3; do echo line $i; sleep 0.2; done'}"))
     done = server.cli("logs", number, "talk", "-f")
