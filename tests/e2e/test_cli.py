@@ -167,6 +167,15 @@ def test_list_of_archived_runs(server):
     assert [run["id"] for run in server.cli_json(*listed, "--archived", "--filter", "archived = true")] == [first]
 
 
+def test_the_orders_that_help_names(server):
+    line = next(line for line in server.cli("help", "list").stdout.splitlines() if "--order-by" in line)
+    example = re.search(r"'(.*)'", line).group(1)
+    fields = re.search(r"': (.*), …", line).group(1).split(", ")
+    assert len(fields) == 5
+    for order in [example, *fields, *(f"{field} desc" for field in fields)]:
+        server.cli("list", "--order-by", order)
+
+
 def test_logs_follow_ends_with_the_step(server):
     number = server.submit(pipeline("talk: {run: 'for i in 1 2 3; do echo line $i; sleep 0.2; done'}"))
     done = server.cli("logs", number, "talk", "-f")
