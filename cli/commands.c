@@ -90,7 +90,7 @@ static const struct option plan_options[] = {
 };
 static const struct option list_options[] = {
     {"state", 's', "STATE", "only runs in this state", "queued|running|paused|cancelling|succeeded|failed|cancelled",
-     WORD_CHOICE, false},
+     WORD_CHOICE, true},
     {"pipeline", 0, "NAME", "only runs of this pipeline", NULL, WORD_PIPELINE, false},
     {"label", 'l', "KEY=VALUE", "only runs with this label", NULL, WORD_ANY, true},
     {"filter", 0, "TEXT", "a filter as the REST API takes it", NULL, WORD_ANY, false},

@@ -69,11 +69,20 @@ static struct str quoted(struct arena *a, const char *text)
     return arena_str(a, buf_view(&out));
 }
 
+static void add_states(struct arena *a, struct str *filter, const struct args *args)
+{
+    struct str states = STR("");
+    const char *state;
+    for (size_t at = 0; (state = args_next(args, "state", &at));)
+        states = states.n ? arena_printf(a, "%.*s, %s", STR_ARG(states), state) : str_of(state);
+    if (states.n) add_term(a, filter, arena_printf(a, "state in (%.*s)", STR_ARG(states)));
+}
+
 static bool build_filter(struct arena *a, const struct args *args, struct str *out, struct err *err)
 {
     struct str filter = STR("");
-    const char *text = args_get(args, "state");
-    if (text) add_term(a, &filter, arena_printf(a, "state = %s", text));
+    const char *text;
+    add_states(a, &filter, args);
     if ((text = args_get(args, "pipeline")))
         add_term(a, &filter, arena_printf(a, "pipeline = %.*s", STR_ARG(quoted(a, text))));
     for (size_t at = 0; (text = args_next(args, "label", &at));) {

@@ -167,6 +167,18 @@ def test_list_of_archived_runs(server):
     assert [run["id"] for run in server.cli_json(*listed, "--archived", "--filter", "archived = true")] == [first]
 
 
+def test_list_of_several_states(server):
+    ends = {"succeeded": "'true'", "failed": "'false'", "cancelled": "sleep 60"}
+    made = {state: server.submit(pipeline(f"x: {{run: {run}}}", name="ends")) for state, run in ends.items()}
+    server.cli("cancel", made["cancelled"], "--grace", "0s")
+    for state, number in made.items():
+        assert server.ended(number)["state"] == state
+    for asked in (["failed"], ["failed", "succeeded"], ["cancelled", "failed"]):
+        words = [word for state in asked for word in ("-s", state)]
+        found = server.cli_json("list", "--pipeline", "ends", *words)
+        assert sorted(run["state"] for run in found) == asked, found
+
+
 def test_the_orders_that_help_names(server):
     line = next(line for line in server.cli("help", "list").stdout.splitlines() if "--order-by" in line)
     example = re.search(r"'(.*)'", line).group(1)
