@@ -88,6 +88,7 @@ static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tai
     int64_t from;
     if (!step_log_tail(dir, ref->run_id, ref->task, ref->attempt, tail, &from, err)) return false;
     if (from > f.size) from = f.size;
+    response_header(rq, "X-Offset", "%lld", (long long)from);
     response_begin(rq, 200, f.type);
     char *piece = arena_alloc(rq->arena, PIECE);
     while (from < f.size) {

@@ -235,6 +235,7 @@ static void read_reply(struct client *c, struct arena *a, struct exchange *x, st
     out->body = arena_str(a, buf_view(&x->body));
     while (str_split(&range, '/', &piece))
         ; /* bytes 5-9/10: the last piece */
+    if (!str_int(header_of(c, a, "X-Offset"), &out->from)) out->from = 0;
     if (!str_int(piece, &out->total) && !str_int(header_of(c, a, "Content-Length"), &out->total)) out->total = -1;
 }
 

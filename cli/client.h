@@ -37,6 +37,7 @@ struct client_reply {
     struct str body;                 /* in the arena, as it came, when there was no sink */
     struct value value;              /* of a JSON body; else null */
     struct str location, etag, type; /* empty when not sent */
+    int64_t from;                    /* of X-Offset: where in the whole the body begins; 0 when not sent */
     int64_t total;                   /* of Content-Range, or Content-Length; -1 = unknown */
 };
 

@@ -58,7 +58,7 @@ static const struct option clone_options[] = {PARAM_OPTIONS, DETACH_OPTIONS, END
 static const struct option logs_options[] = {
     {"follow", 'f', NULL, "wait for more until the step ends", NULL, WORD_ANY, false},
     {"attempt", 0, "N", "an earlier attempt (default: the last)", NULL, WORD_ANY, false},
-    {"tail", 'n', "BYTES", "only the end of each log, e.g. 64Ki", NULL, WORD_ANY, false},
+    {"tail", 'n', "LINES", "only so many lines from the end of each log", NULL, WORD_ANY, false},
     END,
 };
 static const struct option cancel_options[] = {

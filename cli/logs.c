@@ -8,9 +8,9 @@
 #include "cli/request.h"
 #include "cli/show.h"
 #include "cli/tree.h"
-#include "engine/base/units.h"
 #include "engine/os/clock.h"
 
+#define TAIL_MOST INT32_MAX
 #define PATIENCE_US 300000000 /* a server that is away for longer is given up */
 
 /* A leaf whose log is shown. */
@@ -25,7 +25,7 @@ struct logs {
     struct client *client;
     const char *run_path, *step; /* step NULL = all */
     const char *attempt;
-    int64_t tail;
+    int64_t tail; /* lines that are shown of what there is at first; 0 = all */
     bool follow;
     bool prefix; /* several leaves: each line says whose it is */
     struct leaf *leaves;
@@ -73,11 +73,11 @@ static void put_end(struct logs *l, struct leaf *leaf)
     buf_reset(&leaf->partial);
 }
 
-static const char *log_path(struct logs *l, struct arena *a, int64_t task, bool follow)
+static const char *log_path(struct logs *l, struct arena *a, const struct leaf *leaf, bool follow)
 {
-    const char *path = arena_printf(a, "%s/tasks/%lld/logs?follow=%d", l->run_path, (long long)task, follow).p;
+    const char *path = arena_printf(a, "%s/tasks/%lld/logs?follow=%d", l->run_path, (long long)leaf->task, follow).p;
     if (l->attempt) path = arena_printf(a, "%s&attempt=%s", path, client_path(a, "%s", l->attempt)).p;
-    if (l->tail) path = arena_printf(a, "%s&tail=%lld", path, (long long)l->tail).p;
+    if (l->tail && !leaf->offset) path = arena_printf(a, "%s&tail=%lld", path, (long long)l->tail).p;
     return path;
 }
 
@@ -99,7 +99,7 @@ static bool fetch(struct logs *l, struct arena *a, struct leaf *leaf, bool last,
 {
     struct to_leaf to = {l, leaf};
     struct client_reply reply;
-    struct client_request request = {.path = log_path(l, a, leaf->task, false),
+    struct client_request request = {.path = log_path(l, a, leaf, false),
                                      .accept = "text/plain",
                                      .range_from = leaf->offset,
                                      .sink = on_piece,
@@ -112,6 +112,8 @@ static bool fetch(struct logs *l, struct arena *a, struct leaf *leaf, bool last,
             *err = why;
             return false;
         }
+    } else if (!request.range_from) {
+        leaf->offset += reply.from;
     }
     if (last) put_end(l, leaf);
     fflush(stdout);
@@ -170,7 +172,7 @@ static bool on_log(void *ctx, const struct client_event *event)
     int64_t attempt = field_int(&event->value, "attempt", l->now_attempt);
     if (attempt > 1 && attempt != l->now_attempt) cli_note(l->cli, "--- attempt %lld", (long long)attempt);
     l->now_attempt = attempt;
-    if (!str_int(event->id, &l->now_offset)) l->now_offset = 0;
+    l->now_offset = field_int(&event->value, "offset", l->now_offset);
     if (str_is(event->kind, "log")) {
         struct str text = field_str(&event->value, "text");
         to_stdout(NULL, text.p, text.n);
@@ -182,7 +184,7 @@ static bool on_log(void *ctx, const struct client_event *event)
 
 static bool follow_one(struct logs *l, struct leaf *leaf, struct err *err)
 {
-    struct client_stream stream = {.path = log_path(l, l->cli->arena, leaf->task, true), .fn = on_log, .ctx = l};
+    struct client_stream stream = {.path = log_path(l, l->cli->arena, leaf, true), .fn = on_log, .ctx = l};
     l->now_attempt = leaf->attempt > 1 ? leaf->attempt : 1;
     bool ok = client_follow(l->client, &stream, err);
     leaf->attempt = l->now_attempt; /* where somebody else may go on */
@@ -213,6 +215,7 @@ static bool round_once(struct logs *l, struct arena *a, bool *over, struct err *
         if (!fetch(l, a, leaf, ended, err)) return false;
         if (ended) leaf->offset = -1;
     }
+    l->tail = 0; /* what comes from now on is new */
     *over = tree_ended(&tree) || (l->step && all_ended);
     return true;
 }
@@ -292,15 +295,12 @@ int cmd_logs(struct cli *cli, const struct args *args)
     struct tree tree;
     struct err err;
     int64_t attempt;
-    const char *tail = args_get(args, "tail");
     int code = request_run_path(cli, args_word(args, 0), "", &l.run_path);
     if (code >= 0) return code;
-    if (!args_int(args, "attempt", 1, 1000000, 0, &attempt, &err)) return cli_fail(cli, &err), CLI_USAGE;
+    if (!args_int(args, "attempt", 1, 1000000, 0, &attempt, &err) ||
+        !args_int(args, "tail", 1, TAIL_MOST, 0, &l.tail, &err))
+        return cli_fail(cli, &err), CLI_USAGE;
     l.attempt = args_get(args, "attempt");
-    if (tail && !str_int(str_of(tail), &l.tail)) {
-        struct value v = value_string(str_of(tail));
-        if (!units_bytes(&v, &l.tail, &err)) return cli_fail(cli, &err), CLI_USAGE;
-    }
     l.client = cli_client(cli, &code);
     if (!l.client) return code;
     cli_catch_interrupts();

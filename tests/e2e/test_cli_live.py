@@ -172,7 +172,26 @@ def test_a_log_that_is_long(server):
     number = server.submit(pipeline("much: {foreach: '${{ range(2) }}', run: 'seq 1 400000'}"))
     server.ended(number)
     assert len(server.cli("logs", number).stdout.splitlines()) == 800000
-    assert server.cli("logs", number, "much[0]", "--tail", "1Ki").stdout.endswith("399999\n400000\n")
+    assert server.cli("logs", number, "much[0]", "--tail", "2").stdout == "399999\n400000\n"
+    assert server.cli("logs", number, "-n", "1").stdout == "much[0] | 400000\nmuch[1] | 400000\n"
+    for wrong in ("1Ki", "0", "-1", "x"):
+        said = server.cli("logs", number, "-n", wrong, expect=2).stderr
+        assert f"--tail cannot be '{wrong}'" in said and "whole number" in said
+
+
+def test_the_end_of_logs_that_grow(server):
+    """Of what is there only the last line is shown, and what comes then once."""
+    go = server.home / "go"
+    number = server.submit(pipeline(f"say: {{foreach: '${{{{ range(2) }}}}', run: 'seq 3; until [ -e {go} ]; do sleep "
+                                    f"0.1; done; sleep 1; seq 4 5'}}"))
+    for task in ("say[0]", "say[1]"):
+        until("three lines", lambda t=task: server.cli("logs", number, t, expect=None).stdout == "1\n2\n3\n")
+    command = subprocess.Popen([BIN, "logs", str(number), "-f", "-n", "1"], env=environment(server), text=True,
+                               stdout=subprocess.PIPE)
+    first = [command.stdout.readline() for _ in range(2)]
+    go.touch()
+    lines = first + command.communicate(timeout=60)[0].splitlines(keepends=True)
+    assert sorted(lines) == [f"say[{i}] | {n}\n" for i in range(2) for n in range(3, 6)]
 
 
 def artifact_run(server, size):
