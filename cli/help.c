@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "engine/os/config.h"
 
 static void pad(struct buf *out, size_t used, size_t width)
 {
@@ -85,6 +86,11 @@ void help_command(struct buf *out, const struct cli_command *c)
     help_usage(out, c);
     buf_printf(out, "\n%c%s.\n", c->summary[0] - 'a' + 'A', c->summary + 1);
     if (c->details) buf_printf(out, "\n%s\n", c->details);
+    if (c->exec_raw == cmd_serve) { /* its options are those of the configuration */
+        buf_c(out, "\nOptions:\n");
+        config_help(out);
+        return;
+    }
     if (c->options) {
         buf_c(out, "\nOptions:\n");
         option_lines(out, c, c->options);
@@ -118,6 +124,9 @@ void help_markdown(struct buf *out)
         buf_char(out, '\n');
         if (c->details) buf_printf(out, "\n```\n%s\n```\n", c->details);
         markdown_options(out, c);
+        if (c->exec_raw != cmd_serve) continue;
+        buf_char(out, '\n');
+        config_markdown(out);
     }
     buf_c(out, "\n## Exit codes\n\n| code | meaning |\n|---|---|\n");
 #define X(id, number, text) buf_printf(out, "| %d | %s |\n", number, text);

@@ -16,6 +16,7 @@
 #include "cli/claim.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/help.h"
 #include "cli/upkeep.h"
 #include "engine/os/clock.h"
 #include "engine/os/config.h"
@@ -317,12 +318,12 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
-static int print_help(void)
+static int print_help(char **argv)
 {
     BUF_AUTO text;
+    int used;
     buf_init(&text, 0);
-    buf_c(&text, "Usage: millrace serve [OPTIONS]\n\nRun the server.\n\n");
-    config_help(&text);
+    help_command(&text, command_find(1, argv, &used));
     fwrite(text.p, 1, text.n, stdout);
     return CLI_OK;
 }
@@ -352,7 +353,7 @@ int cmd_serve(int argc, char **argv)
     struct err err = {0};
     struct err_list errors;
     sigset_t signals;
-    if (wants_help(argc, argv)) return print_help();
+    if (wants_help(argc, argv)) return print_help(argv);
     arena_init(&s.arena, 0);
     err_list_init(&errors, &s.arena);
     if (!config_load(&s.arena, argc - 1, argv + 1, &s.cfg, &errors)) return print_problems(&errors, &s.arena);

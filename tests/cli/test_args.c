@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "engine/os/config.h"
 
 #define WORDS 12
 
@@ -246,6 +247,25 @@ static void help_of_a_command(void **state)
                "The token's role must be at least: operator\n");
 }
 
+/* The server's options are those of its configuration, in `help serve` as in `serve --help`. */
+static void help_of_the_server(void **state)
+{
+    BUF_AUTO out, options, markdown, table;
+    char *argv[] = {(char *)(uintptr_t) "serve"};
+    int used;
+    (void)state;
+    buf_init(&out, 0);
+    buf_init(&options, 0);
+    buf_init(&markdown, 0);
+    buf_init(&table, 0);
+    help_command(&out, command_find(1, argv, &used));
+    config_help(&options);
+    help_markdown(&markdown);
+    config_markdown(&table);
+    assert_true(has(&options, "--data-dir") && has(&out, options.p) && has(&markdown, table.p));
+    assert_false(has(&out, "--quiet"));
+}
+
 static void exit_codes(void **state)
 {
     static const struct {
@@ -271,6 +291,7 @@ int main(void)
         cmocka_unit_test(the_table_is_sound),
         cmocka_unit_test(help_comes_from_the_table),
         cmocka_unit_test(help_of_a_command),
+        cmocka_unit_test(help_of_the_server),
         cmocka_unit_test(exit_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
