@@ -172,7 +172,10 @@ static bool on_log(void *ctx, const struct client_event *event)
     int64_t attempt = field_int(&event->value, "attempt", l->now_attempt);
     if (attempt > 1 && attempt != l->now_attempt) cli_note(l->cli, "--- attempt %lld", (long long)attempt);
     l->now_attempt = attempt;
-    l->now_offset = field_int(&event->value, "offset", l->now_offset);
+    struct str id = event->id, offset = STR(""); /* "<attempt>.<offset>" */
+    while (str_split(&id, '.', &offset))
+        ;
+    if (!str_int(offset, &l->now_offset)) l->now_offset = 0;
     if (str_is(event->kind, "log")) {
         struct str text = field_str(&event->value, "text");
         to_stdout(NULL, text.p, text.n);

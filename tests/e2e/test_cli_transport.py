@@ -155,7 +155,7 @@ def test_a_stream_is_resumed_behind_its_last_event(peer):
 
 
 def test_a_log_goes_on_by_range_when_no_stream_is_left(peer):
-    begun = stream('id: 6\nevent: log\ndata: {"text":"first ","attempt":1}\n\n')
+    begun = stream('id: 1.6\nevent: log\ndata: {"text":"first ","attempt":1}\n\n')
     ended = {"items": [{"task": 0, "path": "only", "state": "succeeded", "attempt": 1}]}
     made = peer({"/api/v1/runs/1": [say(200, RUN), say(200, {**RUN, "state": "succeeded"})],
                  "/api/v1/runs/1/tasks": [say(200, TASKS), say(200, ended)],
