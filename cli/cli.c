@@ -33,10 +33,16 @@ bool cli_interrupted(void)
     return interrupted != 0;
 }
 
+bool cli_connect(struct cli *cli, struct err *err)
+{
+    return cli->client || (settings_resolve(cli->arena, cli->args, &cli->settings, err) &&
+                           client_open(cli->arena, &cli->settings, &cli->client, err));
+}
+
 struct client *cli_client(struct cli *cli, int *code)
 {
     struct err err;
-    if (!cli->client && !client_open(&cli->settings, &cli->client, &err)) *code = cli_fail(cli, &err);
+    if (!cli_connect(cli, &err)) *code = cli_fail(cli, &err);
     return cli->client;
 }
 

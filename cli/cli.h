@@ -33,14 +33,17 @@ enum out_format { OUT_TABLE, OUT_JSON, OUT_YAML, OUT_DOT, OUT_MERMAID };
 struct client;
 struct cli {
     struct arena *arena; /* of the command: freed at its end */
-    struct settings settings;
-    struct term out, err; /* of stdout and stderr */
+    const struct args *args;
+    struct settings settings; /* once there is a client */
+    struct term out, err;     /* of stdout and stderr */
     enum out_format format;
     bool quiet;
-    struct client *client; /* made by cli_client() */
+    struct client *client; /* made by cli_connect() */
 };
 
-/* The client to the configured server; NULL with the error said when the settings do not suffice. */
+/* The client to the configured server, made when it is first asked for: what needs no server needs no settings. */
+MUST_CHECK bool cli_connect(struct cli *cli, struct err *err);
+/* The same; NULL with the error said. */
 struct client *cli_client(struct cli *cli, int *code);
 
 /* Says an error on stderr, in the compiler's style when it has a position and `source` is not empty, and gives the exit

@@ -19,17 +19,19 @@
 
 struct client {
     CURL *curl;
+    struct arena *arena;
     struct settings settings;
     bool local; /* never through a proxy */
 };
 
-bool client_open(const struct settings *settings, struct client **out, struct err *err)
+bool client_open(struct arena *a, const struct settings *settings, struct client **out, struct err *err)
 {
     struct client *c = calloc(1, sizeof *c);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 || !c || !(c->curl = curl_easy_init())) {
         free(c);
         return err_set(err, ERR_INTERNAL, "the HTTP library could not start");
     }
+    c->arena = a;
     c->settings = *settings;
     c->local = strstr(settings->server, "//127.") || strstr(settings->server, "//localhost") ||
                strstr(settings->server, "//[::1]");
@@ -244,6 +246,12 @@ bool client_send(struct client *c, struct arena *a, const struct client_request 
 {
     struct exchange x = {.client = c, .request = request};
     struct client_reply found;
+    struct err why;
+    if (!settings_token(c->arena, &c->settings, &why)) {
+        if (errors) *err_list_next(errors) = why;
+        if (err) *err = why;
+        return false;
+    }
     buf_init(&x.body, CLIENT_ANSWER_MAX);
     CURLcode code;
     for (int tries = 1;; tries++) {
@@ -254,7 +262,6 @@ bool client_send(struct client *c, struct arena *a, const struct client_request 
         poll(NULL, 0, (int)wait); /* ends early by a signal, which the next try sees */
     }
     buf_free(&x.body);
-    struct err why;
     if (code != CURLE_OK) {
         no_answer(c, code, &x, &why);
     } else if (found.status >= 400) {
@@ -375,6 +382,7 @@ bool client_follow(struct client *c, struct client_stream *stream, struct err *e
 {
     struct following f = {.client = c, .stream = stream};
     struct err why = {0};
+    if (!settings_token(c->arena, &c->settings, err)) return false;
     sse_init(&f.sse, on_event, &f);
     buf_str(&f.sse.id, stream->last_id);
     buf_init(&f.refusal, 1 << 20);

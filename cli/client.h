@@ -11,7 +11,8 @@
 
 struct client;
 
-MUST_CHECK bool client_open(const struct settings *settings, struct client **out, struct err *err);
+/* What is read once, such as the token, lives in the arena. */
+MUST_CHECK bool client_open(struct arena *a, const struct settings *settings, struct client **out, struct err *err);
 void client_close(struct client *c);
 
 /* Takes the bytes of a body as they come; false ends the transfer. */

@@ -86,9 +86,11 @@ static bool resolve_file(struct compiling *in, const struct compile_ref *ref, co
 static bool ask_server(struct compiling *in, const struct compile_ref *ref, struct str *source, struct err *err)
 {
     struct cli *cli = in->cli;
-    int code;
-    struct client *client = cli_client(cli, &code);
-    if (!client) return err_set(err, ERR_UNAVAILABLE, "no client");
+    if (!cli_connect(cli, err)) {
+        err->code = ERR_UNAVAILABLE;
+        return false;
+    }
+    struct client *client = cli->client;
     const char *name = arena_cstr(cli->arena, ref->text);
     const char *path =
         ref->version ? client_path(cli->arena, "/api/v1/pipelines/%s/versions/%lld", name, (long long)ref->version)

@@ -215,11 +215,11 @@ static void from_server(void *ctx, struct buf *out, enum word_kind kind, const c
                        contexts.items[i].server ? contexts.items[i].server : "");
         return;
     }
-    struct args none = {0};
-    int code;
-    if (!settings_resolve(cli->arena, &none, &cli->settings, NULL)) return;
-    struct client *client = cli_client(cli, &code);
-    if (!client) return;
+    static const struct args none;
+    struct err ignored;
+    cli->args = &none;
+    if (!cli_connect(cli, &ignored)) return;
+    struct client *client = cli->client;
     struct arena *a = cli->arena;
     if (kind == WORD_RUN) names_of(cli, out, client_project(client, a, "/api/v1/runs?page_size=30"), "id", "name");
     if (kind == WORD_PIPELINE)

@@ -229,34 +229,38 @@ static const char *without_slash(struct arena *a, const char *url)
     return arena_cstr(a, (struct str){url, n});
 }
 
-/* The token that goes with the server found; see the header for who may get which. */
-static bool find_token(struct arena *a, const struct args *args, const struct context *context, bool local,
-                       struct settings *s, struct err *err)
+/* The token that goes with the server found, or its file; see the header for who may get which. */
+static void find_token(struct arena *a, const struct args *args, const struct context *context, bool local,
+                       struct settings *s)
 {
-    const char *file = args_get(args, "token-file");
-    if (file) {
-        s->token_place = file;
-        return token_from(a, file, &s->token, err);
-    }
+    s->token_place = s->token_file = args_get(args, "token-file");
+    if (s->token_file) return;
     s->token = not_empty(getenv("MILLRACE_TOKEN"));
     if (s->token) {
         s->token_place = "MILLRACE_TOKEN";
-        return true;
-    }
-    if (context && context->token) {
+    } else if (context && context->token) {
         s->token = context->token;
         s->token_place = arena_printf(a, "context %s", context->name).p;
-        return true;
+    } else if (context && context->token_file) {
+        s->token_place = s->token_file = context->token_file;
+        s->token_of_context = true;
+    } else if (local) {
+        s->token_place = s->token_file = arena_printf(a, "%s/token", config_data_dir(a)).p;
+        s->token_optional = true;
     }
-    if (context && context->token_file) {
-        s->token_place = context->token_file;
-        return token_from(a, context->token_file, &s->token, err);
-    }
-    if (!local) return true;
-    s->token_place = arena_printf(a, "%s/token", config_data_dir(a)).p;
+}
+
+bool settings_token(struct arena *a, struct settings *s, struct err *err)
+{
     struct err why;
-    if (!token_from(a, s->token_place, &s->token, &why)) s->token = NULL; /* said when the server asks for one */
-    return true;
+    if (s->token || !s->token_file || token_from(a, s->token_file, &s->token, &why)) return true;
+    if (s->token_optional) return true; /* said when the server asks for one */
+    if (!s->token_of_context) {
+        err_set(err, ERR_UNAUTHENTICATED, "no token: %s", why.message);
+        return err_hint(err, "--token-file names a file that holds it");
+    }
+    err_set(err, ERR_UNAUTHENTICATED, "no token for the context %s: %s", s->context, why.message);
+    return err_hint(err, "millrace config set %s --token-from FILE names another file", s->context);
 }
 
 static bool find_context(const struct args *args, const struct contexts *contexts, const struct context **out,
@@ -294,7 +298,7 @@ bool settings_resolve(struct arena *a, const struct args *args, struct settings 
     if (!s.project) s.project = "default";
     struct str host = str_of(strstr(s.server, "//") + 2);
     bool local = str_starts(host, "127.0.0.1") || str_starts(host, "localhost") || str_starts(host, "[::1]");
-    if (!find_token(a, args, context, local, &s, err)) return false;
+    find_token(a, args, context, local, &s);
     *out = s;
     return true;
 }

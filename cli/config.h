@@ -12,10 +12,12 @@
 #define CONFIG_LOCAL_SERVER "http://127.0.0.1:7070"
 
 struct settings {
-    const char *server; /* without a slash at its end */
-    const char *token;  /* NULL: none found */
-    const char
-        *token_place; /* where the token is from, or where one was looked for; for messages, never the token itself */
+    const char *server;      /* without a slash at its end */
+    const char *token;       /* NULL: none is known yet */
+    const char *token_place; /* where it is from, or is to be looked for; for messages, never the token itself */
+    const char *token_file;  /* holds it, until settings_token() has read it; NULL: none does */
+    bool token_of_context;   /* the file is the context's */
+    bool token_optional;     /* the file need not be there */
     const char *project;
     const char *context; /* NULL: none used */
 };
@@ -39,6 +41,8 @@ struct context *contexts_add(struct arena *a, struct contexts *c, const char *na
 bool contexts_remove(struct contexts *c, const char *name);
 
 MUST_CHECK bool settings_resolve(struct arena *a, const struct args *args, struct settings *out, struct err *err);
+/* Before a request: reads the token. What needs none works without its file, too. */
+MUST_CHECK bool settings_token(struct arena *a, struct settings *s, struct err *err);
 
 /* The folder that a server without options uses: MILLRACE_DATA_DIR, /var/lib/millrace for root, else
  * ~/.local/share/millrace. */

@@ -1,5 +1,7 @@
 /* `millrace config`: the user's contexts. No command shows a token. */
+#include <limits.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -48,15 +50,18 @@ int cmd_config_list(struct cli *cli, const struct args *args)
 int cmd_config_show(struct cli *cli, const struct args *args)
 {
     static const struct column columns[] = {{"SETTING", false, 0}, {"VALUE", false, 16}};
-    (void)args;
-    struct settings *s = &cli->settings;
+    struct settings settings, *s = &settings;
     struct contexts contexts;
-    struct err err;
-    if (!contexts_load(cli->arena, &contexts, &err)) return cli_fail(cli, &err);
-    const char *token = s->token ? arena_printf(cli->arena, "from %s", s->token_place).p
-                                 : arena_printf(cli->arena, "none%s%s", s->token_place ? " in " : "",
-                                                s->token_place ? s->token_place : "")
-                                       .p;
+    struct err err, why;
+    if (!contexts_load(cli->arena, &contexts, &err) || !settings_resolve(cli->arena, args, s, &err))
+        return cli_fail(cli, &err);
+    const char *token = !settings_token(cli->arena, s, &why) ? why.message
+                                                             : arena_printf(cli->arena, "%s%s",
+                                                                            s->token         ? "from "
+                                                                            : s->token_place ? "none in "
+                                                                                             : "none",
+                                                                            s->token_place ? s->token_place : "")
+                                                                   .p;
     const struct {
         const char *name, *value;
     } rows[] = {{"file", contexts.path},
@@ -83,6 +88,14 @@ static int save(struct cli *cli, const struct contexts *contexts)
     return contexts_save(cli->arena, contexts, &err) ? CLI_OK : cli_fail(cli, &err);
 }
 
+/* Where a command is called from later must not matter. */
+static const char *absolute(struct arena *a, const char *path)
+{
+    char cwd[PATH_MAX];
+    if (path[0] == '/' || !getcwd(cwd, sizeof cwd)) return path;
+    return arena_printf(a, "%s/%s", cwd, path).p;
+}
+
 int cmd_config_set(struct cli *cli, const struct args *args)
 {
     struct contexts contexts;
@@ -95,7 +108,7 @@ int cmd_config_set(struct cli *cli, const struct args *args)
     if (url && !str_starts(str_of(url), "http://") && !str_starts(str_of(url), "https://"))
         return cli_usage(cli, "--url must begin with http:// or https://");
     if (url) c->server = url;
-    if (token) c->token_file = token, c->token = NULL;
+    if (token) c->token_file = absolute(cli->arena, token), c->token = NULL;
     if (project) c->project = project;
     if (!contexts.current) contexts.current = name;
     return save(cli, &contexts);

@@ -282,13 +282,12 @@ int cmd_version(struct cli *cli, const struct args *args)
     struct err err;
     struct table table;
     struct value_map_builder map;
-    int code;
     (void)args;
-    struct client *client = cli_client(cli, &code);
-    if (!client) return code;
     struct value server = value_null();
-    if (client_send(client, cli->arena, &request, &reply, NULL, &err))
+    if (cli_connect(cli, &err) && client_send(cli->client, cli->arena, &request, &reply, NULL, &err))
         server = value_string(field_str(&reply.value, "version"));
+    else if (err.code != ERR_UNAVAILABLE)
+        cli_note(cli, "note: %s", err.message);
     table_begin(&table, cli->arena, columns, 2);
     table_cell_c(&table, "millrace");
     table_cell_c(&table, MILLRACE_VERSION);

@@ -1,4 +1,4 @@
-/* millrace: finds the command, resolves the settings, and ends with the command's exit code. */
+/* millrace: finds the command, and ends with the command's exit code. */
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -74,7 +74,7 @@ static int run(struct cli *cli, int argc, char **argv)
         return usage_error(cli, &err, args.command);
     }
     if (!read_format(&args, &cli->format, &err)) return usage_error(cli, &err, args.command);
-    if (!settings_resolve(cli->arena, &args, &cli->settings, &err)) return cli_fail(cli, &err);
+    cli->args = &args;
     return args.command->exec(cli, &args);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -160,7 +161,7 @@ static void what_is_used(void **state)
         rows[i].url ? setenv("MILLRACE_URL", rows[i].url, 1) : unsetenv("MILLRACE_URL");
         rows[i].token_env ? setenv("MILLRACE_TOKEN", rows[i].token_env, 1) : unsetenv("MILLRACE_TOKEN");
         assert_true(args_parse(&arena, n, argv, &args, &err));
-        bool ok = settings_resolve(&arena, &args, &s, &err);
+        bool ok = settings_resolve(&arena, &args, &s, &err) && settings_token(&arena, &s, &err);
         if (!ok || strcmp(s.server, rows[i].server) != 0)
             print_error("%s: %s\n", rows[i].name, ok ? s.server : err.message);
         assert_true(ok);
@@ -180,7 +181,6 @@ static void refused(void **state)
         {{"list", "--context", "nope"}, "no context named 'nope'"},
         {{"list", "--server", "localhost:7070"}, "the server must be an http:// or https:// URL"},
         {{"list", "--server", "file:///etc/passwd"}, "the server must be an http:// or https:// URL"},
-        {{"list", "--token-file", "/nonexistent/token"}, ""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -195,14 +195,46 @@ static void refused(void **state)
         assert_false(settings_resolve(&arena, &args, &s, &err));
         assert_true(str_starts(str_of(err.message), rows[i].message));
     }
+}
+
+/* Without its file a token is missed only when a request is made; nor may a header be smuggled in by a token. */
+static void tokens_that_cannot_be_read(void **state)
+{
+    static const struct {
+        const char *argv[4], *message, *hint;
+    } rows[] = {
+        {{"list", "--token-file", "/nonexistent/token"},
+         "no token: cannot read /nonexistent/token",
+         "--token-file names"},
+        {{"list", "--token-file", "two-lines"}, "no token: two-lines does not hold a token", ""},
+        {{"list", "--context", "gone"},
+         "no token for the context gone: cannot read ",
+         "millrace config set gone --token"},
+        {{"list", "--server", "http://127.0.0.1:7070"}, NULL, NULL},
+    };
+    (void)state;
     write_file("two-lines", "a\nb\n");
-    struct args args;
-    struct settings s;
-    struct err err;
-    char *argv[] = {arena_cstr(&arena, STR("list")), arena_cstr(&arena, STR("--token-file")),
-                    arena_cstr(&arena, str_of(in_folder("two-lines")))};
-    assert_true(args_parse(&arena, 3, argv, &args, &err));
-    assert_false(settings_resolve(&arena, &args, &s, &err)); /* nor may a header be smuggled in by a token */
+    write_file("millrace/config.yaml", "contexts:\n  gone: {server: 'https://lab', tokenFile: not-here/token}\n");
+    assert_int_equal(unlink(in_folder("data/token")), 0);
+    assert_int_equal(chdir(folder), 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct args args;
+        struct settings s;
+        struct err err;
+        char *argv[4];
+        int n = 0;
+        for (; n < 4 && rows[i].argv[n]; n++)
+            argv[n] = arena_cstr(&arena, str_of(rows[i].argv[n]));
+        assert_true(args_parse(&arena, n, argv, &args, &err));
+        assert_true(settings_resolve(&arena, &args, &s, &err));
+        assert_int_equal(settings_token(&arena, &s, &err), rows[i].message == NULL);
+        assert_null(s.token);
+        if (!rows[i].message) continue;
+        if (!str_starts(str_of(err.message), rows[i].message)) print_error("%s\n", err.message);
+        assert_true(str_starts(str_of(err.message), rows[i].message));
+        assert_true(str_starts(str_of(err.hint), rows[i].hint));
+        assert_int_equal(err.code, ERR_UNAUTHENTICATED);
+    }
 }
 
 int main(void)
@@ -212,6 +244,7 @@ int main(void)
         cmocka_unit_test(bad_files),
         cmocka_unit_test(what_is_used),
         cmocka_unit_test(refused),
+        cmocka_unit_test(tokens_that_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -46,3 +46,28 @@ def test_a_viewer_may_diff_and_nothing_is_stored(server, token, tmp_path):
     assert server.cli_json("pipelines", "looked-at")[0]["version"] == 1
     file.write_text(file.read_text().replace("shout.yaml", "not-there.yaml"))
     server.cli("diff", file, env=viewer, expect=4)
+
+
+def test_a_token_that_cannot_be_read_is_missed_by_requests_only(server, tmp_path):
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "MILLRACE_URL": "", "MILLRACE_TOKEN": ""}
+    (tmp_path / "token").write_text(server.token)
+    server.cli("config", "set", "here", "--url", f"http://127.0.0.1:{server.port}", "--token-from", "token", env=env,
+               cwd=tmp_path)
+    server.cli("list", env=env)  # from another folder
+    (tmp_path / "token").unlink()
+    file = PIPELINES / "hello/pipeline.yaml"
+    for words in (["help"], ["help", "run"], ["completion", "bash"], ["validate", file], ["plan", file],
+                  ["config", "list"], ["config", "show"], ["config", "set", "here", "--default-project", "default"]):
+        assert not server.cli(*words, env=env).stderr, words
+    shown = server.cli("version", env=env)
+    assert "not reached" in shown.stdout and str(tmp_path / "token") in shown.stderr
+    for words in (["list"], ["run", file], ["watch", "1"], ["logs", "1"]):
+        said = server.cli(*words, env=env, expect=5).stderr
+        assert f"no token for the context here: cannot read {tmp_path / 'token'}" in said, said
+        assert "millrace config set here --token-from FILE" in said
+    (tmp_path / "token").write_text(server.token)
+    server.cli("list", env=env)
+    (tmp_path / "config/millrace/config.yaml").write_text("current: nowhere\n")
+    for words in (["help"], ["version"], ["config", "list"], ["config", "set", "nowhere"], ["list"]):
+        server.cli(*words, env={**env, "MILLRACE_URL": f"http://127.0.0.1:{server.port}",
+                                "MILLRACE_TOKEN": server.token})
