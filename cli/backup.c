@@ -44,10 +44,26 @@ static bool find_config(struct place *p, const struct args *args, struct err *er
     return false;
 }
 
-static bool open_place(struct place *p, const struct args *args, struct err *err)
+/* What is to be saved must be there: a wrong name must not make a new data folder. */
+static bool has_data(const struct place *p, struct err *err)
 {
-    if (!find_config(p, args, err) || !fs_mkdirs(p->cfg.data_dir.p, 0711, err) ||
-        !fs_mkdirs(p->cfg.store_dir.p, 0711, err))
+    char path[FS_PATH_MAX];
+    bool alone = p->cfg.database_url.n == 0;
+    struct str folder = alone ? p->cfg.data_dir : p->cfg.store_dir;
+    if (!fs_path(path, err, "%.*s/%s", STR_ARG(folder), alone ? "postgres/data" : "blobs")) return false;
+    if (access(path, F_OK) == 0) return true;
+    if (errno != ENOENT && errno != ENOTDIR)
+        return err_set(err, ERR_IO, "cannot look into %.*s: %s", STR_ARG(folder), strerror(errno));
+    err_set(err, ERR_NOT_FOUND, "there is no Millrace data in %.*s", STR_ARG(folder));
+    return err_hint(err, "%s names the server's %s", alone ? "--data-dir" : "--store-dir",
+                    alone ? "data folder" : "store");
+}
+
+static bool open_place(struct place *p, const struct args *args, bool restore, struct err *err)
+{
+    if (!find_config(p, args, err)) return false;
+    if (restore ? !fs_mkdirs(p->cfg.data_dir.p, 0711, err) || !fs_mkdirs(p->cfg.store_dir.p, 0711, err)
+                : !has_data(p, err))
         return false;
     p->dsn = p->cfg.database_url;
     if (p->dsn.n == 0) {
@@ -134,7 +150,7 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     struct place p = {.cli = cli};
     struct err err = {0};
     struct backup_result done = {0};
-    bool ok = open_place(&p, args, &err);
+    bool ok = open_place(&p, args, restore, &err);
     if (ok) {
         const struct backup_config cfg = {.dsn = p.dsn,
                                           .bin_dir = p.cfg.postgres_bin_dir,

@@ -25,12 +25,13 @@
 
 /* ---- making ---- */
 
-static bool empty_folder(const struct backup_config *config, struct err *err)
+/* *made: it was not there before. */
+static bool empty_folder(const struct backup_config *config, bool *made, struct err *err)
 {
     char path[FS_PATH_MAX], blobs[FS_PATH_MAX];
-    if (!fs_path(path, err, "%.*s", STR_ARG(config->folder)) || !backup_path(config, "blobs", blobs, err) ||
-        !fs_mkdirs(path, 0700, err))
-        return false;
+    if (!fs_path(path, err, "%.*s", STR_ARG(config->folder)) || !backup_path(config, "blobs", blobs, err)) return false;
+    *made = access(path, F_OK) != 0;
+    if (!fs_mkdirs(path, 0700, err)) return false;
     DIR *entries = opendir(path);
     if (!entries) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
     int n = 0;
@@ -40,6 +41,28 @@ static bool empty_folder(const struct backup_config *config, struct err *err)
     if (n <= 2) return fs_mkdirs(blobs, 0700, err);
     err_set(err, ERR_CONFLICT, "%s is not empty", path);
     return err_hint(err, "name a new folder");
+}
+
+/* The folder as it was found: what a backup that failed has written is no use to anybody. */
+static void undo(const struct backup_config *config, bool made)
+{
+    static const char *const parts[] = {"database.dump", "manifest", "logs.manifest", "blobs", "logs"};
+    char path[FS_PATH_MAX];
+    struct err ignored;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!backup_path(config, parts[i], path, &ignored) || unlink(path) == 0 || errno == ENOENT) continue;
+        if (!fs_remove_tree(path, &ignored)) return;
+    }
+    if (made && fs_path(path, &ignored, "%.*s", STR_ARG(config->folder))) rmdir(path);
+}
+
+static bool has_schema(struct conn *c, struct err *err)
+{
+    RESULT_AUTO res = NULL;
+    if (!conn_sql(c, "SELECT to_regclass('schema_migrations') IS NOT NULL", NULL, &res, err)) return false;
+    if (row_bool(res, 0, 0)) return true;
+    err_set(err, ERR_NOT_FOUND, "there is no Millrace data in the database");
+    return err_hint(err, "name the database that the server uses");
 }
 
 static bool write_manifest(struct conn *c, const char *path, int64_t *blobs, struct err *err)
@@ -171,14 +194,18 @@ bool backup_make(const struct backup_config *config, struct backup_result *out, 
     struct db_config pool = {.dsn = config->dsn, .size = 1, .wait_ms = 10000, .statement_timeout_ms = INT32_MAX};
     struct backup_result r = {0};
     int64_t blobs = 0;
-    if (!empty_folder(config, err) || !db_open(&pool, &db, err)) return false;
+    bool made = false;
+    if (!db_open(&pool, &db, err)) return false;
     struct conn *c = NULL;
-    bool ok = db_lease(db, &c, err) && retention_hold(c, err);
+    bool ok = db_lease(db, &c, err) && has_schema(c, err) && empty_folder(config, &made, err);
+    bool begun = ok;
+    ok = ok && retention_hold(c, err);
     if (ok) {
         ok = take_snapshot(config, c, &blobs, &r, err) && each_blob(config, blobs, &r, err) &&
              dump_size(config, &r.dump_bytes, err) && write_marker(config, &r, err);
         retention_release(c);
     }
+    if (begun && !ok) undo(config, made);
     db_return(c);
     db_close(db);
     if (ok) *out = r;

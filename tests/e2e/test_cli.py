@@ -3,7 +3,7 @@ import json
 import re
 
 import pytest
-from harness import PIPELINES, ROOT
+from harness import PIPELINES, ROOT, Database
 
 HELLO = PIPELINES / "hello/pipeline.yaml"
 
@@ -201,6 +201,26 @@ def test_config_contexts(server):
     server.cli("config", "use", "here", env=env)
     assert "here" in server.cli("config", "list", env=env).stdout
     server.cli("list", env=env)
+
+
+def test_backup_of_nothing(server, tmp_path):
+    folder, saved = tmp_path / "nowhere", tmp_path / "saved"
+    done = server.cli("backup", saved, "--data-dir", folder, expect=4)
+    assert f"there is no Millrace data in {folder}" in done.stderr and "--data-dir" in done.stderr
+    (folder / "blobs").mkdir(parents=True)
+    server.cli("backup", saved, "--data-dir", folder, expect=4)
+    assert list(folder.iterdir()) == [folder / "blobs"] and not saved.exists()
+
+
+def test_backup_of_a_database_that_no_server_has_used(server, tmp_path):
+    database = Database()
+    try:
+        (tmp_path / "data/blobs").mkdir(parents=True)
+        done = server.cli("backup", tmp_path / "saved", "--data-dir", tmp_path / "data", "--database-url",
+                          database.start().url, expect=4)
+        assert "there is no Millrace data in the database" in done.stderr and not (tmp_path / "saved").exists()
+    finally:
+        database.remove()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

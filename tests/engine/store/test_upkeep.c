@@ -187,6 +187,42 @@ static bool bring_log_back(void *ctx, struct backup_log *log, const char *path, 
     return true;
 }
 
+static bool save_nothing(void *ctx, struct str digest, int64_t size, const char *path, struct err *e)
+{
+    (void)ctx;
+    (void)digest;
+    (void)size;
+    (void)path;
+    return err_set(e, ERR_IO, "the disk is gone");
+}
+
+/* Whatever goes wrong, the folder is as it was. */
+static void a_backup_that_fails(void **state)
+{
+    (void)state;
+    char folder[300], digest[DIGEST_TEXT];
+    struct backup_config config = {.blob = save_nothing, .log = save_log};
+    const struct scope me = {1, STR("ann")};
+    CONN_AUTO c = NULL;
+    digest_of(STR("x"), digest);
+    ok(db_lease(t.db, &c, &err) && blobs_put(c, &me, str_of(digest), 1, &err));
+    assert_int_equal(support_db_empty(&other), 0);
+    for (int there = 0; there < 2; there++) {
+        struct backup_result made;
+        snprintf(folder, sizeof folder, "%s/%s", dir, there ? "there" : "missing");
+        if (there) ok(fs_mkdirs(folder, 0700, &err));
+        config.folder = str_of(folder);
+        config.dsn = other.dsn;
+        assert_false(backup_make(&config, &made, &err)); /* of a database that no server has used */
+        assert_int_equal(err.code, ERR_NOT_FOUND);
+        config.dsn = t.dsn;
+        assert_false(backup_make(&config, &made, &err));
+        assert_string_equal(err.message, "the disk is gone");
+        assert_int_equal(rmdir(folder), there ? 0 : -1); /* is empty, or not there */
+    }
+    assert_int_equal(support_db_close(&other), 0);
+}
+
 static void a_backup_comes_back(void **state)
 {
     (void)state;
@@ -257,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(only_the_old_and_unused_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_backup_holds_rounds_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backup_that_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(a_backup_comes_back, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
