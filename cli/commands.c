@@ -137,14 +137,16 @@ static const struct option help_options[] = {
     END,
 };
 
+#define NEEDS_EDITOR "Code is sent with a FILE, a DIR or --bundle: that needs the role editor.\n"
 static const char run_details[] =
     "A FILE is compiled, its folder is packed and uploaded once, and a run of it starts; a DIR means its\n"
     "pipeline.yaml, or its only YAML file; a NAME is an applied pipeline. Code that the file names by code.git is\n"
     "fetched here and goes instead of the folder. The run is followed to its end, and its outcome is the exit code.\n"
-    "Ctrl-C stops following, not the run.\n"
-    "\n"
+    "Ctrl-C stops following, not the run.\n" NEEDS_EDITOR "\n"
     "  millrace run pipelines/digits -p test_share=0.3\n"
     "  millrace run digits --detach";
+static const char submit_details[] = "As `millrace run` does, but without following the run.\n" NEEDS_EDITOR "\n"
+                                     "  run=$(millrace submit pipelines/digits)";
 static const char apply_details[] =
     "Creates or updates what the files describe, and says what changed; nothing changes when nothing did.\n"
     "\n"
@@ -175,7 +177,8 @@ static const char completion_details[] = "  bash:  source <(millrace completion 
                                          "  zsh:   millrace completion zsh > \"${fpath[1]}/_millrace\"\n"
                                          "  fish:  millrace completion fish | source";
 static const char retry_details[] =
-    "What succeeded is kept. With --from, the step and all that depend on it run again.";
+    "What succeeded is kept. With --from, the step and all that depend on it run again. A --bundle needs the role\n"
+    "editor.";
 
 #define RUNS "Runs"
 #define PIPELINES "Pipelines"
@@ -215,7 +218,7 @@ const struct cli_command commands[] = {
      RUNS,
      "start a run and print its id",
      "operator",
-     NULL,
+     submit_details,
      FORMATS,
      cmd_submit,
      NULL},

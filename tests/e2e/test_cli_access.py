@@ -5,6 +5,8 @@ import shutil
 import pytest
 from harness import PIPELINES
 
+SOURCE = "apiVersion: millrace/v1\nkind: Pipeline\nname: fails\nsteps: {a: {run: 'false'}}\n"
+
 
 @pytest.fixture(scope="module")
 def token(server):
@@ -71,3 +73,18 @@ def test_a_token_that_cannot_be_read_is_missed_by_requests_only(server, tmp_path
     for words in (["help"], ["version"], ["config", "list"], ["config", "set", "nowhere"], ["list"]):
         server.cli(*words, env={**env, "MILLRACE_URL": f"http://127.0.0.1:{server.port}",
                                 "MILLRACE_TOKEN": server.token})
+
+
+def test_help_names_the_role_that_suffices(server, token, tmp_path):
+    server.cli("apply", PIPELINES / "hello")
+    shutil.copytree(PIPELINES / "hello", tmp_path / "mine")
+    (tmp_path / "mine/new.txt").write_text("not known yet")
+    number = server.submit(SOURCE)
+    server.ended(number)
+    for words, editor in ((["submit", "hello"], False), (["submit", "hello", "--bundle", tmp_path / "mine"], True),
+                          (["submit", tmp_path / "mine"], True), (["run", tmp_path / "mine/pipeline.yaml"], True),
+                          (["retry", number], False), (["retry", number, "--bundle", tmp_path / "mine"], True)):
+        told = " ".join(server.cli("help", words[0]).stdout.split())
+        assert "needs the role editor." in told and told.endswith("must be at least: operator")
+        server.cli(*words, env={"MILLRACE_TOKEN": token("operator")}, expect=5 if editor else 0)
+        server.ended(number)
