@@ -169,6 +169,7 @@ bool file_compile(struct cli *cli, struct file *f, const struct files *beside, s
         struct file_doc doc = {0};
         size_t before = errors->n;
         if (!compile_header(&docs[i], &env, &kind, &doc.name, &doc.project, errors)) continue;
+        f->names = f->n_all++ ? arena_printf(a, "%.*s, %.*s", STR_ARG(f->names), STR_ARG(doc.name)) : doc.name;
         if (compile_pipeline(a, &docs[i], &env, &doc.plan, errors) && errors->n == before) f->docs[f->n_docs++] = doc;
     }
     err_list_sort(errors);

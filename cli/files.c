@@ -162,9 +162,31 @@ bool file_meant(struct cli *cli, const char *word, const char **path, struct err
     return true;
 }
 
+static const char *shown(const struct file *f)
+{
+    return strcmp(f->path, "-") == 0 ? "standard input" : f->path;
+}
+
+static bool uses(const struct plan *p, struct str name)
+{
+    for (uint32_t g = 1; g < p->n_graphs; g++)
+        if (str_eq(p->graphs[g].name, name)) return true;
+    return false;
+}
+
+bool file_single(const struct file *f, struct err *err)
+{
+    bool single = f->n_all < 2 || f->n_docs == f->n_all;
+    for (size_t i = 1; single && i < f->n_docs; i++)
+        single = uses(f->docs[0].plan, f->docs[i].name);
+    if (single) return true;
+    err_set(err, ERR_INVALID, "%s holds several pipelines: %.*s", shown(f), STR_ARG(f->names));
+    return err_hint(err, "apply the file and name one of them, or give each a file of its own");
+}
+
 int file_fail(struct cli *cli, const struct file *f, const struct err_list *errors)
 {
-    return cli_fail_in(cli, errors, strcmp(f->path, "-") == 0 ? "standard input" : f->path, f->source);
+    return cli_fail_in(cli, errors, shown(f), f->source);
 }
 
 static bool needs_code(const struct plan *p)

@@ -20,8 +20,9 @@ struct file_part {
 struct file {
     const char *path; /* as shown: "-" reads standard input */
     struct str source;
-    struct file_doc *docs; /* once compiled */
-    size_t n_docs;
+    struct file_doc *docs; /* once compiled: those that could be without a server */
+    size_t n_docs, n_all;
+    struct str names;        /* of all, with commas between */
     struct file_part *parts; /* once compiled */
     size_t n_parts;
     bool found; /* in a folder: without a Millrace document it is passed over */
@@ -41,6 +42,9 @@ MUST_CHECK bool file_read(struct cli *cli, const char *path, struct file *out, s
 MUST_CHECK bool file_compile(struct cli *cli, struct file *f, const struct files *beside, struct err_list *errors);
 /* Says its errors; the exit code. */
 int file_fail(struct cli *cli, const struct file *f, const struct err_list *errors);
+
+/* The pipeline that a compiled file stands for: its first document, which has to use all others. */
+MUST_CHECK bool file_single(const struct file *f, struct err *err);
 
 /* The file that a word of FILE|DIR|NAME means: itself, or its folder's pipeline.yaml or only YAML file. *path is NULL
  * for the name of an applied pipeline: what is no such file or folder and does not look like a path. */

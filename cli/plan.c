@@ -83,15 +83,12 @@ static int of_file(struct cli *cli, const char *path)
     err_list_init(&errors, cli->arena);
     if (!file_read(cli, path, &f, &err)) return cli_fail(cli, &err);
     if (!file_compile(cli, &f, NULL, &errors)) return file_fail(cli, &f, &errors);
+    if (!file_single(&f, &err)) return cli_fail(cli, &err);
     if (!f.n_docs) {
         err_set(&err, ERR_UNAVAILABLE, "%s uses a pipeline that only the server knows", path);
         return cli_fail(cli, &err);
     }
-    for (size_t i = 0; i < f.n_docs; i++) {
-        int code = show_plan(cli, f.docs[i].plan);
-        if (code) return code;
-    }
-    return CLI_OK;
+    return show_plan(cli, f.docs[0].plan);
 }
 
 int cmd_plan(struct cli *cli, const struct args *args)

@@ -67,6 +67,7 @@ static int write_file(struct cli *cli, const struct args *args, const char *path
     err_list_init(&errors, cli->arena);
     if (!file_read(cli, path, f, &err)) return cli_fail(cli, &err);
     if (!file_compile(cli, f, NULL, &errors)) return file_fail(cli, f, &errors);
+    if (!file_single(f, &err)) return cli_fail(cli, &err);
     if (!file_send_code(cli, args, f, &digest, &err)) return cli_fail(cli, &err);
     jsonw_kv_str(w, "source", f->source);
     jsonw_kv_cstr(w, "bundle", digest);

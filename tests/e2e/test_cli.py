@@ -85,6 +85,23 @@ def test_a_folder_stands_for_its_pipeline(server, tmp_path):
     assert server.ended(int(server.cli("submit", "main", cwd=tmp_path).stdout))["state"] == "succeeded"
 
 
+def test_a_file_of_several_pipelines(server, tmp_path):
+    first, second = (pipeline("a: {expr: '1'}", name=name) for name in ("one-of-two", "two-of-two"))
+    file = tmp_path / "both.yaml"
+    file.write_text(f"{first}---\n{second}")
+    for verb in ("run", "submit", "plan"):
+        said = server.cli(verb, file, expect=3).stderr
+        assert "one-of-two, two-of-two" in said and "hint: apply the file and name one" in said, said
+    server.cli("apply", file)
+    assert "run" in server.cli("run", "two-of-two").stdout
+    uses = pipeline("a: {pipeline: two-of-two}", name="uses")
+    file.write_text(f"{uses}---\n{second}")  # then there is no doubt
+    assert server.cli_json("plan", file)["name"] == "uses"
+    assert "run" in server.cli("run", file).stdout
+    file.write_text(f"{second}---\n{uses}")  # it is the first that runs
+    server.cli("run", file, expect=3)
+
+
 def test_apply_says_what_changed(server, tmp_path):
     file = tmp_path / "p.yaml"
     file.write_text(pipeline("a: {run: 'true'}", name="applied"))
