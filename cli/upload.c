@@ -79,11 +79,20 @@ static bool send_blob(struct cli *cli, struct client *client, int fd, const char
                        field_int(&v, "offset", 0), size, err);
 }
 
+static bool pack(struct cli *cli, const char *folder, int *fd, struct bundle_stats *stats, struct err *err)
+{
+    if (!bundle_pack_temp(folder, fd, stats, err)) return false;
+    if (stats->left_out > 0)
+        cli_note(cli, "warning: %lld not packed, since steps get only files, folders and links within the folder: %s",
+                 (long long)stats->left_out, stats->left_names);
+    return true;
+}
+
 bool bundle_look(struct cli *cli, const char *folder, const char **digest, struct err *err)
 {
     struct bundle_stats stats;
     FD_AUTO fd = -1;
-    if (!bundle_pack_temp(folder, &fd, &stats, err)) return false;
+    if (!pack(cli, folder, &fd, &stats, err)) return false;
     *digest = arena_cstr(cli->arena, str_of(stats.digest));
     return true;
 }
@@ -96,7 +105,7 @@ bool bundle_send(struct cli *cli, const char *folder, const char **digest, struc
     int code;
     struct client *client = cli_client(cli, &code);
     if (!client) return err_set(err, ERR_INTERNAL, "no client");
-    if (!bundle_pack_temp(folder, &fd, &stats, err)) return false;
+    if (!pack(cli, folder, &fd, &stats, err)) return false;
     const char *name = arena_cstr(a, str_of(stats.digest));
     struct client_request head = {.method = "HEAD",
                                   .path = client_project(client, a, client_path(a, "/api/v1/bundles/%s", name))};

@@ -22,6 +22,9 @@ struct bundle_stats {
     int64_t entries, bytes; /* unpacked */
     int64_t size;           /* packed */
     char digest[DIGEST_TEXT];
+    /* Packing: links out of the folder, and what is neither file nor folder. */
+    int64_t left_out;
+    char left_names[200]; /* with commas between, as many as fit */
 };
 
 /* Packs the folder into out_fd, a file open for reading and writing, from its start; limits NULL = defaults.

@@ -64,6 +64,8 @@ struct walk {
     size_t n, room;
     int64_t bytes;
     const struct item *biggest;
+    struct str *left; /* names of what cannot be packed */
+    size_t n_left, left_room;
     struct err *err;
 };
 
@@ -101,11 +103,19 @@ static bool failed(const struct walk *w, struct str name)
 }
 
 /* What cannot be packed: left out of code, an error in what a step left. */
-static bool leave_out(const struct walk *w, struct str name, const char *what)
+static bool leave_out(struct walk *w, struct str name, const char *what)
 {
-    if (!w->limits.whole) return true;
-    err_set(w->err, ERR_INVALID, "'%.*s' in it is %s", STR_ARG(name), what);
-    return err_hint(w->err, "leave only files, folders and links within it");
+    if (w->limits.whole) {
+        err_set(w->err, ERR_INVALID, "'%.*s' in it is %s", STR_ARG(name), what);
+        return err_hint(w->err, "leave only files, folders and links within it");
+    }
+    if (w->n_left == w->left_room) {
+        size_t room = w->left_room ? w->left_room * 2 : 16, size = sizeof *w->left;
+        w->left = arena_grow(w->arena, w->left, w->n_left * size, room * size);
+        w->left_room = room;
+    }
+    w->left[w->n_left++] = name;
+    return true;
 }
 
 static bool walk_dir(struct walk *w, int dir, struct str prefix, int depth);
@@ -184,6 +194,22 @@ static bool list_items(struct walk *w, const char *folder, int *root)
     struct str rules = arena_str(w->arena, buf_view(&text));
     if (!ignore_parse(rules, w->ignore, w->err)) return err_path(w->err, ".millraceignore");
     return walk_dir(w, *root, str_of(""), 0) && sort_items(w);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+static void tell_left(struct walk *w, struct bundle_stats *out)
+{
+    size_t room = sizeof out->left_names, used = 0;
+    if (w->n_left > 0) qsort(w->left, w->n_left, sizeof *w->left, by_text);
+    for (size_t i = 0; i < w->n_left; i++) {
+        if (used + w->left[i].n + 3 > room) break;
+        used += (size_t)snprintf(out->left_names + used, room - used, "%s%.*s", i ? ", " : "", STR_ARG(w->left[i]));
+    }
+    out->left_out = (int64_t)w->n_left;
 }
 
 bool bundle_names(const char *folder, bundle_name_fn *fn, void *ctx, struct err *err)
@@ -279,6 +305,7 @@ bool bundle_pack(const char *folder, int out_fd, const struct bundle_limits *lim
     ok = ok && digest_fd(out_fd, out.digest, &out.size, err);
     out.entries = (int64_t)w.n;
     out.bytes = w.bytes;
+    tell_left(&w, &out);
     arena_free(&a);
     if (ok) *stats = out;
     return ok;

@@ -1,5 +1,6 @@
 """The command line as its user meets it: exit codes, messages with the source line, tables, JSON."""
 import json
+import os
 import re
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_folder_stands_for_its_pipeline(server, tmp_path):
     server.cli("apply", "-f", one / "pipeline.yaml", "--no-bundle")
     (tmp_path / "main").mkdir()  # an empty folder does not hide the applied pipeline of its name
     assert server.ended(int(server.cli("submit", "main", cwd=tmp_path).stdout))["state"] == "succeeded"
+
+
+def test_what_cannot_be_packed_is_named(server, tmp_path):
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(pipeline("a: {run: cat beside}", name="packed"))
+    (tmp_path / "beside").symlink_to("pipeline.yaml")
+    assert "packed" not in server.cli("submit", file).stderr
+    (tmp_path / "data").symlink_to("/srv/data")
+    os.mkfifo(tmp_path / "pipe")
+    for words in (["run", file], ["submit", tmp_path], ["apply", tmp_path], ["diff", file]):
+        assert re.search("^warning: 2 not packed.*: data, pipe$", server.cli(*words).stderr, re.M), words
+    assert not server.cli("submit", file, "-q").stderr
 
 
 def test_a_file_of_several_pipelines(server, tmp_path):

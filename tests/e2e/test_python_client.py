@@ -1,4 +1,5 @@
 """The Python client against a real server: all that its README shows."""
+import os
 import sys
 
 import pytest
@@ -48,6 +49,16 @@ def test_code_is_packed_like_the_command_line_does(client, server, tmp_path):
     run = client.submit(source=pipeline("ls: {run: ./run.sh}"), bundle=str(tmp_path)).wait(timeout=60)
     listed = run.logs("ls").split()
     assert "keep.big" in listed and "a.big" not in listed and "top" in listed
+
+
+def test_what_cannot_be_packed_is_named(client, tmp_path):
+    (tmp_path / "inside").symlink_to("file")
+    (tmp_path / "file").write_text("x")
+    assert client.upload(tmp_path).startswith("sha256:")
+    (tmp_path / "out").symlink_to("/etc/hostname")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.warns(UserWarning, match="not packed.*: out, pipe$"):
+        client.upload(tmp_path)
 
 
 def test_artifacts(client, tmp_path):

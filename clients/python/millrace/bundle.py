@@ -6,6 +6,7 @@ import os
 import re
 import tarfile
 import tempfile
+import warnings
 
 ALWAYS_LEFT_OUT = [".git/", "__pycache__/", "*.pyc"]
 
@@ -75,7 +76,12 @@ def _inside(folder, path):
 
 def names(folder):
     """What is packed, in order: names relative to the folder, with / between their parts."""
-    rules, found = _rules(folder), []
+    return _look(folder)[0]
+
+
+def _look(folder):
+    """Names of what is packed, and of what cannot be: links out of the folder, sockets, devices."""
+    rules, found, left = _rules(folder), [], []
 
     def walk(relative):
         for entry in sorted(os.scandir(os.path.join(folder, relative)), key=lambda e: os.fsencode(e.name)):
@@ -85,22 +91,25 @@ def names(folder):
                 continue
             if is_folder:
                 walk(name)
-            elif entry.is_symlink():
-                if _inside(folder, entry.path):
-                    found.append(name)
-            elif entry.is_file():
+            elif _inside(folder, entry.path) if entry.is_symlink() else entry.is_file():
                 found.append(name)
+            else:
+                left.append(name)
 
     walk("")
-    return found
+    return found, left
 
 
 def pack(folder):
     """Packs the folder into an unnamed temporary file; returns (file, digest, size), the file at its start."""
+    found, left = _look(folder)
+    if left:
+        warnings.warn("not packed, since steps get only files, folders and links within the folder: "
+                      + ", ".join(left), stacklevel=2)
     out = tempfile.TemporaryFile()
     with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as zipped:
         with tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name in names(folder):
+            for name in found:
                 info = tar.gettarinfo(os.path.join(folder, name), name)
                 if info.islnk():  # two names of one file: each is packed as itself
                     info.type, info.linkname = tarfile.REGTYPE, ""

@@ -155,6 +155,8 @@ static void the_same_folder_packs_the_same(void **state)
     ok(bundle_pack_temp(in("elsewhere"), &b, &two, &err));
     assert_string_equal(one.digest, two.digest);
     assert_int_equal(one.entries, 7);
+    assert_int_equal(one.left_out, 3);
+    assert_string_equal(one.left_names, "lib/up, out, pipe");
     struct bundle_stats seen;
     ok(bundle_check(a, NULL, &seen, &err));
     assert_string_equal(seen.digest, one.digest);
