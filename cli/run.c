@@ -155,7 +155,7 @@ static int watch_or_print(struct cli *cli, const struct args *args, const struct
     if (args_has(args, "watch")) watch = true;
     if (args_has(args, "detach")) watch = false;
     if (!watch) return print_run(cli, run);
-    return watch_run(cli, field_int(run, "id", 0));
+    return watch_run(cli, field_int(run, "id", 0), NULL);
 }
 
 int cmd_run(struct cli *cli, const struct args *args)
@@ -198,7 +198,10 @@ int cmd_retry(struct cli *cli, const struct args *args)
     struct jsonw w;
     struct err err;
     struct value run;
+    struct tree before = {0};
     const char *path, *digest = NULL, *folder = args_get(args, "bundle");
+    bool watch = args_has(args, "watch") && !args_has(args, "detach");
+    int64_t number;
     int code = request_run_path(cli, args_word(args, 0), ":retry", &path);
     buf_init(&body, 0);
     if (code >= 0) return code;
@@ -209,8 +212,10 @@ int cmd_retry(struct cli *cli, const struct args *args)
     jsonw_kv_cstr(&w, "bundle", digest);
     jsonw_object_end(&w);
     if (!jsonw_end(&w)) return cli_usage(cli, "the request is too long");
+    if (watch && str_int(str_of(args_word(args, 0)), &number) && !watch_look(cli, number, &before, &err))
+        return cli_fail(cli, &err);
     if ((code = create(cli, path, buf_view(&body), NULL, NULL, &run)) >= 0) return code;
     cli_note(cli, "run %s runs again", args_word(args, 0));
-    if (args_has(args, "watch") && !args_has(args, "detach")) return watch_run(cli, field_int(&run, "id", 0));
+    if (watch) return watch_run(cli, field_int(&run, "id", 0), &before);
     return cli->format != OUT_TABLE ? show_value(cli, &run) : CLI_OK;
 }

@@ -9,7 +9,6 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/show.h"
-#include "cli/tree.h"
 #include "engine/os/clock.h"
 
 #define FASTEST_US 250000     /* between two snapshots; a big run's take longer and come less often */
@@ -19,6 +18,7 @@
 struct watcher {
     struct cli *cli;
     int64_t run;
+    const struct tree *known; /* stands for the snapshot before the first; NULL = none */
     FILE *stream;
     struct term term;
     struct arena arenas[2]; /* this snapshot's and the one's before */
@@ -72,19 +72,24 @@ static void draw(struct watcher *w)
     arena_free(&scratch);
 }
 
-static bool fetch(struct watcher *w, unsigned slot, struct err *err)
+static bool fetch(struct cli *cli, struct arena *a, int64_t number, struct tree *out, struct err *err)
 {
-    struct arena *a = &w->arenas[slot];
     struct value run;
     struct pages pages;
     int code;
-    struct client *client = cli_client(w->cli, &code);
+    struct client *client = cli_client(cli, &code);
     if (!client) return err_set(err, ERR_INTERNAL, "no client");
-    arena_reset(a);
-    if (!client_get(client, a, client_path(a, "/api/v1/runs/%lld", (long long)w->run), &run, err)) return false;
-    if (!pages_fetch(w->cli, a, client_path(a, "/api/v1/runs/%lld/tasks", (long long)w->run), 0, &pages, err))
+    if (!client_get(client, a, client_path(a, "/api/v1/runs/%lld", (long long)number), &run, err)) return false;
+    if (!pages_fetch(cli, a, client_path(a, "/api/v1/runs/%lld/tasks", (long long)number), 0, &pages, err))
         return false;
-    tree_load(a, &run, pages.items, pages.n, &w->trees[slot]);
+    tree_load(a, &run, pages.items, pages.n, out);
+    return true;
+}
+
+bool watch_look(struct cli *cli, int64_t run, struct tree *out, struct err *err)
+{
+    if (!fetch(cli, cli->arena, run, out, err)) return false;
+    out->state = STR(""); /* what it comes to is always told */
     return true;
 }
 
@@ -95,7 +100,7 @@ static void show_changes(struct watcher *w, unsigned slot)
     arena_init(&scratch, 0);
     buf_init(&out, 0);
     struct tree_view view = view_of(w);
-    tree_changes(&out, &scratch, w->have[w->current] ? &w->trees[w->current] : NULL, &w->trees[slot], &view);
+    tree_changes(&out, &scratch, w->have[w->current] ? &w->trees[w->current] : w->known, &w->trees[slot], &view);
     write_out(w, &out);
     arena_free(&scratch);
 }
@@ -107,7 +112,8 @@ static bool refresh(struct watcher *w)
     int64_t begun = os_mono_us();
     struct err err;
     w->news = false;
-    bool ok = fetch(w, slot, &err);
+    arena_reset(&w->arenas[slot]);
+    bool ok = fetch(w->cli, &w->arenas[slot], w->run, &w->trees[slot], &err);
     w->fetched_us = os_mono_us();
     w->cost_us = w->fetched_us - begun;
     if (!ok) {
@@ -231,9 +237,9 @@ static int watch(struct watcher *w)
     return code;
 }
 
-int watch_run(struct cli *cli, int64_t run)
+int watch_run(struct cli *cli, int64_t run, const struct tree *known)
 {
-    struct watcher w = {.cli = cli, .run = run};
+    struct watcher w = {.cli = cli, .run = run, .known = known};
     return watch(&w);
 }
 
@@ -242,5 +248,5 @@ int cmd_watch(struct cli *cli, const struct args *args)
     int64_t run;
     if (!str_int(str_of(args_word(args, 0)), &run) || run < 1)
         return cli_usage(cli, "'%s' is not a run's number", args_word(args, 0));
-    return watch_run(cli, run);
+    return watch_run(cli, run, NULL);
 }

@@ -151,7 +151,7 @@ def test_a_failed_run_is_exit_1_and_retry_keeps_what_succeeded(server, tmp_path)
     (folder / "step.sh").write_text("exit 7\n")
     (folder / "pipeline.yaml").write_text(pipeline(
         "first: {run: date +%s%N > when.txt, outputs: {when: {type: string, path: when.txt}}}",
-        "second: {run: sh step.sh, needs: [first]}", name="mend"))
+        "second: {run: sh step.sh, needs: [first]}", "third: {run: 'true', needs: [second]}", name="mend"))
     done = server.cli("run", folder / "pipeline.yaml", expect=1)
     assert "7" in done.stdout + done.stderr
     listed = server.cli_json("list", "--pipeline", "mend", "--limit", "1")
@@ -159,11 +159,17 @@ def test_a_failed_run_is_exit_1_and_retry_keeps_what_succeeded(server, tmp_path)
     before = server.tasks(number)
     assert before["second"]["exitCode"] == 7
     (folder / "step.sh").write_text("echo mended\n")
-    server.cli("retry", number, "--bundle", folder, "--watch")
+    told = server.cli("retry", number, "--bundle", folder, "--watch").stdout
+    assert re.search(r"^\S second: succeeded", told, re.M) and f"run {number}: succeeded" in told, told
+    assert "failed" not in told and "skipped" not in told and "first" not in told  # what was before is no news
     after = server.tasks(number)
     assert after["first"]["outputs"] == before["first"]["outputs"] and after["first"]["attempt"] == 1
     assert after["second"]["state"] == "succeeded" and after["second"]["attempt"] == 2
     assert "mended" in server.cli("logs", number, "second").stdout
+    bad = server.submit(pipeline("a: {run: 'false'}"))
+    server.ended(bad)
+    told = server.cli("retry", bad, "-w", expect=1).stdout
+    assert f"run {bad}: failed" in told and "a: failed  attempt 2" in told
 
 
 def test_cancel_pause_resume_clone_delete(server):
