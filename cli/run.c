@@ -87,6 +87,14 @@ static int write_name(struct cli *cli, const struct args *args, struct jsonw *w)
     return -1;
 }
 
+/* The server speaks of the request's members, which are options here. */
+static void name_options(struct err *err)
+{
+    size_t at;
+    if (!str_find(str_of(err->hint), STR("in `from`"), &at)) return;
+    err_hint(err, "name the step to begin with by --from STEP, or clone the run");
+}
+
 /* Sends the request; the run in *run, or the exit code. */
 static int create(struct cli *cli, const char *path, struct str body, const char *header, const struct file *f,
                   struct value *run)
@@ -104,6 +112,9 @@ static int create(struct cli *cli, const char *path, struct str body, const char
         *run = reply.value;
         return -1;
     }
+    name_options(&err);
+    for (size_t i = 0; i < errors.n; i++)
+        name_options(&errors.items[i]);
     if (err.code == ERR_UNAUTHENTICATED || err.code == ERR_UNAVAILABLE || !errors.n) return cli_fail(cli, &err);
     return f && f->path ? file_fail(cli, f, &errors) : cli_fail_in(cli, &errors, "", STR(""));
 }

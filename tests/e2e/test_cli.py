@@ -166,6 +166,8 @@ def test_a_failed_run_is_exit_1_and_retry_keeps_what_succeeded(server, tmp_path)
     assert after["first"]["outputs"] == before["first"]["outputs"] and after["first"]["attempt"] == 1
     assert after["second"]["state"] == "succeeded" and after["second"]["attempt"] == 2
     assert "mended" in server.cli("logs", number, "second").stdout
+    said = server.cli("retry", number, expect=7).stderr
+    assert "hint: name the step to begin with by --from STEP" in said, said
     bad = server.submit(pipeline("a: {run: 'false'}"))
     server.ended(bad)
     told = server.cli("retry", bad, "-w", expect=1).stdout
