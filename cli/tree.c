@@ -65,6 +65,7 @@ static void read_task(const struct value *v, struct tree_task *out)
         .reason = field_str(v, "reason"),
         .message = field_str(v, "message"),
         .waiting = field_str(v, "waitingFor"),
+        .wrote = field_int(v, "logBytes", 0) > 0,
         .attempt = field_int(v, "attempt", 0),
         .started_us = time_parse(field_str(v, "startedAt")),
         .ended_us = time_parse(field_str(v, "endedAt")),

@@ -10,6 +10,7 @@ struct tree_task {
     int64_t task, parent; /* parent: the task that opened the frame; -1 = the run itself */
     struct str path, state, reason, message, waiting;
     bool inner; /* opened a frame: its children tell more than it does */
+    bool wrote; /* its last attempt has a log */
     int64_t attempt;
     int64_t started_us, ended_us, due_us;
     /* links, as indices + 1; 0 = none */

@@ -185,7 +185,7 @@ static int say_end(struct watcher *w)
     int code = watch_exit(t->state);
     if (code == CLI_RUN_FAILED) {
         for (size_t i = 0; i < t->n_tasks; i++) {
-            if (!str_is(t->tasks[i].state, "failed") || t->tasks[i].inner || !t->tasks[i].attempt) continue;
+            if (!str_is(t->tasks[i].state, "failed") || t->tasks[i].inner || !t->tasks[i].wrote) continue;
             cli_note(cli, "what it wrote: millrace logs %lld %.*s", (long long)w->run, STR_ARG(t->tasks[i].path));
             break;
         }

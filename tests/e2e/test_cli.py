@@ -174,6 +174,19 @@ def test_a_failed_run_is_exit_1_and_retry_keeps_what_succeeded(server, tmp_path)
     assert f"run {bad}: failed" in told and "a: failed  attempt 2" in told
 
 
+def test_where_to_find_what_a_failed_step_wrote(server, tmp_path):
+    file = tmp_path / "pipeline.yaml"
+    for steps, step in (["talks: {run: 'echo no; exit 1'}"], "talks"), (["mute: {run: exit 1}"], None), (
+            ["no: {expr: '1 / 0'}", "loop: {foreach: {range: 1}, run: 'echo; false'}"], "loop[0]"), (
+            ["late: {approval: {message: ok?, timeout: 10ms}}"], None):
+        file.write_text(pipeline(*steps))
+        said = server.cli("run", file, "--no-bundle", expect=1)
+        hint = re.findall(r"^what it wrote: millrace (logs \d+ (.*))$", said.stderr, re.M)
+        assert [name for _, name in hint] == ([step] if step else []), said
+        for words, _ in hint:
+            assert server.cli(*words.split()).stdout
+
+
 def test_cancel_pause_resume_clone_delete(server):
     source = pipeline("nap: {run: sleep 60}", "after: {needs: [nap], run: 'true'}", name="nap")
     number = server.cli("submit", "-", given=source, expect=None)
