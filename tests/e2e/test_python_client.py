@@ -1,5 +1,6 @@
 """The Python client against a real server: all that its README shows."""
 import os
+import re
 import sys
 
 import pytest
@@ -81,6 +82,12 @@ def test_what_goes_wrong_is_said(client, server):
         client.submit(source=pipeline("a: {rnu: x}", "b: {needs: [zzz], run: x}"))
     assert wrong.value.status == 422 and wrong.value.code == "invalid" and len(wrong.value.errors) >= 2
     assert "did you mean" in str(wrong.value.errors)
+    told = str(wrong.value).splitlines()
+    assert len(told) == len(wrong.value.errors)
+    assert re.search(r"^line 5: steps\.a.*: .*rnu.* \(did you mean 'run'\?\)$", str(wrong.value), re.M), told
+    assert re.search(r"^line 6: steps\.b.*: .*zzz", str(wrong.value), re.M), told
+    with pytest.raises(millrace.Error, match="^version: version must be 1 or more$"):
+        client.submit("anything", version=0)
     with pytest.raises(millrace.Error) as missing:
         client.run(999999999)
     assert missing.value.status == 404

@@ -1,8 +1,16 @@
 """What can go wrong, with the server's own words."""
 
 
+def _said(problem, message):
+    """One problem with its place and the cure: line 6: steps.a.rnu: unknown key 'rnu' (did you mean 'run'?)"""
+    place = ["line %d" % problem["line"]] if problem.get("line") else []
+    place += [problem["path"]] if problem.get("path") else []
+    return ": ".join(place + [message]) + (" (%s)" % problem["hint"] if problem.get("hint") else "")
+
+
 class Error(Exception):
-    """The server refused: `status`, `code`, `path`, `line`, `hint`, and in `errors` every problem that it named."""
+    """The server refused: `status`, `code`, `path`, `line`, `hint`, and in `errors` every problem that it named; as
+    text all of them, a line each."""
 
     def __init__(self, status, problem):
         self.status = status
@@ -12,7 +20,9 @@ class Error(Exception):
         self.hint = problem.get("hint", "")
         self.errors = problem.get("errors", [])
         text = problem.get("detail") or problem.get("title") or "the server answered %d" % status
-        super().__init__(text + (" (%s)" % self.hint if self.hint else ""))
+        lines = [_said(each, each.get("message", "")) for each in self.errors] or [_said(problem, text)]
+        more = problem.get("total", 0) - len(self.errors)
+        super().__init__("\n".join(lines + (["and %d more" % more] if self.errors and more > 0 else [])))
 
 
 class Unavailable(Exception):
