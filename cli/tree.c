@@ -407,17 +407,45 @@ static void run_line(struct buf *out, const struct tree *t, const struct tree_vi
     buf_char(out, '\n');
 }
 
+struct change {
+    const struct tree_task *task;
+    int64_t at_us; /* INT64_MAX: not known, which is told last */
+    enum { LEAF_END, INNER_END, BEGIN } what;
+};
+
+static struct change change_of(const struct tree_task *t)
+{
+    bool ended = state_ended(t->state);
+    int64_t at = ended ? t->ended_us : str_is(t->state, "running") ? t->started_us : 0;
+    return (struct change){t, at ? at : INT64_MAX, !ended ? BEGIN : t->inner ? INNER_END : LEAF_END};
+}
+
+/* As it happened; of what happened at once, a task ends behind those inside it and begins before them. */
+static int by_time(const void *x, const void *y)
+{
+    const struct change *a = x, *b = y;
+    if (a->at_us != b->at_us) return a->at_us < b->at_us ? -1 : 1;
+    if (a->what != b->what) return a->what < b->what ? -1 : 1;
+    int order = a->task->task < b->task->task ? -1 : a->task->task > b->task->task;
+    return a->what == INNER_END ? -order : order;
+}
+
 void tree_changes(struct buf *out, struct arena *a, const struct tree *before, const struct tree *after,
                   const struct tree_view *view)
 {
     bool run_changed = !before || !str_eq(before->state, after->state);
+    struct change *changes = arena_array(a, struct change, after->n_tasks + 1);
+    size_t n = 0;
     if (run_changed && !tree_ended(after)) run_line(out, after, view);
     for (size_t i = 0; i < after->n_tasks; i++) {
         const struct tree_task *now = &after->tasks[i], *was = before ? find(before, now->task) : NULL;
         bool begun = !str_is(now->state, "pending") && !str_is(now->state, "ready");
         bool changed = was ? !str_eq(was->state, now->state) || was->attempt != now->attempt : begun;
         bool explains = str_is(now->state, "ready") && now->waiting.n && (!was || !was->waiting.n);
-        if ((changed && begun) || explains) change_line(out, a, after, now, view);
+        if ((changed && begun) || explains) changes[n++] = change_of(now);
     }
+    if (n) qsort(changes, n, sizeof *changes, by_time);
+    for (size_t i = 0; i < n; i++)
+        change_line(out, a, after, changes[i].task, view);
     if (run_changed && tree_ended(after)) run_line(out, after, view); /* its end comes last */
 }

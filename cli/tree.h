@@ -36,7 +36,8 @@ struct tree_view {
 void tree_load(struct arena *a, const struct value *run, const struct value *pages, size_t n_pages, struct tree *out);
 /* At most term.height - 1 lines (when it is not 0): what runs, waits or failed is kept, the rest is counted. */
 void tree_render(struct buf *out, struct arena *a, const struct tree *t, const struct tree_view *view);
-/* A line for each task whose state or attempt differs, and for the run. `before` may be NULL. */
+/* A line for each task whose state or attempt differs, in the order in which that happened, and for the run. `before`
+ * may be NULL. */
 void tree_changes(struct buf *out, struct arena *a, const struct tree *before, const struct tree *after,
                   const struct tree_view *view);
 bool tree_ended(const struct tree *t);

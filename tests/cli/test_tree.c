@@ -207,13 +207,13 @@ static void changes_line_by_line(void **state)
     buf_init(&out, 0);
     tree_changes(&out, &arena, NULL, &before, &v);
     assert_string_equal(out.p, "run 17: running\n"
+                               "✓ train[0]: succeeded  0.0s  cached\n"
                                "✓ data: succeeded  1.2s\n"
                                "● train: running  2 of 5  1 failed, 1 running, 1 backoff, 1 succeeded, 1 ready  28s\n"
-                               "✓ train[0]: succeeded  0.0s  cached\n"
                                "● train[1]: running  attempt 2  10s\n"
+                               "✗ train[4]: failed  2m05s  exit code 3?[2J\n"
                                "○ train[2]: ready  needs 2 CPUs, 1 of 4 free\n"
-                               "↻ train[3]: backoff  again in 5.0s  exit code 1\n"
-                               "✗ train[4]: failed  2m05s  exit code 3?[2J\n");
+                               "↻ train[3]: backoff  again in 5.0s  exit code 1\n");
     buf_reset(&out);
     after =
         load("{\"id\":17,\"state\":\"failed\",\"message\":\"step train failed\"}",
@@ -226,6 +226,35 @@ static void changes_line_by_line(void **state)
     buf_reset(&out);
     tree_changes(&out, &arena, &after, &after, &v);
     assert_int_equal(out.n, 0);
+}
+
+/* What comes in one look is told as it happened: a loop ends behind its items, and what needs it begins then. */
+static void changes_in_their_order(void **state)
+{
+    struct tree before = load(run_json, "{\"items\":[]}"), after;
+    struct tree_view v = view(0, 0, false, true);
+    BUF_AUTO out;
+    (void)state;
+    buf_init(&out, 0);
+    after = load(run_json,
+                 "{\"items\":["
+                 "{\"task\":0,\"path\":\"next\",\"state\":\"running\",\"attempt\":1,\"startedAt\":\""
+                 "2026-01-02T03:04:20Z\"},"
+                 "{\"task\":1,\"path\":\"each\",\"state\":\"succeeded\",\"endedAt\":\"2026-01-02T03:04:15Z\"},"
+                 "{\"task\":2,\"path\":\"not\",\"state\":\"skipped\"},"
+                 "{\"task\":3,\"parent\":1,\"path\":\"each[0]\",\"state\":\"succeeded\",\"attempt\":1,\"endedAt\":"
+                 "\"2026-01-02T03:04:15Z\"},"
+                 "{\"task\":4,\"parent\":1,\"path\":\"each[1]\",\"state\":\"succeeded\",\"endedAt\":"
+                 "\"2026-01-02T03:04:15Z\"},"
+                 "{\"task\":5,\"parent\":4,\"path\":\"each[1].x\",\"state\":\"succeeded\",\"attempt\":1,\"endedAt\":"
+                 "\"2026-01-02T03:04:14Z\"}]}");
+    tree_changes(&out, &arena, &before, &after, &v);
+    assert_string_equal(out.p, "✓ each[1].x: succeeded\n"
+                               "✓ each[0]: succeeded\n"
+                               "✓ each[1]: succeeded  1 of 1\n"
+                               "✓ each: succeeded  2 of 2\n"
+                               "● next: running  10s\n"
+                               "- not: skipped\n");
 }
 
 /* A server's answer is not trusted to be a tree. */
@@ -259,6 +288,7 @@ int main(void)
         cmocka_unit_test(never_wider_than_the_terminal),
         cmocka_unit_test(colours_only_when_asked),
         cmocka_unit_test(changes_line_by_line),
+        cmocka_unit_test(changes_in_their_order),
         cmocka_unit_test(odd_answers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
