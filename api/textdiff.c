@@ -20,7 +20,8 @@ static struct lines split(struct str text)
     struct lines l = {calloc(n, sizeof *l.items), 0};
     if (!l.items) abort();
     struct str line;
-    if (text.n && text.p[text.n - 1] == '\n') text.n--;
+    if (text.n == 0) return l; /* not one empty line */
+    if (text.p[text.n - 1] == '\n') text.n--;
     while (str_split(&text, '\n', &line))
         l.items[l.n++] = line;
     return l;

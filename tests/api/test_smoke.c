@@ -38,6 +38,7 @@ static void test_apply(void **state)
     a = ask("POST", "/api/v1/pipelines?dry_run=true", YAML_TYPE, HELLO);
     expect(&a, 200);
     assert_string_equal(http_text(&a, "items.0.action"), "created");
+    assert_true(str_starts(str_of(http_text(&a, "items.0.diff")), "--- (none)\n+++ as given\n@@ -0,0 +1,12 @@\n+api"));
     http_answer_free(&a);
 
     a = ask("POST", "/api/v1/pipelines", YAML_TYPE, HELLO);
