@@ -12,7 +12,7 @@ struct applying {
     struct cli *cli;
     const struct args *args;
     struct client *client;
-    bool dry;
+    bool dry, differs;
     struct value_list_builder items;
     struct table table;
 };
@@ -31,6 +31,7 @@ static void keep_items(struct applying *k, const struct file *f, const struct va
     const struct value *items = field_list(answer, "items", &n);
     for (size_t i = 0; i < n; i++) {
         struct str action = field_str(&items[i], "action");
+        k->differs = k->differs || !str_is(action, "unchanged");
         value_list_push(&k->items, items[i]);
         table_cell(&k->table, field_str(&items[i], "name"), STYLE_PLAIN_TEXT);
         table_cell(&k->table, value_text(k->cli->arena, value_get(&items[i], "version")), STYLE_PLAIN_TEXT);
@@ -169,6 +170,7 @@ static int apply(struct cli *cli, const struct args *args, bool dry)
     table_begin(&k.table, cli->arena, apply_columns, sizeof apply_columns / sizeof *apply_columns);
     first = send_all(&k, &files);
     code = show_applied(&k);
+    if (dry && k.differs && !code) code = CLI_DIFFERS;
     return first ? first : code;
 }
 

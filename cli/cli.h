@@ -20,6 +20,7 @@
     X(CLI_UNAVAILABLE, 6, "the server or its database cannot be reached")                                              \
     X(CLI_CONFLICT, 7, "the thing is in another state than the command needs")                                         \
     X(CLI_CANCELLED, 8, "the run was cancelled")                                                                       \
+    X(CLI_DIFFERS, 9, "diff: apply would change something")                                                            \
     X(CLI_INTERRUPTED, 130, "interrupted; a run that was watched goes on")
 
 enum cli_exit {

@@ -152,6 +152,11 @@ static const char apply_details[] =
     "\n"
     "  millrace apply -f pipelines/digits\n"
     "  cat pipeline.yaml | millrace apply -f - --no-bundle";
+static const char diff_details[] = "Stores nothing: of a folder only its digest is sent, and the files of "
+                                   "sub-pipelines in it. Ends with 0 when apply\n"
+                                   "would change nothing, with 9 when it would.\n"
+                                   "\n"
+                                   "  millrace diff pipelines/digits; test $? = 9 && millrace apply pipelines/digits";
 static const char validate_details[] = "Needs no server. Every problem of a file is shown with its place.\n"
                                        "\n"
                                        "  millrace validate pipelines/digits/pipeline.yaml";
@@ -296,8 +301,8 @@ const struct cli_command commands[] = {
 
     {"apply", "[FILE|DIR…]", 0, MANY, FILES, apply_options, PIPELINES, "create or update from files", "editor",
      apply_details, FORMATS, cmd_apply, NULL},
-    {"diff", "[FILE|DIR…]", 0, MANY, FILES, apply_options, PIPELINES, "show what apply would change", "viewer", NULL,
-     FORMATS, cmd_diff, NULL},
+    {"diff", "[FILE|DIR…]", 0, MANY, FILES, apply_options, PIPELINES, "show what apply would change", "viewer",
+     diff_details, FORMATS, cmd_diff, NULL},
     {"validate", "[FILE|DIR…]", 0, MANY, FILES, validate_options, PIPELINES, "check files", NULL, validate_details,
      FORMATS, cmd_validate, NULL},
     {"plan",

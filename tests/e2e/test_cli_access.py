@@ -36,12 +36,12 @@ def test_a_viewer_may_diff_and_nothing_is_stored(server, token, tmp_path):
     file = folder / "pipeline.yaml"
     file.write_text(file.read_text().replace("name: sub-pipeline", "name: looked-at"))
     (folder / "new.txt").write_text("the server does not have this folder yet")
-    shown = server.cli("diff", file, env=viewer).stdout
+    shown = server.cli("diff", file, env=viewer, expect=9).stdout
     assert "created" in shown and "+kind: Pipeline" in shown
     server.cli("apply", file)
     assert "unchanged" in server.cli("diff", file, env=viewer).stdout
     (folder / "new.txt").write_text("nor what it holds now")
-    shown = server.cli("diff", file, env=viewer).stdout
+    shown = server.cli("diff", file, env=viewer, expect=9).stdout
     digests = re.search(r"code: (sha256:\w+) -> (sha256:\w+)", shown).groups()
     found = [server.get(f"/api/v1/bundles/{digest}").status for digest in digests]
     assert found == [200, 404], (shown, found)
