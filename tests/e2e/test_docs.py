@@ -1,11 +1,11 @@
 """Every command in the documents works. Blocks marked `sh` are run as they stand, a block at a time, against a real
-server; `make` is asked only what it would do, and a block marked `sh serve` is started and stopped again."""
-import os
+server; `make` is asked only what it would do. Those marked `sh serve` start a server of their own: they are run one
+behind the other, as a reader copies them, with nothing set but what they set."""
 import re
 import subprocess
 
 import pytest
-from harness import BIN, PATIENCE, ROOT, free_port, until
+from harness import BIN, PATIENCE, ROOT, free_port, kill, processes
 
 DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "pipelines/README.md", "clients/python/README.md"]
 BLOCK = re.compile(r"^```(sh[^\n]*)\n(.*?)^```$", re.M | re.S)
@@ -24,10 +24,15 @@ def blocks():
         path = ROOT / document
         if not path.exists():
             continue
-        text = path.read_text()
+        text, serve = path.read_text(), ""
         for found in BLOCK.finditer(text):
+            if found.group(1) == "sh serve":
+                serve += found.group(2)
+                continue
             line = text[: found.start()].count("\n") + 1
-            yield pytest.param(found.group(1).split()[1:], found.group(2), id=f"{document}:{line}")
+            yield pytest.param(found.group(1), found.group(2), id=f"{document}:{line}")
+        if serve:
+            yield pytest.param("sh serve", serve, id=f"{document}:serve")
 
 
 @pytest.fixture(scope="module")
@@ -43,37 +48,37 @@ def place(server):
     return folder
 
 
-@pytest.mark.parametrize("words, script", list(blocks()))
-def test_commands(server, place, words, script):
+@pytest.mark.parametrize("kind, script", list(blocks()))
+def test_commands(server, place, kind, script):
     environment = {**server.environment(), "MILLRACE_URL": f"http://127.0.0.1:{server.port}", "NO_COLOR": "1",
                    "MILLRACE_TOKEN": server.token, "MILLRACE_DATA_DIR": str(server.data),
                    "XDG_CONFIG_HOME": str(place / "config")}
     environment["PATH"] = f"{place}/build/release:{environment['PATH']}"
-    if words == ["serve"]:
-        return start_and_stop(place, environment, script)
+    if kind == "sh serve":
+        return from_top_to_bottom(place, environment, script)
     done = subprocess.run(["bash", "-c", SHIMS + script], cwd=place, env=environment, capture_output=True, text=True,
                           timeout=PATIENCE * 3)
     assert done.returncode == 0, (script, done.stdout[-3000:], done.stderr[-3000:])
 
 
-def start_and_stop(place, environment, script):
-    """A server as the document starts it, but on a free port."""
+def from_top_to_bottom(place, environment, script):
+    """On a free port, and not in root's real folder."""
     environment = {k: v for k, v in environment.items() if not k.startswith("MILLRACE_")}
     environment["HOME"] = str(place)
     script = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", script)
-    process = subprocess.Popen(["bash", "-c", "exec " + script.strip()], cwd=place, env=environment,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    script = script.replace("/var/lib/millrace/own", f"{place}/millrace-data")
+    log = place / "own.log"
     try:
-        token = place / "millrace-data/token"
-        until("the token", lambda: token.exists() or process.poll() is not None)
-        assert process.poll() is None, process.stderr.read()
-        os.kill(process.pid, 15)
-        said = process.communicate(timeout=PATIENCE)[1]
-        assert process.returncode == 0, said
+        with open(log, "wb") as out:
+            done = subprocess.run(["bash", "-c", f"set -eu\n{script}\nwait $!"], cwd=place, env=environment,
+                                  stdout=out, stderr=out, timeout=PATIENCE * 3, check=False)
+        said = log.read_text()
+        assert done.returncode == 0, (script, said[-6000:])
+        assert "alive" in said and '"items":[{' in said and "greet: succeeded" in said, said
+        assert (place / "saved/backup.json").exists()
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        for pid in processes(f"{place}/millrace-data"):
+            kill(pid)
 
 
 def test_ready_pipeline_of_the_readme_is_the_one_in_the_folder():
