@@ -24,7 +24,6 @@ static void write_artifact(const struct emit *e, const struct artifact_rec *a, s
     emit_str(e, "type", a->type);
     emit_str(e, "digest", a->digest);
     emit_int(e, "size", a->size);
-    emit_str(e, "uri", a->uri);
     emit_json(e, "metadata", a->metadata);
     emit_time(e, "createdAt", a->created_us);
     emit_str(e, "createdBy", a->created_by);
@@ -109,10 +108,6 @@ bool artifacts_content(struct request *rq, struct err *err)
     struct artifact_rec a;
     if (!artifact_of(rq, &c, &a, err)) return false;
     if (!rq->api->disk) return err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
-    if (a.digest.n == 0) {
-        err_set(err, ERR_NOT_FOUND, "the artifact's bytes are elsewhere");
-        return err_hint(err, "see %.*s", STR_ARG(str_sub(a.uri, 0, 200)));
-    }
     FD_AUTO fd = -1;
     int64_t size;
     if (!disk_get(rq->api->disk, a.digest, &fd, &size, err)) return false;

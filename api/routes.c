@@ -19,7 +19,7 @@
 #define OF_TASK                                                                                                        \
     "fields=task,path,step,verb,parent,exit,needs,state,reason,reasonText,message,attempt,failures,"                   \
     "infrastructureFailures,exitCode,executor,outputs,logBytes,dueAt,startedAt,endedAt,waitingFor "
-#define OF_ARTIFACT "fields=id,run,task,path,attempt,name,type,digest,size,uri,metadata,createdAt,createdBy "
+#define OF_ARTIFACT "fields=id,run,task,path,attempt,name,type,digest,size,metadata,createdAt,createdBy "
 
 const struct route routes[] = {
     /* method, pattern, role, step, idempotent, body, query, handler, summary */

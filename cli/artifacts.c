@@ -205,11 +205,6 @@ int cmd_artifacts_get(struct cli *cli, const struct args *args)
     if (!client) return code;
     cli_catch_interrupts();
     if (!find_artifact(cli, client, args_word(args, 0), &artifact, &err)) return cli_fail(cli, &err);
-    struct str uri = field_str(&artifact, "uri");
-    if (uri.n && !field_str(&artifact, "digest").n) {
-        err_set(&err, ERR_CONFLICT, "its bytes are not kept here but at %.*s", STR_ARG(uri));
-        return cli_fail(cli, &err);
-    }
     const char *to = args_get(args, "to");
     const char *content =
         client_path(cli->arena, "/api/v1/artifacts/%lld/content", (long long)field_int(&artifact, "id", 0));

@@ -24,7 +24,6 @@ bool artifacts_create(struct conn *c, const struct scope *scope, const struct ar
     params_str(&p, artifact->type);
     params_str(&p, artifact->digest);
     params_int(&p, artifact->size);
-    params_str_or_null(&p, artifact->uri);
     params_str(&p, artifact->metadata.n ? artifact->metadata : STR("{}"));
     RESULT_AUTO res = NULL;
     bool ok = conn_query(c, Q_ARTIFACT_CREATE, &p, &res, err);
@@ -45,10 +44,9 @@ void artifacts_read(const PGresult *res, int row, struct arena *a, struct artifa
         .type = row_copy(res, row, 6, a),
         .digest = row_copy(res, row, 7, a),
         .size = row_int(res, row, 8),
-        .uri = row_copy(res, row, 9, a),
-        .metadata = row_copy(res, row, 10, a),
-        .created_us = row_time(res, row, 11),
-        .created_by = row_copy(res, row, 12, a),
+        .metadata = row_copy(res, row, 9, a),
+        .created_us = row_time(res, row, 10),
+        .created_by = row_copy(res, row, 11, a),
     };
 }
 

@@ -6,15 +6,15 @@
 #include "engine/store/projects.h"
 
 struct artifact_rec {
-    int64_t id, project_id, run_id, size, created_us;         /* run_id 0 = uploaded or imported */
-    int32_t task, attempt;                                    /* -1, 0 when there is no run */
-    struct str name, type, digest, uri, metadata, created_by; /* uri: of an imported one; metadata: JSON object */
+    int64_t id, project_id, run_id, size, created_us;    /* run_id 0 = uploaded */
+    int32_t task, attempt;                               /* -1, 0 when there is no run */
+    struct str name, type, digest, metadata, created_by; /* metadata: JSON object */
 };
 
 struct artifact_new {
     int64_t run_id; /* 0 = none; then task and attempt mean nothing */
     int32_t task, attempt;
-    struct str name, type, digest, uri, metadata; /* metadata empty = {} */
+    struct str name, type, digest, metadata; /* metadata empty = {} */
     int64_t size;
 };
 

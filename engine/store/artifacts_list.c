@@ -17,9 +17,8 @@ static const struct search_field fields[] = {
 static const struct search_list list = {
     .fields = fields,
     .n_fields = sizeof fields / sizeof *fields,
-    .select =
-        "SELECT r.id, r.project_id, r.run_id, r.task, r.attempt, r.name, r.type, r.digest, r.size, r.uri, r.metadata, "
-        "r.created_at, r.created_by FROM artifacts r",
+    .select = "SELECT r.id, r.project_id, r.run_id, r.task, r.attempt, r.name, r.type, r.digest, r.size, r.metadata, "
+              "r.created_at, r.created_by FROM artifacts r",
     .id = "r.id",
     .default_order = "created desc",
     .id_order = "created",

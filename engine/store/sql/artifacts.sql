@@ -1,13 +1,13 @@
 -- name: artifact_create
-INSERT INTO artifacts (project_id, created_by, run_id, task, attempt, name, type, digest, size, uri, metadata)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id
+INSERT INTO artifacts (project_id, created_by, run_id, task, attempt, name, type, digest, size, metadata)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id
 
 -- name: artifact_get
-SELECT id, project_id, run_id, task, attempt, name, type, digest, size, uri, metadata, created_at, created_by
+SELECT id, project_id, run_id, task, attempt, name, type, digest, size, metadata, created_at, created_by
   FROM artifacts WHERE id = $1 AND (project_id = $2 OR $2 = 0)
 
 -- name: artifact_of_run
-SELECT id, project_id, run_id, task, attempt, name, type, digest, size, uri, metadata, created_at, created_by
+SELECT id, project_id, run_id, task, attempt, name, type, digest, size, metadata, created_at, created_by
   FROM artifacts WHERE run_id = $1 AND ($2::int < 0 OR task = $2) AND id > $3 ORDER BY id LIMIT $4
 
 -- name: artifact_used_by

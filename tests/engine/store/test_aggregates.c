@@ -166,20 +166,16 @@ static void artifacts_have_lineage(void **state)
                                 .type = STR("model"),
                                 .digest = STR("sha256:m"),
                                 .size = 9};
-    struct artifact_new imported = {.name = STR("data"),
-                                    .type = STR("dataset"),
-                                    .digest = STR("sha256:d"),
-                                    .uri = STR("s3://x"),
-                                    .metadata = STR("{\"rows\": 3}")};
+    struct artifact_new uploaded = {
+        .name = STR("data"), .type = STR("dataset"), .digest = STR("sha256:d"), .metadata = STR("{\"rows\": 3}")};
     struct artifact_rec got, *all;
     struct artifact_use *uses;
     int64_t a = 0, b = 0;
     size_t n;
     struct str next;
-    ok(artifacts_create(c, &me, &made, &a, &err) && artifacts_create(c, &me, &imported, &b, &err));
+    ok(artifacts_create(c, &me, &made, &a, &err) && artifacts_create(c, &me, &uploaded, &b, &err));
     ok(artifacts_get(c, 1, b, &t.arena, &got, &err));
-    assert_true(got.run_id == 0 && got.task == -1 && str_is(got.uri, "s3://x") &&
-                str_is(got.metadata, "{\"rows\": 3}"));
+    assert_true(got.run_id == 0 && got.task == -1 && str_is(got.metadata, "{\"rows\": 3}"));
     refuse(artifacts_get(c, 2, b, &t.arena, &got, &err), ERR_NOT_FOUND);
     ok(artifacts_of_run(c, 5, -1, 0, 10, &t.arena, &all, &n, &err));
     assert_true(n == 1 && all[0].task == 2 && str_is(all[0].metadata, "{}"));
