@@ -10,24 +10,41 @@ static struct str code_of(const struct live *l)
     return run_bundle(l->run);
 }
 
-/* A digest may have come in as a parameter: it must be one that the run's project may see, and its bytes must be there.
- */
-static bool check_inputs(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt,
-                         const struct launch_spec *spec, struct err *err)
+/* What the attempt reads is recorded by where it lies, since a list puts many artifacts under one name: model,
+ * models/0, models/1. */
+static struct str use_name(const struct launch_input *in)
 {
+    static const char folder[] = "inputs/";
+    return str_starts(in->path, folder) ? str_sub(in->path, sizeof folder - 1, in->path.n) : in->name;
+}
+
+/* Digests may have come in as parameters: they must be ones that the run's project may see, and their bytes must be
+ * there. The loop waits for the answer, so all are asked about at once. */
+static bool check_inputs(struct scheduler *s, struct live *l, struct attempt_id id, const struct launch_spec *spec,
+                         struct err *err)
+{
+    BUF_AUTO digests;
+    const struct launch_input **artifacts = arena_array(&s->arena, const struct launch_input *, spec->n_inputs + 1);
+    size_t n = 0;
+    buf_init(&digests, 0);
     for (size_t i = 0; i < spec->n_inputs; i++) {
         const struct launch_input *in = &spec->inputs[i];
         if (!in->artifact) continue;
-        struct str project = arena_printf(&s->arena, "%lld", (long long)l->project_id);
-        const char *const params[] = {project.p, arena_cstr(&s->arena, in->digest)};
-        RESULT_AUTO res = NULL;
-        if (!hot_query(s->hot, Q_HOT_BLOB, params, 2, &res, err)) return false;
-        if (PQntuples(res) == 0) {
-            err_set(err, ERR_INVALID, "the artifact %.*s is not in this project", STR_ARG(in->digest));
-            return err_path(err, "inputs.%.*s", STR_ARG(in->name));
-        }
-        record_use(s, l, (struct attempt_id){l->id, task, attempt}, in->name, in->digest);
+        buf_printf(&digests, "%c%.*s", n > 0 ? ',' : '{', STR_ARG(in->digest)); /* nothing in a digest needs quotes */
+        artifacts[n++] = in;
     }
+    if (n == 0) return true;
+    buf_char(&digests, '}');
+    const char *const params[] = {arena_printf(&s->arena, "%lld", (long long)l->project_id).p, digests.p};
+    RESULT_AUTO res = NULL;
+    if (!hot_query(s->hot, Q_HOT_BLOBS_MISSING, params, 2, &res, err)) return false;
+    if (PQntuples(res) > 0) {
+        const struct launch_input *in = artifacts[row_int(res, 0, 0)];
+        err_set(err, ERR_INVALID, "the artifact %.*s is not in this project", STR_ARG(in->digest));
+        return err_path(err, "inputs.%.*s", STR_ARG(in->name));
+    }
+    for (size_t i = 0; i < n; i++)
+        record_use(s, l, id, use_name(artifacts[i]), artifacts[i]->digest);
     return true;
 }
 
@@ -52,7 +69,7 @@ bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint3
     };
     run_task_env(l->run, task, &env, &s->arena);
     if (!launch_render(n, &env, &s->arena, &req.spec, err)) return false;
-    if (!check_inputs(s, l, task, attempt, &req.spec, err)) return false;
+    if (!check_inputs(s, l, req.id, &req.spec, err)) return false;
     if (s->cfg.step_key.n > 0)
         req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, task, attempt});
     *out = req;

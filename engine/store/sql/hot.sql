@@ -131,8 +131,10 @@ SELECT DISTINCT ON (u.project_id, u.digest) u.project_id, u.digest, u.size, u.cr
 INSERT INTO run_names (run_id, project_id, name)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING
 
--- name: hot_blob
-SELECT size FROM blobs WHERE project_id = $1::bigint AND digest = $2::text
+-- name: hot_blobs_missing
+-- The place in the array of the first digest that the project does not have.
+SELECT u.n - 1 FROM unnest($2::text[]) WITH ORDINALITY AS u(digest, n)
+ WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.project_id = $1::bigint AND b.digest = u.digest) ORDER BY u.n LIMIT 1
 
 -- name: hot_use_insert
 INSERT INTO artifact_uses (run_id, task, attempt, input, project_id, created_by, digest)

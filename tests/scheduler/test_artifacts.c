@@ -1,5 +1,5 @@
-/* Results taken from the cache: they are the new run's own, and stay when the run that made them is deleted and swept
- * away. A real scheduler, real steps, a real sweep. */
+/* What becomes of artifacts: results taken from the cache are the new run's own, and stay when the run that made them
+ * is deleted and swept away; each item of a list is known to be read. A real scheduler, real steps, a real sweep. */
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -22,12 +22,14 @@
 #include "engine/store/pipelines.h"
 #include "engine/store/retention.h"
 #include "engine/store/runs.h"
+#include "engine/store/tasks.h"
 #include "engine/text/yaml.h"
 #include "scheduler/process.h"
 #include "scheduler/scheduler.h"
 #include "tests/support/db.h"
 
 #define PATIENCE_US 60000000
+#define ABSENT "0000000000000000000000000000000000000000000000000000000000000000"
 
 static const struct scope scope = {1, {"test", 4}};
 static struct support_db test;
@@ -42,7 +44,7 @@ static int setup(void **state)
     struct err err = {0};
     log_set_level(LEVEL_NONE);
     if (support_db_open(&test) != 0) return -1;
-    snprintf(data, sizeof data, "/tmp/millrace-cached-XXXXXX");
+    snprintf(data, sizeof data, "/tmp/millrace-artifacts-XXXXXX");
     if (!mkdtemp(data) || chmod(data, 0711) != 0) return -1;
     snprintf(secrets, sizeof secrets, "%s/secrets", data);
     const struct process_config steps = {.data_dir = str_of(data),
@@ -80,7 +82,7 @@ static int teardown(void **state)
     return support_db_close(&test) | rc;
 }
 
-static int64_t run_to_end(int64_t plan)
+static int64_t run_to_its_end(int64_t plan)
 {
     struct err err = {0};
     int64_t id = 0, end = os_mono_us() + PATIENCE_US;
@@ -90,6 +92,12 @@ static int64_t run_to_end(int64_t plan)
     scheduler_hint(s);
     while (support_number(&test, "SELECT count(*) FROM active_runs") > 0 && os_mono_us() < end)
         usleep(5000);
+    return id;
+}
+
+static int64_t run_to_end(int64_t plan)
+{
+    int64_t id = run_to_its_end(plan);
     char sql[100];
     snprintf(sql, sizeof sql, "SELECT state FROM runs WHERE id = %lld", (long long)id);
     assert_int_equal(support_number(&test, sql), RUN_SUCCEEDED);
@@ -175,11 +183,55 @@ static void what_was_taken_outlives_its_maker(void **state)
     assert_false(disk_has(disk, str_of(digest), NULL));
 }
 
+/* One input may be a list: whoever asks for an artifact's readers, or sweeps, must find each of its items. */
+static void each_item_of_a_list_is_used(void **state)
+{
+    (void)state;
+    static const char used[] = "SELECT count(*) FROM artifact_uses u JOIN artifacts a USING (digest) "
+                               "WHERE u.task = 1 AND a.name = 'o' AND u.input = 'all/' || (a.task - 2)";
+    int64_t maker = run_to_end(store_plan(
+        "apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n"
+        "  make: {foreach: {range: 3}, run: 'echo ${{ item }} > o', outputs: {o: {artifact: text, path: o}}}\n"
+        "  use: {run: 'cat inputs/all/*', inputs: {all: '${{ steps.make.outputs.map(o, o.o) }}',"
+        " one: '${{ steps.make.outputs[0].o }}', text: x}}\n"));
+    assert_int_equal(support_number(&test, used), 3);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM artifact_uses"), 4);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM artifact_uses WHERE input = 'one'"), 1);
+    /* The items outlive the rows of their making: they are read by a run that is still there. */
+    assert_true(support_sql(&test, "DELETE FROM artifacts; UPDATE blobs SET created_at = now() - interval '10 days'"));
+    assert_int_equal(sweep(), 0);
+    delete_run(maker);
+    assert_int_equal(sweep(), 3);
+}
+
+/* One that is missing among many that are there is told by its input. */
+static void a_missing_artifact_is_named(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    char sql[100];
+    int64_t plan = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n"
+                              "  make: {run: echo x > o, outputs: {o: {artifact: text, path: o}}}\n"
+                              "  use: {run: 'true', inputs: {here: '${{ steps.make.outputs.o }}', gone: "
+                              "[{artifact: text, digest: 'sha256:" ABSENT "'}]}}\n");
+    int64_t id = run_to_its_end(plan);
+    snprintf(sql, sizeof sql, "SELECT state FROM runs WHERE id = %lld", (long long)id);
+    assert_int_equal(support_number(&test, sql), RUN_FAILED);
+    struct task_rec task;
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(test.db, &c, &err) && tasks_get(c, id, 1, &test.arena, &task, &err));
+    if (!strstr(arena_cstr(&test.arena, task.message), "sha256:" ABSENT " is not in this project"))
+        fail_msg("%.*s", STR_ARG(task.message));
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM artifact_uses"), 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], LAUNCHER_COMMAND) == 0) return launcher_main(argc - 2, argv + 2);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_taken_outlives_its_maker, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_item_of_a_list_is_used, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_missing_artifact_is_named, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
