@@ -156,7 +156,9 @@ static bool import_find(struct chore *c, struct conn *conn, struct str *digest, 
         return true;
     }
     *digest = c->uri;
-    if (digest_valid(c->uri)) return blobs_get(conn, c->project_id, c->uri, size, err);
+    if (digest_valid(c->uri))
+        return blobs_get(conn, c->project_id, c->uri, size, err) &&
+               artifacts_folder(conn, c->project_id, c->uri, folder, err);
     err_set(err, ERR_INVALID, "'%.*s' cannot be imported", STR_ARG(c->uri));
     return err_hint(err, "sha256:… of something uploaded to this project, or artifact:NUMBER");
 }

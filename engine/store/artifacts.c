@@ -64,6 +64,21 @@ bool artifacts_get(struct conn *c, int64_t project_id, int64_t id, struct arena 
     return true;
 }
 
+bool artifacts_folder(struct conn *c, int64_t project_id, struct str digest, bool *folder, struct err *err)
+{
+    struct arena a;
+    arena_init(&a, 0);
+    struct params p;
+    params_init(&p, &a);
+    params_int(&p, project_id);
+    params_str(&p, digest);
+    RESULT_AUTO res = NULL;
+    bool ok = conn_query(c, Q_ARTIFACT_FOLDER, &p, &res, err);
+    if (ok) *folder = row_bool(res, 0, 0);
+    arena_free(&a);
+    return ok;
+}
+
 bool artifacts_of_run(struct conn *c, int64_t run_id, int32_t task, int64_t after_id, uint32_t limit, struct arena *a,
                       struct artifact_rec **out, size_t *n, struct err *err)
 {

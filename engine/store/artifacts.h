@@ -29,6 +29,8 @@ MUST_CHECK bool artifacts_create(struct conn *c, const struct scope *scope, cons
                                  int64_t *id, struct err *err);
 MUST_CHECK bool artifacts_get(struct conn *c, int64_t project_id, int64_t id, struct arena *a, struct artifact_rec *out,
                               struct err *err);
+/* Is there an artifact of these bytes that is a packed folder? */
+MUST_CHECK bool artifacts_folder(struct conn *c, int64_t project_id, struct str digest, bool *folder, struct err *err);
 /* A page, newest first: filter over run, task, name, type, digest, created, created_by as in runs.h. */
 struct artifacts_search {
     int64_t project_id;

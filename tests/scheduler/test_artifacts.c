@@ -225,11 +225,22 @@ static void a_missing_artifact_is_named(void **state)
     assert_int_equal(support_number(&test, "SELECT count(*) FROM artifact_uses"), 0);
 }
 
+static void a_folder_is_imported_by_digest(void **state)
+{
+    (void)state;
+    run_to_end(
+        store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n"
+                   "  make: {run: mkdir d && echo hello > d/x, outputs: {d: {artifact: data, path: d}}}\n"
+                   "  get: {import: '${{ steps.make.outputs.d.digest }}'}\n"
+                   "  use: {run: grep -q hello inputs/d/x, inputs: {d: '${{ steps.get.outputs.artifact }}'}}\n"));
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], LAUNCHER_COMMAND) == 0) return launcher_main(argc - 2, argv + 2);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_taken_outlives_its_maker, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_folder_is_imported_by_digest, setup, teardown),
         cmocka_unit_test_setup_teardown(each_item_of_a_list_is_used, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_artifact_is_named, setup, teardown),
     };

@@ -6,6 +6,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id
 SELECT id, project_id, run_id, task, attempt, name, type, digest, size, metadata, created_at, created_by
   FROM artifacts WHERE id = $1 AND (project_id = $2 OR $2 = 0)
 
+-- name: artifact_folder
+-- Bytes do not tell that they are a packed folder; an artifact made of them does.
+SELECT EXISTS (SELECT 1 FROM artifacts WHERE project_id = $1 AND digest = $2 AND metadata @> '{"folder": true}')
+
 -- name: artifact_of_run
 SELECT id, project_id, run_id, task, attempt, name, type, digest, size, metadata, created_at, created_by
   FROM artifacts WHERE run_id = $1 AND ($2::int < 0 OR task = $2) AND id > $3 ORDER BY id LIMIT $4

@@ -191,6 +191,21 @@ static void artifacts_have_lineage(void **state)
     refuse(artifacts_list(c, &q, &t.arena, &all, &n, &next, &err), ERR_INVALID);
 }
 
+static void bytes_of_a_folder_are_known(void **state)
+{
+    (void)state;
+    struct artifact_new plain = {.name = STR("a"), .type = STR("t"), .digest = STR("sha256:f")}, packed = plain;
+    packed.metadata = STR("{\"rows\": 3, \"folder\": true}");
+    bool folder = true;
+    int64_t id;
+    ok(artifacts_create(c, &me, &plain, &id, &err) && artifacts_folder(c, 1, plain.digest, &folder, &err));
+    assert_false(folder);
+    ok(artifacts_create(c, &me, &packed, &id, &err) && artifacts_folder(c, 1, plain.digest, &folder, &err));
+    assert_true(folder);
+    ok(artifacts_folder(c, 2, plain.digest, &folder, &err));
+    assert_false(folder); /* another project's word is not ours */
+}
+
 static void logs_know_their_size(void **state)
 {
     (void)state;
@@ -243,6 +258,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tokens_expire, setup, teardown),
         cmocka_unit_test_setup_teardown(uploads_end_as_blobs, setup, teardown),
         cmocka_unit_test_setup_teardown(artifacts_have_lineage, setup, teardown),
+        cmocka_unit_test_setup_teardown(bytes_of_a_folder_are_known, setup, teardown),
         cmocka_unit_test_setup_teardown(logs_know_their_size, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_are_given_again, setup, teardown),
     };
