@@ -18,6 +18,17 @@
 
 #define BREAKS 8
 
+static struct str ls_filter(struct arena *a, const struct args *args)
+{
+    const char *type = args_get(args, "type"), *filter = args_get(args, "filter");
+    if (!type) return str_of(filter);
+    struct value v = value_string(str_of(type)); /* quoted as the filter's grammar wants it */
+    BUF_AUTO quoted;
+    buf_init(&quoted, 0);
+    value_json(&quoted, &v, false);
+    return arena_printf(a, "type = %s%s%s", quoted.p, filter ? " and " : "", filter ? filter : "");
+}
+
 int cmd_artifacts_ls(struct cli *cli, const struct args *args)
 {
     static const struct column columns[] = {{"ID", true, 0},       {"RUN", true, 0},     {"STEP", false, 8},
@@ -27,18 +38,18 @@ int cmd_artifacts_ls(struct cli *cli, const struct args *args)
     struct err err;
     struct pages pages;
     struct table table;
-    const char *run = args_word(args, 0), *type = args_get(args, "type"), *path;
+    const char *run = args_word(args, 0), *path;
+    struct str filter = ls_filter(a, args);
     int64_t limit;
     int code;
     struct client *client = cli_client(cli, &code);
     if (!client) return code;
     if (!args_int(args, "limit", 1, 1000000, 100, &limit, &err)) return cli_fail(cli, &err), CLI_USAGE;
-    if (run && !type) {
-        if ((code = request_run_path(cli, run, "/artifacts", &path)) >= 0) return code;
-    } else {
+    if (run && (code = request_run_path(cli, run, "/artifacts", &path)) >= 0) return code;
+    if (!run || filter.n > 0) {
+        if (run) filter = arena_printf(a, "run = %s and %.*s", run, STR_ARG(filter));
         path = client_project(client, a, "/api/v1/artifacts");
-        if (run) path = arena_printf(a, "%s&%s", path, client_path(a, "run=%s", run)).p;
-        if (type) path = arena_printf(a, "%s&%s", path, client_path(a, "type=%s", type)).p;
+        if (filter.n > 0) path = arena_printf(a, "%s&%s", path, client_path(a, "filter=%s", arena_cstr(a, filter))).p;
     }
     if (!pages_fetch(cli, a, path, (size_t)limit, &pages, &err)) return cli_fail(cli, &err);
     struct value list = pages_join(a, &pages, (size_t)limit);

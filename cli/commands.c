@@ -107,6 +107,7 @@ static const struct option force_options[] = {
 };
 static const struct option artifacts_ls_options[] = {
     {"type", 't', "TYPE", "only this type, e.g. model", NULL, WORD_ANY, false},
+    {"filter", 0, "TEXT", "a filter as the REST API takes it, e.g. 'metadata.rows > 9'", NULL, WORD_ANY, false},
     {"limit", 'n', "N", "at most so many (default 100)", NULL, WORD_ANY, false},
     END,
 };

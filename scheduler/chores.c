@@ -18,6 +18,7 @@
 #define LOOKUP_THREADS 4
 #define CALL_THREADS 24 /* a slow call holds one until its timeout: apart, so that no look-up waits for it */
 #define QUOTE_BYTES 200 /* of an answer that was not expected, in the failure's message */
+#define MADE_MAX 10000  /* artifacts of a task whose result is taken from the cache */
 #define ANSWER_MAX ((size_t)256 << 10) /* of an HTTP step: it becomes an output */
 
 enum pool { LOOKUPS, CALLS, POOLS };
@@ -175,21 +176,30 @@ static void do_import(struct chore *c, struct conn *conn)
         fail(c, err.code == ERR_UNAVAILABLE ? FAILURE_INFRA : FAILURE_INVALID, &err);
 }
 
+/* What was said of the artifact when it was made, at last. */
+static struct str told_of(const struct exec_output *o, const struct artifact_rec *made, size_t n, bool folder)
+{
+    for (size_t i = n; i-- > 0;)
+        if (str_eq(made[i].name, o->name) && str_eq(made[i].digest, o->digest)) return made[i].metadata;
+    return folder ? STR("{\"folder\": true}") : STR("{}");
+}
+
 /* The artifacts among a step's outputs: they are this run's as well, and live as long as it does. */
-static void note_artifacts(struct chore *c, const struct value *outputs)
+static void note_artifacts(struct chore *c, const struct value *outputs, const struct artifact_rec *made, size_t n)
 {
     c->artifacts = arena_array(&c->arena, struct exec_output, outputs->u.map.n + 1);
     for (size_t i = 0; i < outputs->u.map.n; i++) {
         const struct value_entry *e = &outputs->u.map.entries[i];
         if (!value_is_artifact(&e->value)) continue;
         const struct value *size = value_get(&e->value, "size"), *folder = value_get(&e->value, "folder");
-        c->artifacts[c->n_artifacts++] = (struct exec_output){
+        struct exec_output *o = &c->artifacts[c->n_artifacts++];
+        *o = (struct exec_output){
             .name = e->key,
             .type = value_get(&e->value, "artifact")->u.s,
             .digest = value_get(&e->value, "digest")->u.s,
-            .metadata = folder ? STR("{\"folder\": true}") : STR("{}"),
             .size = size && size->type == VALUE_INT ? size->u.i : 0,
         };
+        o->metadata = told_of(o, made, n, folder != NULL);
     }
 }
 
@@ -220,8 +230,13 @@ static void do_cache(struct chore *c, struct conn *conn)
     struct str text = row_copy(res, 0, 0, &c->arena);
     if (!json_parse(&c->arena, text, 0, &outputs, &err) || outputs.type != VALUE_MAP || !all_there(c, conn, &outputs))
         return;
+    struct artifact_rec *made;
+    size_t n;
+    if (!artifacts_of_run(conn, row_int(res, 0, 1), (int32_t)row_int(res, 0, 2), 0, MADE_MAX, &c->arena, &made, &n,
+                          &err))
+        return;
     c->cached = text;
-    note_artifacts(c, &outputs);
+    note_artifacts(c, &outputs, made, n);
 }
 
 static void run_chore(struct job *job)

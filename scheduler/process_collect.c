@@ -15,11 +15,14 @@
 #include "engine/blob/logs.h"
 #include "engine/os/log.h"
 #include "engine/os/secret.h"
+#include "engine/store/artifacts.h"
 #include "engine/text/json.h"
 #include "scheduler/process_inner.h"
 
 #define PARAM_MAX ((size_t)64 << 10)
-#define QUOTE_BYTES 1200 /* of the log's end, in a failure's message */
+_Static_assert(PARAM_MAX == ARTIFACT_METADATA_MAX, "read_text reads both");
+#define METADATA ".metadata.json" /* behind an artifact's path: where a step tells about it */
+#define QUOTE_BYTES 1200          /* of the log's end, in a failure's message */
 
 /* ---- failures in words ---- */
 
@@ -90,6 +93,8 @@ static void failed_by_end(struct attempt *a)
 
 /* ---- outputs ---- */
 
+#define SECRETIVE "holds a secret, and outputs are recorded"
+
 static bool missing(struct attempt *a, const struct wanted *w, const char *what)
 {
     fail(a, FAILURE_ERROR, REASON_OUTPUT,
@@ -104,13 +109,15 @@ static bool read_text(struct attempt *a, int fd, const struct wanted *w, struct 
     size_t n = 0, bad;
     for (ssize_t got; n <= PARAM_MAX && (got = read(fd, p + n, PARAM_MAX + 1 - n)) != 0; n += (size_t)got)
         if (got < 0) return missing(a, w, strerror(errno));
-    if (n > PARAM_MAX) return missing(a, w, "is longer than 64 KiB: make it an artifact");
+    if (n > PARAM_MAX)
+        return missing(a, w,
+                       w->kind == IO_PARAM ? "is longer than 64 KiB: make it an artifact" : "is longer than 64 KiB");
     if (n > 0 && p[n - 1] == '\n') n--;
     if (n > 0 && p[n - 1] == '\r') n--;
     if (!utf8_valid((struct str){p, n}, &bad) || memchr(p, '\0', n) != NULL)
-        return missing(a, w, "is not UTF-8 text: make it an artifact");
+        return missing(a, w, w->kind == IO_PARAM ? "is not UTF-8 text: make it an artifact" : "is not UTF-8 text");
     *out = (struct str){p, n};
-    return !mask_holds(&a->mask, *out) || missing(a, w, "holds a secret, and outputs are recorded");
+    return !mask_holds(&a->mask, *out) || missing(a, w, SECRETIVE);
 }
 
 /* A file's text as a value of the declared type. */
@@ -135,10 +142,13 @@ static bool typed(struct attempt *a, const struct wanted *w, struct str text, st
         return true;
     case PARAM_LIST:
     case PARAM_MAP:
-        if (!json_parse(&a->arena, bare, 0, out, &err) ||
-            out->type != (w->param == PARAM_LIST ? VALUE_LIST : VALUE_MAP))
-            return missing(a, w, w->param == PARAM_LIST ? "does not hold a JSON list" : "does not hold a JSON object");
-        return true;
+        if (json_parse(&a->arena, bare, w->kind == IO_ARTIFACT ? ARTIFACT_METADATA_DEPTH : 0, out, &err) &&
+            out->type == (w->param == PARAM_LIST ? VALUE_LIST : VALUE_MAP))
+            return true;
+        return missing(a, w,
+                       err.code == ERR_LIMIT    ? "is nested too deeply"
+                       : w->param == PARAM_LIST ? "does not hold a JSON list"
+                                                : "does not hold a JSON object");
     case PARAM_STRING:
     case PARAM_ENUM:
     case PARAM_SECRET: break;
@@ -147,11 +157,42 @@ static bool typed(struct attempt *a, const struct wanted *w, struct str text, st
     return true;
 }
 
-static bool collect_param(struct attempt *a, int fd, const struct wanted *w, struct jsonw *out)
+static int open_output(struct attempt *a, int dir, const struct wanted *w)
+{
+    return fs_open_beneath(dir, arena_cstr(&a->arena, w->path), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+}
+
+/* By errno. */
+static bool cannot_open(struct attempt *a, const struct wanted *w)
+{
+    return missing(a, w,
+                   errno == ENOENT  ? "was not written"
+                   : errno == EXDEV ? "is a link that leads out of the working directory"
+                                    : strerror(errno));
+}
+
+/* JSON may write a secret otherwise than it is. */
+static bool value_holds(const struct mask *mask, const struct value *v)
+{
+    if (v->type == VALUE_STRING) return mask_holds(mask, v->u.s);
+    for (size_t i = 0; v->type == VALUE_LIST && i < v->u.list.n; i++)
+        if (value_holds(mask, &v->u.list.items[i])) return true;
+    for (size_t i = 0; v->type == VALUE_MAP && i < v->u.map.n; i++)
+        if (mask_holds(mask, v->u.map.entries[i].key) || value_holds(mask, &v->u.map.entries[i].value)) return true;
+    return false;
+}
+
+static bool collect_value(struct attempt *a, int fd, const struct wanted *w, struct value *out)
 {
     struct str text;
+    if (!read_text(a, fd, w, &text) || !typed(a, w, text, out)) return false;
+    return !value_holds(&a->mask, out) || missing(a, w, SECRETIVE);
+}
+
+static bool collect_param(struct attempt *a, int fd, const struct wanted *w, struct jsonw *out)
+{
     struct value v;
-    if (!read_text(a, fd, w, &text) || !typed(a, w, text, &v)) return false;
+    if (!collect_value(a, fd, w, &v)) return false;
     jsonw_key_str(out, w->name);
     jsonw_value(out, &v);
     return true;
@@ -171,7 +212,35 @@ static bool store_folder(struct attempt *a, int fd, char digest[DIGEST_TEXT], in
     return ok;
 }
 
-static bool collect_artifact(struct attempt *a, int fd, bool folder, const struct wanted *w, struct jsonw *out)
+/* The object that the step wrote about the artifact, if it did, and whether it is a packed folder. */
+static bool collect_metadata(struct attempt *a, int dir, bool folder, const struct wanted *of, struct str *out)
+{
+    const struct wanted w = {.name = of->name,
+                             .path = arena_printf(&a->arena, "%.*s" METADATA, STR_ARG(of->path)),
+                             .kind = IO_ARTIFACT,
+                             .param = PARAM_MAP};
+    struct value v = {.type = VALUE_MAP};
+    struct value_map_builder map;
+    struct stat st;
+    FD_AUTO fd = open_output(a, dir, &w);
+    if (fd < 0 && errno != ENOENT && errno != ENAMETOOLONG) return cannot_open(a, &w);
+    if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) return missing(a, &w, "is not a file");
+    if (fd >= 0 && !collect_value(a, fd, &w, &v)) return false;
+    if (value_get(&v, "folder")) return missing(a, &w, "may not have a member 'folder': that is said for it");
+    value_map_begin(&map, &a->arena);
+    for (size_t i = 0; i < v.u.map.n; i++)
+        value_map_put(&map, v.u.map.entries[i].key, v.u.map.entries[i].value);
+    if (folder) value_map_put(&map, STR("folder"), value_bool(true));
+    v = value_map_end(&map);
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    value_json(&text, &v, false);
+    *out = arena_str(&a->arena, buf_view(&text));
+    return true;
+}
+
+static bool collect_artifact(struct attempt *a, int fd, bool folder, struct str metadata, const struct wanted *w,
+                             struct jsonw *out)
 {
     struct err err = {0};
     char digest[DIGEST_TEXT];
@@ -189,7 +258,7 @@ static bool collect_artifact(struct attempt *a, int fd, bool folder, const struc
     *o = (struct exec_output){.name = w->name,
                               .type = w->type,
                               .digest = arena_str(&a->arena, str_of(digest)),
-                              .metadata = folder ? STR("{\"folder\": true}") : STR("{}"),
+                              .metadata = metadata,
                               .size = size};
     jsonw_key_str(out, w->name);
     jsonw_object(out);
@@ -205,24 +274,14 @@ static bool collect_artifact(struct attempt *a, int fd, bool folder, const struc
 static bool collect_one(struct attempt *a, int dir, const struct wanted *w, struct jsonw *out)
 {
     struct stat st;
-    int fd = fs_open_beneath(dir, arena_cstr(&a->arena, w->path), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
-    if (fd < 0) {
-        if (errno == ENOENT && w->optional) return true;
-        return missing(a, w,
-                       errno == ENOENT  ? "was not written"
-                       : errno == EXDEV ? "is a link that leads out of the working directory"
-                                        : strerror(errno));
-    }
-    bool ok;
-    if (fstat(fd, &st) != 0)
-        ok = missing(a, w, strerror(errno));
-    else if (w->kind == IO_PARAM)
-        ok = S_ISREG(st.st_mode) ? collect_param(a, fd, w, out) : missing(a, w, "is not a file");
-    else
-        ok = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ? collect_artifact(a, fd, S_ISDIR(st.st_mode), w, out)
-                                                        : missing(a, w, "is neither a file nor a folder");
-    close(fd);
-    return ok;
+    struct str metadata;
+    FD_AUTO fd = open_output(a, dir, w);
+    if (fd < 0) return (errno == ENOENT && w->optional) || cannot_open(a, w);
+    if (fstat(fd, &st) != 0) return missing(a, w, strerror(errno));
+    bool file = S_ISREG(st.st_mode), folder = S_ISDIR(st.st_mode);
+    if (w->kind == IO_PARAM) return file ? collect_param(a, fd, w, out) : missing(a, w, "is not a file");
+    if (!file && !folder) return missing(a, w, "is neither a file nor a folder");
+    return collect_metadata(a, dir, folder, w, &metadata) && collect_artifact(a, fd, folder, metadata, w, out);
 }
 
 static void collect_outputs(struct attempt *a)

@@ -11,6 +11,11 @@ struct artifact_rec {
     struct str name, type, digest, metadata, created_by; /* metadata: JSON object */
 };
 
+/* Metadata is one object with at most so many bytes, and so many lists and maps in each other: it goes into every list
+ * of artifacts. `folder` in it says that the bytes are a packed folder. */
+#define ARTIFACT_METADATA_MAX ((size_t)64 << 10)
+#define ARTIFACT_METADATA_DEPTH 16
+
 struct artifact_new {
     int64_t run_id; /* 0 = none; then task and attempt mean nothing */
     int32_t task, attempt;
@@ -31,7 +36,8 @@ MUST_CHECK bool artifacts_get(struct conn *c, int64_t project_id, int64_t id, st
                               struct err *err);
 /* Is there an artifact of these bytes that is a packed folder? */
 MUST_CHECK bool artifacts_folder(struct conn *c, int64_t project_id, struct str digest, bool *folder, struct err *err);
-/* A page, newest first: filter over run, task, name, type, digest, created, created_by as in runs.h. */
+/* A page, newest first: filter over run, task, name, type, digest, size, created, created_by, metadata.KEY as in
+ * runs.h. */
 struct artifacts_search {
     int64_t project_id;
     struct str filter, order_by, page_token;

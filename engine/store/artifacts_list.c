@@ -2,6 +2,29 @@
 #include "engine/store/artifacts_read.h"
 #include "engine/store/search.h"
 
+#include <string.h>
+
+/* A number is held against numbers as one, anything else as text against texts; lists and maps are their JSON. */
+static bool by_metadata(struct search *s, const struct search_term *t, struct err *err)
+{
+    if (s->params.n + (int)t->n_values + 4 > PARAMS_MAX)
+        return err_set(err, ERR_LIMIT, "the filter has too many values");
+    params_str(&s->params, t->key);
+    int key = search_param(s);
+    double number;
+    struct str text = arena_printf(s->arena, "(r.metadata ->> $%d::text)", key);
+    if (t->n_values != 1 || t->op[0] == '~' || !str_double(t->values[0], &number))
+        return search_compare(s, text.p, SEARCH_TEXT, t, err);
+    bool equal = t->op[0] == '=', differ = strcmp(t->op, "!=") == 0;
+    buf_printf(&s->where, " AND CASE WHEN jsonb_typeof(r.metadata -> $%d::text) = 'number'", key);
+    params_double(&s->params, number);
+    buf_printf(&s->where, " THEN %s::float8 %s $%d::float8", text.p, differ ? "<>" : t->op, search_param(s));
+    if (!equal && !differ) return buf_c(&s->where, " ELSE false END");
+    params_str(&s->params, t->values[0]);
+    return buf_printf(&s->where, " ELSE %s %s $%d::text END", text.p, equal ? "=" : "IS DISTINCT FROM",
+                      search_param(s));
+}
+
 static const struct search_field fields[] = {
     {"run", NULL, SEARCH_INT, "r.run_id", false, true, NULL},
     {"task", NULL, SEARCH_INT, "r.task", false, false, NULL},
@@ -12,6 +35,7 @@ static const struct search_field fields[] = {
     {"created", "createdAt", SEARCH_TIME, "r.created_at", true, true, NULL},
     {"created_by", "createdBy", SEARCH_TEXT, "r.created_by", false, false, NULL},
     {"id", NULL, SEARCH_INT, "r.id", true, true, NULL},
+    {"metadata.", NULL, SEARCH_CUSTOM, NULL, false, false, by_metadata},
 };
 
 static const struct search_list list = {

@@ -154,7 +154,8 @@ static void what_was_taken_outlives_its_maker(void **state)
     static const char digest[] = "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"; /* hello */
     static const char age[] = "UPDATE blobs SET created_at = now() - interval '10 days'";
     int64_t plan = store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n"
-                              "  make: {run: echo hello > o, cache: true, outputs: {o: {artifact: text, path: o}}}\n"
+                              "  make: {run: 'echo hello > o; echo \"{\\\"n\\\": 3}\" > o.metadata.json', cache: true,"
+                              " outputs: {o: {artifact: text, path: o}}}\n"
                               "  use: {run: 'grep -q hello $FILE', inputs: {i: '${{ steps.make.outputs.o }}'}, "
                               "env: {FILE: '${{ inputs.i.path }}'}}\n");
     int64_t maker = run_to_end(plan);
@@ -177,7 +178,8 @@ static void what_was_taken_outlives_its_maker(void **state)
     CONN_AUTO c = NULL;
     assert_true(db_lease(test.db, &c, &err));
     assert_true(artifacts_of_run(c, taker, 0, 0, 10, &test.arena, &found, &n, &err));
-    assert_true(n == 1 && str_is(found[0].digest, digest) && found[0].size == 6);
+    assert_true(n == 1 && str_is(found[0].digest, digest) && found[0].size == 6 &&
+                str_is(found[0].metadata, "{\"n\": 3}"));
     delete_run(taker);
     assert_int_equal(sweep(), 1);
     assert_false(disk_has(disk, str_of(digest), NULL));

@@ -266,6 +266,61 @@ static void outputs_are_collected(void **state)
     assert_string_equal(log_of(2), "artifact\ndeep\nhello\nfull\n");
 }
 
+/* What a step tells about its artifacts, in files beside them. */
+static void metadata_is_collected(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *metadata; /* NULL = fails… */
+        const char *says;            /* …and says so */
+    } rows[] = {
+        {"echo x > o", "{}", NULL},
+        {"mkdir o", "{\"folder\":true}", NULL},
+        {"echo x > o; echo '{\"n\": 3, \"a\": [1.5, null]}' > o.metadata.json", "{\"n\":3,\"a\":[1.5,null]}", NULL},
+        {"mkdir o; echo '{\"n\": 3}' > o.metadata.json", "{\"n\":3,\"folder\":true}", NULL},
+        {"echo x > o; echo '{}' > m; ln -s m o.metadata.json", "{}", NULL},
+        {"echo x > o; echo '{\"folder\": true}' > o.metadata.json", NULL, "'folder'"},
+        {"echo x > o; echo '[3]' > o.metadata.json", NULL, "'out' (o.metadata.json) does not hold a JSON object"},
+        {"echo x > o; : > o.metadata.json", NULL, "JSON object"},
+        {"echo x > o; echo '{\"a\": 1, \"a\": 2}' > o.metadata.json", NULL, "JSON object"},
+        {"echo x > o; echo '{\"a\": \"\\u0000\"}' > o.metadata.json", NULL, "JSON object"},
+        {"echo x > o; printf '{\"a\": \"\\377\"}' > o.metadata.json", NULL, "not UTF-8"},
+        {"echo x > o; { printf '{\"a\":'; printf '[%.0s' $(seq 20); printf ']%.0s' $(seq 20); echo '}'; } > "
+         "o.metadata.json",
+         NULL, "nested too deeply"},
+        {"echo x > o; { printf '{\"a\":\"'; head -c 66000 /dev/zero | tr '\\0' x; echo '\"}'; } > o.metadata.json",
+         NULL, "longer than 64 KiB"},
+        {"echo x > o; mkdir o.metadata.json", NULL, "is not a file"},
+        {"echo x > o; mkfifo o.metadata.json", NULL, "is not a file"},
+        {"echo x > o; ln -s /etc/hostname o.metadata.json", NULL, "link that leads out"},
+        {"echo x > o; echo \"{\\\"a\\\": \\\"$KEY\\\"}\" > o.metadata.json", NULL, "holds a secret"},
+        {"echo x > o; echo '{\"a\": [{\"quoted\\u0020\\\"secret\": 1}]}' > o.metadata.json", NULL, "holds a secret"},
+    };
+    struct err err;
+    char path[128];
+    snprintf(path, sizeof path, "%s/default", secrets);
+    assert_true(fs_mkdirs(path, 0700, &err));
+    snprintf(path, sizeof path, "%s/default/KEY", secrets);
+    assert_true(fs_write(path, STR("quoted \"secret"), 0600, false, &err));
+    const struct output o = {.name = STR("out"), .kind = IO_ARTIFACT, .artifact_type = STR("x"), .path = STR("o")};
+    const struct launch_env key = {.name = STR("KEY"), .secret = {.source = SECRET_FILE, .name = STR("KEY")}};
+    for (uint32_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct step s;
+        step(&s, i, rows[i].line);
+        s.node.outputs = &o;
+        s.node.n_outputs = 1;
+        s.req.spec.env = &key;
+        s.req.spec.n_env = 1;
+        launch(&s.req);
+        struct exec_event e = await_end(i);
+        if (!rows[i].metadata && (e.result.ok || !strstr(message(&e), rows[i].says)))
+            fail_msg("%s: %s", rows[i].line, message(&e));
+        if (rows[i].metadata && (!e.result.ok || !str_is(e.artifacts[0].metadata, rows[i].metadata)))
+            fail_msg("%s: %s %.*s", rows[i].line, message(&e), STR_ARG(e.artifacts[0].metadata));
+        assert_int_equal(e.n_artifacts, rows[i].metadata != NULL);
+    }
+}
+
 static void bad_outputs_are_failures(void **state)
 {
     (void)state;
@@ -567,6 +622,7 @@ int main(int argc, char **argv)
         T(failures_say_what_to_do),
         T(outputs_are_collected),
         T(bad_outputs_are_failures),
+        T(metadata_is_collected),
         T(the_environment_is_its_own),
         T(a_restarted_server_hears_the_end),
         T(what_nobody_asks_for_is_known),

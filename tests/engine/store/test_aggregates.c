@@ -191,6 +191,44 @@ static void artifacts_have_lineage(void **state)
     refuse(artifacts_list(c, &q, &t.arena, &all, &n, &next, &err), ERR_INVALID);
 }
 
+static void metadata_is_searched(void **state)
+{
+    (void)state;
+    static const char *const metadata[] = {"{\"score\": 0.9, \"kind\": \"svm\", \"a.b\": true}",
+                                           "{\"score\": 10, \"kind\": \"tree\"}", "{\"score\": \"9\", \"kind\": null}",
+                                           "{}"};
+    static const struct {
+        const char *filter, *found;
+    } rows[] = {
+        {"metadata.kind = svm", "0"},    {"metadata.kind ~ VM", "0"},      {"metadata.kind in (svm, tree)", "10"},
+        {"metadata.kind != svm", "321"}, {"metadata.score > 0.5", "10"}, /* "9" is no number */
+        {"metadata.score >= 10", "1"},   {"metadata.score = 0.90", "0"},   {"metadata.score = 10.0", "1"},
+        {"metadata.score = 9", "2"},     {"metadata.score != 10", "320"},  {"metadata.a.b = true and type = t", "0"},
+        {"metadata.none < 3", ""}, {"metadata. = 1", NULL},
+    };
+    int64_t first = 0, id;
+    for (size_t i = 0; i < sizeof metadata / sizeof *metadata; i++) {
+        const struct artifact_new made = {
+            .name = STR("a"), .type = STR("t"), .digest = STR("sha256:f"), .metadata = str_of(metadata[i])};
+        ok(artifacts_create(c, &me, &made, &id, &err));
+        if (i == 0) first = id;
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct artifacts_search q = {.project_id = 1, .filter = str_of(rows[i].filter)};
+        struct artifact_rec *all;
+        struct str next;
+        char found[8] = "";
+        size_t n;
+        if (!artifacts_list(c, &q, &t.arena, &all, &n, &next, &err)) {
+            if (rows[i].found || err.code != ERR_INVALID) fail_msg("%s: %s", rows[i].filter, err.message);
+            continue;
+        }
+        for (size_t k = 0; k < n && k < 7; k++)
+            found[k] = (char)('0' + (all[k].id - first));
+        if (!rows[i].found || strcmp(found, rows[i].found) != 0) fail_msg("%s: %s", rows[i].filter, found);
+    }
+}
+
 static void bytes_of_a_folder_are_known(void **state)
 {
     (void)state;
@@ -258,6 +296,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(tokens_expire, setup, teardown),
         cmocka_unit_test_setup_teardown(uploads_end_as_blobs, setup, teardown),
         cmocka_unit_test_setup_teardown(artifacts_have_lineage, setup, teardown),
+        cmocka_unit_test_setup_teardown(metadata_is_searched, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_of_a_folder_are_known, setup, teardown),
         cmocka_unit_test_setup_teardown(logs_know_their_size, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_are_given_again, setup, teardown),
