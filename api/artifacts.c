@@ -1,4 +1,4 @@
-/* Artifacts: what runs produced, their bytes, and who made and read them. */
+/* Artifacts: what runs produced and what was uploaded, their bytes, and who made and read them. */
 #include <unistd.h>
 
 #include "api/auth.h"
@@ -8,8 +8,11 @@
 #include "api/runtree.h"
 #include "engine/blob/disk.h"
 #include "engine/store/artifacts.h"
+#include "engine/text/json.h"
 
 #define LINEAGE_MAX 200
+#define NAME_MAX_BYTES 200
+#define TYPE_MAX_BYTES 63
 
 /* path: of the task; empty = not looked up. */
 static void write_artifact(const struct emit *e, const struct artifact_rec *a, struct str path)
@@ -99,6 +102,104 @@ bool artifacts_show(struct request *rq, struct err *err)
     if (!artifact_of(rq, &c, &a, err) || !path_of(rq, c, &a, &path, err)) return false;
     struct emit e = {.w = response_json(rq, 200)};
     write_artifact(&e, &a, path);
+    return true;
+}
+
+/* ---- of uploads ---- */
+
+static bool check_names(const struct artifact_new *a, struct err *err)
+{
+    bool name = a->name.n > 0 && a->name.n <= NAME_MAX_BYTES, type = a->type.n > 0 && a->type.n <= TYPE_MAX_BYTES;
+    for (size_t i = 0; name && i < a->name.n; i++)
+        name = (unsigned char)a->name.p[i] >= 32 && a->name.p[i] != 127;
+    for (size_t i = 0; type && i < a->type.n; i++) {
+        char c = a->type.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        type = letter || (i > 0 && ((c >= '0' && c <= '9') || c == '-' || c == '_'));
+    }
+    if (!name) {
+        err_set(err, ERR_INVALID, "an artifact's name has 1 to %d bytes and no control characters", NAME_MAX_BYTES);
+        return err_path(err, "name");
+    }
+    if (type) return true;
+    err_set(err, ERR_INVALID, "'%.*s' cannot be the type of an artifact", STR_ARG(str_sub(a->type, 0, 80)));
+    err_path(err, "type");
+    return err_hint(err, "letters, digits, '_' and '-', beginning with a letter, at most %d", TYPE_MAX_BYTES);
+}
+
+/* As text, which is what its bounds are about; and whether it says that the bytes are a packed folder. */
+static bool read_metadata(struct request *rq, const struct value *v, struct str *out, bool *folder, struct err *err)
+{
+    struct value again;
+    *folder = false;
+    if (!v || v->type == VALUE_NULL) return true;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    value_json(&text, v, false);
+    *out = arena_str(rq->arena, buf_view(&text));
+    if (out->n > ARTIFACT_METADATA_MAX) {
+        err_set(err, ERR_INVALID, "metadata is longer than %d KiB", (int)(ARTIFACT_METADATA_MAX >> 10));
+        return err_path(err, "metadata");
+    }
+    if (!json_parse(rq->arena, *out, ARTIFACT_METADATA_DEPTH, &again, err)) {
+        err->code = ERR_INVALID;
+        return err_path(err, "metadata");
+    }
+    const struct value *packed = value_get(v, "folder");
+    *folder = packed && packed->type == VALUE_BOOL && packed->u.b;
+    if (!packed || packed->type == VALUE_BOOL) return true;
+    err_set(err, ERR_INVALID, "metadata.folder must be true or false: whether the bytes are a packed folder");
+    return err_path(err, "metadata.folder");
+}
+
+/* Unpacking tells whether it really is one; this finds what was never packed. */
+static bool looks_packed(struct request *rq, struct str digest, struct err *err)
+{
+    FD_AUTO fd = -1;
+    unsigned char magic[2];
+    if (!rq->api->disk) return err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
+    if (!disk_get(rq->api->disk, digest, &fd, NULL, err)) return false;
+    if (pread(fd, magic, sizeof magic, 0) == sizeof magic && magic[0] == 0x1f && magic[1] == 0x8b) return true;
+    err_set(err, ERR_INVALID, "the bytes are not a packed folder");
+    err_path(err, "metadata.folder");
+    return err_hint(err, "send a tar.gz, or leave the member out");
+}
+
+/* The blob is kept from sweeps from here to the commit, and from then on by the artifact. */
+static bool blob_of(struct conn *c, int64_t project, struct artifact_new *a, struct err *err)
+{
+    if (blobs_keep(c, project, a->digest, err) && blobs_get(c, project, a->digest, &a->size, err)) return true;
+    if (err->code != ERR_NOT_FOUND) return false;
+    err_set(err, ERR_INVALID, "the project has no upload %.*s", STR_ARG(a->digest));
+    err_path(err, "digest");
+    return err_hint(err, "upload the bytes first: POST /api/v1/uploads");
+}
+
+bool artifacts_post(struct request *rq, struct err *err)
+{
+    static const struct member members[] = {{"name", MEMBER_STRING, true},
+                                            {"type", MEMBER_STRING, true},
+                                            {"digest", MEMBER_STRING, true},
+                                            {"metadata", MEMBER_MAP, false}};
+    struct value body;
+    struct scope scope;
+    struct conn *c;
+    struct artifact_rec made;
+    bool folder;
+    int64_t id;
+    if (!request_json(rq, &body, err) || !request_members(&body, members, 4, err)) return false;
+    struct artifact_new a = {
+        .name = member_str(&body, "name"), .type = member_str(&body, "type"), .digest = member_str(&body, "digest")};
+    if (!check_names(&a, err) || !files_digest(a.digest, err) ||
+        !read_metadata(rq, value_get(&body, "metadata"), &a.metadata, &folder, err) ||
+        !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) || !request_db(rq, &c, err) ||
+        !blob_of(c, scope.project_id, &a, err) || (folder && !looks_packed(rq, a.digest, err)) ||
+        !artifacts_create(c, &scope, &a, &id, err) || !artifacts_get(c, scope.project_id, id, rq->arena, &made, err))
+        return false;
+    struct emit e = {.w = response_json(rq, 201)};
+    write_artifact(&e, &made, (struct str){"", 0});
+    rq->location = arena_printf(rq->arena, "/api/v1/artifacts/%lld", (long long)id);
+    response_header(rq, "Location", "%.*s", STR_ARG(rq->location));
     return true;
 }
 

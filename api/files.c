@@ -7,6 +7,14 @@
 
 #define PIECE 65536
 
+bool files_digest(struct str digest, struct err *err)
+{
+    if (digest_valid(digest)) return true;
+    err_set(err, ERR_INVALID, "'%.*s' is not a digest", STR_ARG(str_sub(digest, 0, 80)));
+    err_path(err, "digest");
+    return err_hint(err, "a digest is written sha256:<64 hex digits in lower case>");
+}
+
 static bool parse_range(struct str text, int64_t size, int64_t *from, int64_t *to)
 {
     struct str rest = text, first;

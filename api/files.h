@@ -4,6 +4,10 @@
 #define MILLRACE_API_FILES_H
 
 #include "api/request.h"
+#include "engine/os/digest.h"
+
+/* Is a member or part of the path called `digest` one? */
+MUST_CHECK bool files_digest(struct str digest, struct err *err);
 
 struct file_answer {
     int fd;

@@ -88,6 +88,8 @@ const struct route routes[] = {
 
     {"GET", V "/artifacts", ROLE_VIEWER, false, false, ROUTE_EMPTY, "project filter order_by " PAGE OF_ARTIFACT,
      artifacts_index, "Artifacts"},
+    {"POST", V "/artifacts", ROLE_EDITOR, false, true, ROUTE_JSON, "project ", artifacts_post,
+     "Make an artifact of an upload"},
     {"GET", V "/artifacts/{artifact}", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", artifacts_show, "An artifact"},
     {"GET", V "/artifacts/{artifact}/content", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", artifacts_content,
      "Bytes of an artifact"},

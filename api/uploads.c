@@ -18,14 +18,6 @@ static bool need_disk(const struct request *rq, struct err *err)
     return rq->api->disk != NULL || err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
 }
 
-static bool check_digest(struct str digest, const char *path, struct err *err)
-{
-    if (digest_valid(digest)) return true;
-    err_set(err, ERR_INVALID, "'%.*s' is not a digest", STR_ARG(str_sub(digest, 0, 80)));
-    err_path(err, "%s", path);
-    return err_hint(err, "a digest is written sha256:<64 hex digits in lower case>");
-}
-
 /* ---- uploads ---- */
 
 static void write_upload(struct request *rq, int status, const struct upload_rec *u, int64_t offset, bool complete)
@@ -51,7 +43,7 @@ bool uploads_post(struct request *rq, struct err *err)
     if (!need_disk(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 2, err)) return false;
     u.digest = member_str(&body, "digest");
     u.size = value_get(&body, "size")->u.i;
-    if (!check_digest(u.digest, "digest", err)) return false;
+    if (!files_digest(u.digest, err)) return false;
     if (u.size < 0 || u.size > rq->api->cfg.max_upload) {
         char most[32];
         err_set(err, ERR_INVALID, "size must be from 0 to %s", units_bytes_text(rq->api->cfg.max_upload, most));
@@ -171,7 +163,7 @@ bool blobs_show(struct request *rq, struct err *err)
     struct str digest = rq->segments[0];
     int64_t size;
     FD_AUTO fd = -1;
-    if (!need_disk(rq, err) || !check_digest(digest, "digest", err) ||
+    if (!need_disk(rq, err) || !files_digest(digest, err) ||
         !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) || !request_db(rq, &c, err) ||
         !blobs_get(c, scope.project_id, digest, NULL, err) || !disk_get(rq->api->disk, digest, &fd, &size, err))
         return false;
@@ -218,7 +210,7 @@ bool bundles_post(struct request *rq, struct err *err)
     int64_t size;
     if (!need_disk(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 1, err)) return false;
     struct str digest = member_str(&body, "digest");
-    if (!check_digest(digest, "digest", err) || !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) ||
+    if (!files_digest(digest, err) || !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) ||
         !request_db(rq, &c, err))
         return false;
     if (bundles_get(c, scope.project_id, digest, rq->arena, &b, err)) {
@@ -246,7 +238,7 @@ bool bundles_show(struct request *rq, struct err *err)
     struct scope scope;
     struct conn *c;
     struct bundle_rec b;
-    if (!check_digest(rq->segments[0], "digest", err) || !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) ||
+    if (!files_digest(rq->segments[0], err) || !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) ||
         !request_db(rq, &c, err) || !bundles_get(c, scope.project_id, rq->segments[0], rq->arena, &b, err))
         return false;
     write_bundle(rq, 200, &b);

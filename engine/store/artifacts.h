@@ -6,7 +6,7 @@
 #include "engine/store/projects.h"
 
 struct artifact_rec {
-    int64_t id, project_id, run_id, size, created_us;    /* run_id 0 = uploaded */
+    int64_t id, project_id, run_id, size, created_us;    /* run_id 0 = uploaded: it goes with no run */
     int32_t task, attempt;                               /* -1, 0 when there is no run */
     struct str name, type, digest, metadata, created_by; /* metadata: JSON object */
 };

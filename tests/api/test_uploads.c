@@ -270,6 +270,112 @@ static void test_artifact(void **state)
     http_answer_free(&a);
 }
 
+static struct http_answer put(const char *body, const char *key)
+{
+    struct http_answer a;
+    struct http_ask q = {.port = fx.port,
+                         .method = "POST",
+                         .path = "/api/v1/artifacts",
+                         .token = fx.token,
+                         .headers = key,
+                         .type = JSON_TYPE,
+                         .body = str_of(body)};
+    assert_true(http_ask(&q, &a));
+    return a;
+}
+
+static void test_artifact_of_upload(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], body[400];
+    upload(STR("0123456789"), digest);
+    assert_true(support_sql(&fx.db, "UPDATE blobs SET created_at = '2020-01-01'"));
+    snprintf(body, sizeof body,
+             "{\"name\":\"a b/c.csv\",\"type\":\"data-set\",\"digest\":\"%s\",\"metadata\":{\"n\":[3]}}", digest);
+    static const char key[] = "Idempotency-Key: once\r\n";
+    for (int i = 0; i < 2; i++) { /* said twice, made once */
+        struct http_answer a = put(body, key);
+        if (a.status != 201) fail_msg("%s", a.body.p);
+        assert_string_equal(http_header(&a, "Location"), "/api/v1/artifacts/1");
+        assert_string_equal(http_text(&a, "name"), "a b/c.csv");
+        assert_string_equal(http_text(&a, "type"), "data-set");
+        assert_string_equal(http_text(&a, "digest"), digest);
+        assert_int_equal(http_number(&a, "size"), 10);
+        assert_int_equal(http_number(&a, "metadata.n.0"), 3);
+        assert_null(http_member(&a, "run"));
+        http_answer_free(&a);
+    }
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM artifacts WHERE run_id IS NULL"), 1);
+    /* A sweep that had marked the blob finds it young. */
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM blobs WHERE created_at < '2021-01-01'"), 0);
+    struct http_answer a = ask("GET", "/api/v1/artifacts/1/content", NULL, NULL);
+    assert_string_equal(a.body.p, "0123456789");
+    http_answer_free(&a);
+}
+
+static void test_artifact_refused(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], gzip[DIGEST_TEXT], deep[100] = "", *body = malloc(80000), *big = malloc(70000);
+    upload(STR("no archive"), digest);
+    upload(STR("\x1f\x8b so it begins"), gzip);
+    memset(big, 'x', 69999);
+    big[69999] = 0;
+    for (int i = 0; i < 16; i++)
+        strcat(deep, "[");
+    for (int i = 0; i < 16; i++)
+        strcat(deep, "]");
+    const struct {
+        const char *name, *type, *digest, *metadata, *path; /* path NULL = made */
+    } rows[] = {
+        {"n", "t", digest, "{}", NULL},
+        {"n", "t", digest, "null", NULL},
+        {"n", "t", digest, "{\"folder\":false}", NULL},
+        {"n", "t", gzip, "{\"folder\":true}", NULL},
+        {"", "t", digest, "{}", "name"},
+        {"a\\nb", "t", digest, "{}", "name"},
+        {big, "t", digest, "{}", "name"},
+        {"n", "", digest, "{}", "type"},
+        {"n", "1st", digest, "{}", "type"},
+        {"n", "a/b", digest, "{}", "type"},
+        {"n", "t", "sha256:12", "{}", "digest"},
+        {"n", "t", "sha256:0000000000000000000000000000000000000000000000000000000000000000", "{}", "digest"},
+        {"n", "t", digest, "[]", "metadata"},
+        {"n", "t", digest, deep, "metadata"},
+        {"n", "t", digest, "{\"folder\":1}", "metadata.folder"},
+        {"n", "t", digest, "{\"folder\":true}", "metadata.folder"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(body, 80000, "{\"name\":\"%s\",\"type\":\"%s\",\"digest\":\"%s\",\"metadata\":%s}", rows[i].name,
+                 rows[i].type, rows[i].digest, rows[i].metadata);
+        struct http_answer a = put(body, NULL);
+        bool good =
+            rows[i].path ? a.status == 422 && strcmp(http_text(&a, "path"), rows[i].path) == 0 : a.status == 201;
+        if (!good) fail_msg("row %zu: %d %s", i, a.status, a.body.p);
+        http_answer_free(&a);
+    }
+    snprintf(body, 80000, "{\"name\":\"n\",\"type\":\"t\",\"digest\":\"%s\",\"metadata\":{\"x\":\"%s\"}}", digest, big);
+    struct http_answer a = put(body, NULL);
+    assert_int_equal(a.status, 422);
+    assert_string_equal(http_text(&a, "path"), "metadata");
+    http_answer_free(&a);
+    snprintf(body, 80000, "{\"name\":\"n\",\"type\":\"t\",\"digest\":\"%s\",\"metadata\":{\"x\":%s}}", digest, deep);
+    a = put(body, NULL);
+    assert_int_equal(a.status, 422);
+    assert_string_equal(http_text(&a, "path"), "metadata");
+    http_answer_free(&a);
+    /* Another project's bytes are not ours. */
+    assert_true(support_sql(&fx.db, "INSERT INTO projects (name, created_by) VALUES ('other', 'x');"
+                                    "DELETE FROM artifacts; UPDATE blobs SET project_id = 2"));
+    snprintf(body, 80000, "{\"name\":\"n\",\"type\":\"t\",\"digest\":\"%s\"}", digest);
+    a = put(body, NULL);
+    assert_int_equal(a.status, 422);
+    http_answer_free(&a);
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM artifacts"), 0);
+    free(body);
+    free(big);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +384,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_foreign_digest, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_bundle, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_artifact, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_artifact_of_upload, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_artifact_refused, fixture_open, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

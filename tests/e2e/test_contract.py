@@ -44,6 +44,9 @@ def blobs_and_bundles(server):
     for status in (201, 200):
         assert server.post(API + "/bundles", {"digest": digest}).status == status
     assert server.get(f"{API}/bundles/{digest}").json["entries"] == 1
+    artifact = server.post(API + "/artifacts", {"name": "n", "type": "t", "digest": digest, "metadata": {"a": 1}})
+    assert artifact.status == 201 and artifact.headers["Location"] == f"{API}/artifacts/{artifact.json['id']}"
+    assert server.get(artifact.headers["Location"]).json == artifact.json
     other = server.post(API + "/uploads", {"digest": digest_of(b"never sent"), "size": 10}).json
     assert server.request("DELETE", f"{API}/uploads/{other['id']}").status == 204
 

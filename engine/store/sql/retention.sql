@@ -37,7 +37,8 @@ DELETE FROM plans p WHERE p.id IN (
      LIMIT $2 FOR UPDATE SKIP LOCKED)
 
 -- name: retention_blobs_mark
--- Old blobs that nothing of their project names, after a given one.
+-- Old blobs that nothing of their project names, after a given one. Artifacts go with their run; those that were uploaded have none,
+-- and stay.
 SELECT b.project_id, b.digest FROM blobs b
  WHERE (b.project_id, b.digest) > ($1::bigint, $2::text) AND b.created_at < now() - $3::bigint * interval '1 microsecond'
    AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.project_id = b.project_id AND a.digest = b.digest)

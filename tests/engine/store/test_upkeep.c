@@ -86,14 +86,15 @@ static void only_the_old_and_unused_goes(void **state)
         " (1, 'p', 'old', 1, 5, 'x', '2020-01-01', 'b-of-old'), (1, 'p', 'active', 1, 0, 'x', NULL, 'b-of-active'), "
         "(1, 'p', 'new', 1, 6, 'x', now(), NULL);"
         "INSERT INTO blobs (project_id, digest, size, created_by, created_at) SELECT 1, d, 10, 'x', '2020-01-01' FROM "
-        "unnest('{orphan,of-artifact,of-use,of-upload,b-of-old,b-of-active,shared,of-old-artifact}'::text[]) d;"
+        "unnest('{orphan,of-artifact,of-use,of-upload,uploaded,b-of-old,b-of-active,shared,of-old-artifact}'::text[]) "
+        "d;"
         "INSERT INTO blobs (project_id, digest, size, created_by) VALUES (1, 'young', 10, 'x'), (2, 'shared', 10, 'x');"
         "INSERT INTO bundles (project_id, digest, size, entries, created_by, created_at) VALUES (1, 'b-of-old', 10, 1, "
         "'x', '2020-01-01'), (1, 'b-of-active', 10, 1, 'x', '2020-01-01'), (1, 'b-of-task', 10, 1, 'x', '2020-01-01');"
         "INSERT INTO tasks (run_id, task, project_id, created_by, frame, path, state, attempt, bundle_digest) VALUES "
         "(3, 0, 1, 'x', 0, 'a', 7, 1, 'b-of-task');"
         "INSERT INTO artifacts (project_id, created_by, run_id, name, type, digest, size) VALUES (1, 'x', 3, 'a', 'm', "
-        "'of-artifact', 10), (1, 'x', 1, 'a', 'm', 'of-old-artifact', 10);"
+        "'of-artifact', 10), (1, 'x', 1, 'a', 'm', 'of-old-artifact', 10), (1, 'x', NULL, 'a', 'm', 'uploaded', 10);"
         "INSERT INTO artifact_uses VALUES (3, 0, 1, 'i', 1, 'x', 'of-use');"
         "INSERT INTO uploads (id, project_id, created_by, digest, size) VALUES ('u-new', 1, 'x', 'of-upload', 10);"
         "INSERT INTO uploads (id, project_id, created_by, digest, size, touched_at) VALUES ('u-old', 1, 'x', 'z', 10, "
@@ -113,7 +114,7 @@ static void only_the_old_and_unused_goes(void **state)
     assert_int_equal(support_number(&t, "SELECT count(*) FROM plans"), 2);
     assert_int_equal(support_number(&t, "SELECT count(*) FROM cache"), 1);
     assert_int_equal(support_number(&t, "SELECT count(*) FROM runs"), 2);
-    assert_int_equal(support_number(&t, "SELECT count(*) FROM blobs WHERE project_id = 1"), 5);
+    assert_int_equal(support_number(&t, "SELECT count(*) FROM blobs WHERE project_id = 1"), 6);
     log_text[0] = 0;
     ok(retention_round(t.db, &r, &done, &err));
     assert_string_equal(log_text, "");
