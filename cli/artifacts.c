@@ -1,5 +1,5 @@
-/* What runs left behind: artifacts ls and get. A download that breaks off is taken up where it stopped, and its digest
- * is verified. */
+/* What runs left behind and what is given to them: artifacts ls, get and put. A transfer that breaks off is taken up
+ * where it stopped, and its digest is verified. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -9,12 +9,16 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/files.h"
 #include "cli/request.h"
 #include "cli/show.h"
+#include "engine/base/jsonw.h"
 #include "engine/base/units.h"
+#include "engine/blob/bundle.h"
 #include "engine/os/clock.h"
 #include "engine/os/digest.h"
 #include "engine/os/fs.h"
+#include "engine/text/json.h"
 
 #define BREAKS 8
 
@@ -224,4 +228,93 @@ int cmd_artifacts_get(struct cli *cli, const struct args *args)
     int fd = STDOUT_FILENO;
     struct client_request request = {.path = content, .accept = "*/*", .sink = to_file, .sink_ctx = &fd};
     return client_send(client, cli->arena, &request, &reply, NULL, &err) ? CLI_OK : cli_fail(cli, &err);
+}
+
+/* ---- put ---- */
+
+struct upload {
+    int fd;
+    bool folder; /* packed, whole, as those that steps leave */
+    char digest[DIGEST_TEXT];
+    int64_t size;
+};
+
+static bool open_upload(const char *path, struct upload *out, struct err *err)
+{
+    struct stat st;
+    struct bundle_stats stats;
+    if (stat(path, &st) != 0)
+        return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path, strerror(errno));
+    *out = (struct upload){.fd = -1, .folder = S_ISDIR(st.st_mode)};
+    if (out->folder) {
+        if (!bundle_pack_temp(path, &bundle_of_artifact, &out->fd, &stats, err)) return false;
+        memcpy(out->digest, stats.digest, sizeof out->digest);
+        out->size = stats.size;
+        return true;
+    }
+    if (!S_ISREG(st.st_mode)) return err_set(err, ERR_INVALID, "%s is neither a file nor a folder", path);
+    out->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (out->fd < 0) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+    return digest_fd(out->fd, out->digest, &out->size, err);
+}
+
+static bool put_metadata(struct arena *a, const char *text, struct value *out, struct err *err)
+{
+    *out = (struct value){.type = VALUE_MAP};
+    if (!text) return true;
+    if (!json_parse(a, str_of(text), 0, out, err)) return err_path(err, "--metadata");
+    if (out->type != VALUE_MAP) return err_set(err, ERR_INVALID, "--metadata wants a JSON object");
+    if (!value_get(out, "folder")) return true;
+    return err_set(err, ERR_INVALID, "--metadata may not have a member 'folder': that is said for it");
+}
+
+static const char *put_body(struct arena *a, const struct args *args, const struct value *metadata,
+                            const struct upload *up)
+{
+    BUF_AUTO body;
+    struct jsonw w;
+    buf_init(&body, 0);
+    jsonw_to_buf(&w, &body);
+    jsonw_object(&w);
+    jsonw_kv_cstr(&w, "name", args_get(args, "name"));
+    jsonw_kv_cstr(&w, "type", args_get(args, "type"));
+    jsonw_kv_cstr(&w, "digest", up->digest);
+    jsonw_key(&w, "metadata");
+    jsonw_object(&w);
+    for (size_t i = 0; i < metadata->u.map.n; i++) {
+        jsonw_key_str(&w, metadata->u.map.entries[i].key);
+        jsonw_value(&w, &metadata->u.map.entries[i].value);
+    }
+    if (up->folder) jsonw_kv_bool(&w, "folder", true);
+    jsonw_object_end(&w);
+    jsonw_object_end(&w);
+    return jsonw_end(&w) ? arena_cstr(a, buf_view(&body)) : "";
+}
+
+int cmd_artifacts_put(struct cli *cli, const struct args *args)
+{
+    struct arena *a = cli->arena;
+    struct upload up = {.fd = -1};
+    struct value metadata;
+    struct client_reply reply;
+    struct err err;
+    const char *path = args_word(args, 0);
+    int code;
+    if (!args_get(args, "name") || !args_get(args, "type")) return cli_usage(cli, "--name and --type are needed");
+    if (!put_metadata(a, args_get(args, "metadata"), &metadata, &err)) return cli_fail(cli, &err), CLI_USAGE;
+    struct client *client = cli_client(cli, &code);
+    if (!client) return code;
+    cli_catch_interrupts();
+    bool ok = open_upload(path, &up, &err) && blob_send(cli, up.fd, up.digest, up.size, path, &err);
+    fs_close(&up.fd);
+    if (!ok) return cli_fail(cli, &err);
+    const struct client_request request = {.method = "POST",
+                                           .path = client_project(client, a, "/api/v1/artifacts"),
+                                           .body = str_of(put_body(a, args, &metadata, &up)),
+                                           .headers = {arena_printf(a, "Idempotency-Key: %s", request_key(a)).p},
+                                           .repeatable = true};
+    if (!client_send(client, a, &request, &reply, NULL, &err)) return cli_fail(cli, &err);
+    if (cli->format != OUT_TABLE) return show_value(cli, &reply.value);
+    printf("%lld\n", (long long)field_int(&reply.value, "id", 0));
+    return CLI_OK;
 }

@@ -115,6 +115,12 @@ static const struct option artifacts_get_options[] = {
     {"to", 'O', "PATH", "a file or folder to write to; - is standard output", NULL, WORD_FILE, false},
     END,
 };
+static const struct option artifacts_put_options[] = {
+    {"name", 0, "NAME", "its name", NULL, WORD_ANY, false},
+    {"type", 't', "TYPE", "what it is, e.g. dataset", NULL, WORD_ANY, false},
+    {"metadata", 0, "JSON", "an object with what else is to be known of it", NULL, WORD_ANY, false},
+    END,
+};
 static const struct option backup_options[] = {
     {"data-dir", 0, "DIR", "the server's data folder", NULL, WORD_FOLDER, false},
     {"store-dir", 0, "DIR", "its store, where it is not in the data folder", NULL, WORD_FOLDER, false},
@@ -173,6 +179,10 @@ static const char artifacts_details[] = "An interrupted download goes on where i
                                         "\n"
                                         "  millrace artifacts get 42\n"
                                         "  millrace artifacts get 17/report/confusion -O confusion.svg";
+static const char put_details[] =
+    "An interrupted upload goes on where it stopped. Pipelines take it by import: artifact:ID.\n"
+    "\n"
+    "  millrace artifacts put digits.csv --name digits --type dataset --metadata '{\"rows\": 1797}'";
 static const char backup_details[] =
     "Runs on the server's machine, with the server running or not. Database, artifacts and logs fit each other.\n"
     "Not in it: millrace.conf and the secrets, checkpoints and working directories of steps, and the file with the\n"
@@ -348,6 +358,8 @@ const struct cli_command commands[] = {
      NULL,
      cmd_artifacts_get,
      NULL},
+    {"artifacts put", "FILE|DIR", 1, 1, FILES, artifacts_put_options, ARTIFACTS, "upload an artifact and print its id",
+     "editor", put_details, FORMATS, cmd_artifacts_put, NULL},
 
     {"serve", "[OPTIONS]", 0, 0, {WORD_ANY}, NULL, SERVER, "run the server", NULL, NULL, NULL, NULL, cmd_serve},
     {LAUNCHER_COMMAND,

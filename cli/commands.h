@@ -85,6 +85,7 @@ int cmd_archive(struct cli *cli, const struct args *args);
 int cmd_unarchive(struct cli *cli, const struct args *args);
 int cmd_artifacts_ls(struct cli *cli, const struct args *args);
 int cmd_artifacts_get(struct cli *cli, const struct args *args);
+int cmd_artifacts_put(struct cli *cli, const struct args *args);
 int cmd_backup(struct cli *cli, const struct args *args);
 int cmd_restore(struct cli *cli, const struct args *args);
 int cmd_config_list(struct cli *cli, const struct args *args);

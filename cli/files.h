@@ -59,6 +59,8 @@ MUST_CHECK bool file_send_code(struct cli *cli, const struct args *args, const s
                                struct err *err);
 MUST_CHECK bool file_look_at_code(struct cli *cli, const struct args *args, struct file *f, const char **digest,
                                   struct err *err);
+/* Sends what an open file holds, unless the project has it. */
+MUST_CHECK bool blob_send(struct cli *cli, int fd, const char *digest, int64_t size, const char *what, struct err *err);
 /* Packs a folder, sends it unless the server has it, and gives its digest. */
 MUST_CHECK bool bundle_send(struct cli *cli, const char *folder, const char **digest, struct err *err);
 MUST_CHECK bool bundle_look(struct cli *cli, const char *folder, const char **digest, struct err *err); /* not sent */

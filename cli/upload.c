@@ -1,4 +1,5 @@
-/* Code on its way to the server: packed, sent once by digest, in pieces that a broken connection does not lose. */
+/* Code and artifacts on their way to the server: sent once by digest, in pieces that a broken connection does not lose.
+ */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,10 +37,10 @@ static bool send_pieces(struct client *client, struct arena *a, const char *path
     char *piece = arena_alloc(a, PIECE);
     unsigned breaks = 0;
     bool complete = false;
-    while (!complete && offset < size) {
+    while (!complete) { /* nothing at all is sent, too: it is the last piece */
         ssize_t n = pread(fd, piece, PIECE, (off_t)offset);
-        if (n <= 0)
-            return err_set(err, ERR_IO, "cannot read the packed folder: %s", n ? strerror(errno) : "it is cut off");
+        if (n < 0 || (n == 0 && offset < size))
+            return err_set(err, ERR_IO, "cannot read what is sent: %s", n ? strerror(errno) : "it is cut off");
         struct client_reply reply;
         const char *header = arena_printf(a, "Upload-Offset: %lld", (long long)offset).p;
         struct client_request request = {.method = "PATCH",
@@ -65,23 +66,26 @@ static bool send_pieces(struct client *client, struct arena *a, const char *path
     return true;
 }
 
-static bool send_blob(struct cli *cli, struct client *client, int fd, const char *digest, int64_t size, struct err *err)
+bool blob_send(struct cli *cli, int fd, const char *digest, int64_t size, const char *what, struct err *err)
 {
     struct arena *a = cli->arena;
     struct value v;
+    int code;
+    struct client *client = cli_client(cli, &code);
+    if (!client) return err_set(err, ERR_INTERNAL, "no client");
     struct str body = str_of(digest_body(a, digest, size));
     if (!client_post(client, a, client_project(client, a, "/api/v1/uploads"), body, &v, NULL, err)) return false;
     struct str id = field_str(&v, "id");
     if (field_bool(&v, "complete") || !id.n) return true; /* the project has these bytes */
     char text[32];
-    cli_note(cli, "uploading the code: %s", units_bytes_text(size, text));
+    cli_note(cli, "uploading %s: %s", what, units_bytes_text(size, text));
     return send_pieces(client, a, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd,
                        field_int(&v, "offset", 0), size, err);
 }
 
 static bool pack(struct cli *cli, const char *folder, int *fd, struct bundle_stats *stats, struct err *err)
 {
-    if (!bundle_pack_temp(folder, fd, stats, err)) return false;
+    if (!bundle_pack_temp(folder, NULL, fd, stats, err)) return false;
     if (stats->left_out > 0)
         cli_note(cli, "warning: %lld not packed, since steps get only files, folders and links within the folder: %s",
                  (long long)stats->left_out, stats->left_names);
@@ -117,7 +121,7 @@ bool bundle_send(struct cli *cli, const char *folder, const char **digest, struc
             return false;
         }
         struct str body = str_of(digest_body(a, name, -1));
-        if (!send_blob(cli, client, fd, name, stats.size, err) ||
+        if (!blob_send(cli, fd, name, stats.size, "the code", err) ||
             !client_post(client, a, client_project(client, a, "/api/v1/bundles"), body, NULL, NULL, err))
             return false;
     }

@@ -16,7 +16,7 @@ struct bundle_limits { /* 0 = the default */
     int64_t ratio;     /* unpacked to packed, above 1 MiB: 200 */
     bool whole;        /* packing: nothing is left out; what cannot be packed is ERR_INVALID */
 };
-extern const struct bundle_limits bundle_of_artifact; /* a folder that a step left: whole, and as big as it is */
+extern const struct bundle_limits bundle_of_artifact; /* a folder as an artifact: whole, and as big as it is */
 
 struct bundle_stats {
     int64_t entries, bytes; /* unpacked */
@@ -32,7 +32,8 @@ struct bundle_stats {
 MUST_CHECK bool bundle_pack(const char *folder, int out_fd, const struct bundle_limits *limits,
                             struct bundle_stats *stats, struct err *err);
 /* The same into an unnamed temporary file; *fd is to be closed by the caller, at offset 0. */
-MUST_CHECK bool bundle_pack_temp(const char *folder, int *fd, struct bundle_stats *stats, struct err *err);
+MUST_CHECK bool bundle_pack_temp(const char *folder, const struct bundle_limits *limits, int *fd,
+                                 struct bundle_stats *stats, struct err *err);
 
 /* Names that would be packed, in order: for `--dry-run` and tests. */
 typedef bool bundle_name_fn(void *ctx, struct str name, int64_t size);

@@ -311,7 +311,8 @@ bool bundle_pack(const char *folder, int out_fd, const struct bundle_limits *lim
     return ok;
 }
 
-bool bundle_pack_temp(const char *folder, int *fd, struct bundle_stats *stats, struct err *err)
+bool bundle_pack_temp(const char *folder, const struct bundle_limits *limits, int *fd, struct bundle_stats *stats,
+                      struct err *err)
 {
     const char *dir = getenv("TMPDIR");
     char path[FS_PATH_MAX];
@@ -319,7 +320,7 @@ bool bundle_pack_temp(const char *folder, int *fd, struct bundle_stats *stats, s
     int temp = mkostemp(path, O_CLOEXEC);
     if (temp < 0) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
     unlink(path);
-    if (!bundle_pack(folder, temp, NULL, stats, err) || lseek(temp, 0, SEEK_SET) != 0) {
+    if (!bundle_pack(folder, temp, limits, stats, err) || lseek(temp, 0, SEEK_SET) != 0) {
         fs_close(&temp);
         return false;
     }

@@ -176,7 +176,7 @@ static void test_bundle(void **state)
     assert_int_equal(support_dir_make(dir), 0);
     write_file(dir, "sub.yaml", "apiVersion: millrace/v1\nkind: Pipeline\nname: sub\nsteps:\n  inner: {expr: 1}\n");
     write_file(dir, "step.py", "print(1)\n");
-    assert_true(bundle_pack_temp(dir, &fd, &stats, &err));
+    assert_true(bundle_pack_temp(dir, NULL, &fd, &stats, &err));
     BUF_AUTO bytes;
     buf_init(&bytes, 0);
     assert_true(buf_reserve(&bytes, (size_t)stats.size));

@@ -168,7 +168,9 @@ static void candidates(void **state)
     } rows[] = {
         {{"val"}, "validate\tcheck files\n"},
         {{"art"}, "artifacts\tArtifacts\n"},
-        {{"artifacts", ""}, "ls\tlist artifacts, of a run or the newest\nget\tdownload an artifact\n"},
+        {{"artifacts", ""},
+         "ls\tlist artifacts, of a run or the newest\nget\tdownload an artifact\n"
+         "put\tupload an artifact and print its id\n"},
         {{"config", "u"}, "use\tuse a context from now on\n"},
         {{"run", ""}, ":files\ndigits\t\n"},
         {{"run", "--wa"}, "--watch\tfollow the run to its end\n"},

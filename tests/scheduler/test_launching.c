@@ -185,7 +185,7 @@ static void make_bundle(const char *text, char digest[DIGEST_TEXT])
     struct bundle_stats stats;
     ok(fs_path(folder, &err, "%s/code", data) && fs_path(file, &err, "%s/v", folder) && fs_mkdirs(folder, 0755, &err) &&
        fs_write(file, str_of(text), 0644, false, &err));
-    ok(bundle_pack_temp(folder, &fd, &stats, &err) && disk_put_fd(disk, fd, str_of(stats.digest), digest, NULL, &err));
+    ok(bundle_pack_temp(folder, NULL, &fd, &stats, &err) && disk_put_fd(disk, fd, str_of(stats.digest), digest, NULL, &err));
     close(fd);
 }
 

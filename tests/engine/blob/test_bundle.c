@@ -147,12 +147,12 @@ static void the_same_folder_packs_the_same(void **state)
     assert_string_equal(names, "lib/util.py link.py run.sh train.py ümlaut.txt ");
     int a = -1, b = -1;
     struct bundle_stats one, two;
-    ok(bundle_pack_temp(in("src"), &a, &one, &err));
+    ok(bundle_pack_temp(in("src"), NULL, &a, &one, &err));
     struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
     assert_int_equal(utimensat(AT_FDCWD, in("src/train.py"), old, 0), 0);
     assert_int_equal(rename(in("src"), in("elsewhere")), 0);
     put("elsewhere/data/more.csv", "ignored", 0644);
-    ok(bundle_pack_temp(in("elsewhere"), &b, &two, &err));
+    ok(bundle_pack_temp(in("elsewhere"), NULL, &b, &two, &err));
     assert_string_equal(one.digest, two.digest);
     assert_int_equal(one.entries, 7);
     assert_int_equal(one.left_out, 3);
@@ -163,7 +163,7 @@ static void the_same_folder_packs_the_same(void **state)
     assert_true(seen.entries == one.entries && seen.bytes == one.bytes && seen.size == one.size);
     close(b);
     put("elsewhere/train.py", "print(2)\n", 0644);
-    ok(bundle_pack_temp(in("elsewhere"), &b, &two, &err));
+    ok(bundle_pack_temp(in("elsewhere"), NULL, &b, &two, &err));
     assert_string_not_equal(one.digest, two.digest);
 
     assert_int_equal(mkdir(in("back"), 0755), 0);
@@ -314,7 +314,7 @@ static void bombs_are_refused(void **state)
     assert_int_equal(rename(in("zeros"), in("src/zeros")), 0);
     int fd = -1;
     struct bundle_stats stats;
-    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    ok(bundle_pack_temp(in("src"), NULL, &fd, &stats, &err));
     assert_false(bundle_check(fd, NULL, &stats, &err));
     assert_int_equal(err.code, ERR_INVALID);
     struct bundle_limits loose = {.ratio = 100000};
@@ -328,7 +328,7 @@ static void garbage_is_refused(void **state)
     put("src/a", "some text that is long enough to be worth packing", 0644);
     int fd = -1;
     struct bundle_stats stats;
-    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    ok(bundle_pack_temp(in("src"), NULL, &fd, &stats, &err));
     char whole[4096];
     ssize_t n = pread(fd, whole, sizeof whole, 0);
     for (ssize_t cut = 0; cut < n; cut += 7) { /* truncated */
@@ -370,7 +370,7 @@ static void installation_is_all_or_nothing(void **state)
     int fd = -1;
     struct bundle_stats stats;
     char digest[DIGEST_TEXT];
-    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    ok(bundle_pack_temp(in("src"), NULL, &fd, &stats, &err));
     ok(disk_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
     close(fd);
     struct installer both[4];
@@ -405,9 +405,9 @@ static void damaged_bundles_are_not_installed(void **state)
     int fd = -1, other = -1;
     ok(disk_open(str_of(dir), &d, &err));
     put("src/main.py", "print(1)", 0644);
-    ok(bundle_pack_temp(in("src"), &fd, &stats, &err));
+    ok(bundle_pack_temp(in("src"), NULL, &fd, &stats, &err));
     put("src/main.py", "print(2)", 0644);
-    ok(bundle_pack_temp(in("src"), &other, &others, &err));
+    ok(bundle_pack_temp(in("src"), NULL, &other, &others, &err));
     ok(disk_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
     ok(disk_path(d, str_of(digest), blob, &err));
     char bytes[4096];
