@@ -77,6 +77,34 @@ def test_artifacts(client, tmp_path):
         run.download("make", "nothing", str(tmp_path / "n"))
 
 
+def test_put_makes_artifacts_that_pipelines_import(client, tmp_path):
+    (tmp_path / "folder/empty").mkdir(parents=True)
+    (tmp_path / "folder/.millraceignore").write_text("*.csv\n")
+    (tmp_path / "folder/a.csv").write_text("in it\n")
+    (tmp_path / "folder/link").symlink_to("a.csv")
+    (tmp_path / "big").write_bytes(bytes(range(256)) * 20000)
+    (tmp_path / "none").write_bytes(b"")
+    folder = client.put(tmp_path / "folder", name="my folder", type="dataset", metadata={"rows": 1})
+    assert folder["metadata"] == {"rows": 1, "folder": True} and "run" not in folder
+    big = client.put(tmp_path / "big", name="big", type="blob")
+    assert (big["size"], big["metadata"]) == (5120000, {})
+    assert client.put(tmp_path / "big", name="again", type="blob")["id"] > big["id"]
+    none = client.put(str(tmp_path / "none"), name="none", type="blob")
+    run = client.submit(source=pipeline(
+        f"folder: {{import: 'artifact:{folder['id']}'}}", f"big: {{import: '{big['digest']}'}}",
+        f"none: {{import: 'artifact:{none['id']}'}}",
+        "use: {run: 'cd inputs/folder && ls -A && cat link && wc -c < ../big && wc -c < ../none', inputs: "
+        "{folder: '${{ steps.folder.outputs.artifact }}', big: '${{ steps.big.outputs.artifact }}', "
+        "none: '${{ steps.none.outputs.artifact }}'}}")).wait(timeout=60)
+    assert run.logs("use").split() == [".millraceignore", "a.csv", "empty", "link", "in", "it", "5120000", "0"]
+    (tmp_path / "folder/out").symlink_to("/etc/passwd")
+    with pytest.raises(ValueError):
+        client.put(tmp_path / "folder", name="x", type="dataset")
+    with pytest.raises(millrace.Error) as wrong:
+        client.put(tmp_path / "none", name="x", type="no word")
+    assert wrong.value.status == 422 and "type of an artifact" in str(wrong.value)
+
+
 def test_what_goes_wrong_is_said(client, server):
     with pytest.raises(millrace.Error) as wrong:
         client.submit(source=pipeline("a: {rnu: x}", "b: {needs: [zzz], run: x}"))

@@ -74,14 +74,15 @@ def _inside(folder, path):
     return not os.path.isabs(target) and os.path.commonpath([root, os.path.realpath(path)]) == root
 
 
-def names(folder):
-    """What is packed, in order: names relative to the folder, with / between their parts."""
-    return _look(folder)[0]
+def names(folder, whole=False):
+    """What is packed, in order: names relative to the folder, with / between their parts. `whole`: nothing is left out,
+    folders are named too, and what cannot be packed is a ValueError."""
+    return _look(folder, whole)[0]
 
 
-def _look(folder):
+def _look(folder, whole=False):
     """Names of what is packed, and of what cannot be: links out of the folder, sockets, devices."""
-    rules, found, left = _rules(folder), [], []
+    rules, found, left = [] if whole else _rules(folder), [], []
 
     def walk(relative):
         for entry in sorted(os.scandir(os.path.join(folder, relative)), key=lambda e: os.fsencode(e.name)):
@@ -90,9 +91,13 @@ def _look(folder):
             if _left_out(rules, name, is_folder):
                 continue
             if is_folder:
+                if whole:
+                    found.append(name)
                 walk(name)
             elif _inside(folder, entry.path) if entry.is_symlink() else entry.is_file():
                 found.append(name)
+            elif whole:
+                raise ValueError("%s: only files, folders and links within the folder can be packed" % name)
             else:
                 left.append(name)
 
@@ -100,9 +105,21 @@ def _look(folder):
     return found, left
 
 
-def pack(folder):
-    """Packs the folder into an unnamed temporary file; returns (file, digest, size), the file at its start."""
-    found, left = _look(folder)
+def digest_of(file):
+    """(digest, size) of what an open file holds; it is then at its start."""
+    digest, size = hashlib.sha256(), 0
+    file.seek(0)
+    for piece in iter(lambda: file.read(1 << 20), b""):
+        digest.update(piece)
+        size += len(piece)
+    file.seek(0)
+    return "sha256:" + digest.hexdigest(), size
+
+
+def pack(folder, whole=False):
+    """Packs the folder into an unnamed temporary file; returns (file, digest, size), the file at its start. `whole`: as
+    an artifact, see names()."""
+    found, left = _look(folder, whole)
     if left:
         warnings.warn("not packed, since steps get only files, folders and links within the folder: "
                       + ", ".join(left), stacklevel=2)
@@ -114,7 +131,7 @@ def pack(folder):
                 if info.islnk():  # two names of one file: each is packed as itself
                     info.type, info.linkname = tarfile.REGTYPE, ""
                     info.size = os.stat(os.path.join(folder, name)).st_size
-                info.mode = 0o755 if info.mode & 0o100 else 0o644
+                info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
                 info.mtime = info.uid = info.gid = 0
                 info.uname = info.gname = ""
                 if info.isreg():
@@ -122,10 +139,4 @@ def pack(folder):
                         tar.addfile(info, f)
                 else:
                     tar.addfile(info)
-    size = out.tell()
-    out.seek(0)
-    digest = hashlib.sha256()
-    for piece in iter(lambda: out.read(1 << 20), b""):
-        digest.update(piece)
-    out.seek(0)
-    return out, "sha256:" + digest.hexdigest(), size
+    return out, *digest_of(out)

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 import uuid
 
-from .bundle import pack
+from .bundle import digest_of, pack
 from .errors import Error, RunFailed, Unavailable
 
 LOCAL_SERVER = "http://127.0.0.1:7070"
@@ -171,22 +171,26 @@ class Client:
             except Error as e:
                 if e.status != 404:
                     raise
-            upload = self.request("POST", "/api/v1/uploads", query, {"digest": digest, "size": size})
-            breaks = 0
-            while not upload.get("complete") and upload.get("offset", 0) < size:
-                packed.seek(upload["offset"])
-                headers = {"Content-Type": "application/octet-stream", "Upload-Offset": str(upload["offset"])}
-                try:
-                    upload = self.request("PATCH", "/api/v1/uploads/" + upload["id"],
-                                          None, packed.read(PIECE), headers, again=False)
-                except (Unavailable, Error) as e:
-                    breaks += 1
-                    if breaks > TRIES or (isinstance(e, Error) and e.status not in (409, 503)):
-                        raise
-                    time.sleep(0.5)
-                    upload = self.request("GET", "/api/v1/uploads/" + upload["id"])
+            self._send(packed, digest, size)
             self.request("POST", "/api/v1/bundles", query, {"digest": digest})
         return digest
+
+    def _send(self, file, digest, size):
+        """An open file's bytes, in pieces, from where an earlier try stopped; none when the project has them."""
+        upload = self.request("POST", "/api/v1/uploads", {"project": self.project}, {"digest": digest, "size": size})
+        breaks = 0
+        while not upload.get("complete"):
+            file.seek(upload.get("offset", 0))
+            headers = {"Content-Type": "application/octet-stream", "Upload-Offset": str(upload.get("offset", 0))}
+            try:
+                upload = self.request("PATCH", "/api/v1/uploads/" + upload["id"],
+                                      None, file.read(PIECE), headers, again=False)
+            except (Unavailable, Error) as e:
+                breaks += 1
+                if breaks > TRIES or (isinstance(e, Error) and e.status not in (409, 503)):
+                    raise
+                time.sleep(0.5)
+                upload = self.request("GET", "/api/v1/uploads/" + upload["id"])
 
     def apply(self, file, bundle=True):
         """Creates or updates the pipelines of a file; what changed, one dict each. `bundle`: its folder (True),
@@ -241,6 +245,24 @@ class Client:
 
     def artifact(self, number):
         return self.request("GET", "/api/v1/artifacts/%d" % number)
+
+    def put(self, path, name, type, metadata=None):
+        """Makes an artifact of a file or a folder, and gives its dict; pipelines import it as artifact:ID. What was
+        interrupted goes on where it stopped."""
+        metadata = dict(metadata or {})
+        if "folder" in metadata:
+            raise ValueError("metadata may not have a member 'folder': that is said for it")
+        if os.path.isdir(path):
+            file, digest, size = pack(path, whole=True)
+            metadata["folder"] = True
+        else:
+            file = open(path, "rb")
+            digest, size = digest_of(file)
+        with file:
+            self._send(file, digest, size)
+        body = {"name": name, "type": type, "digest": digest, "metadata": metadata}
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self.request("POST", "/api/v1/artifacts", {"project": self.project}, body, headers)
 
     def download(self, artifact, path):
         """An artifact (its number or its dict) into a file. What was interrupted goes on where it stopped; the digest
