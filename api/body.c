@@ -12,6 +12,7 @@
 #define JSON_DEPTH 64
 #define DRAIN_BYTES (4 << 20)
 #define DRAIN_US 2000000
+#define DRAIN_PAUSE_US 200000 /* without a byte, and no more is waited for */
 
 static bool is_upload(const struct request *rq)
 {
@@ -49,7 +50,8 @@ bool request_read(struct request *rq, void *buf, size_t room, size_t *n, struct 
     begin(rq);
     int64_t now = os_mono_us();
     if (is_upload(rq)) rq->body_deadline_us = now + rq->api->cfg.body_timeout_ms * 1000;
-    ssize_t got = now > rq->body_deadline_us ? -1 : rq->wire.read(rq->wire.ctx, buf, room);
+    ssize_t got =
+        now > rq->body_deadline_us ? TRANSPORT_LATE : rq->wire.read(rq->wire.ctx, buf, room, rq->body_deadline_us);
     if (got > 0) {
         *n = (size_t)got;
         rq->body_read += got;
@@ -62,7 +64,7 @@ bool request_read(struct request *rq, void *buf, size_t room, size_t *n, struct 
         return true;
     }
     rq->res.close = true;
-    if (got < 0 && os_mono_us() > rq->body_deadline_us)
+    if (got == TRANSPORT_LATE || (got < 0 && os_mono_us() > rq->body_deadline_us))
         return err_set(err, ERR_TIMEOUT, "the body did not arrive in time");
     err_set(err, ERR_SYNTAX, "the body ended after %lld of %lld bytes", (long long)rq->body_read,
             (long long)rq->content_length);
@@ -75,11 +77,11 @@ bool request_drain(struct request *rq)
     const char *expect = request_header(rq, "Expect");
     if (expect && !rq->body_begun) return false; /* it waits for a go that it will not get */
     if (rq->content_length > DRAIN_BYTES) return false;
-    int64_t end = os_mono_us() + DRAIN_US;
-    char scrap[16384];
+    int64_t now = os_mono_us(), end = now + DRAIN_US;
+    char scrap[4096];
     int64_t seen = 0;
-    while (seen < DRAIN_BYTES && os_mono_us() < end) {
-        ssize_t got = rq->wire.read(rq->wire.ctx, scrap, sizeof scrap);
+    for (; seen < DRAIN_BYTES && now < end; now = os_mono_us()) {
+        ssize_t got = rq->wire.read(rq->wire.ctx, scrap, sizeof scrap, now + DRAIN_PAUSE_US);
         if (got <= 0) return got == 0;
         seen += got;
         if (rq->content_length >= 0 && rq->body_read + seen >= rq->content_length) return true;

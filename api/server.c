@@ -4,7 +4,6 @@
 
 #include <arpa/inet.h>
 #include <civetweb.h>
-#include <dirent.h>
 #include <errno.h>
 #include <malloc.h>
 #include <netinet/in.h>
@@ -19,56 +18,60 @@
 
 #include "api/auth.h"
 #include "api/dispatch.h"
+#include "api/seats.h"
 #include "api/stack.h"
+#include "engine/os/clock.h"
 #include "engine/os/log.h"
 
-#define HEALTH_THREADS "2"
+#define HEALTH_THREADS "4"
+#define HEAD_MS 10000 /* to send one request but its body */
+#define PIECE 16384
+#define WRITE_PIECE 65536
 #define ARENA_CAP ((size_t)256 << 20)
 #define ARENA_KEEP ((size_t)128 << 10)
 #define ARENA_HUGE ((size_t)4 << 20)
+
+static int64_t head_limit_ms(const struct api *api)
+{
+    return api->cfg.body_timeout_ms < HEAD_MS ? api->cfg.body_timeout_ms : HEAD_MS;
+}
 
 /* ---- one request ---- */
 
 struct wire {
     struct mg_connection *conn;
+    struct seat *seat;
     int fd; /* looked up when needed: -1 = not yet, -2 = not found */
 };
 
-static ssize_t wire_read(void *ctx, void *buf, size_t n)
+/* The library fills the whole buffer before it returns: small pieces tell whether a body gets on. */
+static ssize_t wire_read(void *ctx, void *buf, size_t n, int64_t until_us)
 {
-    return mg_read(((struct wire *)ctx)->conn, buf, n);
+    struct wire *w = ctx;
+    seat_enter(w->seat, SEAT_BODY, until_us);
+    int got = mg_read(w->conn, buf, n < PIECE ? n : PIECE);
+    seat_enter(w->seat, SEAT_WORK, 0);
+    return got <= 0 && seat_shed(w->seat) ? TRANSPORT_LATE : got;
 }
 
 static bool wire_write(void *ctx, const void *bytes, size_t n)
 {
-    return mg_write(((struct wire *)ctx)->conn, bytes, n) == (int)n;
+    struct wire *w = ctx;
+    const char *p = bytes;
+    bool ok = true;
+    for (size_t piece; ok && n > 0; p += piece, n -= piece) {
+        piece = n < WRITE_PIECE ? n : WRITE_PIECE;
+        seat_enter(w->seat, SEAT_WRITE, 0);
+        ok = mg_write(w->conn, p, piece) == (int)piece;
+    }
+    seat_enter(w->seat, SEAT_WORK, 0);
+    return ok;
 }
 
-static bool same_peer(const struct sockaddr_in *a, const struct mg_request_info *info)
-{
-    char text[48];
-    return a->sin_family == AF_INET && ntohs(a->sin_port) == info->remote_port &&
-           inet_ntop(AF_INET, &a->sin_addr, text, sizeof text) && strcmp(text, info->remote_addr) == 0;
-}
-
-/* civetweb tells nobody its sockets, so this one is looked up by its peer. Rare: only for streams and for bodies that
- * are cut off. */
 static int wire_fd(struct wire *w)
 {
-    const struct mg_request_info *info = mg_get_request_info(w->conn);
-    DIR *dir = w->fd == -1 ? opendir("/proc/self/fd") : NULL;
-    if (!dir) return w->fd;
-    const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        int fd = atoi(entry->d_name);
-        struct sockaddr_in peer = {0}, own = {0};
-        socklen_t n = sizeof peer, m = sizeof own;
-        if (fd <= 2 || getpeername(fd, (struct sockaddr *)&peer, &n) != 0 || !same_peer(&peer, info)) continue;
-        if (getsockname(fd, (struct sockaddr *)&own, &m) != 0 || ntohs(own.sin_port) != info->server_port) continue;
-        w->fd = fd;
-        break;
-    }
-    closedir(dir);
+    if (w->fd != -1) return w->fd;
+    w->fd = seat_socket(w->seat);
     if (w->fd == -1) w->fd = -2;
     return w->fd;
 }
@@ -90,16 +93,23 @@ static void wire_abort(void *ctx)
 
 struct front { /* user data of a context */
     struct api *api;
+    struct seats *seats;
     bool health;
 };
+
+static int64_t head_until(const struct front *front)
+{
+    return os_mono_us() + head_limit_ms(front->api) * 1000;
+}
 
 static int on_request(struct mg_connection *conn)
 {
     const struct mg_request_info *info = mg_get_request_info(conn);
     const struct front *front = info->user_data;
-    struct arena *arena = mg_get_thread_pointer(conn);
+    struct seat *seat = mg_get_thread_pointer(conn);
+    struct arena *arena = &seat->arena;
     struct header headers[MG_MAX_HEADERS];
-    struct wire wire = {conn, -1};
+    struct wire wire = {conn, seat, -1};
     struct request rq = {
         .api = front->api,
         .arena = arena,
@@ -114,6 +124,7 @@ static int on_request(struct mg_connection *conn)
     };
     for (int i = 0; i < info->num_headers && i < MG_MAX_HEADERS; i++)
         headers[rq.n_headers++] = (struct header){info->http_headers[i].name, info->http_headers[i].value};
+    seat_enter(seat, SEAT_WORK, 0);
     int status = dispatch(&rq);
     if (rq.res.close) wire_abort(&wire);
     /* A thread that once had a huge document keeps nothing of it: there are many threads. */
@@ -125,6 +136,7 @@ static int on_request(struct mg_connection *conn)
     } else {
         arena_reset(arena);
     }
+    seat_enter(seat, SEAT_IDLE, head_until(front));
     return status > 0 ? status : 500;
 }
 
@@ -170,20 +182,29 @@ static int on_log(const struct mg_connection *conn, const char *message)
 
 static void *on_thread(const struct mg_context *ctx, int type)
 {
-    (void)ctx;
+    const struct front *front = mg_get_user_data(ctx);
     if (type != 1) return NULL;
-    struct arena *a = malloc(sizeof *a);
-    if (!a || !stack_suffices()) abort();
-    arena_init(a, ARENA_CAP);
-    return a;
+    if (!stack_suffices()) abort();
+    return seat_make(front->seats, ARENA_CAP);
 }
 
 static void on_thread_end(const struct mg_context *ctx, int type, void *pointer)
 {
     (void)ctx;
-    if (type != 1) return;
-    arena_free(pointer);
-    free(pointer);
+    if (type == 1) seat_free(pointer);
+}
+
+static int on_connection(const struct mg_connection *conn, void **data)
+{
+    (void)data;
+    const struct front *front = mg_get_user_data(mg_get_context(conn));
+    seat_take(mg_get_thread_pointer(conn), conn, head_until(front));
+    return 0;
+}
+
+static void on_connection_end(const struct mg_connection *conn)
+{
+    seat_leave(mg_get_thread_pointer(conn));
 }
 
 /* ---- start and stop ---- */
@@ -224,8 +245,7 @@ static int bound_port(const struct mg_context *ctx)
 static struct mg_context *start_context(struct front *front, const char *listen, const char *threads, struct err *err)
 {
     char timeout[24];
-    int64_t most = front->api->cfg.body_timeout_ms; /* of one read or write */
-    snprintf(timeout, sizeof timeout, "%lld", (long long)(most < 10000 ? most : 10000));
+    snprintf(timeout, sizeof timeout, "%lld", (long long)head_limit_ms(front->api)); /* of one read or write */
     const char *options[] = {"listening_ports",
                              listen,
                              "num_threads",
@@ -259,6 +279,8 @@ static struct mg_context *start_context(struct front *front, const char *listen,
         .log_message = on_log,
         .init_thread = on_thread,
         .exit_thread = on_thread_end,
+        .init_connection = on_connection,
+        .connection_close = on_connection_end,
     };
     /* civetweb sets SIGCHLD and SIGPIPE to be ignored; who waits for children would then miss them. Its threads take no
      * signals. */
@@ -311,6 +333,7 @@ void api_deinit(struct api *api)
 struct running { /* an api with what civetweb needs of it */
     struct api api;
     struct front main, health;
+    struct seats main_seats, health_seats;
 };
 
 static bool start_all(struct running *r, struct err *err)
@@ -322,8 +345,10 @@ static bool start_all(struct running *r, struct err *err)
     if (api->cfg.store_dir && !disk_open(str_of(api->cfg.store_dir), &api->disk, err)) return false;
     if (!auth_start(api, err)) return false;
     api->keep_alive = true;
-    r->main = (struct front){api, false};
-    r->health = (struct front){api, true};
+    r->main = (struct front){api, &r->main_seats, false};
+    r->health = (struct front){api, &r->health_seats, true};
+    seats_open(&r->main_seats);
+    seats_open(&r->health_seats);
     snprintf(threads, sizeof threads, "%u", api->cfg.threads);
     mg_init_library(0);
     api->main = start_context(&r->main, listen, threads, err);
@@ -388,8 +413,11 @@ void api_stop(struct api *api)
     api_wake(api);
     if (api->main) stop_context(api->main, api->port);
     if (api->health) stop_context(api->health, api->health_port);
+    struct running *r = (struct running *)api; /* its first member */
+    seats_close(&r->main_seats);
+    seats_close(&r->health_seats);
     api_deinit(api);
-    free(api); /* the first member of struct running */
+    free(r);
 }
 
 int api_port(const struct api *api)

@@ -16,8 +16,9 @@ struct memory {
     struct buf out;
 };
 
-static ssize_t memory_read(void *ctx, void *buf, size_t n)
+static ssize_t memory_read(void *ctx, void *buf, size_t n, int64_t until_us)
 {
+    (void)until_us;
     struct memory *m = ctx;
     struct str piece = str_sub(m->body, 0, n < 700 ? n : 700);
     memcpy(buf, piece.p ? piece.p : "", piece.n);
