@@ -212,38 +212,81 @@ static bool load_step_key(struct api *api, struct conn *c, struct arena *a, stru
     return true;
 }
 
-/* The file's token works: it is made when there is no file, and made known when the database is new. */
+/* ---- the first token ---- */
+
+struct first {
+    struct arena *a;
+    struct str text;
+    bool known;   /* it is good */
+    bool revoked; /* it was known once */
+};
+
+/* The database remembers every token that a file ever made known, so that one who was revoked stays so. */
+static bool know_tx(struct conn *c, void *ctx, struct err *err)
+{
+    struct first *f = ctx;
+    struct token_rec token;
+    unsigned char hash[DIGEST_BYTES], fresh[16];
+    char hex[2 * DIGEST_BYTES + 1], mark[2 * sizeof fresh + 1];
+    struct str was;
+    digest_raw(f->text, hash);
+    digest_hex(hash, sizeof hash, hex);
+    os_random(fresh, sizeof fresh);
+    digest_hex(fresh, sizeof fresh, mark);
+    if (!settings_get_or_make(c, arena_printf(f->a, "first_token:%s", hex), str_of(mark), f->a, &was, err))
+        return false;
+    f->known = tokens_find(c, hash, f->a, &token, err);
+    f->revoked = false;
+    if (f->known) return true;
+    if (err->code != ERR_UNAUTHENTICATED && err->code != ERR_NOT_FOUND) return false;
+    err_clear(err);
+    f->revoked = !str_is(was, mark);
+    if (f->revoked) return true;
+    token = (struct token_rec){.name = STR("admin"), .role = STR("admin"), .created_by = STR("millrace")};
+    int64_t id;
+    f->known = tokens_create(c, hash, &token, &id, err);
+    return f->known;
+}
+
+static bool make_file(struct first *f, const char *path, struct err *err)
+{
+    char made[AUTH_TOKEN_TEXT], line[AUTH_TOKEN_TEXT + 1];
+    auth_token_make(made);
+    f->text = arena_str(f->a, str_of(made));
+    snprintf(line, sizeof line, "%s\n", made);
+    if (!fs_write(path, str_of(line), 0600, true, err)) return false;
+    log_info("wrote an administrator's token", LOG_CSTR("file", path));
+    return true;
+}
+
+/* The file's token works: it is made when there is no file, and made known when the database is new. One that was
+ * revoked is left so, unless nobody could manage tokens any more. */
 static bool first_token(struct api *api, struct conn *c, struct arena *a, struct err *err)
 {
-    char path[FS_PATH_MAX], made[AUTH_TOKEN_TEXT];
+    char path[FS_PATH_MAX];
+    int64_t admins;
+    struct first f = {.a = a};
     if (!fs_path(path, err, "%s/token", api->cfg.data_dir)) return false;
     BUF_AUTO file;
     buf_init(&file, 0);
-    struct str text;
     if (fs_read(path, 4096, &file, err)) {
-        text = str_trim(buf_view(&file));
-    } else {
-        if (err->code != ERR_NOT_FOUND) return false;
-        auth_token_make(made);
-        text = str_of(made);
-        char line[AUTH_TOKEN_TEXT + 1];
-        snprintf(line, sizeof line, "%s\n", made);
-        if (!fs_write(path, str_of(line), 0600, true, err)) return false;
-        log_info("wrote an administrator's token", LOG_CSTR("file", path));
+        f.text = str_trim(buf_view(&file));
+    } else if (err->code != ERR_NOT_FOUND || !make_file(&f, path, err)) {
+        return false;
     }
-    if (text.n < 20 || text.n > TOKEN_MAX) {
+    if (f.text.n < 20 || f.text.n > TOKEN_MAX) {
         err_set(err, ERR_INVALID, "%s holds no token", path);
         return err_hint(err, "remove the file, and a new token is made");
     }
-    unsigned char hash[DIGEST_BYTES];
-    digest_raw(text, hash);
-    struct token_rec token;
-    if (tokens_find(c, hash, a, &token, err)) return true;
-    if (err->code != ERR_UNAUTHENTICATED && err->code != ERR_NOT_FOUND) return false;
-    err_clear(err);
-    token = (struct token_rec){.name = STR("admin"), .role = STR("admin"), .created_by = STR("millrace")};
-    int64_t id;
-    return tokens_create(c, hash, &token, &id, err);
+    if (!conn_tx(c, know_tx, &f, err)) return false;
+    if (!f.revoked) return true;
+    if (!tokens_admins(c, &admins, err)) return false;
+    if (admins > 0) {
+        log_warn("the token in the file was revoked", LOG_CSTR("file", path));
+        return true;
+    }
+    log_warn("no administrator's token is left: a new one is made", LOG_CSTR("file", path));
+    return make_file(&f, path, err) && conn_tx(c, know_tx, &f, err);
 }
 
 bool auth_start(struct api *api, struct err *err)

@@ -71,11 +71,23 @@ bool tokens_delete(struct conn *c, int64_t id, struct err *err)
     struct params p;
     params_init(&p, &a);
     params_int(&p, id);
-    int64_t n = 0;
+    int64_t n = 0, there = 0;
     bool ok = conn_exec(c, Q_TOKEN_DELETE, &p, &n, err);
+    RESULT_AUTO res = NULL;
+    if (ok && n == 0 && (ok = conn_query(c, Q_TOKEN_EXISTS, &p, &res, err))) there = row_int(res, 0, 0);
     arena_free(&a);
-    if (ok && n == 0) return err_set(err, ERR_NOT_FOUND, "there is no token %lld", (long long)id);
-    return ok;
+    if (!ok || n > 0) return ok;
+    if (there == 0) return err_set(err, ERR_NOT_FOUND, "there is no token %lld", (long long)id);
+    err_set(err, ERR_CONFLICT, "token %lld is the last administrator's token of all projects", (long long)id);
+    return err_hint(err, "make another first: POST /api/v1/tokens with the role admin and no project");
+}
+
+bool tokens_admins(struct conn *c, int64_t *n, struct err *err)
+{
+    RESULT_AUTO res = NULL;
+    if (!conn_query(c, Q_TOKEN_ADMINS, NULL, &res, err)) return false;
+    *n = row_int(res, 0, 0);
+    return true;
 }
 
 bool tokens_count(struct conn *c, int64_t *n, struct err *err)

@@ -18,7 +18,10 @@ MUST_CHECK bool tokens_create(struct conn *c, const unsigned char hash[DIGEST_BY
                               int64_t *id, struct err *err);
 MUST_CHECK bool tokens_list(struct conn *c, int64_t after, uint32_t limit, struct arena *a, struct token_rec **out,
                             size_t *n, struct err *err);
+/* ERR_CONFLICT for the last administrator's token of all projects: nobody could make another. */
 MUST_CHECK bool tokens_delete(struct conn *c, int64_t id, struct err *err);
+/* Administrators' tokens of all projects that are good now. */
+MUST_CHECK bool tokens_admins(struct conn *c, int64_t *n, struct err *err);
 MUST_CHECK bool tokens_count(struct conn *c, int64_t *n, struct err *err);
 
 #endif

@@ -251,9 +251,43 @@ static void test_first_token(void **state)
     snprintf(before, sizeof before, "%s", fx.token);
     api_stop(fx.api);
     assert_true(support_sql(&fx.db, "DELETE FROM tokens"));
+    assert_true(support_sql(&fx.db, "DELETE FROM settings"));
     assert_int_equal(fixture_start(), 0);
     assert_string_equal(before, fx.token);
     assert_int_equal(status_with("GET", "/api/v1/tokens", fx.token, NULL, NULL, NULL), 200);
+}
+
+static void restart(void)
+{
+    api_stop(fx.api);
+    fx.api = NULL;
+    assert_int_equal(fixture_start(), 0);
+}
+
+/* What was revoked stays revoked, whatever the file says; and somebody can always manage tokens. */
+static void test_revoked_first_token(void **state)
+{
+    (void)state;
+    char first[80], second[80];
+    snprintf(first, sizeof first, "%s", fx.token);
+    struct http_answer a = ask("DELETE", "/api/v1/tokens/1", NULL, NULL);
+    assert_int_equal(a.status, 409);
+    assert_non_null(strstr(http_text(&a, "hint"), "make another"));
+    http_answer_free(&a);
+    make_token("{\"name\":\"narrow\",\"role\":\"admin\",\"project\":\"default\"}", second);
+    assert_int_equal(status_with("DELETE", "/api/v1/tokens/1", first, NULL, NULL, NULL), 409);
+    make_token("{\"name\":\"second\",\"role\":\"admin\"}", second);
+    assert_int_equal(status_with("DELETE", "/api/v1/tokens/1", first, NULL, NULL, NULL), 204);
+    assert_int_equal(status_with("GET", "/api/v1/tokens", first, NULL, NULL, NULL), 401);
+    restart();
+    assert_string_equal(fx.token, first);
+    assert_int_equal(status_with("GET", "/api/v1/tokens", first, NULL, NULL, NULL), 401);
+    assert_int_equal(status_with("GET", "/api/v1/tokens", second, NULL, NULL, NULL), 200);
+    assert_true(support_sql(&fx.db, "UPDATE tokens SET expires_at = now() - interval '1 second'"));
+    restart();
+    assert_string_not_equal(fx.token, first);
+    assert_int_equal(status_with("GET", "/api/v1/tokens", fx.token, NULL, NULL, NULL), 200);
+    assert_int_equal(status_with("GET", "/api/v1/tokens", first, NULL, NULL, NULL), 401);
 }
 
 int main(void)
@@ -266,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_project_of_a_header, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_step_tokens, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_first_token, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_revoked_first_token, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_host_and_origin, open_named, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

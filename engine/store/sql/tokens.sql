@@ -12,7 +12,19 @@ SELECT t.id, coalesce(t.project_id, 0), t.created_at, t.expires_at, t.name, t.ro
  WHERE t.id > $1 ORDER BY t.id LIMIT $2
 
 -- name: token_delete
-DELETE FROM tokens WHERE id = $1
+-- Never the last one that manages tokens; two at a time take turns.
+WITH admins AS (SELECT id FROM tokens
+                 WHERE role = 'admin' AND project_id IS NULL AND (expires_at IS NULL OR expires_at > now())
+                 ORDER BY id FOR UPDATE)
+DELETE FROM tokens
+ WHERE id = $1 AND (NOT EXISTS (SELECT 1 FROM admins WHERE id = $1) OR (SELECT count(*) FROM admins) > 1)
+
+-- name: token_exists
+SELECT count(*) FROM tokens WHERE id = $1
+
+-- name: token_admins
+SELECT count(*) FROM tokens
+ WHERE role = 'admin' AND project_id IS NULL AND (expires_at IS NULL OR expires_at > now())
 
 -- name: token_count
 SELECT count(*) FROM tokens
