@@ -69,12 +69,24 @@ static bool upload_of(struct request *rq, struct conn **c, struct upload_rec *ou
            uploads_get(*c, rq->who.project, rq->segments[0], rq->arena, out, err);
 }
 
+/* Uploads of the same bytes are one: somebody else may have finished it. False + ERR_NOT_FOUND = nobody has. */
+static bool complete(struct request *rq, const struct upload_rec *u, int status, struct err *err)
+{
+    struct conn *c;
+    int64_t size;
+    if (!request_db(rq, &c, err) || !blobs_get(c, u->project_id, u->digest, &size, err)) return false;
+    write_upload(rq, status, u, size, true);
+    return true;
+}
+
 bool uploads_show(struct request *rq, struct err *err)
 {
     struct conn *c;
     struct upload_rec u;
     int64_t offset;
-    if (!upload_of(rq, &c, &u, err) || !disk_part_offset(rq->api->disk, u.id, &offset, err)) return false;
+    if (!upload_of(rq, &c, &u, err)) return false;
+    if (complete(rq, &u, 200, err)) return true;
+    if (err->code != ERR_NOT_FOUND || !disk_part_offset(rq->api->disk, u.id, &offset, err)) return false;
     write_upload(rq, 200, &u, offset, false);
     return true;
 }
@@ -116,6 +128,22 @@ static bool finish(struct request *rq, const struct upload_rec *u, struct err *e
     return true;
 }
 
+static bool append(struct request *rq, const struct upload_rec *u, int64_t offset, struct err *err)
+{
+    int64_t there;
+    if (!disk_part_offset(rq->api->disk, u->id, &there, err)) return false;
+    if (there != offset) {
+        err_set(err, ERR_CONFLICT, "the upload stands at %lld, not at %lld", (long long)there, (long long)offset);
+        err_path(err, "Upload-Offset");
+        response_header(rq, "Upload-Offset", "%lld", (long long)there);
+        return err_hint(err, "go on from %lld", (long long)there);
+    }
+    if (!receive(rq, u, &offset, err)) return false;
+    if (offset == u->size) return finish(rq, u, err);
+    write_upload(rq, 200, u, offset, false);
+    return true;
+}
+
 bool uploads_patch(struct request *rq, struct err *err)
 {
     struct conn *c;
@@ -128,19 +156,12 @@ bool uploads_patch(struct request *rq, struct err *err)
         return err_hint(err, "GET the upload to learn its offset");
     }
     if (!upload_of(rq, &c, &u, err) || !uploads_touch(c, u.id, err)) return false;
+    if (complete(rq, &u, 201, err)) return true;
+    if (err->code != ERR_NOT_FOUND) return false;
     request_release(rq); /* a slow sender must not hold a connection */
-    int64_t there;
-    if (!disk_part_offset(rq->api->disk, u.id, &there, err)) return false;
-    if (there != offset) {
-        err_set(err, ERR_CONFLICT, "the upload stands at %lld, not at %lld", (long long)there, (long long)offset);
-        err_path(err, "Upload-Offset");
-        response_header(rq, "Upload-Offset", "%lld", (long long)there);
-        return err_hint(err, "go on from %lld", (long long)there);
-    }
-    if (!receive(rq, &u, &offset, err)) return false;
-    if (offset == u.size) return finish(rq, &u, err);
-    write_upload(rq, 200, &u, offset, false);
-    return true;
+    if (append(rq, &u, offset, err)) return true;
+    struct err ignored;
+    return err->code == ERR_CONFLICT && complete(rq, &u, 201, &ignored);
 }
 
 bool uploads_remove(struct request *rq, struct err *err)

@@ -66,7 +66,7 @@ static bool send_pieces(struct client *client, struct arena *a, const char *path
     return true;
 }
 
-bool blob_send(struct cli *cli, int fd, const char *digest, int64_t size, const char *what, struct err *err)
+static bool send_once(struct cli *cli, int fd, const char *digest, int64_t size, const char *what, struct err *err)
 {
     struct arena *a = cli->arena;
     struct value v;
@@ -81,6 +81,15 @@ bool blob_send(struct cli *cli, int fd, const char *digest, int64_t size, const 
     cli_note(cli, "uploading %s: %s", what, units_bytes_text(size, text));
     return send_pieces(client, a, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd,
                        field_int(&v, "offset", 0), size, err);
+}
+
+/* Others may send the same bytes at the same time: an upload that is gone was finished or given up by one of them. */
+bool blob_send(struct cli *cli, int fd, const char *digest, int64_t size, const char *what, struct err *err)
+{
+    for (unsigned tries = 0;; tries++) {
+        if (send_once(cli, fd, digest, size, what, err)) return true;
+        if (err->code != ERR_NOT_FOUND || tries == BREAKS || cli_interrupted()) return false;
+    }
 }
 
 static bool pack(struct cli *cli, const char *folder, int *fd, struct bundle_stats *stats, struct err *err)

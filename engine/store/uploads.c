@@ -95,9 +95,20 @@ bool uploads_delete(struct conn *c, int64_t project_id, struct str id, struct er
 bool uploads_finish(struct conn *c, const struct scope *scope, struct str id, struct str digest, int64_t size,
                     struct err *err)
 {
-    if (!conn_begin(c, err)) return false;
-    if (blobs_put(c, scope, digest, size, err) && uploads_delete(c, scope->project_id, id, err))
-        return conn_commit(c, err);
-    conn_rollback(c);
-    return false;
+    struct arena a;
+    arena_init(&a, 0);
+    struct params p;
+    params_init(&p, &a);
+    params_str(&p, id);
+    int64_t n = 0;
+    bool ok = conn_begin(c, err);
+    bool begun = ok;
+    ok = ok && blobs_put(c, scope, digest, size, err) && conn_exec(c, Q_UPLOAD_TOUCH, &p, &n, err);
+    if (ok && n == 0) ok = unknown(id, err);
+    if (begun && ok)
+        ok = conn_commit(c, err);
+    else if (begun)
+        conn_rollback(c);
+    arena_free(&a);
+    return ok;
 }

@@ -1,4 +1,4 @@
-/* Unfinished uploads. The offset is the size of the partial file (engine/blob/disk.h), so that it is true after any
+/* Uploads. The offset is the size of the partial file (engine/blob/disk.h), so that it is true after any
  * crash. */
 #ifndef MILLRACE_STORE_UPLOADS_H
 #define MILLRACE_STORE_UPLOADS_H
@@ -16,7 +16,8 @@ MUST_CHECK bool uploads_create(struct conn *c, const struct scope *scope, struct
 MUST_CHECK bool uploads_get(struct conn *c, int64_t project_id, struct str id, struct arena *a, struct upload_rec *out,
                             struct err *err);
 MUST_CHECK bool uploads_touch(struct conn *c, struct str id, struct err *err);
-/* The bytes are verified and in place: the blob is the project's, the upload gone, in one transaction. */
+/* The bytes are verified and in place: the blob is the project's. The upload is kept like an unfinished one, for others
+ * who were sending the same bytes and are still to learn that they are there. */
 MUST_CHECK bool uploads_finish(struct conn *c, const struct scope *scope, struct str id, struct str digest,
                                int64_t size, struct err *err);
 MUST_CHECK bool uploads_delete(struct conn *c, int64_t project_id, struct str id, struct err *err);

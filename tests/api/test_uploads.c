@@ -136,6 +136,34 @@ static void test_wrong_bytes(void **state)
     http_answer_free(&a);
 }
 
+/* Two send the same bytes: who comes second is told that they are there. */
+static void test_together(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], id[80], path[200];
+    digest_of(STR("the same"), digest);
+    struct http_answer a = announce(digest, 8), b = announce(digest, 8);
+    snprintf(id, sizeof id, "%s", http_text(&a, "id"));
+    assert_string_equal(http_text(&b, "id"), id);
+    http_answer_free(&a);
+    http_answer_free(&b);
+    a = patch(id, 0, STR("the same"));
+    assert_int_equal(a.status, 201);
+    http_answer_free(&a);
+    for (int64_t offset = 0; offset < 8; offset += 4) {
+        a = patch(id, offset, STR("the same"));
+        assert_int_equal(a.status, 201);
+        assert_int_equal(http_number(&a, "offset"), 8);
+        assert_true(http_member(&a, "complete")->u.b);
+        http_answer_free(&a);
+    }
+    snprintf(path, sizeof path, "/api/v1/uploads/%s", id);
+    a = ask("GET", path, NULL, NULL);
+    assert_int_equal(a.status, 200);
+    assert_true(http_member(&a, "complete")->u.b);
+    http_answer_free(&a);
+}
+
 /* Bytes that another project has are not ours for knowing their name. */
 static void test_foreign_digest(void **state)
 {
@@ -381,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resume, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_wrong_bytes, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_together, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_foreign_digest, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_bundle, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_artifact, fixture_open, fixture_close),

@@ -146,6 +146,8 @@ static void uploads_end_as_blobs(void **state)
     ok(uploads_finish(c, &me, one.id, STR("sha256:u"), 10, &err));
     ok(blobs_get(c, 1, STR("sha256:u"), &size, &err));
     assert_int_equal(size, 10);
+    ok(uploads_get(c, 1, one.id, &t.arena, &two, &err)); /* others may still ask */
+    ok(uploads_delete(c, 1, one.id, &err));
     refuse(blobs_get(c, 2, STR("sha256:u"), &size, &err), ERR_NOT_FOUND);
     refuse(uploads_finish(c, &me, one.id, STR("sha256:x"), 10, &err), ERR_NOT_FOUND);
     refuse(blobs_get(c, 1, STR("sha256:x"), &size, &err), ERR_NOT_FOUND); /* nothing in half */
