@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/auth.h"
+#include "api/head.h"
 #include "api/routes.h"
 #include "engine/os/clock.h"
 #include "engine/os/digest.h"
@@ -181,6 +182,10 @@ static bool run_create(struct request *rq, struct err *err)
 static bool answer(struct request *rq, struct err *err)
 {
     name_request(rq);
+    if (!head_check(rq, err)) {
+        rq->res.close = true; /* where the next request begins is anybody's guess */
+        return false;
+    }
     if (!rq->health_only && !auth_guard(rq, err)) return false;
     if (!route_find(rq, err)) return false;
     if (rq->health_only && strncmp(rq->route->pattern, "/api/", 5) == 0)
@@ -224,12 +229,12 @@ int dispatch(struct request *rq)
     request_release(rq);
     if (ok && rq->arena->over) ok = err_set(&err, ERR_LIMIT, "the request needs too much memory");
     /* Whoever still sends is heard out for a moment, so that it gets to read the answer. */
-    if (!ok && !rq->res.begun && !request_drain(rq)) rq->res.close = true;
+    if (!ok && !rq->res.begun && !rq->res.close && !request_drain(rq)) rq->res.close = true;
     if (ok)
         response_finish(rq);
     else
         response_problem(rq, &err);
-    if (!request_drain(rq) || rq->res.failed) rq->res.close = true;
+    if (rq->res.failed || (!rq->res.close && !request_drain(rq))) rq->res.close = true;
     int status = rq->res.status;
     log_answer(rq, &err, os_mono_us() - began);
     response_free(rq);

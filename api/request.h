@@ -40,6 +40,7 @@ struct request {
     size_t n_headers;
     int64_t content_length; /* -1 = chunked */
     bool http11;
+    bool head_cut;    /* there is more in the head than its headers */
     bool health_only; /* came by the health port */
     bool vouched;     /* the caller says who asks, in `who`: fuzzers, which have no database */
 

@@ -20,6 +20,7 @@
 #include "api/dispatch.h"
 #include "api/seats.h"
 #include "api/stack.h"
+#include "api/unread.h"
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 
@@ -119,6 +120,7 @@ static int on_request(struct mg_connection *conn)
         .query = str_of(info->query_string),
         .headers = headers,
         .content_length = info->content_length,
+        .head_cut = unread_headers(info),
         .http11 = info->http_version && strcmp(info->http_version, "1.1") == 0,
         .health_only = front->health,
     };
