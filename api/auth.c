@@ -22,15 +22,21 @@
 /* The host of "host:port", "[::1]:port" or "host"; false when it is not one. */
 static bool host_of(struct str authority, struct str *host)
 {
-    size_t at;
+    size_t at, end = 0;
     if (authority.n && authority.p[0] == '[') {
         if (!str_find(authority, STR("]"), &at)) return false;
         *host = str_sub(authority, 1, at - 1);
-        return true;
+        end = at + 1;
+    } else {
+        while (end < authority.n && authority.p[end] != ':')
+            end++;
+        *host = str_sub(authority, 0, end);
     }
-    struct str rest = authority;
-    str_split(&rest, ':', host);
-    return host->n > 0;
+    if (host->n == 0 || end == authority.n) return host->n > 0;
+    if (authority.p[end] != ':') return false;
+    for (size_t i = end + 1; i < authority.n; i++)
+        if (authority.p[i] < '0' || authority.p[i] > '9') return false;
+    return true;
 }
 
 static bool is_address(struct str host)

@@ -66,6 +66,10 @@ bool request_read(struct request *rq, void *buf, size_t room, size_t *n, struct 
     rq->res.close = true;
     if (got == TRANSPORT_LATE || (got < 0 && os_mono_us() > rq->body_deadline_us))
         return err_set(err, ERR_TIMEOUT, "the body did not arrive in time");
+    if (rq->content_length < 0) {
+        err_set(err, ERR_SYNTAX, "a chunk of the body cannot be read");
+        return err_hint(err, "chunks are: size in hex, CR LF, bytes, CR LF; the last has size 0");
+    }
     err_set(err, ERR_SYNTAX, "the body ended after %lld of %lld bytes", (long long)rq->body_read,
             (long long)rq->content_length);
     return err_hint(err, "the connection was cut while sending; send it again");

@@ -2,6 +2,7 @@
 #include "api/dispatch.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "api/auth.h"
 #include "api/head.h"
@@ -68,6 +69,12 @@ static bool check_query(struct request *rq, struct err *err)
 static bool check_type(struct request *rq, struct err *err)
 {
     enum body_kind kind;
+    const char *packed = request_header(rq, "Content-Encoding");
+    if (packed && rq->content_length != 0 && strcasecmp(packed, "identity") != 0) {
+        err_set(err, ERR_MEDIA_TYPE, "bodies packed with '%.40s' are not understood", packed);
+        err_path(err, "Content-Encoding");
+        return err_hint(err, "send it as it is");
+    }
     if (!request_body_kind(rq, &kind, err)) return false;
     bool fits = false;
     const char *hint = "";

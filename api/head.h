@@ -5,6 +5,7 @@
 
 #include "api/request.h"
 
+#define HEAD_BYTES 16384
 #define HEAD_HEADERS 63 /* as many as the library reads, less the one at which it stops */
 
 MUST_CHECK bool head_check(const struct request *rq, struct err *err);

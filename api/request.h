@@ -36,10 +36,12 @@ struct request {
     struct arena *arena;
     struct transport wire;
     struct str method, path, query; /* raw */
+    struct str target;              /* as it came: path and query, or a whole address; may be empty */
     const struct header *headers;
     size_t n_headers;
     int64_t content_length; /* -1 = chunked */
     bool http11;
+    size_t head_bytes;
     bool head_cut;    /* there is more in the head than its headers */
     bool health_only; /* came by the health port */
     bool vouched;     /* the caller says who asks, in `who`: fuzzers, which have no database */

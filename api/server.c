@@ -118,14 +118,18 @@ static int on_request(struct mg_connection *conn)
         .method = str_of(info->request_method),
         .path = str_of(info->local_uri_raw ? info->local_uri_raw : "*"),
         .query = str_of(info->query_string),
+        .target = str_of(info->request_uri),
         .headers = headers,
         .content_length = info->content_length,
+        .head_bytes = unread_size(info),
         .head_cut = unread_headers(info),
         .http11 = info->http_version && strcmp(info->http_version, "1.1") == 0,
         .health_only = front->health,
     };
     for (int i = 0; i < info->num_headers && i < MG_MAX_HEADERS; i++)
-        headers[rq.n_headers++] = (struct header){info->http_headers[i].name, info->http_headers[i].value};
+        headers[rq.n_headers++] = (struct header){
+            unread_blank(&info->http_headers[i]) ? "" : info->http_headers[i].name, info->http_headers[i].value};
+    seat->answered = !str_starts(rq.target, "/");
     seat_enter(seat, SEAT_WORK, 0);
     int status = dispatch(&rq);
     if (rq.res.close) wire_abort(&wire);
@@ -142,37 +146,11 @@ static int on_request(struct mg_connection *conn)
     return status > 0 ? status : 500;
 }
 
-/* What civetweb refuses before there is a request: bad request lines, too large heads. */
 static int on_http_error(struct mg_connection *conn, int status, const char *message)
 {
-    (void)message;
-    static const struct {
-        int status;
-        const char *title, *code, *detail;
-    } known[] = {
-        {400, "Bad Request", "syntax", "the request is not HTTP, or its head is larger than 16 KiB"},
-        {408, "Request Timeout", "timeout", "the request did not arrive in time"},
-        {411, "Length Required", "syntax", "the body has no length"},
-        {413, "Content Too Large", "headers-too-large", "the head of the request is larger than 16 KiB"},
-        {414, "URI Too Long", "headers-too-large", "the path is too long"},
-        {431, "Request Header Fields Too Large", "headers-too-large", "the head of the request is larger than 16 KiB"},
-        {505, "HTTP Version Not Supported", "syntax", "only HTTP/1.0 and HTTP/1.1 are spoken here"},
-    };
-    size_t i = 0, n = sizeof known / sizeof *known;
-    while (i < n && known[i].status != status)
-        i++;
-    if (i == n) i = 0;
-    char body[400];
-    int len = snprintf(
-        body, sizeof body,
-        "{\"type\":\"urn:millrace:problem:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"code\":\"%s\","
-        "\"requestId\":\"\"}",
-        known[i].code, known[i].title, known[i].status, known[i].detail, known[i].code);
-    mg_printf(
-        conn,
-        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-        known[i].status, known[i].title, len, body);
-    return 0;
+    struct seat *seat = mg_get_thread_pointer(conn);
+    seat->answered = true;
+    return unread_error(conn, status, message);
 }
 
 static int on_log(const struct mg_connection *conn, const char *message)
@@ -206,7 +184,9 @@ static int on_connection(const struct mg_connection *conn, void **data)
 
 static void on_connection_end(const struct mg_connection *conn)
 {
-    seat_leave(mg_get_thread_pointer(conn));
+    struct seat *seat = mg_get_thread_pointer(conn);
+    if (!seat->answered && unread_target(conn)) unread_refuse((struct mg_connection *)(uintptr_t)conn);
+    seat_leave(seat);
 }
 
 /* ---- start and stop ---- */
@@ -246,7 +226,8 @@ static int bound_port(const struct mg_context *ctx)
 
 static struct mg_context *start_context(struct front *front, const char *listen, const char *threads, struct err *err)
 {
-    char timeout[24];
+    char timeout[24], buffer[24];
+    snprintf(buffer, sizeof buffer, "%d", UNREAD_BUFFER);
     snprintf(timeout, sizeof timeout, "%lld", (long long)head_limit_ms(front->api)); /* of one read or write */
     const char *options[] = {"listening_ports",
                              listen,
@@ -255,7 +236,7 @@ static struct mg_context *start_context(struct front *front, const char *listen,
                              "tcp_nodelay",
                              "1",
                              "max_request_size",
-                             "16384",
+                             buffer,
                              "request_timeout_ms",
                              timeout,
                              "enable_keep_alive",
@@ -273,6 +254,8 @@ static struct mg_context *start_context(struct front *front, const char *listen,
                              "decode_query_string",
                              "no",
                              "enable_directory_listing",
+                             "no",
+                             "enable_auth_domain_check",
                              "no",
                              NULL};
     struct mg_callbacks callbacks = {
