@@ -53,7 +53,7 @@ static const struct option options[] = {
     {"store-dir", "DIR", OPTION_PATH, FIELD(store_dir), 0, 0, "", NULL, NULL, NULL,
      "where artifacts, code, logs and checkpoints are; all servers of one database must share it (the data folder)"},
     {"listen", "HOST:PORT", OPTION_STRING, FIELD(listen), 0, 0, "127.0.0.1:7070", NULL, NULL, NULL,
-     "address of the HTTP API; [::1]:7070 for IPv6"},
+     "IPv4 address of the HTTP API, or localhost; * for all"},
     {"health-listen", "HOST:PORT", OPTION_STRING, FIELD(health_listen), 0, 0, "", NULL, NULL, NULL,
      "a second address for /healthz and /readyz alone, which need no token there; empty: none"},
     {"hosts", "NAMES", OPTION_STRING, FIELD(hosts), 0, 0, "", NULL, NULL, NULL,
@@ -376,16 +376,21 @@ static void split_address(struct loading *l, const char *option, struct str text
     while (colon > 0 && text.p[colon - 1] != ':')
         colon--;
     struct str host = colon ? str_sub(text, 0, colon - 1) : (struct str){0};
-    bool bracketed = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
-    bool bare_v6 = !bracketed && host.n && memchr(host.p, ':', host.n);
-    if (!host.n || bare_v6 || !str_int(str_sub(text, colon, text.n), port) || *port < 0 || *port > 65535) {
+    if (host.n && memchr(host.p, ':', host.n)) {
+        struct err *e =
+            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "%s: '%.*s' is an IPv6 address", option, STR_ARG(text));
+        err_path(e, "%s", option);
+        err_hint(e, "the server speaks IPv4; a proxy in front of it can speak IPv6");
+        return;
+    }
+    if (!host.n || !str_int(str_sub(text, colon, text.n), port) || *port < 0 || *port > 65535) {
         struct err *e =
             err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "%s: '%.*s' is not HOST:PORT", option, STR_ARG(text));
         err_path(e, "%s", option);
-        err_hint(e, "for example 127.0.0.1:7070 or [::1]:7070");
+        err_hint(e, "for example 127.0.0.1:7070");
         return;
     }
-    *host_out = bracketed ? str_sub(host, 1, host.n - 2) : host;
+    *host_out = host;
 }
 
 bool config_load(struct arena *a, int argc, char *const *argv, struct config *out, struct err_list *errs)

@@ -14,7 +14,7 @@ enum config_role { ROLE_ALL, ROLE_API, ROLE_SCHEDULER };
 struct config {
     struct str data_dir;    /* absolute */
     struct str store_dir;   /* absolute; <data-dir> when not given */
-    struct str listen_host; /* of `listen`; an IPv6 address without its brackets */
+    struct str listen_host; /* of `listen` */
     int64_t listen_port;
     struct str listen;           /* as given */
     struct str health_listen;    /* HOST:PORT for /healthz and /readyz alone; empty = none */

@@ -122,7 +122,7 @@ static void values_are_read(void **state)
         {"--grace=250ms", offsetof(struct config, grace_ms), 250},
         {"--grace=0s", offsetof(struct config, grace_ms), 0},
         {"--takeover=2m", offsetof(struct config, takeover_ms), 120000},
-        {"--listen=[::1]:0", offsetof(struct config, listen_port), 0},
+        {"--listen=127.0.0.2:0", offsetof(struct config, listen_port), 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const char *const flags[] = {"--data-dir", data, rows[i].flag, NULL};
@@ -131,7 +131,7 @@ static void values_are_read(void **state)
         memcpy(&got, (char *)&c + rows[i].offset, sizeof got);
         if (got != rows[i].value) fail_msg("%s gave %lld", rows[i].flag, (long long)got);
     }
-    assert_true(str_is(c.listen_host, "::1"));
+    assert_true(str_is(c.listen_host, "127.0.0.2"));
     assert_true(c.health_listen.n == 0 && c.hosts.n == 0);
     const char *const named[] = {"--data-dir", data, "--health-listen=0.0.0.0:7071", "--hosts=lab.example,lab", NULL};
     assert_true(load(named, &c, &errs));
@@ -169,7 +169,8 @@ static void problems_are_told_all_at_once(void **state)
         {{"--local-exec=maybe"}, "local-exec: 'maybe' is neither true nor false", NULL},
         {{"--memory=12"}, "", "Mi"},
         {{"--listen=7070"}, "listen: '7070' is not HOST:PORT", "127.0.0.1:7070"},
-        {{"--listen=::1:70"}, "is not HOST:PORT", NULL},
+        {{"--listen=::1:70"}, "is an IPv6 address", "proxy"},
+        {{"--listen=[::1]:70"}, "listen: '[::1]:70' is an IPv6 address", "proxy"},
         {{"--listen=a:70000"}, "is not HOST:PORT", NULL},
         {{"--listen=:70"}, "is not HOST:PORT", NULL},
         {{"--health-listen=7071"}, "health-listen: '7071' is not HOST:PORT", "127.0.0.1:7070"},
