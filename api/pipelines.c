@@ -71,7 +71,7 @@ bool pipelines_plan(struct request *rq, struct err *err)
     struct str project;
     struct source_doc *docs;
     size_t n;
-    if (!begin(rq, false, &source, &scope, &project, &docs, &n, err)) return false;
+    if (!begin(rq, false, &source, &scope, &project, &docs, &n, err) || !source_one(docs, n, err)) return false;
     return source_show_plan(rq, docs[0].plan, docs[0].json, docs[0].text, err);
 }
 

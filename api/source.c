@@ -92,6 +92,7 @@ struct compiler {
     struct str text;          /* being compiled: positions are in it */
     const struct value *docs; /* of this text */
     size_t n;
+    bool *used;        /* of each document: another one refers to it; may be NULL */
     struct str folder; /* of the file within the bundle */
     const struct compile_chain *chain;
 };
@@ -218,6 +219,7 @@ static bool resolve_file(struct compiler *k, struct arena *a, const struct compi
     }
     inner.docs = docs;
     inner.n = n;
+    inner.used = NULL;
     inner.chain = chain;
     size_t slash = path.n;
     while (slash > 0 && path.p[slash - 1] != '/')
@@ -255,6 +257,7 @@ static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, c
         if (!name || name->type != VALUE_STRING || !str_eq(name->u.s, ref->text)) continue;
         struct compiler inner = *k;
         inner.chain = chain;
+        if (k->used) k->used[i] = true;
         return compile_other(&inner, a, &k->docs[i], ref->text, out, err);
     }
     return resolve_stored(k, a, ref, out, err);
@@ -375,9 +378,26 @@ bool source_compile(struct request *rq, const struct source *source, struct scop
                          .n = *n,
                          .folder = {"", 0}};
     *docs = arena_array(rq->arena, struct source_doc, *n);
-    bool ok = true;
-    for (size_t i = 0; i < *n; i++)
+    bool ok = true, *used = arena_array(rq->arena, bool, *n);
+    for (size_t i = 0; i < *n; i++) {
+        k.used = i == 0 ? used : NULL; /* what the first needs, directly or not */
         ok = compile_doc(&k, &values[i], &(*docs)[i]) && ok;
+        (*docs)[i].at = values[i].at;
+    }
+    for (size_t i = 0; i < *n; i++)
+        (*docs)[i].used = used[i];
     if (ok) ok = unique_names(rq, values, *docs, *n);
     return ok || source_problems(rq, err);
+}
+
+bool source_one(const struct source_doc *docs, size_t n, struct err *err)
+{
+    for (size_t i = 1; i < n; i++) {
+        if (docs[i].used) continue;
+        err_set(err, ERR_INVALID, "the file holds '%.*s' and '%.*s': only one pipeline can be meant here",
+                STR_ARG(docs[0].name), STR_ARG(docs[i].name));
+        err_at(err, docs[i].at, 1);
+        return err_hint(err, "send one, with the sub-pipelines it uses; or apply the file and name one");
+    }
+    return true;
 }

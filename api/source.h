@@ -22,6 +22,8 @@ struct source_doc { /* one pipeline of it */
     struct str text; /* its part of the file */
     struct str json; /* the plan's */
     char digest[80]; /* of text and plan */
+    struct pos at;
+    bool used; /* the first document refers to it, directly or not */
 };
 
 /* The body as YAML text, or as JSON {source, bundle, files}. */
@@ -30,6 +32,8 @@ MUST_CHECK bool source_read(struct request *rq, struct source *out, struct err *
  * request's; *scope and *project say which. There the bundle must be, and sub-pipelines are looked up. */
 MUST_CHECK bool source_compile(struct request *rq, const struct source *source, struct scope *scope,
                                struct str *project, struct source_doc **docs, size_t *n, struct err *err);
+/* Where one pipeline is meant: the first, and beside it only its sub-pipelines. ERR_INVALID names two otherwise. */
+MUST_CHECK bool source_one(const struct source_doc *docs, size_t n, struct err *err);
 /* The stored JSON of a plan, loaded. */
 MUST_CHECK bool source_load_plan(struct arena *a, struct str json, const struct plan **out, struct err *err);
 /* The digest names a bundle of the project: else ERR_INVALID at `bundle`. Empty is fine. */

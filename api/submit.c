@@ -154,7 +154,7 @@ static bool of_source(struct request *rq, struct submission *s, struct err *err)
     struct conn *c;
     s->source.bundle = s->bundle;
     if (!auth_role(rq, ROLE_EDITOR, "Run a source", err) ||
-        !source_compile(rq, &s->source, &s->scope, &s->project, &docs, &n, err))
+        !source_compile(rq, &s->source, &s->scope, &s->project, &docs, &n, err) || !source_one(docs, n, err))
         return false;
     struct plan_text text = {.digest = str_of(docs[0].digest), .source = docs[0].text, .plan = docs[0].json};
     if (!request_db(rq, &c, err) || !plans_put(c, &s->scope, &text, &s->run.plan_id, err)) return false;

@@ -4,6 +4,7 @@
 #define DIGEST "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define ONE_LINE(step) "{apiVersion: millrace/v1, kind: Pipeline, name: x, steps: {a: {" step "}}}"
 #define HEAD "apiVersion: millrace/v1\nkind: Pipeline\nname: x\nsteps:\n"
+#define Y "apiVersion: millrace/v1\nkind: Pipeline\nname: y\nsteps:\n  b: {pipeline: hello}\n"
 
 struct row {
     const char *name, *method, *path, *type, *body;
@@ -100,6 +101,14 @@ static const struct row rows[] = {
     {"cycle", "POST", "/api/v1/pipelines", YAML_TYPE,
      HEAD "  a: {needs: [b], run: echo}\n  b: {needs: [a], run: echo}\n", 422, "invalid", NULL, NULL},
     {"two of one name", "POST", "/api/v1/pipelines", YAML_TYPE, HELLO "---\n" HELLO, 422, "invalid", NULL, "line 1"},
+    {"two to run", "POST", "/api/v1/runs", YAML_TYPE, HELLO "---\n" HEAD "  a: {expr: 1}\n", 422, "invalid", NULL,
+     "apply"},
+    {"two to run in JSON", "POST", "/api/v1/runs", JSON_TYPE,
+     "{\"source\":\"apiVersion: millrace/v1\\nkind: Pipeline\\nname: x\\nsteps: {a: {expr: 1}}\\n---\\n"
+     "apiVersion: millrace/v1\\nkind: Pipeline\\nname: y\\nsteps: {a: {expr: 1}}\\n\"}",
+     422, "invalid", NULL, "apply"},
+    {"two to plan", "POST", "/api/v1/pipelines:plan", YAML_TYPE, HELLO "---\n" HEAD "  a: {expr: 1}\n", 422, "invalid",
+     NULL, "apply"},
     {"project of the document", "POST", "/api/v1/pipelines?project=default", YAML_TYPE, "project: other\n" HELLO, 0,
      NULL, NULL, NULL},
     {"format", "POST", "/api/v1/pipelines:plan?format=png", YAML_TYPE, HELLO, 422, "invalid", "query.format",
@@ -209,6 +218,19 @@ static void test_table(void **state)
     assert_int_equal(failed, 0);
 }
 
+/* A file for one pipeline may hold the sub-pipelines that it uses. */
+static void test_one_and_its_parts(void **state)
+{
+    (void)state;
+    static const char *const files[] = {HEAD "  a: {pipeline: hello}\n---\n" HELLO,
+                                        HEAD "  a: {pipeline: y}\n---\n" HELLO "---\n" Y};
+    for (size_t i = 0; i < 2; i++) {
+        struct http_answer a = ask("POST", "/api/v1/pipelines:plan", YAML_TYPE, files[i]);
+        assert_int_equal(a.status, 200);
+        http_answer_free(&a);
+    }
+}
+
 /* Whoever names a field that is not there is told all that are; each member of an answer is one of them. */
 static void test_known_fields(void **state)
 {
@@ -302,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_table, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_one_and_its_parts, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_known_fields, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_retry_of_success, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_lost_connections, open_with_run, fixture_close),
