@@ -133,8 +133,16 @@ bool runs_archive(struct conn *c, int64_t project_id, int64_t id, bool archived,
     params_int(&p, project_id);
     params_bool(&p, archived);
     int64_t n = 0;
+    RESULT_AUTO res = NULL;
     bool ok = conn_exec(c, Q_RUN_ARCHIVE, &p, &n, err);
-    if (ok && n == 0) ok = no_run(id, err);
+    if (ok && n == 0) {
+        ok = ask(c, Q_RUN_GET, id, project_id, &a, &res, err);
+        if (ok && PQntuples(res) == 0) ok = no_run(id, err);
+        if (ok) {
+            ok = err_set(err, ERR_CONFLICT, "run %lld is active: only a finished run can be archived", (long long)id);
+            err_hint(err, "wait for its end, or cancel it");
+        }
+    }
     arena_free(&a);
     return ok;
 }

@@ -49,6 +49,7 @@ MUST_CHECK bool runs_get(struct conn *c, int64_t project_id, int64_t id, struct 
 /* For progress: changes whenever the run does (its last event's number and its state): an ETag. */
 MUST_CHECK bool runs_stamp(struct conn *c, int64_t project_id, int64_t id, enum run_state *state, int64_t *last_event,
                            struct err *err);
+/* ERR_CONFLICT when an active run is to be archived: lists would hide it. */
 MUST_CHECK bool runs_archive(struct conn *c, int64_t project_id, int64_t id, bool archived, struct err *err);
 /* Of a finished run, with all it left but blobs (those go by retention). ERR_CONFLICT while it is active, or an
  * active run names an artifact of it. */

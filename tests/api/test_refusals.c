@@ -153,6 +153,8 @@ static const struct row rows[] = {
     {"retry from nowhere", "POST", "/api/v1/runs/1:retry", JSON_TYPE, "{\"from\":\"gret\"}", 422, "invalid", "from",
      "greet"},
     {"delete of an active run", "DELETE", "/api/v1/runs/1", NULL, NULL, 409, "conflict", NULL, NULL},
+    {"archive an active run", "POST", "/api/v1/runs/1:archive", NULL, NULL, 409, "conflict", NULL, "cancel"},
+    {"archive of nothing", "POST", "/api/v1/runs/77:archive", NULL, NULL, 404, "not-found", NULL, NULL},
     {"approve no approval", "POST", "/api/v1/runs/1/tasks/greet:approve", JSON_TYPE, "{\"approved\":true}", 409,
      "conflict", NULL, NULL},
     {"approve what", "POST", "/api/v1/runs/1/tasks/greet:approve", JSON_TYPE, "{}", 422, "invalid", "approved", NULL},

@@ -42,7 +42,7 @@ SELECT coalesce(a.state, r.state), coalesce((SELECT max(e.seq) FROM events e WHE
  WHERE r.id = $1 AND (r.project_id = $2 OR $2 = 0)
 
 -- name: run_archive
-UPDATE runs SET archived = $3 WHERE id = $1 AND (project_id = $2 OR $2 = 0)
+UPDATE runs SET archived = $3 WHERE id = $1 AND (project_id = $2 OR $2 = 0) AND (state <> 0 OR NOT $3)
 
 -- name: run_needed
 -- An active run that names an artifact of this one.
@@ -75,7 +75,7 @@ SELECT $1, $2, a.shard, a.run_id, $4, $5 FROM active_runs a WHERE a.run_id = $3
 -- name: command_reopen
 -- A finished run becomes active again, in its final state; its owner decides what that means.
 WITH opened AS (
-    UPDATE runs SET state = 0, message = NULL, outputs = NULL, tasks_total = NULL, tasks_failed = NULL, ended_at = NULL
+    UPDATE runs SET state = 0, archived = false, message = NULL, outputs = NULL, tasks_total = NULL, tasks_failed = NULL, ended_at = NULL
       FROM (SELECT id AS was_id, state AS was FROM runs WHERE id = $1 AND state <> 0 FOR UPDATE) AS old
      WHERE id = was_id RETURNING id, project_id, shard, was, started_at)
 INSERT INTO active_runs (run_id, project_id, created_by, shard, state, generation, started_at)

@@ -151,9 +151,14 @@ static void commands_reach_the_owner(void **state)
     assert_false(commands_send(c, &me, id, COMMAND_PAUSE, str_of(""), &err));
     assert_int_equal(err.code, ERR_CONFLICT);
     assert_non_null(strstr(err.message, "failed"));
+    ok(runs_archive(c, 1, id, true, &err));
     ok(commands_send(c, &me, id, COMMAND_RETRY, str_of(""), &err));
     struct run_rec run;
     ok(runs_get(c, 1, id, &t.arena, &run, &err));
+    assert_false(run.archived); /* what is active is listed */
+    assert_false(runs_archive(c, 1, id, true, &err));
+    assert_int_equal(err.code, ERR_CONFLICT);
+    ok(runs_archive(c, 1, id, false, &err));
     assert_int_equal(run.state, RUN_QUEUED); /* active again, though its owner has not heard of it: not ended */
     enum run_state now;
     int64_t last;
