@@ -296,15 +296,11 @@ bool tasks_approve(struct request *rq, struct err *err)
     const struct node *node = runtree_node(&l.tree, task);
     if (node->verb != VERB_APPROVAL) return err_set(err, ERR_CONFLICT, "the task is not an approval");
     if (!may_answer(rq, node, err)) return false;
-    if (row.task < 0 || row.state != TASK_WAITING) {
-        err_set(err, ERR_CONFLICT, "the task does not wait for an answer: it is %s",
-                task_state_name(row.task < 0 ? TASK_PENDING : row.state));
-        return false;
-    }
+    bool approved = value_get(&body, "approved")->u.b;
     struct value_map_builder b;
     value_map_begin(&b, rq->arena);
     value_map_put(&b, STR("task"), value_int(task));
-    value_map_put(&b, STR("approved"), value_bool(value_get(&body, "approved")->u.b));
+    value_map_put(&b, STR("approved"), value_bool(approved));
     if (member_str(&body, "comment").n) value_map_put(&b, STR("comment"), value_string(member_str(&body, "comment")));
     value_map_put(&b, STR("by"), value_string(rq->who.name));
     struct value payload = value_map_end(&b);
@@ -312,7 +308,7 @@ bool tasks_approve(struct request *rq, struct err *err)
     buf_init(&text, 0);
     value_json(&text, &payload, false);
     struct scope scope = {.project_id = run.project_id, .actor = rq->who.name};
-    if (!commands_send(c, &scope, run.id, COMMAND_APPROVE, buf_view(&text), err)) return false;
+    if (!commands_approve(c, &scope, run.id, (int32_t)task, approved, buf_view(&text), err)) return false;
     rq->hint = true;
     return run_answer(rq, run.id, 202, err);
 }

@@ -1,6 +1,8 @@
 /* Commands to the owners of runs. */
 #include "engine/store/commands.h"
 
+#include "engine/store/tasks.h"
+
 static const bool needs_finished[COMMAND_COUNT] = {[COMMAND_RETRY] = true};
 
 struct send {
@@ -60,6 +62,66 @@ bool commands_send(struct conn *c, const struct scope *scope, int64_t run_id, en
     arena_init(&a, 0);
     struct send s = {scope, run_id, command, payload, &a};
     bool ok = conn_tx(c, send_tx, &s, err);
+    arena_free(&a);
+    return ok;
+}
+
+/* ---- approvals ---- */
+
+struct approval {
+    struct send send;
+    int32_t task;
+    bool approved;
+};
+
+/* What is on its way already: *same when it says the same. */
+static bool answered(struct conn *c, const struct approval *q, bool *same, struct err *err)
+{
+    struct params p;
+    params_init(&p, q->send.a);
+    params_int(&p, q->send.run_id);
+    params_int(&p, q->send.command);
+    params_int(&p, q->task);
+    RESULT_AUTO res = NULL;
+    *same = false;
+    if (!conn_query(c, Q_APPROVAL_WAITING, &p, &res, err)) return false;
+    if (PQntuples(res) == 0) return true;
+    bool before = row_bool(res, 0, 0);
+    struct str by = row_copy(res, 0, 1, q->send.a);
+    *same = before == q->approved && str_eq(by, q->send.scope->actor);
+    if (*same) return true;
+    err_set(err, ERR_CONFLICT, "%.*s has %s it already", STR_ARG(by), before ? "approved" : "rejected");
+    return err_hint(err, "see the run's tasks for what became of it");
+}
+
+static bool approve_tx(struct conn *c, void *ctx, struct err *err)
+{
+    struct approval *q = ctx;
+    struct params p;
+    struct task_rec task;
+    bool same;
+    params_init(&p, q->send.a);
+    params_int(&p, q->send.run_id);
+    params_int(&p, q->task);
+    RESULT_AUTO res = NULL;
+    if (!conn_query(c, Q_APPROVAL_LOCK, &p, &res, err) || !answered(c, q, &same, err)) return false;
+    if (same) return true;
+    /* Its owner takes an answer out of the inbox and writes the task down in one transaction: looked at in this order,
+     * one of the two tells. */
+    bool known = tasks_get(c, q->send.run_id, q->task, q->send.a, &task, err);
+    if (!known && err->code != ERR_NOT_FOUND) return false;
+    if (known && task.state == TASK_WAITING) return send_tx(c, &q->send, err);
+    return err_set(err, ERR_CONFLICT, "the task does not wait for an answer: it is %s",
+                   task_state_name(known ? task.state : TASK_PENDING));
+}
+
+bool commands_approve(struct conn *c, const struct scope *scope, int64_t run_id, int32_t task, bool approved,
+                      struct str payload, struct err *err)
+{
+    struct arena a;
+    arena_init(&a, 0);
+    struct approval q = {{scope, run_id, COMMAND_APPROVE, payload, &a}, task, approved};
+    bool ok = conn_tx(c, approve_tx, &q, err);
     arena_free(&a);
     return ok;
 }

@@ -9,6 +9,10 @@
  * command does not fit: cancel, pause, resume and approve need an active run, retry a finished one. */
 MUST_CHECK bool commands_send(struct conn *c, const struct scope *scope, int64_t run_id, enum command command,
                               struct str payload, struct err *err);
+/* The answer to an approval that waits. ERR_CONFLICT when it does not wait, or another answer is on its way to the
+ * owner; the same answer by the same actor is fine, and sent once. payload: as COMMAND_APPROVE has it. */
+MUST_CHECK bool commands_approve(struct conn *c, const struct scope *scope, int64_t run_id, int32_t task, bool approved,
+                                 struct str payload, struct err *err);
 /* Wakes schedulers in other processes: a hint, outside of any transaction. */
 #define COMMANDS_CHANNEL "millrace_inbox"
 MUST_CHECK bool commands_notify(struct conn *c, struct err *err);

@@ -72,6 +72,15 @@ SELECT id FROM gone
 INSERT INTO inbox (project_id, created_by, shard, run_id, kind, payload)
 SELECT $1, $2, a.shard, a.run_id, $4, $5 FROM active_runs a WHERE a.run_id = $3
 
+-- name: approval_lock
+-- Two answers to one question take turns.
+SELECT pg_advisory_xact_lock(1297239380, hashtext($1::bigint || ' ' || $2::int))
+
+-- name: approval_waiting
+-- The first one is what its owner will go by.
+SELECT (payload->>'approved')::boolean, created_by FROM inbox
+ WHERE run_id = $1 AND kind = $2 AND payload->'task' = to_jsonb($3::int) ORDER BY id LIMIT 1
+
 -- name: command_reopen
 -- A finished run becomes active again, in its final state; its owner decides what that means.
 WITH opened AS (
