@@ -174,7 +174,8 @@ bool events_index(struct request *rq, struct err *err)
     struct str resume = sse_last_id(rq);
     if (resume.n && (!str_int(resume, &after) || after < -1 || after > INT32_MAX)) {
         err_set(err, ERR_INVALID, "the last event id is not one of ours");
-        return err_path(err, "Last-Event-ID");
+        err_path(err, "Last-Event-ID");
+        return err_hint(err, "it is the number of an event of the run, such as 12");
     }
     if (!run_of(rq, &c, &run, err)) return false;
     if (request_accepts(rq, "text/event-stream")) return stream(rq, run.id, after, err);

@@ -241,8 +241,9 @@ static bool resume(struct request *rq, struct log_ref *ref, int64_t *offset, str
         ref->attempt = (int32_t)attempt;
         return true;
     }
-    err_set(err, ERR_INVALID, "the last event id is not one of ours");
-    return err_path(err, "Last-Event-ID");
+    err_set(err, ERR_INVALID, "the last event id is not one of this log's");
+    err_path(err, "Last-Event-ID");
+    return err_hint(err, "it is ATTEMPT.OFFSET, such as 1.2048; attempts go up to %d", ref->attempt);
 }
 
 static bool stream(struct request *rq, struct log_ref *ref, int64_t tail, struct err *err)

@@ -147,6 +147,29 @@ static void test_log_follow(void **state)
     close(fd);
 }
 
+/* An id that is none of the stream's: the answer says what it should look like. */
+static void test_last_id(void **state)
+{
+    (void)state;
+    assert_true(support_sql(&fx.db,
+                            "INSERT INTO tasks (run_id, task, project_id, created_by, frame, path, state, attempt) "
+                            "VALUES (1, 0, 1, 'x', 0, 'greet', 5, 1)"));
+    static const struct {
+        const char *path, *header, *hint;
+    } rows[] = {{"/api/v1/runs/1/tasks/0/logs?follow=1", "Last-Event-ID: 7\r\n", "ATTEMPT.OFFSET"},
+                {"/api/v1/runs/1/tasks/0/logs?follow=1", "Last-Event-ID: 2.0\r\n", "up to 1"},
+                {"/api/v1/runs/1/events", "Last-Event-ID: 1.4\r\n", "number"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct http_answer a;
+        struct http_ask q = {
+            .port = fx.port, .method = "GET", .path = rows[i].path, .token = fx.token, .headers = rows[i].header};
+        assert_true(http_ask(&q, &a));
+        assert_int_equal(a.status, 422);
+        assert_non_null(strstr(http_text(&a, "hint"), rows[i].hint));
+        http_answer_free(&a);
+    }
+}
+
 static void test_log_text(void **state)
 {
     (void)state;
@@ -254,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_events, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_log_follow, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_log_text, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_last_id, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_bounded, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_hang_up, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_stop_with_followers, open_with_run, fixture_close),
