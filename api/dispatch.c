@@ -6,6 +6,7 @@
 
 #include "api/auth.h"
 #include "api/head.h"
+#include "api/precondition.h"
 #include "api/routes.h"
 #include "engine/os/clock.h"
 #include "engine/os/digest.h"
@@ -199,7 +200,7 @@ static bool answer(struct request *rq, struct err *err)
         return err_set(err, ERR_NOT_FOUND, "this port answers /healthz and /readyz only");
     if (!auth_check(rq, err)) return false;
     if (!request_parse_query(rq, err) || !check_query(rq, err)) return false;
-    if (!check_type(rq, err) || !read_body(rq, err)) return false;
+    if (!check_type(rq, err) || !read_body(rq, err) || !precondition_check(rq, err)) return false;
     if (rq->route->idempotent) return run_create(rq, err);
     return rq->route->handler(rq, err);
 }

@@ -220,11 +220,16 @@ bool response_add_str(struct request *rq, struct str s)
     return response_add(rq, s.p, s.n);
 }
 
-/* A gathered answer's name: weak, since compression changes its bytes. True when the client has it already. */
+void response_tag(const struct request *rq, char tag[RESPONSE_TAG])
+{
+    snprintf(tag, RESPONSE_TAG, "W/\"%016llx\"", (unsigned long long)str_hash(buf_view(&rq->res.body)));
+}
+
+/* True when the client has it already. */
 static bool set_etag(struct request *rq)
 {
-    char tag[32];
-    snprintf(tag, sizeof tag, "W/\"%016llx\"", (unsigned long long)str_hash(buf_view(&rq->res.body)));
+    char tag[RESPONSE_TAG];
+    response_tag(rq, tag);
     response_header(rq, "ETag", "%s", tag);
     const char *have = request_header(rq, "If-None-Match");
     return have && (strcmp(have, "*") == 0 || strstr(have, tag + 2));

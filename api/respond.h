@@ -48,6 +48,9 @@ MUST_CHECK bool response_write(struct request *rq, const void *bytes, size_t n);
 
 /* Ends a gathered JSON answer, so that its text is whole in res.body. For the dispatcher. */
 MUST_CHECK bool response_settle(struct request *rq, struct err *err);
+/* The name of a gathered answer: weak, since compression changes its bytes. */
+#define RESPONSE_TAG 32
+void response_tag(const struct request *rq, char tag[RESPONSE_TAG]);
 /* Called once by the dispatcher: sends what was gathered, ends the chunks. */
 void response_finish(struct request *rq);
 /* Throws away what was gathered and answers with a problem (RFC 9457); after the head went out it breaks the answer

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "api/routes.h"
+#include "api/precondition.h"
 #include "embedded.h"
 #include "engine/text/yaml.h"
 
@@ -173,6 +173,26 @@ static void test_query_parameters(void **state)
     assert_int_equal(failed, 0);
 }
 
+/* What changes one thing that has an ETag takes If-Match, and says so. */
+static void test_conditions(void **state)
+{
+    (void)state;
+    int failed = 0, seen = 0;
+    for (size_t i = 0; i < n_routes; i++) {
+        const struct route *r = &routes[i];
+        const struct value *path = value_get(value_get(doc, "paths"), r->pattern), *op = operation(r);
+        if (!precondition_shown(r)) continue;
+        seen++;
+        bool told = has_parameter(value_get(op, "parameters"), "header", STR("If-Match")) ||
+                    has_parameter(value_get(path, "parameters"), "header", STR("If-Match"));
+        if (told && value_get(value_get(op, "responses"), "412")) continue;
+        fprintf(stderr, "%s %s: If-Match or 412 is not described\n", r->method, r->pattern);
+        failed++;
+    }
+    assert_true(seen >= 12);
+    assert_int_equal(failed, 0);
+}
+
 /* What `fields` may name is what the described answer has, in any order. */
 static const struct value *answer_of(const struct value *op)
 {
@@ -253,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_every_route_is_described),
         cmocka_unit_test(test_everything_described_is_a_route),
         cmocka_unit_test(test_query_parameters),
+        cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_fields_are_those_of_the_answer),
         cmocka_unit_test(test_references_and_path_parameters),
     };

@@ -1,4 +1,4 @@
-/* What is asked of runs by several at a time: answers to approvals. */
+/* What is asked of runs by several at a time: answers to approvals, conditions. */
 #include "tests/api/fixture.h"
 
 #include <pthread.h>
@@ -100,10 +100,63 @@ static void test_contradictions(void **state)
     assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM inbox"), 1);
 }
 
+static int change(const char *method, const char *path, const char *match, const char *body)
+{
+    char header[100];
+    struct http_answer a;
+    snprintf(header, sizeof header, "If-Match: %s\r\n", match);
+    struct http_ask q = {.port = fx.port,
+                         .method = method,
+                         .path = path,
+                         .token = fx.token,
+                         .headers = header,
+                         .type = body ? JSON_TYPE : NULL};
+    if (body) q.body = str_of(body);
+    assert_true(http_ask(&q, &a));
+    int status = a.status;
+    http_answer_free(&a);
+    return status;
+}
+
+static void tag_of(const char *path, char tag[64])
+{
+    struct http_answer a = ask("GET", path, NULL, NULL);
+    assert_int_equal(a.status, 200);
+    snprintf(tag, 64, "%s", http_header(&a, "ETag"));
+    http_answer_free(&a);
+}
+
+/* Nothing is done to what is not any more as the client saw it. */
+static void test_if_match(void **state)
+{
+    (void)state;
+    char old[64], now[64], list[140];
+    tag_of("/api/v1/runs/1/tasks/ask", old);
+    assert_int_equal(change("POST", "/api/v1/runs/1/tasks/ask:approve", "\"0\"", "{\"approved\":true}"), 412);
+    assert_int_equal(change("POST", "/api/v1/runs/1/tasks/ask:approve", old, "{\"approved\":true}"), 202);
+    tag_of("/api/v1/runs/1", old);
+    assert_true(support_sql(&fx.db, "UPDATE runs SET name = 'renamed'"));
+    static const char *const actions[] = {":cancel", ":pause", ":resume", ":retry", ":clone", ":archive", ":unarchive"};
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
+        char path[60];
+        snprintf(path, sizeof path, "/api/v1/runs/1%s", actions[i]);
+        assert_int_equal(change("POST", path, old, NULL), 412);
+    }
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM inbox WHERE kind <> 6"), 0);
+    tag_of("/api/v1/runs/1", now);
+    snprintf(list, sizeof list, "\"x\", %s", now);
+    assert_int_equal(change("POST", "/api/v1/runs/1:pause", list, NULL), 202);
+    assert_true(support_sql(&fx.db, "UPDATE runs SET state = 5, ended_at = now(); DELETE FROM active_runs"));
+    assert_int_equal(change("DELETE", "/api/v1/runs/1", old, NULL), 412);
+    assert_int_equal(change("DELETE", "/api/v1/runs/77", "*", NULL), 404);
+    assert_int_equal(change("DELETE", "/api/v1/runs/1", "*", NULL), 204);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_answer, open_asking, fixture_close),
+        cmocka_unit_test_setup_teardown(test_if_match, open_asking, fixture_close),
         cmocka_unit_test_setup_teardown(test_contradictions, open_asking, fixture_close),
     };
     return cmocka_run_group_tests_name("runs", tests, NULL, NULL);

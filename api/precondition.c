@@ -1,0 +1,34 @@
+/* What GET would answer now is made, and thrown away but for its tag. See precondition.h. */
+#include "api/precondition.h"
+
+#include <string.h>
+
+#include "api/routes.h"
+
+const struct route *precondition_shown(const struct route *route)
+{
+    struct str pattern = str_of(route->pattern);
+    const char *last = strrchr(route->pattern, '/'), *action = strstr(last, "}:");
+    if (action) pattern = str_sub(pattern, 0, (size_t)(action - route->pattern) + 1);
+    if (strcmp(route->method, "GET") == 0 || last[1] != '{') return NULL;
+    for (size_t i = 0; i < n_routes; i++)
+        if (strcmp(routes[i].method, "GET") == 0 && str_is(pattern, routes[i].pattern)) return &routes[i];
+    return NULL;
+}
+
+bool precondition_check(struct request *rq, struct err *err)
+{
+    const char *match = request_header(rq, "If-Match");
+    const struct route *shown = match ? precondition_shown(rq->route) : NULL;
+    if (!shown || strstr(rq->route->pattern, "{pipeline}")) return true;
+    char tag[RESPONSE_TAG];
+    rq->res.whole = true;
+    bool ok = shown->handler(rq, err) && response_settle(rq, err);
+    if (ok) response_tag(rq, tag);
+    response_free(rq);
+    response_init(rq);
+    if (!ok || strcmp(match, "*") == 0 || strstr(match, tag + 2)) return ok;
+    err_set(err, ERR_PRECONDITION, "it is not any more what it was: its ETag is %s", tag);
+    err_path(err, "If-Match");
+    return err_hint(err, "look at it again with GET, then send If-Match with its ETag");
+}
