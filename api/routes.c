@@ -179,13 +179,27 @@ static bool no_such_action(struct str path, struct err *err)
     return true;
 }
 
+static bool is_action(const struct route *route)
+{
+    return strchr(strrchr(route->pattern, '/'), ':') != NULL;
+}
+
+/* "7:archive" is an action of run 7, whatever the method, and not a run of that name. */
+static bool names_action(struct str path)
+{
+    struct str ignored[REQUEST_SEGMENTS];
+    for (size_t i = 0; i < n_routes; i++)
+        if (is_action(&routes[i]) && matches(&routes[i], path, ignored)) return true;
+    return false;
+}
+
 bool route_find(struct request *rq, struct err *err)
 {
     char allow[80] = "";
-    bool head = str_is(rq->method, "HEAD");
+    bool head = str_is(rq->method, "HEAD"), action = names_action(rq->path);
     for (size_t i = 0; i < n_routes; i++) {
         struct str raw[REQUEST_SEGMENTS] = {{NULL, 0}};
-        if (!matches(&routes[i], rq->path, raw)) continue;
+        if ((action && !is_action(&routes[i])) || !matches(&routes[i], rq->path, raw)) continue;
         if (str_is(rq->method, routes[i].method) || (head && strcmp(routes[i].method, "GET") == 0)) {
             if (!decode_segments(rq, raw, err)) return false;
             rq->route = &routes[i];
@@ -196,7 +210,7 @@ bool route_find(struct request *rq, struct err *err)
                  strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
     if (allow[0]) {
-        if (no_such_action(rq->path, err)) return false;
+        if (!action && no_such_action(rq->path, err)) return false;
         response_header(rq, "Allow", "%s", allow);
         err_set(err, ERR_METHOD, "%.*s is not possible on this path", STR_ARG(str_sub(rq->method, 0, 20)));
         return err_hint(err, "possible: %s", allow);
