@@ -69,6 +69,7 @@ static bool check_query(struct request *rq, struct err *err)
 
 static bool check_type(struct request *rq, struct err *err)
 {
+    static const char as_json[] = "send JSON with -H 'Content-Type: application/json', as curl has it";
     enum body_kind kind;
     const char *packed = request_header(rq, "Content-Encoding");
     if (packed && rq->content_length != 0 && strcasecmp(packed, "identity") != 0) {
@@ -76,23 +77,30 @@ static bool check_type(struct request *rq, struct err *err)
         err_path(err, "Content-Encoding");
         return err_hint(err, "send it as it is");
     }
-    if (!request_body_kind(rq, &kind, err)) return false;
-    bool fits = false;
-    const char *hint = "";
+    bool known = request_body_kind(rq, &kind, err), fits = false;
+    const char *hint = "this request takes no body";
     switch (rq->route->body) {
-    case ROUTE_EMPTY: fits = true; break;
-    case ROUTE_JSON: fits = kind == BODY_JSON, hint = "application/json"; break;
-    case ROUTE_OPTIONAL: fits = kind == BODY_JSON || kind == BODY_NONE, hint = "application/json"; break;
-    case ROUTE_SOURCE:
-        fits = kind == BODY_JSON || kind == BODY_YAML, hint = "application/yaml or application/json";
+    case ROUTE_EMPTY: fits = rq->content_length == 0 || known; break;
+    case ROUTE_JSON: fits = known && kind == BODY_JSON, hint = as_json; break;
+    case ROUTE_OPTIONAL:
+        fits = rq->content_length == 0 || (known && (kind == BODY_JSON || kind == BODY_NONE));
+        hint = as_json;
         break;
-    case ROUTE_BYTES: fits = kind == BODY_BYTES, hint = "application/octet-stream"; break;
+    case ROUTE_SOURCE:
+        fits = known && (kind == BODY_JSON || kind == BODY_YAML);
+        hint = "send YAML with -H 'Content-Type: application/yaml', as curl has it, or application/json";
+        break;
+    case ROUTE_BYTES:
+        fits = known && kind == BODY_BYTES;
+        hint = "send bytes with -H 'Content-Type: application/octet-stream', as curl has it";
+        break;
     }
     if (fits) return true;
-    err_set(err, ERR_MEDIA_TYPE,
-            kind == BODY_NONE ? "the Content-Type header is missing" : "the body is of the wrong type");
+    if (known)
+        err_set(err, ERR_MEDIA_TYPE,
+                kind == BODY_NONE ? "the Content-Type header is missing" : "the body is of the wrong type");
     err_path(err, "Content-Type");
-    return err_hint(err, "send %s", hint);
+    return err_hint(err, "%s", hint);
 }
 
 /* Bodies are read before a connection to the database is leased: a slow client must not hold one. */
