@@ -14,7 +14,7 @@
 #define NAME_MAX_BYTES 200
 #define TYPE_MAX_BYTES 63
 
-/* path: of the task; empty = not looked up. */
+/* path: of the task; empty = there is none, or no more. */
 static void write_artifact(const struct emit *e, const struct artifact_rec *a, struct str path)
 {
     jsonw_object(e->w);
@@ -48,7 +48,7 @@ bool artifacts_index(struct request *rq, struct err *err)
     if (!request_db(rq, &c, err) || !artifacts_list(c, &q, rq->arena, &items, &n, &next, err)) return false;
     struct emit e = emit_of(rq, page_begin(rq));
     for (size_t i = 0; i < n; i++)
-        write_artifact(&e, &items[i], (struct str){"", 0});
+        write_artifact(&e, &items[i], items[i].path);
     page_end(rq, next);
     return true;
 }
@@ -246,9 +246,6 @@ bool artifacts_lineage(struct request *rq, struct err *err)
     if (!artifacts_list(c, &q, rq->arena, &makers, &n_makers, &next, err) ||
         !artifacts_used_by(c, a.project_id, a.digest, LINEAGE_MAX, rq->arena, &users, &n_users, err))
         return false;
-    struct str *paths = arena_array(rq->arena, struct str, n_makers + 1);
-    for (size_t i = 0; i < n_makers; i++)
-        if (!path_of(rq, c, &makers[i], &paths[i], err)) return false;
     struct jsonw *w = response_json(rq, 200);
     struct emit e = {.w = w};
     jsonw_object(w);
@@ -257,7 +254,7 @@ bool artifacts_lineage(struct request *rq, struct err *err)
     jsonw_array(w);
     for (size_t i = 0; i < n_makers; i++)
         if (makers[i].run_id)
-            write_use(&e, makers[i].run_id, makers[i].task, makers[i].attempt, paths[i], (struct str){"", 0},
+            write_use(&e, makers[i].run_id, makers[i].task, makers[i].attempt, makers[i].path, (struct str){"", 0},
                       makers[i].name);
     jsonw_array_end(w);
     jsonw_key(w, "usedBy");

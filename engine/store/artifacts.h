@@ -9,6 +9,7 @@ struct artifact_rec {
     int64_t id, project_id, run_id, size, created_us;    /* run_id 0 = uploaded: it goes with no run */
     int32_t task, attempt;                               /* -1, 0 when there is no run */
     struct str name, type, digest, metadata, created_by; /* metadata: JSON object */
+    struct str path;                                     /* of the task; only in lists */
 };
 
 /* Metadata is one object with at most so many bytes, and so many lists and maps in each other: it goes into every list

@@ -41,8 +41,10 @@ static const struct search_field fields[] = {
 static const struct search_list list = {
     .fields = fields,
     .n_fields = sizeof fields / sizeof *fields,
-    .select = "SELECT r.id, r.project_id, r.run_id, r.task, r.attempt, r.name, r.type, r.digest, r.size, r.metadata, "
-              "r.created_at, r.created_by FROM artifacts r",
+    .columns = "r.id, r.project_id, r.run_id, r.task, r.attempt, r.name, r.type, r.digest, r.size, r.metadata, "
+               "r.created_at, r.created_by, "
+               "coalesce((SELECT t.path FROM tasks t WHERE t.run_id = r.run_id AND t.task = r.task), '')",
+    .from = "artifacts r",
     .id = "r.id",
     .default_order = "created desc",
     .id_order = "created",
@@ -64,8 +66,10 @@ bool artifacts_list(struct conn *c, const struct artifacts_search *q, struct are
     search_end(&s);
     if (!ok) return false;
     struct artifact_rec *rows = arena_array(a, struct artifact_rec, count + 1);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         artifacts_read(res, (int)i, a, &rows[i]);
+        rows[i].path = row_copy(res, (int)i, 12, a);
+    }
     *out = rows;
     *n = count;
     return true;

@@ -111,13 +111,14 @@ static const struct search_field fields[] = {
 static const struct search_list list = {
     .fields = fields,
     .n_fields = sizeof fields / sizeof *fields,
-    .select = "SELECT r.id, r.project_id, r.plan_id, coalesce(r.cloned_from, 0), r.created_at, coalesce(r.started_at, "
-              "a.started_at), "
-              "r.ended_at, coalesce(r.pipeline_version, 0), r.pipeline, r.name, r.bundle_digest, r.created_by, "
-              "r.params, r.labels, "
-              "r.options, coalesce(a.state, r.state), coalesce(a.stop, 0::smallint), r.message, r.outputs, a.waiting, "
-              "r.tasks_total, "
-              "r.tasks_failed, a.generation, r.archived FROM runs r LEFT JOIN active_runs a ON a.run_id = r.id",
+    .columns = "r.id, r.project_id, r.plan_id, coalesce(r.cloned_from, 0), r.created_at, coalesce(r.started_at, "
+               "a.started_at), "
+               "r.ended_at, coalesce(r.pipeline_version, 0), r.pipeline, r.name, r.bundle_digest, r.created_by, "
+               "r.params, r.labels, "
+               "r.options, coalesce(a.state, r.state), coalesce(a.stop, 0::smallint), r.message, r.outputs, a.waiting, "
+               "r.tasks_total, "
+               "r.tasks_failed, a.generation, r.archived",
+    .from = "runs r LEFT JOIN active_runs a ON a.run_id = r.id",
     .id = "r.id",
     .default_order = "created desc",
     .id_order = "created",

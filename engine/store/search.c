@@ -171,7 +171,7 @@ bool search_begin(struct search *s, const struct search_list *list, const struct
     buf_init(&s->where, 0);
     buf_init(&s->join, 0);
     params_init(&s->params, a);
-    s->hash = str_hash(q->filter) * 31 + str_hash(q->order_by);
+    s->hash = (str_hash(str_of(list->from)) * 31 + str_hash(q->filter)) * 31 + str_hash(q->order_by);
     if (s->page_size > 1000) {
         err_set(err, ERR_INVALID, "a page has at most 1000 rows");
         return err_path(err, "page_size");
@@ -248,12 +248,9 @@ static struct str cursor_of(struct search *s, const PGresult *res, int row)
 static void write_sql(struct search *s, struct buf *sql)
 {
     const char *way = s->descending ? "DESC" : "ASC";
-    size_t from;
-    struct str select = str_of(s->list->select);
-    if (!str_find(select, STR(" FROM "), &from)) abort();
     /* The key travels as text, so that the cursor can hold any type. */
-    buf_printf(sql, "%.*s, %s::text%.*s%s WHERE true%.*s", (int)from, select.p, s->order->sql, (int)(select.n - from),
-               select.p + from, s->join.n ? s->join.p : "", STR_ARG(buf_view(&s->where)));
+    buf_printf(sql, "SELECT %s, %s::text FROM %s%s WHERE true%.*s", s->list->columns, s->order->sql, s->list->from,
+               s->join.n ? s->join.p : "", STR_ARG(buf_view(&s->where)));
     if (by_id(s)) {
         buf_printf(sql, " ORDER BY %s %s", s->id, way);
     } else {

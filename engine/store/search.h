@@ -45,7 +45,8 @@ struct search_field {
 struct search_list {
     const struct search_field *fields;
     size_t n_fields;
-    const char *select;        /* "SELECT … FROM …" */
+    const char *columns;       /* of the answer; the first is the id */
+    const char *from;          /* table and what is joined to it; tells the list's cursors from those of others */
     const char *id;            /* column that is unique: the tie-break, and the order by default, newest first */
     const char *default_order; /* e.g. "created desc" */
     const char *id_order;      /* a field whose order is that of the ids, or NULL: orders by id instead */

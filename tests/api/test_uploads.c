@@ -260,6 +260,25 @@ static void test_artifact(void **state)
     struct http_answer a = ask("GET", "/api/v1/artifacts?filter=type%20%3D%20model", NULL, NULL);
     assert_int_equal(a.status, 200);
     assert_int_equal(http_number(&a, "items.0.id"), 1);
+    assert_null(http_member(&a, "items.0.path"));
+    http_answer_free(&a);
+    /* One of a task tells which, wherever it is listed. */
+    snprintf(sql, sizeof sql,
+             "INSERT INTO tasks (run_id, task, project_id, created_by, frame, path, state, attempt) "
+             "VALUES (7, 3, 1, 'x', 0, 'train[2]', 7, 1); "
+             "INSERT INTO artifacts (project_id, created_by, run_id, task, attempt, name, type, digest, size) "
+             "VALUES (1, 'x', 7, 3, 1, 'out', 'table', '%s', 10)",
+             digest);
+    assert_true(support_sql(&fx.db, sql));
+    static const char *const paths[] = {"/api/v1/artifacts?filter=type%20%3D%20table",
+                                        "/api/v1/artifacts?order_by=size&filter=name%20%3D%20out"};
+    for (size_t i = 0; i < 2; i++) {
+        a = ask("GET", paths[i], NULL, NULL);
+        assert_string_equal(http_text(&a, "items.0.path"), "train[2]");
+        http_answer_free(&a);
+    }
+    a = ask("GET", "/api/v1/artifacts/2/lineage", NULL, NULL);
+    assert_string_equal(http_text(&a, "producedBy.0.path"), "train[2]");
     http_answer_free(&a);
     a = ask("GET", "/api/v1/artifacts/1", NULL, NULL);
     assert_string_equal(http_text(&a, "digest"), digest);
