@@ -76,11 +76,17 @@ void time_text(int64_t us, char out[32])
     snprintf(out, 32, "%s.%06ldZ", day, part);
 }
 
+static uint32_t list_of(const struct request *rq)
+{
+    return (uint32_t)str_hash(rq->path);
+}
+
 bool page_of(struct request *rq, struct page *out, struct err *err)
 {
     int64_t size;
     if (!request_arg_int(rq, "page_size", 1, PAGE_MAX, PAGE_DEFAULT, &size, err)) return false;
     out->size = (uint32_t)size;
+    out->list = list_of(rq);
     out->token = (struct str){"", 0};
     request_arg(rq, "page_token", &out->token);
     return true;
@@ -88,9 +94,14 @@ bool page_of(struct request *rq, struct page *out, struct err *err)
 
 bool page_number(const struct page *page, int64_t first, int64_t *out, struct err *err)
 {
+    char list[12];
+    struct str rest = page->token, head;
     *out = first;
-    if (page->token.n == 0 || (str_int(page->token, out) && *out >= 0 && *out <= INT32_MAX)) return true;
-    err_set(err, ERR_INVALID, "the page token is not one of ours");
+    if (rest.n == 0) return true;
+    snprintf(list, sizeof list, "%08x", page->list);
+    if (str_split(&rest, '.', &head) && str_is(head, list) && str_int(rest, out) && *out >= 0 && *out <= INT32_MAX)
+        return true;
+    err_set(err, ERR_INVALID, "the page token is not one of this list's");
     err_path(err, "query.page_token");
     return err_hint(err, "give next_page_token of the page before, unchanged");
 }
@@ -114,5 +125,7 @@ void page_end(struct request *rq, struct str next)
 
 void page_end_number(struct request *rq, bool more, int64_t last)
 {
-    page_end(rq, more ? arena_printf(rq->arena, "%lld", (long long)last) : (struct str){NULL, 0});
+    struct str next = {NULL, 0};
+    if (more) next = arena_printf(rq->arena, "%08x.%lld", list_of(rq), (long long)last);
+    page_end(rq, next);
 }

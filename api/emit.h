@@ -28,9 +28,10 @@ void time_text(int64_t us, char out[32]);
 struct page {
     uint32_t size;
     struct str token; /* empty = the first page */
+    uint32_t list;    /* which list it is: tokens that are numbers carry it */
 };
 MUST_CHECK bool page_of(struct request *rq, struct page *out, struct err *err);
-/* A token that is a number: the last one shown. */
+/* A token that is made of a number: the last one shown. */
 MUST_CHECK bool page_number(const struct page *page, int64_t first, int64_t *out, struct err *err);
 /* {"items": [ … ], then page_end. */
 struct jsonw *page_begin(struct request *rq);

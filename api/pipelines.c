@@ -200,18 +200,16 @@ bool pipelines_post(struct request *rq, struct err *err)
 bool pipelines_index(struct request *rq, struct err *err)
 {
     struct scope scope;
-    struct str project, contains = {"", 0};
+    struct str project, next;
     struct page page;
     struct conn *c;
     struct pipeline_rec *items;
     size_t n;
-    request_arg(rq, "filter", &contains);
     if (!page_of(rq, &page, err) || !auth_project(rq, no_project, &scope, &project, err)) return false;
-    if (!request_db(rq, &c, err) ||
-        !pipelines_list(c, scope.project_id, contains, page.token, page.size + 1, rq->arena, &items, &n, err))
-        return false;
-    bool more = n > page.size;
-    if (more) n = page.size;
+    struct pipelines_search q = {.project_id = scope.project_id, .page_token = page.token, .page_size = page.size};
+    request_arg(rq, "filter", &q.filter);
+    request_arg(rq, "order_by", &q.order_by);
+    if (!request_db(rq, &c, err) || !pipelines_list(c, &q, rq->arena, &items, &n, &next, err)) return false;
     struct jsonw *w = page_begin(rq);
     struct emit e = emit_of(rq, w);
     for (size_t i = 0; i < n; i++) {
@@ -225,7 +223,7 @@ bool pipelines_index(struct request *rq, struct err *err)
         emit_time(&e, "updatedAt", items[i].updated_us);
         jsonw_object_end(w);
     }
-    page_end(rq, more ? items[n - 1].name : no_project);
+    page_end(rq, next);
     return true;
 }
 

@@ -165,7 +165,7 @@ static bool not_found(struct conn *c, int64_t project_id, struct str name, struc
     return near.n ? err_hint(err, "did you mean '%.*s'?", STR_ARG(near)) : false;
 }
 
-static void read_pipeline(const PGresult *res, int row, struct arena *a, struct pipeline_rec *out)
+void pipelines_read(const PGresult *res, int row, struct arena *a, struct pipeline_rec *out)
 {
     *out = (struct pipeline_rec){.id = row_int(res, row, 0),
                                  .name = row_copy(res, row, 1, a),
@@ -186,27 +186,7 @@ bool pipelines_get(struct conn *c, int64_t project_id, struct str name, struct a
     RESULT_AUTO res = NULL;
     if (!conn_query(c, Q_PIPELINE_GET, &p, &res, err)) return false;
     if (PQntuples(res) == 0) return not_found(c, project_id, name, a, err);
-    read_pipeline(res, 0, a, out);
-    return true;
-}
-
-bool pipelines_list(struct conn *c, int64_t project_id, struct str contains, struct str after, uint32_t limit,
-                    struct arena *a, struct pipeline_rec **out, size_t *n, struct err *err)
-{
-    struct params p;
-    params_init(&p, a);
-    params_int(&p, project_id);
-    params_str(&p, after);
-    params_str_or_null(&p, contains);
-    params_int(&p, limit);
-    RESULT_AUTO res = NULL;
-    if (!conn_query(c, Q_PIPELINE_LIST, &p, &res, err)) return false;
-    size_t count = (size_t)PQntuples(res);
-    struct pipeline_rec *rows = arena_array(a, struct pipeline_rec, count + 1);
-    for (size_t i = 0; i < count; i++)
-        read_pipeline(res, (int)i, a, &rows[i]);
-    *out = rows;
-    *n = count;
+    pipelines_read(res, 0, a, out);
     return true;
 }
 

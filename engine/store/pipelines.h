@@ -36,9 +36,17 @@ MUST_CHECK bool pipelines_apply(struct conn *c, const struct scope *scope, struc
 /* ERR_NOT_FOUND with "did you mean". */
 MUST_CHECK bool pipelines_get(struct conn *c, int64_t project_id, struct str name, struct arena *a,
                               struct pipeline_rec *out, struct err *err);
-/* By name, those after `after`; `contains` filters by part of the name, empty = all. */
-MUST_CHECK bool pipelines_list(struct conn *c, int64_t project_id, struct str contains, struct str after,
-                               uint32_t limit, struct arena *a, struct pipeline_rec **out, size_t *n, struct err *err);
+/* A page of a list, as in runs.h. Fields: name, description, version (the latest), created, created_by, updated;
+ * ordered by name unless said otherwise. In pipelines_list.c. */
+struct pipelines_search {
+    int64_t project_id;
+    struct str filter, order_by, page_token;
+    uint32_t page_size;
+};
+MUST_CHECK bool pipelines_list(struct conn *c, const struct pipelines_search *q, struct arena *a,
+                               struct pipeline_rec **out, size_t *n, struct str *next, struct err *err);
+/* A row of the queries over pipelines: shared by pipelines.c and pipelines_list.c. */
+void pipelines_read(const PGresult *res, int row, struct arena *a, struct pipeline_rec *out);
 /* version 0 = the latest; with source and plan. */
 MUST_CHECK bool pipelines_version(struct conn *c, int64_t project_id, struct str name, int32_t version, struct arena *a,
                                   struct version_rec *out, struct err *err);

@@ -30,6 +30,14 @@ static const struct row rows[] = {
     {"page size", "GET", "/api/v1/runs?page_size=0", NULL, NULL, 422, "invalid", "query.page_size", NULL},
     {"page size text", "GET", "/api/v1/runs?page_size=ten", NULL, NULL, 422, "invalid", "query.page_size", NULL},
     {"page token", "GET", "/api/v1/runs?page_token=xyz", NULL, NULL, 422, "invalid", NULL, NULL},
+    {"page token of pipelines", "GET", "/api/v1/pipelines?page_token=xyz", NULL, NULL, 422, "invalid", "page_token",
+     NULL},
+    {"filter of pipelines", "GET", "/api/v1/pipelines?filter=state%20%3D%20failed", NULL, NULL, 422, "invalid",
+     "filter", NULL},
+    {"half a filter of pipelines", "GET", "/api/v1/pipelines?filter=name%20%3D%20x%20and", NULL, NULL, 422, "invalid",
+     "filter", NULL},
+    {"bare number for a token", "GET", "/api/v1/runs/1/tasks?page_token=4", NULL, NULL, 422, "invalid",
+     "query.page_token", NULL},
     {"page token of tasks", "GET", "/api/v1/runs/1/tasks?page_token=-4", NULL, NULL, 422, "invalid", "query.page_token",
      NULL},
     {"filter field", "GET", "/api/v1/runs?filter=stat%20%3D%20x", NULL, NULL, 422, "invalid", "filter", "state"},
@@ -243,6 +251,43 @@ static void test_one_and_its_parts(void **state)
     }
 }
 
+/* A page token is good for the list it came from. */
+static void test_tokens_of_other_lists(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {"/api/v1/runs",
+                                        "/api/v1/pipelines",
+                                        "/api/v1/artifacts",
+                                        "/api/v1/runs/1/tasks",
+                                        "/api/v1/runs/2/tasks",
+                                        "/api/v1/pipelines/hello/versions",
+                                        "/api/v1/runs/1/artifacts"};
+    enum { LISTS = sizeof lists / sizeof *lists };
+    struct http_answer a = ask("POST", "/api/v1/runs", JSON_TYPE, "{\"pipeline\":\"hello\"}");
+    http_answer_free(&a);
+    a = ask("POST", "/api/v1/pipelines", YAML_TYPE, HELLO "# more\n---\n" Y);
+    assert_int_equal(a.status, 201);
+    http_answer_free(&a);
+    assert_true(support_sql(&fx.db,
+                            "INSERT INTO artifacts (project_id, created_by, run_id, task, attempt, name, type, digest, "
+                            "size) SELECT 1, 'x', 1, 0, 1, 'a' || i, 'b', 'sha256:0', 1 FROM generate_series(1, 3) i"));
+    char path[1000], tokens[LISTS][100];
+    for (size_t i = 0; i < LISTS; i++) {
+        snprintf(path, sizeof path, "%s?page_size=1", lists[i]);
+        a = ask("GET", path, NULL, NULL);
+        snprintf(tokens[i], sizeof tokens[i], "%s", http_text(&a, "next_page_token"));
+        if (!tokens[i][0]) fail_msg("%s: %d %s", path, a.status, a.body.p);
+        http_answer_free(&a);
+    }
+    for (size_t i = 0; i < LISTS; i++)
+        for (size_t k = 0; k < LISTS; k++) {
+            snprintf(path, sizeof path, "%s?page_size=1&page_token=%s", lists[i], tokens[k]);
+            a = ask("GET", path, NULL, NULL);
+            if (a.status != (i == k ? 200 : 422)) fail_msg("%s: %d %s", path, a.status, a.body.p);
+            http_answer_free(&a);
+        }
+}
+
 /* Whoever names a field that is not there is told all that are; each member of an answer is one of them. */
 static void test_known_fields(void **state)
 {
@@ -336,6 +381,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_table, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_tokens_of_other_lists, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_one_and_its_parts, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_known_fields, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_retry_of_success, open_with_run, fixture_close),

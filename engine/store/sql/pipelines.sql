@@ -45,12 +45,6 @@ SELECT id, name, description, latest_version, created_at, updated_at, created_by
 -- name: pipeline_names
 SELECT name FROM pipelines WHERE project_id = $1 ORDER BY updated_at DESC LIMIT 500
 
--- name: pipeline_list
-SELECT id, name, description, latest_version, created_at, updated_at, created_by
-  FROM pipelines
- WHERE project_id = $1 AND name > $2 AND ($3::text IS NULL OR strpos(name, $3) > 0)
- ORDER BY name LIMIT $4
-
 -- name: pipeline_version_get
 SELECT v.pipeline_id, v.version, p.name, v.plan_id, pl.digest, coalesce(v.bundle_digest, ''), v.created_at, v.created_by, pl.source,
        pl.plan

@@ -96,10 +96,16 @@ static void versions_are_made_only_by_change(void **state)
     assert_true(p.latest_version == 3 && str_is(p.description, "e"));
     assert_false(pipelines_get(c, 1, STR("digit"), &t.arena, &p, &err));
     assert_string_equal(err.hint, "did you mean 'digits'?");
-    ok(pipelines_list(c, 1, STR("igi"), str_of(""), 10, &t.arena, &rows, &n, &err));
-    assert_int_equal(n, 1);
-    ok(pipelines_list(c, 1, STR("nothing"), str_of(""), 10, &t.arena, &rows, &n, &err));
+    struct pipelines_search q = {.project_id = 1,
+                                 .filter = STR("name ~ igi and version >= 3 and created > 2024-05-01")};
+    struct str next;
+    ok(pipelines_list(c, &q, &t.arena, &rows, &n, &next, &err));
+    assert_true(n == 1 && str_is(rows[0].name, "digits") && rows[0].latest_version == 3);
+    q.filter = STR("name = nothing");
+    ok(pipelines_list(c, &q, &t.arena, &rows, &n, &next, &err));
     assert_int_equal(n, 0);
+    q.filter = STR("state = failed");
+    refuse(pipelines_list(c, &q, &t.arena, &rows, &n, &next, &err), ERR_INVALID);
     refuse(pipelines_get(c, 2, STR("digits"), &t.arena, &p, &err), ERR_NOT_FOUND);
     ok(pipelines_delete(c, 1, STR("digits"), &err));
     refuse(pipelines_delete(c, 1, STR("digits"), &err), ERR_NOT_FOUND);
