@@ -137,7 +137,7 @@ bool request_segment_id(const struct request *rq, size_t i, const char *what, in
 {
     if (str_int(rq->segments[i], out) && *out >= 1) return true;
     err_set(err, ERR_NOT_FOUND, "there is no %s '%.*s'", what, STR_ARG(str_sub(rq->segments[i], 0, 80)));
-    return err_hint(err, "a %s is named by its number", what);
+    return err_hint(err, "%s %s is named by its number", what[0] == 'a' ? "an" : "a", what);
 }
 
 bool request_db(struct request *rq, struct conn **out, struct err *err)
