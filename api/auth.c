@@ -182,7 +182,7 @@ bool auth_project(struct request *rq, struct str named, struct scope *out, struc
         if (!projects_get(c, wanted, rq->arena, &project, err)) {
             if (err->code != ERR_NOT_FOUND) return false;
             err_path(err, asked ? "query.project" : "project");
-            return err_hint(err, "GET /api/v1/projects lists them");
+            return err->hint[0] ? false : err_hint(err, "GET /api/v1/projects lists them");
         }
         if (rq->who.project && project.id != rq->who.project) {
             err_set(err, ERR_FORBIDDEN, "the token is not for the project '%.*s'", STR_ARG(project.name));

@@ -142,8 +142,10 @@ static bool apply_one(struct request *rq, const struct scope *scope, const struc
     if (!request_db(rq, &c, err) || !pipelines_apply(c, scope, doc->name, doc->plan->description, &text, source->bundle,
                                                      rq->arena, &out->version, &changed, err))
         return false;
-    out->action = !changed ? "unchanged" : found ? "updated" : "created";
-    return true;
+    /* Somebody else may have come between our look and the lock: what was stored counts. */
+    int32_t version = out->version.version, before = changed ? version - 1 : version;
+    out->action = !changed ? "unchanged" : version > 1 ? "updated" : "created";
+    return before == (found ? old.version : 0) || check_match(rq, before > 0, before, err);
 }
 
 static void write_applied(struct request *rq, int status, const struct applied *items, size_t n, bool dry)

@@ -1,4 +1,4 @@
-/* What is asked of runs by several at a time: answers to approvals, conditions. */
+/* What several ask at a time: answers to approvals, changes on conditions, new versions. */
 #include "tests/api/fixture.h"
 
 #include <pthread.h>
@@ -152,12 +152,82 @@ static void test_if_match(void **state)
     assert_int_equal(change("DELETE", "/api/v1/runs/1", "*", NULL), 204);
 }
 
+/* ---- applying ---- */
+
+struct applier {
+    const char *headers;
+    int n, status, version;
+    char action[20];
+};
+
+static void *apply(void *ctx)
+{
+    struct applier *me = ctx;
+    char source[300];
+    struct http_answer a;
+    snprintf(source, sizeof source, "apiVersion: millrace/v1\nkind: Pipeline\nname: shared\nsteps:\n  a: {expr: %d}\n",
+             me->n);
+    struct http_ask q = {.port = fx.port,
+                         .method = "POST",
+                         .path = "/api/v1/pipelines",
+                         .token = fx.token,
+                         .headers = me->headers,
+                         .type = YAML_TYPE,
+                         .body = str_of(source)};
+    assert_true(http_ask(&q, &a));
+    me->status = a.status;
+    me->version = (int)http_number(&a, "items.0.version");
+    snprintf(me->action, sizeof me->action, "%s", http_text(&a, "items.0.action"));
+    http_answer_free(&a);
+    return NULL;
+}
+
+enum { APPLIERS = 7 };
+
+static void apply_at_once(struct applier all[APPLIERS], int from, const char *headers)
+{
+    pthread_t threads[APPLIERS];
+    for (int i = 0; i < APPLIERS; i++) {
+        all[i] = (struct applier){.headers = headers, .n = from + i};
+        assert_int_equal(pthread_create(&threads[i], NULL, apply, &all[i]), 0);
+    }
+    for (int i = 0; i < APPLIERS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* Each is told what became of its own; of several with one condition one is right. */
+static void test_applied_at_once(void **state)
+{
+    (void)state;
+    struct applier all[APPLIERS];
+    for (int turn = 0; turn < 5; turn++) {
+        int seen = 0, matched = 0;
+        apply_at_once(all, 0, NULL);
+        for (int i = 0; i < APPLIERS; i++) {
+            assert_int_equal(all[i].status, 201);
+            assert_string_equal(all[i].action, all[i].version == 1 ? "created" : "updated");
+            seen |= 1 << all[i].version;
+        }
+        assert_int_equal(seen, (1 << (APPLIERS + 1)) - 2);
+        apply_at_once(all, 100, "If-Match: \"v7\"\r\n");
+        for (int i = 0; i < APPLIERS; i++) {
+            assert_true(all[i].status == 201 || all[i].status == 412);
+            matched += all[i].status == 201;
+        }
+        assert_int_equal(matched, 1);
+        struct http_answer a = ask("DELETE", "/api/v1/pipelines/shared", NULL, NULL);
+        assert_int_equal(a.status, 204);
+        http_answer_free(&a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_answer, open_asking, fixture_close),
+        cmocka_unit_test_setup_teardown(test_applied_at_once, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_if_match, open_asking, fixture_close),
         cmocka_unit_test_setup_teardown(test_contradictions, open_asking, fixture_close),
     };
-    return cmocka_run_group_tests_name("runs", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("together", tests, NULL, NULL);
 }
