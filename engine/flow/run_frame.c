@@ -178,7 +178,7 @@ static void begin_exits(struct turn *t, uint32_t frame)
         uint32_t task = f.first + i;
         if (r->tasks[task].state != TASK_PENDING || f.exits_cancelled) continue;
         if (!exit_wanted(g->nodes[i].after, status))
-            task_event_step(t, task, STEP_SKIP, REASON_RULE);
+            task_event_step(t, task, STEP_SKIP, REASON_AFTER);
         else if (r->tasks[task].waits == 0)
             task_ready(r, task);
     }

@@ -275,6 +275,7 @@ onExit:
         _, tasks = go(text % code, state=state)
         assert {path: t["state"] for path, t in tasks.items() if path != "work"} == {
             name: "skipped" if name == skipped else "succeeded" for name in ("good", "bad", "ever", "then")}
+        assert tasks[skipped]["reason"] == "AfterNotMet"
 
 
 def test_retries_by_kind(go):

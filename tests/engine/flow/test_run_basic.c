@@ -348,7 +348,7 @@ static void exits(void **state)
     build_node(&f.b, 0, "tell", VERB_RUN, "ok")->after = AFTER_ALWAYS;
     start(&f);
     rig_expect(&f.g, "ok", TASK_SUCCEEDED);
-    rig_expect_reason(&f.g, "bad", TASK_SKIPPED, REASON_RULE);
+    rig_expect_reason(&f.g, "bad", TASK_SKIPPED, REASON_AFTER);
     rig_expect_run(&f.g, RUN_RUNNING);
     rig_fail(&f.g, "tell", FAILURE_ERROR, 1);
     rig_settle(&f.g);
