@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/buf.h"
+#include "engine/flow/spec.h"
 
 const char *const param_type_names[PARAM_TYPES] = {"string", "int", "float", "bool", "list", "map", "enum", "secret"};
 
@@ -65,16 +66,27 @@ static bool check_string(const struct value *v, struct value *out, struct err *e
     return false;
 }
 
-static bool check_enum(const struct param *p, const struct value *v, struct value *out, struct err *err)
+static bool suggest_value(struct arena *a, const struct param *p, const struct value *v, struct err *err)
 {
-    struct str names[16];
-    size_t n = 0;
+    struct str *names = arena_array(a, struct str, p->n_values);
+    for (size_t i = 0; i < p->n_values; i++)
+        if (!expr_text(a, &p->values[i], &names[i], err)) return false;
+    struct str near = v->type == VALUE_STRING ? suggest(v->u.s, names, p->n_values) : STR("");
+    if (near.n) return err_hint(err, "did you mean '%.*s'?", STR_ARG(near));
+    BUF_AUTO all;
+    buf_init(&all, 0);
+    for (size_t i = 0; i < p->n_values && all.n + names[i].n < 200; i++)
+        buf_printf(&all, "%s%.*s", i ? ", " : "", STR_ARG(names[i]));
+    return all.n ? err_hint(err, "one of: %s", all.p) : false;
+}
+
+static bool check_enum(struct arena *a, const struct param *p, const struct value *v, struct value *out,
+                       struct err *err)
+{
     for (size_t i = 0; i < p->n_values; i++) {
-        if (value_eq(v, &p->values[i])) {
-            *out = p->values[i];
-            return true;
-        }
-        if (p->values[i].type == VALUE_STRING && n < 16) names[n++] = p->values[i].u.s;
+        if (!value_eq(v, &p->values[i])) continue;
+        *out = p->values[i];
+        return true;
     }
     for (size_t i = 0; v->type == VALUE_STRING && i < p->n_values; i++) { /* a command line gives 3 as "3" */
         int64_t whole;
@@ -91,12 +103,7 @@ static bool check_enum(const struct param *p, const struct value *v, struct valu
     else
         err_set(err, ERR_INVALID, "the value is none of its values");
     err_at(err, v->at, 0);
-    struct str near = v->type == VALUE_STRING ? suggest(v->u.s, names, n) : STR("");
-    if (near.n) return err_hint(err, "did you mean '%.*s'?", STR_ARG(near));
-    char all[200] = "";
-    for (size_t i = 0, used = 0; i < n && used + names[i].n + 3 < sizeof all; i++)
-        used += (size_t)snprintf(all + used, sizeof all - used, "%s%.*s", i ? ", " : "", STR_ARG(names[i]));
-    return all[0] ? err_hint(err, "one of: %s", all) : false;
+    return suggest_value(a, p, v, err);
 }
 
 static bool check_item(struct arena *a, enum param_type type, const struct value *v, struct value *out, struct err *err)
@@ -247,7 +254,7 @@ static bool to_type(struct arena *a, const struct param *p, const struct value *
     case PARAM_FLOAT: return coerce_float(v, out, err);
     case PARAM_BOOL: return coerce_bool(v, out, err);
     case PARAM_LIST: return check_list(a, p, v, out, err);
-    case PARAM_ENUM: return check_enum(p, v, out, err);
+    case PARAM_ENUM: return check_enum(a, p, v, out, err);
     case PARAM_MAP: *out = *v; return v->type == VALUE_MAP || expected(err, v, "a map");
     case PARAM_SECRET: *out = *v; return secret_read(v, &ref, err);
     }
@@ -274,10 +281,9 @@ static void unknown(const struct param *params, size_t n, const struct value_ent
     struct err *e = err_list_add(errors, ERR_INVALID, entry->key_at, "there is no param '%.*s'",
                                  STR_ARG(str_sub(entry->key, 0, 80)));
     err_path(e, "params.%.*s", STR_ARG(str_sub(entry->key, 0, 80)));
-    struct str near = suggest(entry->key, names, n);
-    if (near.n)
-        err_hint(e, "did you mean '%.*s'?", STR_ARG(near));
-    else if (n == 0)
+    if (n)
+        spec_suggest(e, entry->key, names, n);
+    else
         err_hint(e, "the pipeline has no params");
 }
 

@@ -69,9 +69,10 @@ void spec_suggest(struct err *e, struct str word, const struct str *names, size_
     }
     BUF_AUTO all;
     buf_init(&all, 0);
-    for (size_t i = 0; i < n && i < 16; i++)
-        buf_printf(&all, "%s%.*s", i ? ", " : "", STR_ARG(names[i]));
-    if (n && all.n < 160) err_hint(e, "known here: %s%s", all.p, n > 16 ? ", …" : "");
+    size_t told = 0;
+    for (; told < n && told < 16 && all.n + names[told].n < 160; told++)
+        buf_printf(&all, "%s%.*s", told ? ", " : "", STR_ARG(names[told]));
+    if (told) err_hint(e, "known here: %s%s", all.p, told < n ? ", …" : "");
 }
 
 static bool allowed(const struct spec_field *f, unsigned variant)

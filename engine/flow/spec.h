@@ -58,7 +58,7 @@ struct err *spec_expected(struct spec *s, const struct spec_at *at, const struct
 /* Takes over an error of a library function that knows neither path nor document. */
 void spec_adopt(struct spec *s, const struct spec_at *at, const struct value *v, const struct err *e);
 struct str spec_path(struct arena *a, const struct spec_at *at);
-/* "did you mean 'x'?", or the list of what there is when it is short. */
+/* "did you mean 'x'?", or what there is, as far as it has room. */
 void spec_suggest(struct err *e, struct str word, const struct str *names, size_t n);
 
 /* ---- maps by table ---- */

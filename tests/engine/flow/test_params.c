@@ -148,6 +148,14 @@ static void all_problems_are_told_at_once(void **state)
     assert_string_equal(errors.items[0].hint, "did you mean 'epochs'?");
 
     err_list_init(&errors, &arena);
+    assert_true(json_parse(&arena, STR("{\"name\": \"n\", \"epochs\": 3, \"qqqqqq\": 1}"), 0, &given, &err));
+    assert_false(params_bind(&arena, some, 5, &given, &bound, &errors));
+    assert_int_equal(errors.total, 1);
+    assert_string_equal(errors.items[0].hint, "known here: epochs, rate, note, name, sizes");
+    assert_false(param_check(&arena, param_named("enum"), &(struct value){.type = VALUE_INT, .u.i = 4}, &bound, &err));
+    assert_string_equal(err.hint, "one of: small, 3");
+
+    err_list_init(&errors, &arena);
     assert_true(json_parse(&arena, STR("{\"name\": \"n\", \"epochs\": 3, \"note\": null}"), 0, &given, &err));
     assert_true(params_bind(&arena, some, 5, &given, &bound, &errors));
     BUF_AUTO out;
