@@ -2,6 +2,7 @@
  * stays silent where a type is known only at run time. */
 #include <string.h>
 
+#include "engine/expr/eval.h"
 #include "engine/expr/functions.h"
 
 #define BIT(t) TYPE_BIT(EXPR_##t)
@@ -12,6 +13,7 @@ struct check {
     const struct expr_scope *scope;
     struct err_list *errors;
     enum expr_type vars[AST_MAX_VARS];
+    bool within_constant;
 };
 
 static enum expr_type check(struct check *c, const struct ast *n);
@@ -116,6 +118,15 @@ static bool comparable(enum expr_type a, enum expr_type b)
     return a == b || both(a, b, TYPES_NUMBER);
 }
 
+/* What a constant part divides by is seen when it is evaluated. */
+static bool by_zero(const struct check *c, const struct ast *n)
+{
+    const struct ast *by = n->kids[1];
+    if (by->kind != AST_LITERAL || c->within_constant) return false;
+    const struct value *v = &by->u.literal;
+    return (v->type == VALUE_INT && v->u.i == 0) || (v->type == VALUE_DOUBLE && v->u.d == 0.0);
+}
+
 static enum expr_type check_binary(struct check *c, const struct ast *n)
 {
     size_t before = c->errors->n;
@@ -144,9 +155,13 @@ static enum expr_type check_binary(struct check *c, const struct ast *n)
         if (both(a, b, TYPES_NUMBER) || both(a, b, BIT(STRING)) || both(a, b, BIT(LIST))) return sum_type(a, b);
         return fail_operands(c, n, a, b);
     case OP_SUB:
-    case OP_MUL:
-    case OP_DIV: return both(a, b, TYPES_NUMBER) ? sum_type(a, b) : fail_operands(c, n, a, b);
-    case OP_MOD: return both(a, b, BIT(INT)) ? EXPR_INT : fail_operands(c, n, a, b);
+    case OP_MUL: return both(a, b, TYPES_NUMBER) ? sum_type(a, b) : fail_operands(c, n, a, b);
+    case OP_DIV:
+        if (!both(a, b, TYPES_NUMBER)) return fail_operands(c, n, a, b);
+        return by_zero(c, n) ? check_fail(c, n, "division by zero") : sum_type(a, b);
+    case OP_MOD:
+        if (!both(a, b, BIT(INT))) return fail_operands(c, n, a, b);
+        return by_zero(c, n) ? check_fail(c, n, "division by zero") : EXPR_INT;
     }
     return EXPR_ANY;
 }
@@ -206,10 +221,20 @@ static enum expr_type check_loop(struct check *c, const struct ast *n)
     return n->u.fn->result;
 }
 
+/* Twice the same word as a key; that of a constant map is seen when it is evaluated. */
+static bool is_repeated(const struct check *c, const struct ast *n, uint32_t key)
+{
+    if (c->within_constant || n->kids[key]->kind != AST_LITERAL) return false;
+    for (uint32_t i = 0; i < key; i += 2)
+        if (n->kids[i]->kind == AST_LITERAL && value_eq(&n->kids[i]->u.literal, &n->kids[key]->u.literal)) return true;
+    return false;
+}
+
 static enum expr_type check_map(struct check *c, const struct ast *n)
 {
     for (uint32_t i = 0; i < n->n; i += 2) {
         enum expr_type key = check(c, n->kids[i]);
+        if (is_repeated(c, n, i)) check_fail(c, n->kids[i], "the same key stands here twice");
         if (!fits(key, BIT(STRING)))
             check_fail(c, n->kids[i], "the key of a map is a string, this is %s", type_name(key));
         check(c, n->kids[i + 1]);
@@ -227,7 +252,7 @@ static enum expr_type check_unary(struct check *c, const struct ast *n)
     return fits(t, TYPES_NUMBER) ? t : check_fail(c, n, "'-' does not take %s", type_name(t));
 }
 
-static enum expr_type check(struct check *c, const struct ast *n)
+static enum expr_type check_node(struct check *c, const struct ast *n)
 {
     switch (n->kind) {
     case AST_LITERAL: return type_of_value(&n->u.literal);
@@ -248,6 +273,35 @@ static enum expr_type check(struct check *c, const struct ast *n)
     case AST_LOOP: return check_loop(c, n);
     case AST_HAS: check(c, n->kids[0]); return EXPR_BOOL;
     }
+    return EXPR_ANY;
+}
+
+/* Reads no names, so that its value is certain; `bound` are the variables of the loops around it. What costs more than
+ * its length tells, or needs what is not here, is left for the run. */
+static bool is_constant(const struct ast *n, uint64_t bound)
+{
+    if (n->kind == AST_PATH || n->kind == AST_HAS) return false;
+    if (n->kind == AST_VAR) return bound & (UINT64_C(1) << n->slot);
+    if (n->kind == AST_CALL && (n->u.fn->call == match_call || str_is(str_of(n->u.fn->name), "json"))) return false;
+    for (uint32_t i = 0; i < n->n; i++) {
+        bool body = n->kind == AST_LOOP && i > 0;
+        if (!is_constant(n->kids[i], body ? bound | UINT64_C(1) << n->slot : bound)) return false;
+    }
+    return true;
+}
+
+/* Of constant parts that lie within each other the outermost is evaluated: `true || 1 / 0 > 0` is fine. */
+static enum expr_type check(struct check *c, const struct ast *n)
+{
+    bool outermost = !c->within_constant && n->kind != AST_LITERAL && is_constant(n, 0), known;
+    size_t before = c->errors->total;
+    struct err why;
+    if (!outermost) return check_node(c, n);
+    c->within_constant = true;
+    enum expr_type type = check_node(c, n);
+    c->within_constant = false;
+    if (c->errors->total > before || eval_constant(c->expr, n, &known, &why) || !known) return type;
+    *err_list_next(c->errors) = why;
     return EXPR_ANY;
 }
 

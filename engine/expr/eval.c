@@ -2,6 +2,7 @@
  * for long however big its data are. */
 #include "engine/expr/eval.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/expr/functions.h"
@@ -476,4 +477,23 @@ bool expr_eval(const struct expr *e, const struct expr_env *env, struct arena *a
     }
     if (err) *err = ev.err;
     return false;
+}
+
+#define CONSTANT_COST 1000 /* a document may hold many of them */
+
+bool eval_constant(const struct expr *e, const struct ast *part, bool *known, struct err *err)
+{
+    static const struct expr_env nothing = {0};
+    struct arena scratch;
+    struct value v;
+    struct eval *ev = calloc(1, sizeof *ev);
+    if (!ev) abort();
+    arena_init(&scratch, 0);
+    *ev = (struct eval){.expr = e, .env = &nothing, .arena = &scratch, .max_cost = CONSTANT_COST};
+    bool ok = eval(ev, part, &v);
+    *known = ok || ev->cost < ev->max_cost;
+    if (!ok && err) *err = ev->err;
+    arena_free(&scratch);
+    free(ev);
+    return ok;
 }

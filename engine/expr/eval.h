@@ -31,6 +31,10 @@ bool eval_charge_value(struct eval *ev, const struct ast *at, const struct value
 /* Is the value of a size that can be stored, sent and written as JSON? Fails with ERR_LIMIT, without a position. */
 bool eval_fits(const struct value *v, struct err *err);
 
+/* Evaluates a part of an expression that reads no names, at the price of a few steps: *known is false when that was not
+ * enough. */
+MUST_CHECK bool eval_constant(const struct expr *e, const struct ast *part, bool *known, struct err *err);
+
 /* Evaluates an expression of a template (template.c). An error's place is that in the template; its message shows the
  * expression. */
 MUST_CHECK bool eval_part(const struct expr_part *part, const struct expr_env *env, struct arena *a, struct value *out,
