@@ -101,6 +101,8 @@ MUST_CHECK bool expr_text(struct arena *a, const struct value *v, struct str *ou
  * becomes one word per item. It is an error, at parse time, for an expression to stand inside the user's own quotes
  * (hint: env: or the list form). */
 MUST_CHECK bool expr_shell_check(const struct expr_template *t, struct err *err);
+/* Does part i stand alone, with blanks or other separators around it? Only then can it be a list. */
+bool expr_shell_alone(const struct expr_template *t, size_t i);
 MUST_CHECK bool expr_shell_eval(const struct expr_template *t, const struct expr_env *env, struct arena *a,
                                 struct str *out, struct err *err);
 

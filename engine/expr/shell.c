@@ -285,8 +285,7 @@ static bool add_value(struct buf *out, const struct value *v, struct arena *a, s
     return true;
 }
 
-/* Does the literal text beside the expression end (or begin) a word? */
-static bool stands_alone(const struct expr_template *t, size_t i)
+bool expr_shell_alone(const struct expr_template *t, size_t i)
 {
     static const char ends[] = " \t\n;&|()<>";
     bool left = i == 0, right = i + 1 == t->n;
@@ -302,7 +301,7 @@ static bool add_part(struct buf *out, const struct expr_template *t, size_t i, c
                      struct err *err)
 {
     if (v->type != VALUE_LIST) return add_value(out, v, a, err);
-    if (!stands_alone(t, i)) {
+    if (!expr_shell_alone(t, i)) {
         err_set(err, ERR_INVALID, "a list becomes one word per item, but text stands beside it");
         return err_hint(err, "put blanks around it, or make one word of it: string(…)");
     }

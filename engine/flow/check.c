@@ -120,12 +120,29 @@ static void complain(struct compile *c, const struct spec_use *use, const struct
     report(c, use, part, &e);
 }
 
-/* What the place wants of the type. */
-static void check_place(struct compile *c, const struct spec_use *use, const struct expr_part *part,
-                        enum expr_type type)
+static const char *const type_names[] = {"any", "null", "a bool", "an int", "a double", "a string", "a list", "a map"};
+
+/* An expression alone, which has to give a text. */
+static void check_text(struct compile *c, const struct spec_use *use, const struct expr_part *part, enum expr_type type)
 {
-    static const char *const names[] = {"any", "null", "a bool", "an int", "a double", "a string", "a list", "a map"};
     char text[80] = "";
+    if (!use->text.single || !use->scalar || type == EXPR_STRING || type == EXPR_ANY) return;
+    if (use->where == WHERE_DURATION) {
+        strcat(strcpy(text, "a duration is text with a unit, this is "), type_names[type]);
+        complain(c, use, part, text, type == EXPR_INT || type == EXPR_DOUBLE ? "for seconds write ${{ … }}s" : NULL);
+    } else {
+        strcat(strcpy(text, "text is wanted here, this is "), type_names[type]);
+        complain(c, use, part, text, type == EXPR_MAP ? "take a field of it: of an artifact .digest" : NULL);
+    }
+}
+
+/* What the place of a template's part wants of its type. */
+static void check_place(struct compile *c, const struct spec_use *use, size_t i, enum expr_type type)
+{
+    const struct expr_part *part = &use->text.parts[i];
+    const char *const *names = type_names;
+    char text[80] = "";
+    if (use->where == WHERE_TEXT || use->where == WHERE_DURATION) check_text(c, use, part, type);
     if (use->where == WHERE_WHEN && type != EXPR_BOOL && type != EXPR_ANY) {
         strcat(strcpy(text, "a condition is true or false, this is "), names[type]);
         complain(c, use, part, text, NULL);
@@ -136,8 +153,12 @@ static void check_place(struct compile *c, const struct spec_use *use, const str
     }
     if (use->where == WHERE_FOREACH && !use->text.single)
         complain(c, use, part, "a loop runs over a list, and text around the expression makes it a string", NULL);
-    if (use->where == WHERE_COMMAND && type == EXPR_MAP)
-        complain(c, use, part, "a map cannot be an argument", "of an artifact take its path: inputs.NAME.path");
+    if (use->where == WHERE_LINE && type == EXPR_LIST && !expr_shell_alone(&use->text, i))
+        complain(c, use, part, "a list becomes one word per item, but text stands beside it",
+                 "put blanks around it, or make one word of it: string(…)");
+    if ((use->where == WHERE_LINE || use->where == WHERE_COMMAND) && type == EXPR_MAP)
+        complain(c, use, part, "a map cannot be an argument",
+                 "of an artifact take inputs.NAME.path; of another map string(…) makes JSON");
 }
 
 static void check_use(struct compile *c, const struct spec_use *use)
@@ -153,7 +174,7 @@ static void check_use(struct compile *c, const struct spec_use *use)
         enum expr_type type = EXPR_ANY;
         if (!part->expr) continue;
         err_list_init(&found, c->spec.arena);
-        if (expr_check(part->expr, &names, &type, &found)) check_place(c, use, part, type);
+        if (expr_check(part->expr, &names, &type, &found)) check_place(c, use, i, type);
         for (size_t k = 0; k < found.n; k++)
             report(c, use, part, &found.items[k]);
     }

@@ -319,7 +319,8 @@ static bool type_of_run(struct check_scope *sc, const struct expr_ref *ref, enum
 /* ---- which of them may stand here ---- */
 
 #define AT(where) (1u << WHERE_##where)
-#define IN_STEP (AT(INPUT) | AT(COMMAND) | AT(ENV) | AT(HEADER) | AT(FIELD))
+#define IN_COMMAND (AT(LINE) | AT(COMMAND) | AT(ENV))
+#define IN_STEP (AT(INPUT) | IN_COMMAND | AT(HEADER) | AT(FIELD) | AT(TEXT) | AT(DURATION))
 
 static const struct {
     struct str name;
@@ -330,8 +331,7 @@ static const struct {
 } roots[] = {
     {STR_INIT("params"), type_of_param, ~0u, false, NULL},
     {STR_INIT("steps"), type_of_step, ~AT(DEFAULT), false, "defaults hold for all steps: use params"},
-    {STR_INIT("inputs"), type_of_input, AT(COMMAND) | AT(ENV), false,
-     "inputs can be read in run, command, args and env"},
+    {STR_INIT("inputs"), type_of_input, IN_COMMAND, false, "inputs can be read in run, command, args and env"},
     {STR_INIT("item"), type_of_item, IN_STEP, true, "`item` is known inside a step that has foreach"},
     {STR_INIT("index"), type_of_index, IN_STEP, true, "`index` is known inside a step that has foreach"},
     {STR_INIT("run"), type_of_run, ~0u, false, NULL},

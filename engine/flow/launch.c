@@ -6,12 +6,11 @@
 
 #include "engine/flow/params.h"
 
-/* The digests of artifacts name files, so that nothing but the exact form passes. */
-static bool is_digest(const struct value *v)
+bool launch_is_digest(struct str text)
 {
     static const char prefix[] = "sha256:";
-    if (!v || v->type != VALUE_STRING || !str_starts(v->u.s, prefix)) return false;
-    struct str hex = str_sub(v->u.s, sizeof prefix - 1, v->u.s.n);
+    if (!str_starts(text, prefix)) return false;
+    struct str hex = str_sub(text, sizeof prefix - 1, text.n);
     for (size_t i = 0; i < hex.n; i++) {
         char c = hex.p[i];
         if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
@@ -21,8 +20,9 @@ static bool is_digest(const struct value *v)
 
 bool value_is_artifact(const struct value *v)
 {
-    const struct value *type = value_get(v, "artifact");
-    return type && type->type == VALUE_STRING && is_digest(value_get(v, "digest"));
+    const struct value *type = value_get(v, "artifact"), *digest = value_get(v, "digest");
+    return type && type->type == VALUE_STRING && digest && digest->type == VALUE_STRING &&
+           launch_is_digest(digest->u.s);
 }
 
 struct render {

@@ -10,6 +10,8 @@
  * opaque but for these fields; `inputs.NAME.path` gives the path within the step's working directory where the executor
  * has put it. */
 bool value_is_artifact(const struct value *v);
+/* sha256:<64 hex digits>. It names a file, so that nothing but the exact form passes. */
+bool launch_is_digest(struct str text);
 
 #define LAUNCH_SCRIPT ".millrace-script"
 #define LAUNCH_MAX_ARG 131071 /* bytes of one argument or variable; Linux takes no more (MAX_ARG_STRLEN) */

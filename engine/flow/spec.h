@@ -18,12 +18,15 @@ enum spec_where {
     WHERE_WHEN,
     WHERE_FOREACH,
     WHERE_INPUT,   /* inputs, params of a sub-pipeline */
-    WHERE_COMMAND, /* run, command, args */
+    WHERE_LINE,    /* run as a shell line */
+    WHERE_COMMAND, /* run as a list, command, args */
     WHERE_ENV,
-    WHERE_HEADER,  /* of an HTTP call; like env it may be a secret */
-    WHERE_FIELD,   /* http, wait, approval, import, expr, cache key */
-    WHERE_OUTPUT,  /* outputs of the pipeline */
-    WHERE_DEFAULT, /* defaults: nothing of a step's own */
+    WHERE_HEADER,   /* of an HTTP call; like env it may be a secret */
+    WHERE_FIELD,    /* http, approval, expr, cache key: of any type */
+    WHERE_TEXT,     /* the URL of http, that of import, wait until */
+    WHERE_DURATION, /* wait */
+    WHERE_OUTPUT,   /* outputs of the pipeline */
+    WHERE_DEFAULT,  /* defaults: nothing of a step's own */
 };
 
 /* An expression to be checked when all names are known. */

@@ -149,10 +149,9 @@ static void one_code(struct spec *s, const struct spec_at *at, struct str key, c
 {
     (void)key;
     int32_t *codes = out;
-    codes[i] = -1;
+    codes[i] = 1;
     spec_int32(s, at, v, &codes[i]);
-    if (v->type == VALUE_INT && (codes[i] < 1 || codes[i] > 255))
-        spec_error(s, at, v, "an exit code lies between 1 and 255");
+    if (codes[i] < 1 || codes[i] > 255) spec_error(s, at, v, "an exit code lies between 1 and 255");
 }
 
 static void read_exit_codes(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/base/units.h"
+#include "engine/flow/launch.h"
 #include "engine/flow/run.h"
 #include "engine/flow/spec_step.h"
 
@@ -31,7 +32,9 @@ void spec_run(struct spec *s, const struct spec_at *at, const struct value *v, v
     if (v->type == VALUE_LIST) {
         step->node.argv = arguments(s, at, v, &step->node.n_argv);
         step->node.n_command = step->node.n_argv;
-        if (v->u.list.n == 0) spec_error(s, at, v, "the command is empty");
+        const struct value *first = v->u.list.n ? &v->u.list.items[0] : v;
+        bool none = first == v || (first->type == VALUE_STRING && first->u.s.n == 0);
+        if (none) spec_error(s, at, first, "the command is empty");
         return;
     }
     if (v->type != VALUE_STRING) {
@@ -42,7 +45,7 @@ void spec_run(struct spec *s, const struct spec_at *at, const struct value *v, v
         spec_error(s, at, v, "the command is empty");
         return;
     }
-    if (!spec_template(s, at, v, WHERE_COMMAND, &step->node.line)) return;
+    if (!spec_template(s, at, v, WHERE_LINE, &step->node.line)) return;
     if (expr_shell_check(&step->node.line, &err)) return;
     err_path(&err, "%.*s", STR_ARG(spec_path(s->arena, at)));
     err.at = s->env->locate ? s->env->locate(s->env->ctx, v, err.at) : v->at;
@@ -174,14 +177,39 @@ static void read_method(struct spec *s, const struct spec_at *at, const struct v
     if (spec_word(s, at, v, words, SPEC_COUNT(words)) != SIZE_MAX) spec_template(s, at, v, WHERE_FIELD, out);
 }
 
+/* Whether a text, known as far as its first expression, can begin so. */
+static bool may_begin(const struct expr_template *t, struct str begin)
+{
+    if (!t->literal && (t->n == 0 || t->parts[0].expr)) return true;
+    struct str head = t->n ? t->parts[0].text : t->source;
+    if (!t->literal && head.n < begin.n) begin.n = head.n;
+    return str_eq(str_sub(head, 0, begin.n), begin);
+}
+
+/* What no URL can have in it, nor a header: where an expression puts in something of the kind, the run will tell. */
+static bool has_any(const struct expr_template *t, bool blanks)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        for (size_t k = 0; !t->parts[i].expr && k < t->parts[i].text.n; k++) {
+            char c = t->parts[i].text.p[k];
+            if (c == '\n' || c == '\r' || (blanks && (c == ' ' || c == '\t'))) return true;
+        }
+    }
+    return false;
+}
+
 static void read_url(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct expr_template *url = out;
-    if (!spec_template(s, at, v, WHERE_FIELD, url)) return;
-    if (!url->literal && (url->n == 0 || url->parts[0].expr)) return; /* checked when it is known */
-    struct str head = url->literal ? url->source : url->parts[0].text;
-    if (!str_starts(head, "http://") && !str_starts(head, "https://"))
+    if (!spec_template(s, at, v, WHERE_TEXT, url)) return;
+    struct str rest = url->n && !url->parts[0].expr ? url->parts[0].text : STR("");
+    size_t colon;
+    if (!may_begin(url, STR("http://")) && !may_begin(url, STR("https://")))
         spec_error(s, at, v, "the URL begins with http:// or https://");
+    else if (has_any(url, true))
+        err_hint(spec_error(s, at, v, "a URL has no blanks and line breaks in it"), "a blank is written %%20");
+    else if (url->literal && str_find(rest, STR("://"), &colon) && (colon + 3 == rest.n || rest.p[colon + 3] == '/'))
+        spec_error(s, at, v, "the URL names no host");
 }
 
 static void one_status(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
@@ -189,9 +217,9 @@ static void one_status(struct spec *s, const struct spec_at *at, struct str key,
 {
     (void)key;
     int32_t *codes = out;
+    codes[i] = 200;
     spec_int32(s, at, v, &codes[i]);
-    if (v->type == VALUE_INT && (codes[i] < 100 || codes[i] > 599))
-        spec_error(s, at, v, "an HTTP status lies between 100 and 599");
+    if (codes[i] < 100 || codes[i] > 599) spec_error(s, at, v, "an HTTP status lies between 100 and 599");
 }
 
 static void read_expect(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
@@ -225,6 +253,12 @@ void spec_http(struct spec *s, const struct spec_at *at, const struct value *v, 
     struct str method = draft.call.body.n ? STR("POST") : STR("GET");
     if (!draft.call.method.n && !expr_template_parse(s->arena, method, &draft.call.method, &err))
         spec_adopt(s, at, v, &err);
+    for (size_t i = 0; i < draft.headers.n; i++) {
+        struct str name = draft.headers.items[i].name;
+        struct spec_at headers = {at, STR("headers"), SIZE_MAX, {0, 0}}, here = {&headers, name, SIZE_MAX, {0, 0}};
+        if (has_any(&draft.headers.items[i].value, false))
+            spec_error(s, &here, value_find(value_get(v, "headers"), name), "a header has no line breaks in it");
+    }
     draft.call.headers = draft.headers.items;
     draft.call.n_headers = draft.headers.n;
     struct http_call *call = arena_new(s->arena, struct http_call);
@@ -240,14 +274,14 @@ static void read_wait(struct spec *s, const struct spec_at *at, const struct val
     int64_t ms;
     struct err err;
     if (v->type == VALUE_STRING) {
-        if (!spec_template(s, at, v, WHERE_FIELD, text) || !text->literal || units_duration(v, &ms, &err)) return;
+        if (!spec_template(s, at, v, WHERE_DURATION, text) || !text->literal || units_duration(v, &ms, &err)) return;
         spec_adopt(s, at, v, &err);
         return;
     }
     if (!units_duration(v, &ms, &err))
         spec_adopt(s, at, v, &err); /* a bare number */
     else
-        spec_typed(s, at, v, WHERE_FIELD, text); /* as text 0 would lack its unit */
+        spec_typed(s, at, v, WHERE_DURATION, text); /* as text 0 would lack its unit */
 }
 
 static void read_until(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
@@ -255,7 +289,7 @@ static void read_until(struct spec *s, const struct spec_at *at, const struct va
     struct expr_template *text = out;
     struct err err;
     int64_t us;
-    if (!spec_template(s, at, v, WHERE_FIELD, text) || !text->literal || wait_due(v, true, 0, &us, &err)) return;
+    if (!spec_template(s, at, v, WHERE_TEXT, text) || !text->literal || wait_due(v, true, 0, &us, &err)) return;
     spec_adopt(s, at, v, &err);
 }
 
@@ -313,8 +347,24 @@ void spec_approval(struct spec *s, const struct spec_at *at, const struct value 
         spec_fields(s, at, v, approval_fields, SPEC_COUNT(approval_fields), 0, "approval", step);
 }
 
+/* "sha256:…" or "artifact:NUMBER". */
+static void read_uri(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct expr_template *uri = out;
+    int64_t number;
+    if (!spec_template(s, at, v, WHERE_TEXT, uri)) return;
+    bool record = may_begin(uri, STR("artifact:")), good = record || may_begin(uri, STR("sha256:"));
+    if (uri->literal && record)
+        good = str_int(str_sub(uri->source, 9, uri->source.n), &number) && number > 0;
+    else if (uri->literal)
+        good = launch_is_digest(uri->source);
+    if (!good)
+        err_hint(spec_error(s, at, v, "'%.*s' cannot be imported", STR_ARG(str_sub(uri->source, 0, 100))),
+                 "sha256:<64 hex digits> of something uploaded to this project, or artifact:NUMBER");
+}
+
 static const struct spec_field import_fields[] = {
-    {"uri", read_text, offsetof(struct spec_step, node.import_uri), 0, true},
+    {"uri", read_uri, offsetof(struct spec_step, node.import_uri), 0, true},
     {"type", spec_name, offsetof(struct spec_step, node.import_type), 0, false},
 };
 
@@ -323,7 +373,7 @@ void spec_import(struct spec *s, const struct spec_at *at, const struct value *v
     struct spec_step *step = out;
     step->node.import_type = STR("artifact");
     if (v->type == VALUE_STRING)
-        read_text(s, at, v, &step->node.import_uri);
+        read_uri(s, at, v, &step->node.import_uri);
     else
         spec_fields(s, at, v, import_fields, SPEC_COUNT(import_fields), 0, "import", step);
 }
