@@ -302,6 +302,8 @@ bool response_write(struct request *rq, const void *bytes, size_t n)
 
 static void write_place(struct jsonw *w, const struct err *e)
 {
+    if (e->file) jsonw_kv_str(w, "file", e->file->name);
+    if (e->file) jsonw_kv_str(w, "usedBy", e->file->used_by);
     if (e->path[0]) jsonw_kv_cstr(w, "path", e->path);
     if (e->at.line) jsonw_kv_int(w, "line", e->at.line);
     if (e->at.line && e->at.col) jsonw_kv_int(w, "column", e->at.col);

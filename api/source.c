@@ -89,7 +89,8 @@ struct compiler {
     const struct scope *scope;
     const struct source *source;
     bool has_folder;          /* the bundle is there to read from */
-    struct str text;          /* being compiled: positions are in it */
+    struct str file;          /* being compiled; empty = what the request brought */
+    struct str text;          /* of it: positions are in it */
     const struct value *docs; /* of this text */
     size_t n;
     bool *used;        /* of each document: another one refers to it; may be NULL */
@@ -98,7 +99,7 @@ struct compiler {
 };
 
 static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
-                    const struct plan **out, struct err *err);
+                    const struct plan **out, struct err_list *errors);
 
 static struct pos locate(void *ctx, const struct value *scalar, struct pos inner)
 {
@@ -110,20 +111,6 @@ static struct compile_env env_of(struct compiler *k)
 {
     return (struct compile_env){
         .ctx = k, .pipeline = resolve, .locate = locate, .chain = k->chain, .seed = os_random_u64()};
-}
-
-/* A sub-pipeline's own problems are told as one: its places are in another text. */
-static bool compile_other(struct compiler *k, struct arena *a, const struct value *doc, struct str what,
-                          const struct plan **out, struct err *err)
-{
-    struct err_list errors;
-    err_list_init(&errors, a);
-    struct compile_env env = env_of(k);
-    if (compile_pipeline(a, doc, &env, out, &errors)) return true;
-    const struct err *first = errors.n ? &errors.items[0] : NULL;
-    err_set(err, ERR_INVALID, "the sub-pipeline '%.*s' is not valid: line %u: %s", STR_ARG(what),
-            first ? first->at.line : 0, first ? first->message : "?");
-    return err_hint(err, "%s", first && first->hint[0] ? first->hint : "validate it on its own");
 }
 
 /* "a/b" + "../c.yaml" = "a/c.yaml"; false when it leaves the bundle. */
@@ -200,32 +187,67 @@ static bool read_bundle_file(struct compiler *k, struct arena *a, struct str pat
     return true;
 }
 
+static bool compile_file(struct compiler *k, struct arena *a, const struct plan **out, struct err_list *errors)
+{
+    struct value *docs;
+    size_t n;
+    if (!yaml_parse(a, k->text, NULL, &docs, &n, errors)) return false;
+    if (n == 0) {
+        err_list_add(errors, ERR_INVALID, (struct pos){1, 1}, "the file holds no document");
+        return false;
+    }
+    k->docs = docs;
+    k->n = n;
+    struct compile_env env = env_of(k);
+    return compile_pipeline(a, &docs[0], &env, out, errors);
+}
+
 static bool resolve_file(struct compiler *k, struct arena *a, const struct compile_ref *ref,
-                         const struct compile_chain *chain, const struct plan **out, struct err *err)
+                         const struct compile_chain *chain, const struct plan **out, struct err_list *errors)
 {
     struct compiler inner = *k;
     struct str path;
-    if (!join_path(a, k->folder, ref->text, &path))
-        return err_set(err, ERR_INVALID, "'%.*s' leads out of the folder", STR_ARG(ref->text));
-    if (!read_bundle_file(k, a, path, &inner.text, err)) return false;
-    struct err_list errors;
-    err_list_init(&errors, a);
-    struct value *docs;
-    size_t n;
-    if (!yaml_parse(a, inner.text, NULL, &docs, &n, &errors) || n == 0) {
-        const struct err *first = errors.n ? &errors.items[0] : NULL;
-        return err_set(err, ERR_INVALID, "%.*s: line %u: %s", STR_ARG(path), first ? first->at.line : 0,
-                       first ? first->message : "it is empty");
+    struct err err;
+    size_t before = errors->n;
+    if (!join_path(a, k->folder, ref->text, &path)) {
+        err_list_add(errors, ERR_INVALID, ref->at, "'%.*s' leads out of the folder", STR_ARG(ref->text));
+        return false;
     }
-    inner.docs = docs;
-    inner.n = n;
+    if (!read_bundle_file(k, a, path, &inner.text, &err)) {
+        *err_list_next(errors) = err;
+        return false;
+    }
+    inner.file = path;
     inner.used = NULL;
     inner.chain = chain;
     size_t slash = path.n;
     while (slash > 0 && path.p[slash - 1] != '/')
         slash--;
     inner.folder = str_sub(path, 0, slash ? slash - 1 : 0);
-    return compile_other(&inner, a, &docs[0], path, out, err);
+    if (compile_file(&inner, a, out, errors)) return true;
+    compile_in_file(errors, before, ref, path, inner.text, k->file);
+    return false;
+}
+
+/* Another document of the same text. That of a request is compiled for itself as well, and its problems are told then.
+ */
+static bool resolve_beside(struct compiler *k, struct arena *a, const struct value *doc, const struct compile_ref *ref,
+                           const struct compile_chain *chain, const struct plan **out, struct err_list *errors)
+{
+    struct compiler inner = *k;
+    struct err_list own;
+    inner.chain = chain;
+    err_list_init(&own, a);
+    struct compile_env env = env_of(&inner);
+    size_t before = errors->n;
+    if (compile_pipeline(a, doc, &env, out, k->file.n ? errors : &own)) return true;
+    if (k->file.n) compile_in_file(errors, before, ref, k->file, k->text, k->file);
+    if (own.n == 0) return false;
+    struct err *e = err_list_add(errors, ERR_INVALID, ref->at, "the pipeline '%.*s' is not valid", STR_ARG(ref->text));
+    struct str file = own.items[0].file ? own.items[0].file->name : STR("line ");
+    err_hint(e, "%.*s%s%u: %s", STR_ARG(file), own.items[0].file ? ":" : "", own.items[0].at.line,
+             own.items[0].message);
+    return false;
 }
 
 static bool resolve_stored(struct compiler *k, struct arena *a, const struct compile_ref *ref, const struct plan **out,
@@ -237,8 +259,9 @@ static bool resolve_stored(struct compiler *k, struct arena *a, const struct com
     if (!request_db(k->rq, &c, err)) return false;
     if (ref->version < 0 || ref->version > INT32_MAX) return err_set(err, ERR_INVALID, "there is no such version");
     if (!pipelines_version(c, k->scope->project_id, ref->text, (int32_t)ref->version, a, &version, err)) {
-        if (err->code == ERR_NOT_FOUND) err->code = ERR_INVALID;
-        return false;
+        if (err->code != ERR_NOT_FOUND) return false;
+        err->code = ERR_INVALID;
+        return err->hint[0] ? false : err_hint(err, COMPILE_HINT_APPLY);
     }
     if (!source_load_plan(a, version.plan, &plan, err)) return false;
     /* The pin: graphs of a loaded plan are ours alone. */
@@ -248,19 +271,20 @@ static bool resolve_stored(struct compiler *k, struct arena *a, const struct com
 }
 
 static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
-                    const struct plan **out, struct err *err)
+                    const struct plan **out, struct err_list *errors)
 {
     struct compiler *k = ctx;
-    if (ref->file) return resolve_file(k, a, ref, chain, out, err);
+    struct err err;
+    if (ref->file) return resolve_file(k, a, ref, chain, out, errors);
     for (size_t i = 0; i < k->n && ref->version == 0; i++) {
         const struct value *name = value_get(&k->docs[i], "name");
         if (!name || name->type != VALUE_STRING || !str_eq(name->u.s, ref->text)) continue;
-        struct compiler inner = *k;
-        inner.chain = chain;
         if (k->used) k->used[i] = true;
-        return compile_other(&inner, a, &k->docs[i], ref->text, out, err);
+        return resolve_beside(k, a, &k->docs[i], ref, chain, out, errors);
     }
-    return resolve_stored(k, a, ref, out, err);
+    if (resolve_stored(k, a, ref, out, &err)) return true;
+    *err_list_next(errors) = err;
+    return false;
 }
 
 /* The lines of a document: from behind the "---" before it up to the one after. No scalar can hold such a line. */
@@ -301,11 +325,9 @@ static void fill_doc(struct request *rq, struct source_doc *doc)
 static bool compile_doc(struct compiler *k, const struct value *value, struct source_doc *doc)
 {
     struct request *rq = k->rq;
-    enum kind kind;
-    struct str project;
     struct compile_env env = env_of(k);
-    if (!compile_header(value, &env, &kind, &doc->name, &project, &rq->errors)) return false;
     if (!compile_pipeline(rq->arena, value, &env, &doc->plan, &rq->errors)) return false;
+    doc->name = doc->plan->name;
     doc->text = document_text(k->text, value->at.line);
     fill_doc(rq, doc);
     return true;

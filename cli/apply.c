@@ -195,7 +195,8 @@ static struct value problem_value(struct arena *a, const struct file *f, const s
 {
     struct value_map_builder map;
     value_map_begin(&map, a);
-    value_map_put(&map, STR("file"), value_string(str_of(f->path)));
+    value_map_put(&map, STR("file"), value_string(e->file ? e->file->name : str_of(f->path)));
+    if (e->file) value_map_put(&map, STR("usedBy"), value_string(e->file->used_by));
     value_map_put(&map, STR("line"), value_int(e->at.line));
     value_map_put(&map, STR("column"), value_int(e->at.col));
     value_map_put(&map, STR("code"), value_string(str_of(err_name(e->code))));

@@ -23,34 +23,44 @@ static struct pos locate(void *ctx, const struct value *scalar, struct pos inner
 }
 
 static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
-                    const struct plan **out, struct err *err);
+                    const struct plan **out, struct err_list *errors);
 
-/* The document named `name` (empty = the first) of a text. */
+/* The document named `name` (empty = the first) of a text; *there is whether it holds one. */
 static bool compile_named(const struct compiling *in, struct str name, const struct compile_chain *chain,
-                          const struct plan **out, bool *there, struct err *err)
+                          const struct plan **out, bool *there, struct err_list *errors)
 {
     struct arena *a = in->cli->arena;
     struct value *docs = NULL;
     size_t n = 0;
-    struct err_list errors;
+    struct err_list none;
     struct compiling inner = *in;
     struct compile_env env = {.ctx = &inner, .pipeline = resolve, .locate = locate, .chain = chain};
-    err_list_init(&errors, a);
-    *there = false;
-    if (!yaml_parse(a, in->source, NULL, &docs, &n, &errors)) {
-        *there = !name.n;
-        *err = errors.items[0];
-        return err_path(err, "%s:%u", in->path, errors.items[0].at.line);
-    }
+    err_list_init(&none, a);
+    *there = !name.n;
+    if (!yaml_parse(a, in->source, NULL, &docs, &n, name.n ? &none : errors)) return false;
     for (size_t i = 0; i < n; i++) {
         if (name.n && !str_eq(field_str(&docs[i], "name"), name)) continue;
         if (name.n && !str_is(field_str(&docs[i], "kind"), "Pipeline")) continue;
         *there = true;
-        if (compile_pipeline(a, &docs[i], &env, out, &errors)) return true;
-        *err = errors.items[0];
-        return err_path(err, "%s:%u", in->path, errors.items[0].at.line);
+        return compile_pipeline(a, &docs[i], &env, out, errors);
     }
-    return err_set(err, ERR_NOT_FOUND, "no pipeline in %s", in->path);
+    if (!name.n) err_list_add(errors, ERR_INVALID, (struct pos){1, 1}, "the file holds no document");
+    return false;
+}
+
+/* What is wrong with another one of the files given is told with that one, and here only that it is wrong; unless it is
+ * not certain. */
+static bool fail_elsewhere(const struct compile_ref *ref, const struct file *f, const struct err_list *found,
+                           struct err_list *errors)
+{
+    size_t wrong = 0;
+    for (size_t i = 0; i < found->n; i++)
+        wrong += found->items[i].code != ERR_UNAVAILABLE;
+    if (wrong == 0) *err_list_next(errors) = found->items[0];
+    if (wrong == 0) return false;
+    struct err *e = err_list_next(errors);
+    err_set(e, ERR_INVALID, "the pipeline '%.*s' is not valid", STR_ARG(ref->text));
+    return err_hint(e, "see %s", f->path);
 }
 
 /* `path` is a sub-pipeline's file: a part, if it lies in the folder of the file that is compiled. */
@@ -67,23 +77,34 @@ static void note_part(struct compiling *in, const char *path)
 }
 
 static bool resolve_file(struct compiling *in, const struct compile_ref *ref, const struct compile_chain *chain,
-                         const struct plan **out, struct err *err)
+                         const struct plan **out, struct err_list *errors)
 {
     struct arena *a = in->cli->arena;
     const char *slash = strrchr(in->path, '/');
     struct str folder = slash ? (struct str){in->path, (size_t)(slash - in->path) + 1} : STR("");
-    if (str_starts(ref->text, "/"))
-        return err_set(err, ERR_INVALID, "a sub-pipeline's file is named relative to this one");
     struct compiling inner = {.cli = in->cli, .beside = in->beside, .top = in->top};
     inner.path = arena_printf(a, "%.*s%.*s", STR_ARG(folder), STR_ARG(ref->text)).p;
     note_part(in, inner.path);
     bool there;
-    return cli_read_file(a, inner.path, PLAN_MAX_SOURCE, &inner.source, err) &&
-           compile_named(&inner, STR(""), chain, out, &there, err);
+    struct err_list found;
+    struct err err;
+    err_list_init(&found, a);
+    if (!cli_read_file(a, inner.path, PLAN_MAX_SOURCE, &inner.source, &err)) {
+        *err_list_next(errors) = err;
+        return false;
+    }
+    if (compile_named(&inner, STR(""), chain, out, &there, &found)) return true;
+    compile_in_file(&found, 0, ref, str_of(inner.path), inner.source, str_of(in->path));
+    for (size_t i = 0; in->beside && i < in->beside->n; i++)
+        if (strcmp(in->beside->items[i].path, inner.path) == 0)
+            return fail_elsewhere(ref, &in->beside->items[i], &found, errors);
+    for (size_t i = 0; i < found.n; i++)
+        *err_list_next(errors) = found.items[i];
+    return false;
 }
 
-/* An applied pipeline's source, if the server can be asked. */
-static bool ask_server(struct compiling *in, const struct compile_ref *ref, struct str *source, struct err *err)
+/* An applied pipeline's plan, if the server can be asked. */
+static bool ask_server(struct compiling *in, const struct compile_ref *ref, const struct plan **out, struct err *err)
 {
     struct cli *cli = in->cli;
     if (!cli_connect(cli, err)) {
@@ -99,53 +120,67 @@ static bool ask_server(struct compiling *in, const struct compile_ref *ref, stru
         .path = client_project(client, cli->arena, path), .timeout_ms = 3000, .once = true};
     struct client_reply reply;
     if (!client_send(client, cli->arena, &request, &reply, NULL, err)) return false;
-    *source = field_str(&reply.value, "source");
-    return true;
+    const struct value *plan = value_get(&reply.value, "plan");
+    if (plan) return plan_load(cli->arena, plan, out, err);
+    return err_set(err, ERR_UNAVAILABLE, "the server told no plan");
 }
 
 static bool resolve_name(struct compiling *in, const struct compile_ref *ref, const struct compile_chain *chain,
-                         const struct plan **out, struct err *err)
+                         const struct plan **out, struct err_list *errors)
 {
-    bool there = false;
     for (size_t i = 0; !ref->version && in->beside && i < in->beside->n; i++) {
         const struct file *f = &in->beside->items[i];
         struct compiling inner = {
             .cli = in->cli, .path = f->path, .source = f->source, .beside = in->beside, .top = in->top};
-        if (compile_named(&inner, ref->text, chain, out, &there, err)) return true;
-        if (there) return false;
+        struct err_list own;
+        bool there = false;
+        err_list_init(&own, in->cli->arena);
+        if (compile_named(&inner, ref->text, chain, out, &there, &own)) return true;
+        compile_in_file(&own, 0, ref, str_of(f->path), f->source, str_of(in->path));
+        if (there) return fail_elsewhere(ref, f, &own, errors);
     }
-    struct compiling inner = {.cli = in->cli, .beside = in->beside};
-    inner.path = arena_printf(in->cli->arena, "%.*s", STR_ARG(ref->text)).p;
+    bool there = false;
+    size_t before = errors->n;
+    if (compile_named(in, ref->text, chain, out, &there, errors)) return true;
+    compile_in_file(errors, before, ref, str_of(in->path), in->source, str_of(in->path));
+    if (there) return false;
     struct err why = {0};
-    if (ask_server(in, ref, &inner.source, &why)) return compile_named(&inner, ref->text, chain, out, &there, err);
+    if (ask_server(in, ref, out, &why)) return true;
+    if (why.code == ERR_NOT_FOUND && !why.hint[0]) err_hint(&why, COMPILE_HINT_APPLY);
     if (why.code == ERR_NOT_FOUND) {
-        *err = why;
+        *err_list_next(errors) = why;
         return false;
     }
     /* Cannot be known here: file_compile() makes a note of it, not an error. */
-    err_set(err, ERR_UNAVAILABLE, "pipeline '%.*s' is not among these files, and no server could be asked",
+    struct err *e = err_list_next(errors);
+    err_set(e, ERR_UNAVAILABLE, "pipeline '%.*s' is not among these files, and no server could be asked",
             STR_ARG(ref->text));
-    return err_hint(err, "what refers to its outputs was not checked");
+    err_hint(e, "what refers to its outputs was not checked");
+    return false;
 }
 
 static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
-                    const struct plan **out, struct err *err)
+                    const struct plan **out, struct err_list *errors)
 {
     struct compiling *in = ctx;
     (void)a; /* everything of a command lives in its one arena */
-    return ref->file ? resolve_file(in, ref, chain, out, err) : resolve_name(in, ref, chain, out, err);
+    return ref->file ? resolve_file(in, ref, chain, out, errors) : resolve_name(in, ref, chain, out, errors);
 }
 
-/* Only places that a server would know are in the list: said as notes, and the list is empty. */
-static bool only_unknown(struct cli *cli, struct err_list *errors)
+/* What only a server would know is said as a note, and is no error. */
+static void note_unknown(struct cli *cli, const struct file *f, struct err_list *errors)
 {
+    size_t n = 0;
     for (size_t i = 0; i < errors->n; i++) {
-        if (errors->items[i].code != ERR_UNAVAILABLE) return false;
+        struct err *e = &errors->items[i];
+        struct str file = e->file ? e->file->name : str_of(f->path);
+        if (e->code == ERR_UNAVAILABLE)
+            cli_note(cli, "note: %.*s:%u: %s: %s", STR_ARG(file), e->at.line, e->path, e->message);
+        else
+            errors->items[n++] = *e;
     }
-    for (size_t i = 0; i < errors->n; i++)
-        cli_note(cli, "note: %s: %s", errors->items[i].path, errors->items[i].message);
-    errors->n = errors->total = 0;
-    return true;
+    errors->total -= errors->n - n;
+    errors->n = n;
 }
 
 bool file_compile(struct cli *cli, struct file *f, const struct files *beside, struct err_list *errors)
@@ -165,13 +200,14 @@ bool file_compile(struct cli *cli, struct file *f, const struct files *beside, s
     }
     f->docs = arena_array(a, struct file_doc, n);
     for (size_t i = 0; i < n; i++) {
-        enum kind kind;
-        struct file_doc doc = {0};
-        size_t before = errors->n;
-        if (!compile_header(&docs[i], &env, &kind, &doc.name, &doc.project, errors)) continue;
-        f->names = f->n_all++ ? arena_printf(a, "%.*s, %.*s", STR_ARG(f->names), STR_ARG(doc.name)) : doc.name;
-        if (compile_pipeline(a, &docs[i], &env, &doc.plan, errors) && errors->n == before) f->docs[f->n_docs++] = doc;
+        const struct plan *plan;
+        struct str name = field_str(&docs[i], "name");
+        if (name.n == 0) name = STR("(without a name)");
+        f->names = f->n_all++ ? arena_printf(a, "%.*s, %.*s", STR_ARG(f->names), STR_ARG(name)) : name;
+        if (!compile_pipeline(a, &docs[i], &env, &plan, errors)) continue;
+        f->docs[f->n_docs++] = (struct file_doc){.name = plan->name, .project = plan->project, .plan = plan};
     }
     err_list_sort(errors);
-    return !errors->n || only_unknown(cli, errors);
+    note_unknown(cli, f, errors);
+    return !errors->n;
 }

@@ -25,7 +25,7 @@ static enum err_code code_of(struct str name, int status)
     return status < 500 ? ERR_INVALID : ERR_INTERNAL;
 }
 
-static void read_item(const struct value *v, int status, const char *message_key, struct err *out)
+static void read_item(struct arena *a, const struct value *v, int status, const char *message_key, struct err *out)
 {
     struct str message = field_str(v, message_key), hint = field_str(v, "hint"), path = field_str(v, "path");
     if (!message.n) message = field_str(v, "title");
@@ -38,6 +38,11 @@ static void read_item(const struct value *v, int status, const char *message_key
     if (path.n) err_path(out, "%.*s", STR_ARG(path));
     struct pos at = {(uint32_t)field_int(v, "line", 0), (uint32_t)field_int(v, "column", 0)};
     err_at(out, at, (uint32_t)field_int(v, "length", 0));
+    struct err_file file = {.name = field_str(v, "file"), .text = STR(""), .used_by = field_str(v, "usedBy")};
+    if (!file.name.n) return;
+    struct err_file *kept = arena_new(a, struct err_file);
+    *kept = file;
+    out->file = kept;
 }
 
 void problem_read(struct arena *a, int status, struct str body, struct err_list *errors, struct err *err)
@@ -51,13 +56,13 @@ void problem_read(struct arena *a, int status, struct str body, struct err_list 
         if (err) *err = first;
         return;
     }
-    read_item(&v, status, "detail", &first);
+    read_item(a, &v, status, "detail", &first);
     if (err) *err = first;
     if (!errors) return;
     size_t n, before = errors->total;
     const struct value *items = field_list(&v, "errors", &n);
     for (size_t i = 0; i < n; i++)
-        read_item(&items[i], status, "message", err_list_next(errors));
+        read_item(a, &items[i], status, "message", err_list_next(errors));
     if (!n) *err_list_next(errors) = first;
     int64_t total = field_int(&v, "total", 0);
     if (total > 0 && (size_t)total > errors->total - before) errors->total = before + (size_t)total;

@@ -104,7 +104,11 @@ static void excerpt(struct buf *out, const struct err *e, struct str line)
 
 void caret_render(struct buf *out, const struct err *e, const char *file, struct str source)
 {
-    buf_c(out, file);
+    if (e->file) source = e->file->text;
+    if (e->file)
+        buf_str(out, e->file->name);
+    else
+        buf_c(out, file);
     if (e->at.line) buf_printf(out, ":%u:%u", e->at.line, e->at.col ? e->at.col : 1);
     buf_c(out, ": error: ");
     size_t n = strlen(e->path);
@@ -116,4 +120,5 @@ void caret_render(struct buf *out, const struct err *e, const char *file, struct
         excerpt(out, e, line);
     else if (e->hint[0])
         buf_printf(out, "  hint: %s\n", e->hint);
+    if (e->file && e->file->used_by.n) buf_printf(out, "      = used by %.*s\n", STR_ARG(e->file->used_by));
 }

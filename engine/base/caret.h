@@ -5,7 +5,8 @@
 #include "engine/base/buf.h"
 #include "engine/base/err.h"
 
-/* Without a position, or when the source has no such line, only the first line (and the hint) is written. */
+/* An error of another file names that one. Without a position, or when the source has no such line, only the first line
+ * (and the hint) is written. */
 void caret_render(struct buf *out, const struct err *e, const char *file, struct str source);
 
 #endif

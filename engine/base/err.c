@@ -52,6 +52,7 @@ void err_clear(struct err *err)
 {
     if (!err) return;
     err->code = ERR_NONE;
+    err->file = NULL;
     err->at = (struct pos){0, 0};
     err->len = 0;
     err->message[0] = err->path[0] = err->hint[0] = '\0';
@@ -131,9 +132,12 @@ struct err *err_list_add(struct err_list *list, enum err_code code, struct pos a
     return slot;
 }
 
-static bool after(struct pos a, struct pos b)
+static bool after(const struct err *a, const struct err *b)
 {
-    return a.line != b.line ? a.line > b.line : a.col > b.col;
+    if ((a->file != NULL) != (b->file != NULL)) return a->file != NULL;
+    int order = a->file ? str_cmp(a->file->name, b->file->name) : 0;
+    if (order) return order > 0;
+    return a->at.line != b->at.line ? a->at.line > b->at.line : a->at.col > b->at.col;
 }
 
 void err_list_sort(struct err_list *list)
@@ -141,7 +145,7 @@ void err_list_sort(struct err_list *list)
     for (size_t i = 1; i < list->n; i++) { /* insertion: stable, and the list is short */
         struct err moving = list->items[i];
         size_t j = i;
-        for (; j > 0 && after(list->items[j - 1].at, moving.at); j--)
+        for (; j > 0 && after(&list->items[j - 1], &moving); j--)
             list->items[j] = list->items[j - 1];
         list->items[j] = moving;
     }

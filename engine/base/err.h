@@ -47,8 +47,16 @@ struct pos {
     uint32_t line, col; /* from 1, col in code points; 0 = unknown */
 };
 
+/* Another text than the one that was asked about, e.g. a sub-pipeline's file: place and path are then in it. */
+struct err_file {
+    struct str name;    /* as whoever asked would look for it */
+    struct str text;    /* to show the line; empty = not at hand */
+    struct str used_by; /* steps.sub of pipeline.yaml:29 */
+};
+
 struct err {
     enum err_code code;
+    const struct err_file *file; /* NULL = the text that was asked about; lives as long as what was compiled */
     struct pos at;
     uint32_t len;      /* code points from `at` that a caret line underlines; 0 = one */
     char message[400]; /* a sentence without a full stop */
@@ -97,6 +105,6 @@ void err_list_init(struct err_list *list, struct arena *a);
 struct err *err_list_next(struct err_list *list);
 __attribute__((format(printf, 4, 5))) struct err *err_list_add(struct err_list *list, enum err_code code, struct pos at,
                                                                const char *fmt, ...);
-void err_list_sort(struct err_list *list); /* by line and column */
+void err_list_sort(struct err_list *list); /* by line and column, those in other files last */
 
 #endif

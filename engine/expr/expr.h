@@ -99,8 +99,8 @@ MUST_CHECK bool expr_text(struct arena *a, const struct value *v, struct str *ou
 
 /* A template whose expressions each become exactly one shell word, quoted ('…'): what stands in a `run:` line. A list
  * becomes one word per item. It is an error, at parse time, for an expression to stand inside the user's own quotes
- * (hint: env: or the list form). */
-MUST_CHECK bool expr_shell_check(const struct expr_template *t, struct err *err);
+ * (hint: env: or the list form); the check tells all of them. */
+MUST_CHECK bool expr_shell_check(const struct expr_template *t, struct err_list *errors);
 /* Does part i stand alone, with blanks or other separators around it? Only then can it be a list. */
 bool expr_shell_alone(const struct expr_template *t, size_t i);
 MUST_CHECK bool expr_shell_eval(const struct expr_template *t, const struct expr_env *env, struct arena *a,

@@ -230,7 +230,8 @@ static enum context place(const struct reader *r)
     return r->lost ? LOST : r->escaped ? IN_ESCAPE : now(r);
 }
 
-bool expr_shell_check(const struct expr_template *t, struct err *err)
+/* Reads on from part *at to the next expression that must not stand where it does, and says why in err. */
+static bool next_refusal(struct reader *r, const struct expr_template *t, size_t *at, struct err *err)
 {
     static const char *const refusals[] = {
         [IN_COMMAND] = "",
@@ -243,25 +244,41 @@ bool expr_shell_check(const struct expr_template *t, struct err *err)
         [IN_ESCAPE] = "an expression stands behind a backslash",
         [LOST] = "an expression stands where it is not certain how the shell will read it",
     };
-    struct reader r = {.stack = {IN_COMMAND}, .n = 1, .word_start = true};
-    for (size_t i = 0; i < t->n; i++) {
-        const struct expr_part *part = &t->parts[i];
+    while (*at < t->n) {
+        const struct expr_part *part = &t->parts[(*at)++];
         if (!part->expr) {
-            read_text(&r, part->text);
+            read_text(r, part->text);
             continue;
         }
-        enum context c = place(&r);
-        if (c != IN_COMMAND) {
-            err_set(err, ERR_INVALID, "%s", refusals[c]);
-            err_hint(err, c == LOST ? "here-documents, case and nested quotes come before it: " CURE
-                                    : "it becomes one quoted word by itself; " CURE);
-            return err_at(err, part->at, text_len(part->text, 0, part->text.n));
-        }
-        r.word_start = false;
-        r.word_n = sizeof r.word;
-        r.before = '\'';
+        enum context c = place(r);
+        r->word_start = false;
+        r->word_n = sizeof r->word;
+        r->before = '\'';
+        if (c == IN_COMMAND) continue;
+        r->escaped = false;
+        if (c == LOST) *at = t->n; /* and so do all that follow */
+        err_set(err, ERR_INVALID, "%s", refusals[c]);
+        err_hint(err, c == LOST ? "here-documents, case and nested quotes come before it: " CURE
+                                : "it becomes one quoted word by itself; " CURE);
+        err_at(err, part->at, text_len(part->text, 0, part->text.n));
+        return true;
     }
-    return true;
+    return false;
+}
+
+static struct reader at_start(void)
+{
+    return (struct reader){.stack = {IN_COMMAND}, .n = 1, .word_start = true};
+}
+
+bool expr_shell_check(const struct expr_template *t, struct err_list *errors)
+{
+    struct reader r = at_start();
+    struct err err;
+    size_t at = 0, before = errors->total;
+    while (next_refusal(&r, t, &at, &err))
+        *err_list_next(errors) = err;
+    return errors->total == before;
 }
 
 /* ---- filling in ---- */
@@ -315,7 +332,9 @@ static bool add_part(struct buf *out, const struct expr_template *t, size_t i, c
 bool expr_shell_eval(const struct expr_template *t, const struct expr_env *env, struct arena *a, struct str *out,
                      struct err *err)
 {
-    if (!expr_shell_check(t, err)) return false;
+    struct reader r = at_start();
+    size_t at = 0;
+    if (next_refusal(&r, t, &at, err)) return false;
     BUF_AUTO line;
     buf_init(&line, EVAL_MAX_TEXT);
     for (size_t i = 0; i < t->n; i++) {

@@ -11,6 +11,11 @@ struct spec_at compile_node_at(const struct compile *c, uint32_t node, struct sp
     return (struct spec_at){up, c->names[node], SIZE_MAX, c->nodes[node].at};
 }
 
+const struct value *compile_field(const struct compile *c, uint32_t node, const char *key)
+{
+    return value_get(c->written[node], key);
+}
+
 /* ---- edges ---- */
 
 struct edges {
@@ -201,26 +206,76 @@ static bool any_ref(void *ctx, const struct expr_ref *ref)
     return false;
 }
 
+/* What an input's template gives, as far as that is known before the run. */
+static enum expr_type static_type(struct compile *c, uint32_t node, const struct expr_template *t)
+{
+    struct spec_use use = {.text = *t, .where = WHERE_INPUT, .node = node};
+    struct check_scope scope = {.c = c, .use = &use, .secrets = true};
+    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of};
+    struct err_list found; /* told already */
+    enum expr_type type = EXPR_ANY;
+    if (!t->single) return EXPR_STRING;
+    err_list_init(&found, c->spec.arena);
+    return expr_check(t->parts[0].expr, &names, &type, &found) ? type : EXPR_ANY;
+}
+
+/* Types by whose values a param can be bound: numbers and the like are also read from text. */
+static bool may_bind(const struct param *p, enum expr_type type)
+{
+    if (type == EXPR_ANY || (type == EXPR_NULL && p->optional)) return true;
+    switch (p->type) {
+    case PARAM_STRING: return type == EXPR_STRING;
+    case PARAM_INT:
+    case PARAM_FLOAT: return type == EXPR_INT || type == EXPR_DOUBLE || type == EXPR_STRING;
+    case PARAM_BOOL: return type == EXPR_BOOL || type == EXPR_STRING;
+    case PARAM_LIST: return type == EXPR_LIST || (type == EXPR_STRING && !p->any_items);
+    case PARAM_MAP:
+    case PARAM_SECRET: return type == EXPR_MAP;
+    case PARAM_ENUM: return true;
+    }
+    return true;
+}
+
 static void check_param(struct compile *c, const struct spec_at *at, const struct input *input, const struct param *p)
 {
+    static const char *const wanted[] = {"a string", "a whole number", "a number",       "true or false",
+                                         "a list",   "a map",          "one of a param", "a secret"};
+    const struct value *at_value = value_find(compile_field(c, c->spec.node, "params"), input->name);
     struct value v, typed;
     struct err err;
     struct expr_env env = {.lookup = constant_lookup};
     bool dynamic = false;
     expr_template_refs(&input->value, any_ref, &dynamic);
-    if (dynamic || !expr_template_eval(&input->value, &env, c->spec.arena, &v, &err)) return;
+    if (dynamic) {
+        enum expr_type type = static_type(c, c->spec.node, &input->value);
+        if (may_bind(p, type)) return;
+        struct err *e = spec_error(&c->spec, at, at_value, "expected %s, found %s", wanted[p->type], type_names[type]);
+        if (p->type == PARAM_STRING) err_hint(e, "string(x) makes a string of a value");
+        return;
+    }
+    if (!expr_template_eval(&input->value, &env, c->spec.arena, &v, &err)) return;
+    if (v.type == VALUE_NULL && p->optional) return;
     if (param_check(c->spec.arena, p, &v, &typed, &err)) return;
-    err.at = c->nodes[c->spec.node].at;
+    err.at = at_value ? at_value->at : c->nodes[c->spec.node].at;
     err.len = 0;
-    spec_adopt(&c->spec, at, NULL, &err);
+    spec_adopt(&c->spec, at, at_value, &err);
+}
+
+static struct pos key_place(const struct value *map, struct str key)
+{
+    for (size_t i = 0; map && map->type == VALUE_MAP && i < map->u.map.n; i++)
+        if (str_eq(map->u.map.entries[i].key, key)) return map->u.map.entries[i].key_at;
+    return (struct pos){0, 0};
 }
 
 static void check_sub_params(struct compile *c, uint32_t i)
 {
     const struct graph *sub = &c->subs[i]->graphs[0];
     const struct node *node = &c->nodes[i];
+    const struct value *given_at = compile_field(c, i, "params");
     struct spec_at up, node_at = compile_node_at(c, i, &up), at = {&node_at, STR("params"), SIZE_MAX, {0, 0}};
     struct str *names = arena_array(c->spec.arena, struct str, sub->n_params);
+    bool *given = arena_array(c->spec.arena, bool, sub->n_params);
     for (size_t k = 0; k < sub->n_params; k++)
         names[k] = sub->params[k].name;
     c->spec.node = i;
@@ -230,22 +285,25 @@ static void check_sub_params(struct compile *c, uint32_t i)
         while (p < sub->n_params && !str_eq(names[p], node->inputs[k].name))
             p++;
         if (p < sub->n_params) {
+            given[p] = true;
             check_param(c, &here, &node->inputs[k], &sub->params[p]);
             continue;
         }
+        here.key_at = key_place(given_at, here.key);
         struct err *e = spec_error(&c->spec, &here, NULL, "pipeline '%.*s' has no param '%.*s'", STR_ARG(sub->name),
                                    STR_ARG(node->inputs[k].name));
-        err_at(e, node->at, 0);
+        if (!e->at.line) err_at(e, node->at, 0);
         spec_suggest(e, node->inputs[k].name, names, sub->n_params);
+        struct str meant = suggest(node->inputs[k].name, names, sub->n_params);
+        for (p = 0; p < sub->n_params; p++)
+            given[p] |= str_eq(names[p], meant);
     }
     for (size_t p = 0; p < sub->n_params; p++) {
-        bool given = sub->params[p].optional;
-        for (size_t k = 0; k < node->n_inputs && !given; k++)
-            given = str_eq(names[p], node->inputs[k].name);
-        if (given) continue;
-        struct err *e = spec_error(&c->spec, &at, NULL, "the param '%.*s' of pipeline '%.*s' is missing",
-                                   STR_ARG(names[p]), STR_ARG(sub->name));
-        err_at(e, node->at, 0);
+        if (given[p] || sub->params[p].optional) continue;
+        struct err *e =
+            spec_error(&c->spec, &at, given_at ? given_at : compile_field(c, i, "pipeline"),
+                       "the param '%.*s' of pipeline '%.*s' is missing", STR_ARG(names[p]), STR_ARG(sub->name));
+        if (!e->at.line) err_at(e, node->at, 0);
     }
 }
 

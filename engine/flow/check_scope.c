@@ -18,6 +18,13 @@ static bool no_fields(const struct expr_ref *ref, size_t behind, const char *wha
     return at_field(ref, behind, err);
 }
 
+/* A field that names things is no map: that has been told, and nothing is said of the names. */
+static bool unreadable(const struct compile *c, uint32_t node, const char *field)
+{
+    const struct value *v = compile_field(c, node, field);
+    return v && v->type != VALUE_MAP;
+}
+
 /* ---- params ---- */
 
 static bool type_of_param(struct check_scope *sc, const struct expr_ref *ref, enum expr_type *out, struct err *err)
@@ -41,11 +48,16 @@ static bool type_of_param(struct check_scope *sc, const struct expr_ref *ref, en
         }
         return false; /* the checker says what has no fields */
     }
+    *out = EXPR_ANY;
+    if (c->any_params) return true;
     err_set(err, ERR_INVALID, "there is no param '%.*s'", STR_ARG(str_sub(ref->fields[0], 0, 80)));
     struct str *names = arena_array(c->spec.arena, struct str, c->n_params);
     for (size_t i = 0; i < c->n_params; i++)
         names[i] = c->params[i].name;
-    spec_suggest(err, ref->fields[0], names, c->n_params);
+    if (c->n_params)
+        spec_suggest(err, ref->fields[0], names, c->n_params);
+    else
+        err_hint(err, "declare it: params: {%.*s: {default: …}}", STR_ARG(str_sub(ref->fields[0], 0, 80)));
     return at_field(ref, 0, err);
 }
 
@@ -129,6 +141,7 @@ static bool type_of_output(struct check_scope *sc, const struct expr_ref *ref, c
         }
         return false;
     }
+    if (unreadable(sc->c, (uint32_t)(node - sc->c->nodes), "outputs")) return true;
     return unknown_output(sc, ref, node, err);
 }
 
@@ -181,8 +194,7 @@ static bool unknown_step(struct check_scope *sc, const struct expr_ref *ref, str
     bool deep = ref->n > 1;
     err_set(err, ERR_INVALID, "%.*s refers to steps.%.*s, which does not exist", STR_ARG(sc->use->path),
             STR_ARG(str_sub(ref->fields[0], 0, 80)));
-    struct str near = suggest(ref->fields[0], c->names, c->n_nodes);
-    if (near.n) err_hint(err, "did you mean '%.*s'?", STR_ARG(near));
+    spec_suggest(err, ref->fields[0], c->names, c->n_steps);
     for (uint32_t i = 0; i < c->n_nodes && !deep; i++) { /* steps.my-step: the dash was read as a minus */
         struct str name = c->names[i];
         if (name.n > ref->fields[0].n + 1 && str_eq(str_sub(name, 0, ref->fields[0].n), ref->fields[0]) &&
@@ -266,6 +278,8 @@ static bool type_of_input(struct check_scope *sc, const struct expr_ref *ref, en
         if (ref->n == 1 || !which) return true;
         return type_of_artifact(ref, 1, which | PLACED, out, err);
     }
+    *out = EXPR_ANY;
+    if (unreadable(c, sc->use->node, "inputs")) return true;
     struct str *names = arena_array(c->spec.arena, struct str, node->n_inputs);
     for (size_t i = 0; i < node->n_inputs; i++)
         names[i] = node->inputs[i].name;

@@ -10,10 +10,6 @@ static const struct compile_env no_env;
 
 /* ---- header ---- */
 
-struct header {
-    struct str version, kind, name, project;
-};
-
 static bool object_name(struct str s)
 {
     if (s.n == 0 || s.n > 128) return false;
@@ -44,55 +40,18 @@ static void read_version(struct spec *s, const struct spec_at *at, const struct 
     spec_word(s, at, v, words, 1);
 }
 
+static const char *const later[] = {"Sweep", "Service", "Flavor", "Queue", "Trigger", "Hook", "Monitor"};
+
 static void read_kind(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     static const char *const words[] = {"Pipeline"};
-    static const char *const later[] = {"Sweep", "Service", "Flavor", "Queue", "Trigger", "Hook", "Monitor"};
+    (void)out;
     for (size_t i = 0; i < SPEC_COUNT(later); i++) {
         if (v->type != VALUE_STRING || !str_is(v->u.s, later[i])) continue;
         spec_error(s, at, v, "this server does not have the kind '%s'", later[i]);
         return;
     }
-    size_t i = spec_word(s, at, v, words, 1);
-    if (i != SIZE_MAX) *(enum kind *)out = (enum kind)(i + 1);
-}
-
-bool compile_header(const struct value *doc, const struct compile_env *env, enum kind *kind, struct str *name,
-                    struct str *project, struct err_list *errors)
-{
-    static const struct {
-        const char *key;
-        spec_fn *read;
-        bool required;
-    } rows[] = {{"apiVersion", read_version, true},
-                {"kind", read_kind, true},
-                {"name", read_object_name, true},
-                {"project", read_object_name, false}};
-    struct spec s = {.arena = errors->arena, .env = env ? env : &no_env, .errors = errors};
-    size_t before = errors->total;
-    enum kind found = KIND_NONE;
-    struct str own = {"", 0}, in = STR("default");
-    void *targets[] = {NULL, &found, &own, &in};
-    if (doc->type != VALUE_MAP) {
-        spec_expected(&s, NULL, doc, "a document with apiVersion, kind and name");
-        return false;
-    }
-    for (size_t i = 0; i < SPEC_COUNT(rows); i++) {
-        const struct value *v = value_get(doc, rows[i].key);
-        struct spec_at at = {NULL, str_of(rows[i].key), SIZE_MAX, {0, 0}};
-        if (v) {
-            rows[i].read(&s, &at, v, targets[i]);
-        } else if (rows[i].required) {
-            struct err *e = spec_error(&s, NULL, doc, "'%s' is missing", rows[i].key);
-            if (i == 0) err_hint(e, "apiVersion: millrace/v1");
-            if (i == 1) err_hint(e, "kind: Pipeline");
-        }
-    }
-    if (errors->total != before) return false;
-    *kind = found;
-    *name = own;
-    *project = in;
-    return true;
+    spec_word(s, at, v, words, 1);
 }
 
 /* ---- the document ---- */
@@ -122,6 +81,43 @@ static const struct spec_field document_fields[] = {
     {"deadline", spec_duration, offsetof(struct document, deadline_ms), 0, false},
     {"code", spec_any, offsetof(struct document, code), 0, false},
 };
+
+static bool is_pipeline(const struct value *doc)
+{
+    static const struct str kind = STR_INIT("Pipeline");
+    const struct value *said = value_get(doc, "kind");
+    if (!said) return true;
+    for (size_t i = 0; said->type == VALUE_STRING && i < SPEC_COUNT(later); i++)
+        if (str_is(said->u.s, later[i])) return false;
+    return value_get(doc, "steps") || (said->type == VALUE_STRING && suggest(said->u.s, &kind, 1).n);
+}
+
+/* apiVersion, kind, name and project. Of another kind than a pipeline nothing more can be said than that it is one. */
+static bool read_header(struct compile *c, const struct value *doc)
+{
+    static const struct {
+        const char *key, *hint;
+        spec_fn *read;
+        bool required;
+    } rows[] = {{"apiVersion", "apiVersion: millrace/v1", read_version, true},
+                {"kind", "kind: Pipeline", read_kind, true},
+                {"name", "", read_object_name, true},
+                {"project", "", read_object_name, false}};
+    void *targets[] = {NULL, NULL, &c->name, &c->project};
+    if (doc->type != VALUE_MAP) {
+        spec_expected(&c->spec, NULL, doc, "a document with apiVersion, kind and name");
+        return false;
+    }
+    for (size_t i = 0; i < SPEC_COUNT(rows); i++) {
+        const struct value *v = value_get(doc, rows[i].key);
+        struct spec_at at = {NULL, str_of(rows[i].key), SIZE_MAX, {0, 0}};
+        if (v)
+            rows[i].read(&c->spec, &at, v, targets[i]);
+        else if (rows[i].required && !spec_misspelled(doc, document_fields, SPEC_COUNT(document_fields), rows[i].key))
+            err_hint(spec_error(&c->spec, NULL, doc, "'%s' is missing", rows[i].key), "%s", rows[i].hint);
+    }
+    return is_pipeline(doc);
+}
 
 struct git {
     struct str url, ref;
@@ -196,14 +192,12 @@ static void read_steps(struct compile *c, const struct spec_at *at, const struct
         struct spec_step step = {.in_exit = false};
         uint32_t node = from + i;
         c->spec.node = node;
-        if (!spec_step(&c->spec, &here, &entry->value, defaults, in_exit, &step)) {
-            c->nodes[node] = (struct node){.verb = VERB_NOOP};
-            c->broken[node] = true;
-        } else {
-            c->nodes[node] = step.node;
-        }
+        c->broken[node] = !spec_step(&c->spec, &here, &entry->value, defaults, in_exit, &step);
+        c->nodes[node] = step.node;
+        if (c->broken[node]) c->nodes[node].verb = VERB_NOOP;
         c->nodes[node].name = entry->key;
         c->nodes[node].at = entry->key_at;
+        c->written[node] = &entry->value;
         c->needs[node] = step.needs;
         c->refs[node] = step.pipeline;
     }
@@ -224,6 +218,7 @@ static void read_all_steps(struct compile *c, const struct document *d, const st
     c->n_nodes = (uint32_t)n;
     c->nodes = arena_array(a, struct node, n);
     c->names = arena_array(a, struct str, n);
+    c->written = arena_array(a, const struct value *, n);
     c->needs = arena_array(a, const struct value *, n);
     c->refs = arena_array(a, struct compile_ref, n);
     c->subs = arena_array(a, const struct plan *, n);
@@ -300,6 +295,8 @@ static void compile_document(struct compile *c, const struct value *doc, struct 
     spec_fields(&c->spec, NULL, doc, document_fields, SPEC_COUNT(document_fields), 0, "a pipeline", d);
     c->params = c->spec.params = d->params.items;
     c->n_params = c->spec.n_params = d->params.n;
+    const struct value *params = value_get(doc, "params");
+    c->any_params = params && params->type != VALUE_MAP;
     read_labels(c, d->labels);
     read_code(c, d->code, git);
     spec_builtin_defaults(&defaults);
@@ -311,29 +308,22 @@ static void compile_document(struct compile *c, const struct value *doc, struct 
     check_cycles(c);
 }
 
-/* Of another kind nothing more can be said than that it is one. */
-static bool is_pipeline(const struct value *doc)
-{
-    const struct value *kind = value_get(doc, "kind");
-    return doc->type == VALUE_MAP && (!kind || (kind->type == VALUE_STRING && str_is(kind->u.s, "Pipeline")));
-}
-
 bool compile_pipeline(struct arena *a, const struct value *doc, const struct compile_env *env, const struct plan **out,
                       struct err_list *errors)
 {
-    struct compile c = {.spec = {.arena = a, .env = env ? env : &no_env, .errors = errors}};
+    struct compile c = {
+        .spec = {.arena = a, .env = env ? env : &no_env, .errors = errors}, .name = STR(""), .project = STR("default")};
     struct document d = {.description = {"", 0}};
     struct value git;
-    enum kind kind;
     size_t before = errors->total;
     const struct plan *plan = NULL;
-    if (!compile_header(doc, env, &kind, &c.name, &c.project, errors) && !is_pipeline(doc)) return false;
+    if (!read_header(&c, doc)) return false;
     map_init(&c.by_name, c.spec.env->seed);
     compile_document(&c, doc, &d, &git);
-    if (errors->total == before) plan = make_plan(&c, &d, &git);
+    if (errors->total == before && !c.unsound) plan = make_plan(&c, &d, &git);
     map_free(&c.by_name);
     err_list_sort(errors);
-    if (errors->total != before) return false;
+    if (errors->total != before || !plan) return false;
     *out = plan;
     return true;
 }

@@ -11,8 +11,12 @@ struct compile_ref {
     bool file;
     int64_t version;    /* pinned by the user; 0 = the newest */
     struct str project; /* of the referring pipeline */
+    struct str path;    /* of the referring step, for messages */
+    struct pos at;      /* where that is */
 };
 
+/* What to do about a sub-pipeline that nobody knows. */
+#define COMPILE_HINT_APPLY "apply it first: millrace apply FILE; or name its file: pipeline: {file: NAME.yaml}"
 #define COMPILE_MAX_SUBS 1000 /* look-ups of sub-pipelines in one compilation, at all depths */
 
 /* The sub-pipelines being compiled around this one: how recursion is found, and how often one was looked up in all. */
@@ -25,23 +29,23 @@ struct compile_chain {
 struct compile_env {
     void *ctx;
     /* The plan of a sub-pipeline; NULL = there are none. A resolver that compiles a file passes `chain` on in the env
-     * of that compilation. graphs[0].version of the result is what gets pinned. */
+     * of that compilation, and says of its errors whose they are: see compile_in_file(). All others are taken as being
+     * of the reference. graphs[0].version of the result is what gets pinned. */
     bool (*pipeline)(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
-                     const struct plan **out, struct err *err);
+                     const struct plan **out, struct err_list *errors);
     /* Where a place within a scalar's text stands in the source: see yaml_locate(). NULL = the scalar's start. */
     struct pos (*locate)(void *ctx, const struct value *scalar, struct pos inner);
     const struct compile_chain *chain;
     uint64_t seed; /* of hash maps over names */
 };
 
-/* The kinds a document may be of. */
-enum kind { KIND_NONE, KIND_PIPELINE };
-/* Reads apiVersion, kind, name and project; false when they are wrong (with errors that name the known ones). */
-MUST_CHECK bool compile_header(const struct value *doc, const struct compile_env *env, enum kind *kind,
-                               struct str *name, struct str *project, struct err_list *errors);
-
 /* env may be NULL. The plan lives in the arena and keeps pointers into the document. */
 MUST_CHECK bool compile_pipeline(struct arena *a, const struct value *doc, const struct compile_env *env,
                                  const struct plan **out, struct err_list *errors);
+
+/* The errors from number `from` on are of the file that `ref` has led to. `in` names the text where the reference
+ * stands; empty = the user knows. */
+void compile_in_file(struct err_list *errors, size_t from, const struct compile_ref *ref, struct str name,
+                     struct str text, struct str in);
 
 #endif

@@ -10,14 +10,18 @@ struct compile {
     struct str name, project, description;
     const struct param *params;
     size_t n_params;
-    struct node *nodes; /* the steps, then those of onExit; a step that could not be read is there, as a no-op */
+    bool any_params;    /* what they are could not be read */
+    struct node *nodes; /* the steps, then those of onExit; a step whose verb is in doubt is there, as a no-op */
     uint32_t n_nodes, n_steps;
-    const struct value **needs; /* beside nodes; NULL = none */
-    struct compile_ref *refs;   /* beside nodes: of VERB_PIPELINE */
-    uint32_t looked_up;         /* sub-pipelines, when this is the outermost one */
-    const struct plan **subs;   /* beside nodes: what they were resolved to */
-    bool *broken;               /* beside nodes: could not be read, so nothing is said about references to it */
-    struct str *names;          /* beside nodes */
+    const struct value **written; /* beside nodes: the steps as they stand in the document */
+    const struct value **needs;   /* beside nodes; NULL = none */
+    struct compile_ref *refs;     /* beside nodes: of VERB_PIPELINE */
+    uint32_t looked_up;           /* sub-pipelines, when this is the outermost one */
+    const struct plan **subs;     /* beside nodes: what they were resolved to */
+    struct err_list found;        /* of the sub-pipeline that was looked up last */
+    bool unsound;                 /* a sub-pipeline could not be had; its errors may have been told before */
+    bool *broken;                 /* beside nodes: could not be read, so nothing is said about references to it */
+    struct str *names;            /* beside nodes */
     struct map by_name;
     struct graph_output *outputs;
     size_t n_outputs;
@@ -25,6 +29,8 @@ struct compile {
 
 /* The path to a node: steps.NAME or onExit.NAME. */
 struct spec_at compile_node_at(const struct compile *c, uint32_t node, struct spec_at *up);
+/* What stands in a step under a key, to point at; NULL when it cannot be told, then errors point at the step. */
+const struct value *compile_field(const struct compile *c, uint32_t node, const char *key);
 
 /* ---- check.c: expressions against what there is ---- */
 

@@ -1,10 +1,32 @@
 /* Sub-pipelines: finding them, and taking their graphs into the plan. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/buf.h"
 #include "engine/flow/compile_inner.h"
 
-static bool recursive(struct compile *c, const struct spec_at *at, uint32_t node)
+/* What the step says of its sub-pipeline, to point at; NULL when it cannot be told. */
+static const struct value *ref_value(const struct compile *c, uint32_t node)
+{
+    const struct value *v = compile_field(c, node, "pipeline");
+    const struct value *within = value_get(v, c->refs[node].file ? "file" : "name");
+    return within ? within : v;
+}
+
+__attribute__((format(printf, 3, 4))) static void ref_error(struct compile *c, uint32_t node, const char *fmt, ...)
+{
+    struct spec_at up, node_at = compile_node_at(c, node, &up), at = {&node_at, STR("pipeline"), SIZE_MAX, {0, 0}};
+    char text[400];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    struct err *e = spec_error(&c->spec, &at, ref_value(c, node), "%s", text);
+    if (!e->at.line) err_at(e, c->nodes[node].at, 0);
+}
+
+static bool recursive(struct compile *c, uint32_t node)
 {
     const struct compile_ref *ref = &c->refs[node];
     unsigned depth = 1;
@@ -18,41 +40,84 @@ static bool recursive(struct compile *c, const struct spec_at *at, uint32_t node
         depth++;
     }
     if (!same && depth < PLAN_MAX_DEPTH) return false;
-    struct err *e = spec_error(
-        &c->spec, at, NULL, same ? "the pipeline would contain itself: %s" : "sub-pipelines are nested too deeply: %s",
-        buf_view(&way).p);
-    err_at(e, c->nodes[node].at, 0);
+    ref_error(c, node, same ? "the pipeline would contain itself: %s" : "sub-pipelines are nested too deeply: %s",
+              way.p);
     return true;
+}
+
+void compile_in_file(struct err_list *errors, size_t from, const struct compile_ref *ref, struct str name,
+                     struct str text, struct str in)
+{
+    struct arena *a = errors->arena;
+    struct str used_by = arena_printf(a, "%.*s%s%.*s%s%u", STR_ARG(ref->path), in.n ? " of " : ", line ", STR_ARG(in),
+                                      in.n ? ":" : "", ref->at.line);
+    for (size_t i = from; i < errors->n; i++) {
+        const struct err_file *inner = errors->items[i].file;
+        struct err_file *file = arena_new(a, struct err_file);
+        *file = (struct err_file){name, text, used_by};
+        if (inner) *file = *inner;
+        if (inner) file->used_by = arena_printf(a, "%.*s, and that by %.*s", STR_ARG(inner->used_by), STR_ARG(used_by));
+        errors->items[i].file = file;
+    }
+}
+
+/* The same file may be come to on several ways. */
+static bool told(const struct err_list *errors, const struct err *e)
+{
+    for (size_t i = 0; i < errors->n; i++) {
+        const struct err *x = &errors->items[i];
+        if (x->file && str_eq(x->file->name, e->file->name) && x->at.line == e->at.line && x->at.col == e->at.col &&
+            strcmp(x->message, e->message) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void take_errors(struct compile *c, uint32_t node)
+{
+    const struct err_list *found = &c->found;
+    struct spec_at up, node_at = compile_node_at(c, node, &up), at = {&node_at, STR("pipeline"), SIZE_MAX, {0, 0}};
+    for (size_t i = 0; i < found->n; i++) {
+        struct err *e = &found->items[i];
+        if (e->file) {
+            if (!told(c->spec.errors, e)) *err_list_next(c->spec.errors) = *e;
+            continue;
+        }
+        e->at = (struct pos){0, 0};
+        e->len = 0;
+        e->path[0] = '\0';
+        const struct value *v = ref_value(c, node);
+        if (!v) e->at = c->nodes[node].at;
+        spec_adopt(&c->spec, &at, v, e);
+    }
+    if (found->n == 0) ref_error(c, node, "the sub-pipeline is not valid");
+    c->unsound = true;
 }
 
 static const struct plan *resolve(struct compile *c, uint32_t node)
 {
     const struct compile_env *env = c->spec.env;
     const struct plan *sub = NULL;
-    struct err err;
-    struct spec_at up, node_at = compile_node_at(c, node, &up), at = {&node_at, STR("pipeline"), SIZE_MAX, {0, 0}};
-    if (recursive(c, &at, node)) return NULL;
+    struct compile_ref *ref = &c->refs[node];
+    if (recursive(c, node)) return NULL;
     if (!env->pipeline) {
-        err_at(spec_error(&c->spec, &at, NULL, "sub-pipelines cannot be found from here"), c->nodes[node].at, 0);
+        ref_error(c, node, "sub-pipelines cannot be found from here");
         return NULL;
     }
-    struct compile_chain chain = {env->chain, c->refs[node].text, &c->looked_up};
+    struct compile_chain chain = {env->chain, ref->text, &c->looked_up};
     if (env->chain && env->chain->looked_up) chain.looked_up = env->chain->looked_up;
     if (++*chain.looked_up > COMPILE_MAX_SUBS) {
-        struct err *e =
-            spec_error(&c->spec, &at, NULL, "more than %d sub-pipelines within each other", COMPILE_MAX_SUBS);
-        err_at(e, c->nodes[node].at, 0);
+        ref_error(c, node, "more than %d sub-pipelines within each other", COMPILE_MAX_SUBS);
         return NULL;
     }
-    err_clear(&err);
-    if (env->pipeline(env->ctx, c->spec.arena, &c->refs[node], &chain, &sub, &err)) return sub;
-    struct pos inner = err.at;
-    err.at = c->nodes[node].at;
-    err.len = 0;
-    if (c->refs[node].file && inner.line && !err.hint[0])
-        err_hint(&err, "it stands in line %u of that file", inner.line);
-    err.path[0] = '\0';
-    spec_adopt(&c->spec, &at, NULL, &err);
+    struct spec_at up, node_at = compile_node_at(c, node, &up);
+    const struct value *v = ref_value(c, node);
+    ref->path = spec_path(c->spec.arena, &node_at);
+    ref->at = v ? v->at : c->nodes[node].at;
+    if (!c->found.arena) err_list_init(&c->found, c->spec.arena);
+    c->found.n = c->found.total = 0;
+    if (env->pipeline(env->ctx, c->spec.arena, ref, &chain, &sub, &c->found)) return sub;
+    take_errors(c, node);
     return NULL;
 }
 

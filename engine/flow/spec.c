@@ -80,27 +80,102 @@ static bool allowed(const struct spec_field *f, unsigned variant)
     return f->mask == 0 || variant == 0 || (f->mask & variant) != 0;
 }
 
-static void unknown_key(struct spec *s, const struct spec_at *at, const struct value_entry *entry,
-                        const struct spec_field *fields, size_t n, unsigned variant)
-{
-    struct str names[64];
-    size_t n_names = 0;
-    for (size_t i = 0; i < n && n_names < SPEC_COUNT(names); i++) {
-        if (allowed(&fields[i], variant)) names[n_names++] = str_of(fields[i].name);
-    }
-    struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
-    struct err *e =
-        spec_error(s, &here, NULL, "unknown key '%.*s'", (int)(entry->key.n > 80 ? 80 : entry->key.n), entry->key.p);
-    err_at(e, entry->key_at, (uint32_t)utf8_count(entry->key));
-    spec_suggest(e, entry->key, names, n_names);
-}
-
 static const struct spec_field *field_named(const struct spec_field *fields, size_t n, struct str key)
 {
     for (size_t i = 0; i < n; i++) {
         if (fields[i].name[0] == (key.n ? key.p[0] : '\0') && str_is(key, fields[i].name)) return &fields[i];
     }
     return NULL;
+}
+
+/* What other tools call it. */
+static struct str translated(struct str key)
+{
+    static const struct {
+        const char *words[6], *field;
+    } rows[] = {
+        {{"cmd", "exec", "execute", "shell", "bash", "sh"}, "run"},
+        {{"if", "condition", "only_if", "onlyIf"}, "when"},
+        {{"depends", "depends_on", "dependsOn", "dependencies", "requires", "upstream"}, "needs"},
+        {{"for", "loop", "matrix", "with_items", "withItems", "each"}, "foreach"},
+        {{"environment", "variables", "vars"}, "env"},
+        {{"working_directory", "working-directory", "workingDir", "cwd", "dir"}, "workdir"},
+        {{"parameters", "arguments", "inputs"}, "params"},
+        {{"tasks", "jobs", "stages"}, "steps"},
+    };
+    for (size_t i = 0; i < SPEC_COUNT(rows); i++)
+        for (size_t k = 0; k < SPEC_COUNT(rows[i].words) && rows[i].words[k]; k++)
+            if (str_is(key, rows[i].words[k])) return str_of(rows[i].field);
+    return STR("");
+}
+
+/* What a key that cannot stand there is likely to mean: a field that can, and is not there; NULL = no idea. */
+static const struct spec_field *likely(const struct value *map, struct str key, const struct spec_field *fields,
+                                       size_t n, unsigned variant)
+{
+    struct str names[64], near = translated(key);
+    size_t n_names = 0;
+    for (size_t i = 0; i < n && n_names < SPEC_COUNT(names); i++)
+        if (allowed(&fields[i], variant)) names[n_names++] = str_of(fields[i].name);
+    const struct spec_field *field = near.n ? field_named(fields, n, near) : NULL;
+    if (!field || !allowed(field, variant)) near = suggest(key, names, n_names);
+    return near.n && !value_find(map, near) ? field_named(fields, n, near) : NULL;
+}
+
+#define LOOKED_AT 64 /* keys of one map: who has more of them has other troubles than their spelling */
+
+bool spec_misspelled(const struct value *map, const struct spec_field *fields, size_t n, const char *name)
+{
+    for (size_t i = 0; map->type == VALUE_MAP && i < map->u.map.n && i < LOOKED_AT; i++) {
+        struct str key = map->u.map.entries[i].key;
+        const struct spec_field *meant = field_named(fields, n, key) ? NULL : likely(map, key, fields, n, 0);
+        if (meant && strcmp(meant->name, name) == 0) return true;
+    }
+    return false;
+}
+
+static void unknown_key(struct spec *s, const struct spec_at *here, const struct spec_field *fields, size_t n,
+                        unsigned variant, const struct spec_field *meant)
+{
+    struct str names[64], key = here->key;
+    size_t n_names = 0;
+    for (size_t i = 0; i < n && n_names < SPEC_COUNT(names); i++)
+        if (allowed(&fields[i], variant)) names[n_names++] = str_of(fields[i].name);
+    struct err *e = spec_error(s, here, NULL, "unknown key '%.*s'", (int)(key.n > 80 ? 80 : key.n), key.p);
+    if (meant)
+        err_hint(e, "did you mean '%s'?", meant->name);
+    else
+        spec_suggest(e, key, names, n_names);
+}
+
+/* Whatever is wrong with it may be so for the guess only. */
+static void read_as(struct spec *s, const struct spec_at *here, const struct value *v, const struct spec_field *meant,
+                    void *target)
+{
+    size_t kept = s->errors->n, total = s->errors->total;
+    if (meant->read) meant->read(s, here, v, (char *)target + meant->offset);
+    s->errors->n = kept;
+    s->errors->total = total;
+}
+
+static void one_field(struct spec *s, const struct spec_at *at, const struct value *map,
+                      const struct value_entry *entry, const struct spec_field *fields, size_t n, unsigned variant,
+                      const char *what, void *target)
+{
+    const struct spec_field *field = field_named(fields, n, entry->key);
+    struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
+    if (field && allowed(field, variant)) {
+        if (field->read) field->read(s, &here, &entry->value, (char *)target + field->offset);
+        return;
+    }
+    const struct spec_field *meant = likely(map, entry->key, fields, n, variant);
+    if (!field) {
+        unknown_key(s, &here, fields, n, variant, meant);
+        if (meant) read_as(s, &here, &entry->value, meant, target);
+        return;
+    }
+    struct err *e = spec_error(s, &here, NULL, "'%s' means nothing in %s", field->name, what);
+    if (meant) err_hint(e, "did you mean '%s'?", meant->name);
 }
 
 bool spec_fields(struct spec *s, const struct spec_at *at, const struct value *v, const struct spec_field *fields,
@@ -110,20 +185,11 @@ bool spec_fields(struct spec *s, const struct spec_at *at, const struct value *v
         spec_expected(s, at, v, "a map");
         return false;
     }
-    for (size_t i = 0; i < v->u.map.n; i++) {
-        const struct value_entry *entry = &v->u.map.entries[i];
-        const struct spec_field *field = field_named(fields, n, entry->key);
-        struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
-        if (!field) {
-            unknown_key(s, at, entry, fields, n, variant);
-        } else if (!allowed(field, variant)) {
-            spec_error(s, &here, NULL, "'%s' means nothing in %s", field->name, what);
-        } else if (field->read) {
-            field->read(s, &here, &entry->value, (char *)target + field->offset);
-        }
-    }
+    for (size_t i = 0; i < v->u.map.n; i++)
+        one_field(s, at, v, &v->u.map.entries[i], fields, n, variant, what, target);
     for (size_t i = 0; i < n; i++) {
         if (!fields[i].required || !allowed(&fields[i], variant) || value_get(v, fields[i].name)) continue;
+        if (spec_misspelled(v, fields, n, fields[i].name)) continue;
         spec_error(s, at, v, "'%s' is missing", fields[i].name);
     }
     return true;

@@ -75,10 +75,13 @@ struct spec_field {
     unsigned mask; /* in which variants of the map the field may stand; 0 = all */
     bool required;
 };
-/* Reads the entries of a map; unknown keys, missing ones and duplicates of meaning are reported. False when v is no
- * map. `variant` selects by mask, `what` names it in messages ("a step with expr"). */
+/* Reads the entries of a map; unknown keys, missing ones and duplicates of meaning are reported. A misspelled key is
+ * read as what it is likely to mean, so that nothing follows from it. False when v is no map. `variant` selects by
+ * mask, `what` names it in messages ("a step with expr"). */
 bool spec_fields(struct spec *s, const struct spec_at *at, const struct value *v, const struct spec_field *fields,
                  size_t n, unsigned variant, const char *what, void *target);
+/* Is there a key that nobody knows, and that is likely to mean this field? */
+bool spec_misspelled(const struct value *map, const struct spec_field *fields, size_t n, const char *name);
 #define SPEC_COUNT(table) (sizeof(table) / sizeof *(table))
 
 /* Each entry of a map, or item of a list, through one function; out is handed on. False when v is none. */

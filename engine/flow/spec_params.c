@@ -113,6 +113,20 @@ static void finish_default(struct spec *s, const struct spec_at *at, struct para
     d->p.default_value = *v;
 }
 
+/* What depends on something that is wrong is not looked at. */
+static void finish(struct spec *s, const struct spec_at *at, const struct value *v, struct param_draft *d)
+{
+    size_t before = s->errors->total;
+    finish_type(s, at, v, d);
+    if (s->errors->total != before) return;
+    finish_limits(s, at, v, d);
+    if (s->errors->total != before) {
+        d->p.has_min = d->p.has_max = false;
+        d->p.pattern.n = 0;
+    }
+    finish_default(s, at, d);
+}
+
 static void one_param(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
                       size_t i)
 {
@@ -120,16 +134,18 @@ static void one_param(struct spec *s, const struct spec_at *at, struct str key, 
     struct spec_param_list *list = out;
     size_t before = s->errors->total;
     spec_check_name(s, at, key, NULL, "a param");
-    if (v->type == VALUE_STRING)
+    if (v->type == VALUE_STRING) {
         d.type = v; /* name: TYPE */
-    else if (v->type != VALUE_MAP) {
+    } else if (v->type != VALUE_MAP) {
         err_hint(spec_expected(s, at, v, "a declaration"), "a type, or a map: {default: 3}, {type: int, min: 1}");
-        return;
-    } else if (!spec_fields(s, at, v, param_fields, SPEC_COUNT(param_fields), 0, "a param", &d))
-        return;
-    finish_type(s, at, v, &d);
-    if (s->errors->total == before) finish_limits(s, at, v, &d);
-    if (s->errors->total == before) finish_default(s, at, &d);
+    } else {
+        spec_fields(s, at, v, param_fields, SPEC_COUNT(param_fields), 0, "a param", &d);
+    }
+    if (d.type || v->type == VALUE_MAP) finish(s, at, v, &d);
+    if (s->errors->total != before) { /* then it may be anything */
+        d.p.optional = true;
+        d.p.has_default = false;
+    }
     list->items[i] = d.p;
 }
 
@@ -234,7 +250,8 @@ static void one_output(struct spec *s, const struct spec_at *at, struct str key,
     struct spec_output_list *list = out;
     struct output *o = &list->items[i];
     struct output_draft d = {0};
-    *o = (struct output){.name = key, .type = PARAM_STRING};
+    size_t before = s->errors->total;
+    *o = (struct output){.name = key, .type = PARAM_STRING, .optional = true};
     spec_check_name(s, at, key, NULL, "an output");
     if (v->type == VALUE_STRING)
         read_value_type(s, at, v, &o->type); /* name: TYPE */
@@ -244,7 +261,7 @@ static void one_output(struct spec *s, const struct spec_at *at, struct str key,
         err_hint(spec_error(s, at, v, "an output says what it is"),
                  "{artifact: dataset, path: …} or {type: float, path: …}");
     read_output_type(s, at, &d, o);
-    o->optional = d.optional;
+    o->optional = d.optional || s->errors->total != before; /* what is wrong may be anything */
     o->path = d.path.n ? d.path : arena_printf(s->arena, "outputs/%.*s", STR_ARG(key));
 }
 

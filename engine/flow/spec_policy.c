@@ -81,8 +81,9 @@ static void one_factor(struct spec *s, const struct spec_at *at, struct str key,
     spec_check_name(s, at, key, NULL, "a loop variable");
     if (v->type != VALUE_LIST && v->type != VALUE_STRING)
         spec_expected(s, at, v, "a list, or an expression that gives one");
-    else if (spec_typed(s, at, v, WHERE_FOREACH, &p->values[i]))
-        value_map_put(&p->map, key, value_string(p->values[i].source));
+    else
+        (void)spec_typed(s, at, v, WHERE_FOREACH, &p->values[i]);
+    value_map_put(&p->map, key, value_string(p->values[i].source));
     if (v->type == VALUE_STRING && p->values[i].literal)
         err_hint(spec_error(s, at, v, "a loop runs over a list"), "[a, b], or an expression");
 }

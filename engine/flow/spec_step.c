@@ -128,6 +128,12 @@ static bool find_verb(struct spec *s, const struct spec_at *at, const struct val
         *bit = verbs[i].bit;
         *verb = verbs[i].verb;
     }
+    for (size_t i = 0; i < SPEC_COUNT(verbs) && n == 0; i++) {
+        if (!spec_misspelled(v, fields, SPEC_COUNT(fields), verbs[i].name)) continue;
+        n = 1;
+        *bit = verbs[i].bit;
+        *verb = verbs[i].verb;
+    }
     if (n == 1) return true;
     if (n > 1) {
         err_hint(spec_error(s, at, v, "a step has one verb, this one has %zu: %s", n, found), "make it %zu steps", n);
@@ -139,15 +145,6 @@ static bool find_verb(struct spec *s, const struct spec_at *at, const struct val
     err_hint(spec_error(s, at, v, "the step has no verb"),
              "one of: run, script, image, pipeline, expr, http, wait, approval, import");
     return false;
-}
-
-/* Keys that are known nowhere are reported even when the verb is in doubt. */
-static void report_unknown(struct spec *s, const struct spec_at *at, const struct value *v)
-{
-    struct spec_field known[SPEC_COUNT(fields)];
-    for (size_t i = 0; i < SPEC_COUNT(fields); i++)
-        known[i] = (struct spec_field){.name = fields[i].name};
-    spec_fields(s, at, v, known, SPEC_COUNT(known), 0, "a step", NULL);
 }
 
 static void finish_command(struct spec *s, const struct spec_at *at, struct spec_step *step)
@@ -228,7 +225,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
     finish_command(s, at, step);
     check_paths(s, at, v, step);
     check_loop_outputs(s, at, v, step);
-    if (bit & IS_PROCESS) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
+    if (bit == 0 || (bit & IS_PROCESS)) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
     if (bit == IS_SCRIPT && !value_get(v, "interpreter")) spec_shebang(s, step);
     if (bit == IS_SCRIPT && step->interpreter.n == 0) {
         step->interpreter.items = arena_new(s->arena, struct str);
@@ -255,20 +252,18 @@ bool spec_step(struct spec *s, const struct spec_at *at, const struct value *v, 
 {
     unsigned bit = 0;
     enum verb verb = VERB_NOOP;
+    *out = *defaults;
+    memset(out->cluster, 0, sizeof out->cluster);
+    out->in_exit = in_exit;
     if (v->type != VALUE_MAP) {
         spec_expected(s, at, v, "a step");
         return false;
     }
-    if (!find_verb(s, at, v, &bit, &verb)) {
-        report_unknown(s, at, v);
-        return false;
-    }
-    *out = *defaults;
-    memset(out->cluster, 0, sizeof out->cluster);
-    out->in_exit = in_exit;
+    bool known = find_verb(s, at, v, &bit, &verb); /* if not, any field may stand here */
+    if (!known) bit = 0;
     out->node.verb = verb;
     out->node.at = v->at;
-    drop_defaults(out, bit);
+    if (known) drop_defaults(out, bit);
     char what[40] = "a step with only an image";
     for (size_t i = 0; i < SPEC_COUNT(verbs); i++) {
         if (verbs[i].bit == bit) snprintf(what, sizeof what, "a step with '%s'", verbs[i].name);
@@ -279,5 +274,5 @@ bool spec_step(struct spec *s, const struct spec_at *at, const struct value *v, 
     if (after && !in_exit) spec_error(s, &after_at, after, "only steps of onExit say after what they come");
     if (in_exit && out->node.after == AFTER_NONE) out->node.after = AFTER_ALWAYS;
     finish(s, at, v, defaults, bit, out);
-    return true;
+    return known;
 }

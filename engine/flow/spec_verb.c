@@ -28,7 +28,6 @@ static struct expr_template *arguments(struct spec *s, const struct spec_at *at,
 void spec_run(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct spec_step *step = out;
-    struct err err;
     if (v->type == VALUE_LIST) {
         step->node.argv = arguments(s, at, v, &step->node.n_argv);
         step->node.n_command = step->node.n_argv;
@@ -46,10 +45,13 @@ void spec_run(struct spec *s, const struct spec_at *at, const struct value *v, v
         return;
     }
     if (!spec_template(s, at, v, WHERE_LINE, &step->node.line)) return;
-    if (expr_shell_check(&step->node.line, &err)) return;
-    err_path(&err, "%.*s", STR_ARG(spec_path(s->arena, at)));
-    err.at = s->env->locate ? s->env->locate(s->env->ctx, v, err.at) : v->at;
-    *err_list_next(s->errors) = err;
+    size_t before = s->errors->n;
+    if (expr_shell_check(&step->node.line, s->errors)) return;
+    for (size_t i = before; i < s->errors->n; i++) {
+        struct err *e = &s->errors->items[i];
+        err_path(e, "%.*s", STR_ARG(spec_path(s->arena, at)));
+        e->at = s->env->locate ? s->env->locate(s->env->ctx, v, e->at) : v->at;
+    }
 }
 
 void spec_shebang(struct spec *s, struct spec_step *step)

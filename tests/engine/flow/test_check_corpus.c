@@ -44,9 +44,29 @@ static struct str read_file(const char *path)
     return arena_str(&arena, (struct str){text, n});
 }
 
+struct document { /* of a file; the others are there for it to name */
+    struct str source;
+    const struct value *all;
+    size_t n;
+};
+
 static struct pos locate(void *ctx, const struct value *scalar, struct pos inner)
 {
-    return yaml_locate(*(const struct str *)ctx, scalar, inner);
+    return yaml_locate(((const struct document *)ctx)->source, scalar, inner);
+}
+
+static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
+                    const struct plan **out, struct err_list *to)
+{
+    struct document *d = ctx;
+    struct compile_env env = {.ctx = d, .pipeline = resolve, .locate = locate, .chain = chain, .seed = 99};
+    for (size_t i = 0; i < d->n; i++) {
+        const struct value *name = value_get(&d->all[i], "name");
+        if (name && name->type == VALUE_STRING && str_eq(name->u.s, ref->text))
+            return compile_pipeline(a, &d->all[i], &env, out, to);
+    }
+    err_list_add(to, ERR_NOT_FOUND, ref->at, "there is no pipeline '%.*s'", STR_ARG(ref->text));
+    return false;
 }
 
 /* The first document of a file as a plan, or what is wrong as text. */
@@ -56,10 +76,13 @@ static const struct plan *compile_text(struct str source, const char *name, stru
     struct value *docs;
     size_t n;
     const struct plan *plan = NULL;
-    struct compile_env env = {.ctx = &source, .locate = locate, .seed = 99};
+    struct document document = {.source = source};
+    struct compile_env env = {.ctx = &document, .locate = locate, .seed = 99};
     err_list_init(&errors, &arena);
-    bool ok = yaml_parse(&arena, source, NULL, &docs, &n, &errors) && n > 0 &&
-              compile_pipeline(&arena, &docs[0], &env, &plan, &errors);
+    bool ok = yaml_parse(&arena, source, NULL, &docs, &n, &errors) && n > 0;
+    if (ok) document = (struct document){source, docs, n};
+    if (ok && n > 1) env.pipeline = resolve;
+    ok = ok && compile_pipeline(&arena, &docs[0], &env, &plan, &errors);
     for (size_t i = 0; i < errors.n; i++)
         caret_render(wrong, &errors.items[i], name, source);
     return ok ? plan : NULL;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/base/buf.h"
+#include "engine/base/caret.h"
 #include "engine/flow/compile.h"
 #include "engine/flow/draw.h"
 #include "engine/flow/plan_rules.h"
@@ -45,7 +46,8 @@ static const struct {
                            "  b: {pipeline: ./leaf.yaml, params: {n: \"${{ steps.a.outputs.twice }}\"}}\n"},
     {"./ping.yaml", HEAD "name: ping\nsteps: {a: {pipeline: ./pong.yaml}}\n"},
     {"./pong.yaml", HEAD "name: pong\nsteps: {a: {pipeline: ./ping.yaml}}\n"},
-    {"./broken.yaml", HEAD "name: broken\nsteps: {a: {runs: x}}\n"},
+    {"./over.yaml", HEAD "name: over\nsteps:\n  x: {pipeline: ./broken.yaml}\n  y: {pipeline: ./gone.yaml}\n"},
+    {"./broken.yaml", HEAD "name: broken\nsteps:\n  a: {run: ''}\n  b: {needs: c, run: echo}\n"},
 };
 
 static bool compile_chain(const char *text, const struct compile_chain *chain, const struct plan **out,
@@ -64,25 +66,20 @@ static const char *wide_file(struct arena *a, struct str name)
 }
 
 static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
-                    const struct plan **out, struct err *err)
+                    const struct plan **out, struct err_list *to)
 {
     (void)ctx;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        struct err_list inner;
-        if (!str_is(ref->text, files[i].name + 2)) continue; /* arrives without its "./" */
-        err_list_init(&inner, a);
-        if (compile_chain(files[i].text, chain, out, &inner)) return true;
-        *err = inner.items[0];
+    const char *text = str_starts(ref->text, "wide") ? wide_file(a, ref->text) : NULL;
+    size_t before = to->n;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (str_is(ref->text, files[i].name + 2)) text = files[i].text; /* arrives without its "./" */
+    if (!text) {
+        err_list_add(to, ERR_NOT_FOUND, (struct pos){0, 0}, "there is no pipeline '%.*s'", STR_ARG(ref->text));
         return false;
     }
-    if (str_starts(ref->text, "wide")) {
-        struct err_list inner;
-        err_list_init(&inner, a);
-        if (compile_chain(wide_file(a, ref->text), chain, out, &inner)) return true;
-        *err = inner.items[0];
-        return false;
-    }
-    return err_set(err, ERR_NOT_FOUND, "there is no pipeline '%.*s'", STR_ARG(ref->text));
+    if (compile_chain(text, chain, out, to)) return true;
+    compile_in_file(to, before, ref, ref->text, str_of(text), chain->above ? chain->above->text : STR("top.yaml"));
+    return false;
 }
 
 static bool compile_chain(const char *text, const struct compile_chain *chain, const struct plan **out,
@@ -134,11 +131,14 @@ static void wrong_calls_are_told(void **state)
         {"a: {pipeline: ./leaf.yaml}", "steps.a.params", "param 'n' of pipeline 'leaf' is missing"},
         {"a: {pipeline: ./leaf.yaml, params: {n: 1, m: 2}}", "steps.a.params.m", "has no param 'm'"},
         {"a: {pipeline: ./leaf.yaml, params: {n: many}}", "steps.a.params.n", "expected a whole number"},
+        {"a: {pipeline: ./leaf.yaml, params: {n: \"${{ [1] + [2] }}\"}}", "steps.a.params.n", "found a list"},
+        {"a: {pipeline: ./leaf.yaml, params: {n: \"${{ run.id }}\", text: \"${{ run.id }}\"}}", "steps.a.params.text",
+         "expected a string, found an int"},
         {"a: {pipeline: ./leaf.yaml, params: {n: 1}}\n  b: {expr: \"${{ steps.a.outputs.once }}\"}", "steps.b.expr",
          "no output 'once'"},
         {"a: {pipeline: ./ping.yaml}", "steps.a.pipeline", "would contain itself"},
-        {"a: {pipeline: ./broken.yaml}", "steps.a.pipeline", "no verb"},
-        {"a: {pipeline: wide0.yaml}", "steps.a.pipeline", "more than 1000 sub-pipelines"},
+        {"a: {pipeline: ./broken.yaml}", "steps.a.run", "the command is empty"},
+        {"a: {pipeline: wide0.yaml}", "steps.s1.pipeline", "more than 1000 sub-pipelines"},
         {"a: {pipeline: ../leaf.yaml}", "steps.a.pipeline", "no pipeline '../leaf.yaml'"},
         {"a: {pipeline: /leaf.yaml}", "steps.a.pipeline", "relative to this one"},
         {"a: {pipeline: {name: x, file: ./leaf.yaml}}", "steps.a.pipeline", "by its name or by its file"},
@@ -154,6 +154,40 @@ static void wrong_calls_are_told(void **state)
             fail_msg("%s: %s: %s", rows[i].steps, e->path, e->message);
         assert_true(e->at.line >= 4);
     }
+}
+
+static void problems_of_a_file_name_it(void **state)
+{
+    static const char wanted[] =
+        "top.yaml:4:29: error: steps.b.needs: there is no step 'd'\n"
+        "    4 | steps: {b: {expr: 1, needs: d}, a: {pipeline: ./over.yaml}, c: {pipeline: ./broken.yaml}}\n"
+        "      |                             ^ known here: b, a, c\n"
+        "broken.yaml:5:12: error: steps.a.run: the command is empty\n"
+        "    5 |   a: {run: ''}\n"
+        "      |            ^\n"
+        "      = used by steps.x of over.yaml:5, and that by steps.a of top.yaml:4\n"
+        "broken.yaml:6:14: error: steps.b.needs: there is no step 'c'\n"
+        "    6 |   b: {needs: c, run: echo}\n"
+        "      |              ^ known here: a, b\n"
+        "      = used by steps.x of over.yaml:5, and that by steps.a of top.yaml:4\n"
+        "over.yaml:6:17: error: steps.y.pipeline: there is no pipeline 'gone.yaml'\n"
+        "    6 |   y: {pipeline: ./gone.yaml}\n"
+        "      |                 ^~~~~~~~~~~\n"
+        "      = used by steps.a of top.yaml:4\n";
+    static const char text[] =
+        HEAD "name: top\n"
+             "steps: {b: {expr: 1, needs: d}, a: {pipeline: ./over.yaml}, c: {pipeline: ./broken.yaml}}\n";
+    const struct plan *plan;
+    (void)state;
+    assert_false(compile_chain(text, NULL, &plan, &errors));
+    BUF_AUTO told;
+    buf_init(&told, 0);
+    for (size_t i = 0; i < errors.n; i++)
+        caret_render(&told, &errors.items[i], "top.yaml", str_of(text));
+    assert_string_equal(told.p, wanted);
+    size_t before = errors.total; /* the same files once more: nothing new to tell, and no plan */
+    assert_false(compile_chain(HEAD "name: other\nsteps: {a: {pipeline: ./over.yaml}}\n", NULL, &plan, &errors));
+    assert_int_equal(errors.total, before);
 }
 
 static void references_are_edges(void **state)
@@ -316,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sub_pipelines_become_graphs, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_calls_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(problems_of_a_file_name_it, setup, teardown),
         cmocka_unit_test_setup_teardown(references_are_edges, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults_go_where_they_mean_something, setup, teardown),
         cmocka_unit_test_setup_teardown(scripts_find_their_interpreter, setup, teardown),
