@@ -61,7 +61,9 @@ static void one_need(struct spec *s, const struct spec_at *at, struct str key, c
     if (name.n == 0) return;
     if (!map_get(&c->by_name, name, &to)) {
         struct err *err = spec_error(s, at, v, "there is no step '%.*s'", STR_ARG(str_sub(name, 0, 80)));
-        spec_suggest(err, name, c->names, c->n_nodes);
+        bool in_exit = e->node >= c->n_steps;
+        spec_suggest(err, name, in_exit ? c->names + c->n_steps : c->names,
+                     in_exit ? c->n_nodes - c->n_steps : c->n_steps);
     } else if (to == e->node) {
         spec_error(s, at, v, "the step needs itself");
     } else if (e->node < c->n_steps && to >= c->n_steps) {
@@ -307,6 +309,20 @@ static void check_sub_params(struct compile *c, uint32_t i)
     }
 }
 
+/* ---- rules ---- */
+
+/* Nothing upstream can ever meet it. */
+static void check_rule(struct compile *c, uint32_t i)
+{
+    const struct node *node = &c->nodes[i];
+    const struct value *rule = compile_field(c, i, "rule"), *needs = c->needs[i];
+    bool wants = node->rule == RULE_ANY_FAILED || node->rule == RULE_ONE_SUCCEEDED;
+    if (!wants || node->n_deps > 0 || needs) return; /* what it needs may be what is wrong */
+    struct spec_at up, node_at = compile_node_at(c, i, &up), at = {&node_at, STR("rule"), SIZE_MAX, {0, 0}};
+    err_hint(spec_error(&c->spec, &at, rule, "the step comes after no other, so that it would never run"),
+             "needs: says which steps are meant");
+}
+
 /* ---- all of it ---- */
 
 void check_references(struct compile *c)
@@ -324,6 +340,7 @@ void check_references(struct compile *c)
             expr_template_refs(&c->spec.uses[use].text, edge_of_ref, &e);
         }
         keep_edges(&e, &c->nodes[i]);
+        check_rule(c, i);
         if (c->nodes[i].verb == VERB_PIPELINE && c->subs[i]) check_sub_params(c, i);
     }
     for (; use < c->spec.n_uses; use++) /* outputs of the pipeline */

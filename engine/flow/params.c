@@ -148,6 +148,15 @@ static bool check_list(struct arena *a, const struct param *p, const struct valu
     return true;
 }
 
+/* The name of a file below the project's folder of secrets. */
+static bool is_entry(struct str name)
+{
+    struct str piece;
+    while (str_split(&name, '/', &piece))
+        if (piece.n == 0 || str_is(piece, ".") || str_is(piece, "..")) return false;
+    return true;
+}
+
 bool secret_read(const struct value *v, struct secret_ref *out, struct err *err)
 {
     static const char *const sources[] = {"", "env", "file", "kubernetes"};
@@ -158,6 +167,10 @@ bool secret_read(const struct value *v, struct secret_ref *out, struct err *err)
         if (!str_is(inner->u.map.entries[0].key, sources[i])) continue;
         struct str name = inner->u.map.entries[0].value.u.s;
         size_t slash;
+        if (i != SECRET_KUBERNETES && !is_entry(name)) {
+            err_set(err, ERR_INVALID, "'%.*s' cannot be the name of a secret", STR_ARG(str_sub(name, 0, 80)));
+            return err_at(err, inner->u.map.entries[0].value.at, 0);
+        }
         if (i == SECRET_KUBERNETES && (!str_find(name, STR("/"), &slash) || slash == 0 || slash + 1 == name.n)) break;
         *out = (struct secret_ref){(enum secret_source)i, name};
         return true;

@@ -16,15 +16,21 @@ static bool yaml11_bool(struct str s)
     return false;
 }
 
-void spec_str(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+/* An expression where the value must be known when the pipeline is applied: reported, and true. */
+static bool has_expression(struct spec *s, const struct spec_at *at, const struct value *v)
 {
     size_t place;
+    if (v->type != VALUE_STRING || !str_find(v->u.s, STR("${{"), &place)) return false;
+    spec_error(s, at, v, "an expression cannot stand here: this is fixed when the pipeline is applied");
+    return true;
+}
+
+void spec_str(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
     if (v->type != VALUE_STRING) {
         struct err *e = spec_expected(s, at, v, "a string");
         if (v->type == VALUE_INT || v->type == VALUE_DOUBLE || v->type == VALUE_BOOL) err_hint(e, "put it into quotes");
-    } else if (str_find(v->u.s, STR("${{"), &place)) {
-        spec_error(s, at, v, "an expression cannot stand here: this is fixed when the pipeline is applied");
-    } else {
+    } else if (!has_expression(s, at, v)) {
         *(struct str *)out = v->u.s;
     }
 }
@@ -66,6 +72,7 @@ void spec_bool(struct spec *s, const struct spec_at *at, const struct value *v, 
         *(bool *)out = v->u.b;
         return;
     }
+    if (has_expression(s, at, v)) return;
     struct err *e = spec_expected(s, at, v, "true or false");
     if (v->type == VALUE_STRING && yaml11_bool(v->u.s)) err_hint(e, "YAML 1.2 knows only true and false");
 }
@@ -75,6 +82,7 @@ static bool whole(struct spec *s, const struct spec_at *at, const struct value *
                   int64_t *out)
 {
     int64_t i;
+    if (has_expression(s, at, v)) return false;
     if (v->type == VALUE_INT)
         i = v->u.i;
     else if (v->type != VALUE_STRING || !str_int(v->u.s, &i)) {
@@ -110,6 +118,7 @@ void spec_int32(struct spec *s, const struct spec_at *at, const struct value *v,
 void spec_double(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     double d;
+    if (has_expression(s, at, v)) return;
     if (v->type == VALUE_INT)
         *(double *)out = (double)v->u.i;
     else if (v->type == VALUE_DOUBLE)
@@ -123,25 +132,25 @@ void spec_double(struct spec *s, const struct spec_at *at, const struct value *v
 void spec_duration(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct err err;
-    if (!units_duration(v, out, &err)) spec_adopt(s, at, v, &err);
+    if (!has_expression(s, at, v) && !units_duration(v, out, &err)) spec_adopt(s, at, v, &err);
 }
 
 void spec_bytes(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct err err;
-    if (!units_bytes(v, out, &err)) spec_adopt(s, at, v, &err);
+    if (!has_expression(s, at, v) && !units_bytes(v, out, &err)) spec_adopt(s, at, v, &err);
 }
 
 void spec_cpu(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct err err;
-    if (!units_cpu(v, out, &err)) spec_adopt(s, at, v, &err);
+    if (!has_expression(s, at, v) && !units_cpu(v, out, &err)) spec_adopt(s, at, v, &err);
 }
 
 void spec_percent(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct err err;
-    if (!units_percent(v, out, &err)) spec_adopt(s, at, v, &err);
+    if (!has_expression(s, at, v) && !units_percent(v, out, &err)) spec_adopt(s, at, v, &err);
 }
 
 void spec_any(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
@@ -194,6 +203,7 @@ size_t spec_word(struct spec *s, const struct spec_at *at, const struct value *v
         spec_expected(s, at, v, "a word");
         return SIZE_MAX;
     }
+    if (has_expression(s, at, v)) return SIZE_MAX;
     for (size_t i = 0; i < n && i < SPEC_COUNT(names); i++) {
         if (str_is(v->u.s, words[i])) return i;
         names[i] = str_of(words[i]);

@@ -261,6 +261,10 @@ static void one_output(struct spec *s, const struct spec_at *at, struct str key,
         err_hint(spec_error(s, at, v, "an output says what it is"),
                  "{artifact: dataset, path: …} or {type: float, path: …}");
     read_output_type(s, at, &d, o);
+    if (o->kind == IO_PARAM && str_is(d.path, ".")) {
+        struct spec_at path_at = below(at, "path");
+        spec_error(s, &path_at, value_get(v, "path"), "a value is read from a file, and this is the working directory");
+    }
     o->optional = d.optional || s->errors->total != before; /* what is wrong may be anything */
     o->path = d.path.n ? d.path : arena_printf(s->arena, "outputs/%.*s", STR_ARG(key));
 }

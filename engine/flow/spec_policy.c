@@ -88,6 +88,18 @@ static void one_factor(struct spec *s, const struct spec_at *at, struct str key,
         err_hint(spec_error(s, at, v, "a loop runs over a list"), "[a, b], or an expression");
 }
 
+/* How many items the lists make; 0 when that is not known, as a list that is yet to come may be empty. */
+static size_t product_size(const struct value *lists)
+{
+    size_t items = 1;
+    for (size_t i = 0; i < lists->u.map.n; i++) {
+        const struct value *list = &lists->u.map.entries[i].value;
+        if (list->type != VALUE_LIST || list->u.list.n == 0) return 0;
+        if (items <= PLAN_MAX_ITEMS) items *= list->u.list.n;
+    }
+    return items;
+}
+
 void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct node *node = out;
@@ -113,6 +125,7 @@ void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *
     struct product p = {.values = arena_array(s->arena, struct expr_template, v->u.map.n)};
     value_map_begin(&p.map, s->arena);
     spec_each(s, at, v, one_factor, &p);
+    if (product_size(v) > PLAN_MAX_ITEMS) spec_error(s, at, v, "the lists make more than %d items", PLAN_MAX_ITEMS);
     struct value *map = arena_new(s->arena, struct value);
     *map = value_map_end(&p.map);
     node->product = map;

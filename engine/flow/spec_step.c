@@ -232,6 +232,10 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
         step->interpreter.items[0] = STR("/bin/sh");
         step->interpreter.n = 1;
     }
+    if (bit == IS_SCRIPT && step->interpreter.items[0].n == 0) {
+        struct spec_at here = {at, str_of("interpreter"), SIZE_MAX, {0, 0}};
+        spec_error(s, &here, value_get(v, "interpreter"), "the interpreter is empty");
+    }
     if (node->parallelism && !node->loop) {
         struct spec_at here = {at, str_of("parallelism"), SIZE_MAX, {0, 0}};
         spec_error(s, &here, value_get(v, "parallelism"), "only a step with foreach has a parallelism");
