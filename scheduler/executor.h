@@ -16,8 +16,9 @@ struct exec_request {
     struct attempt_id id;
     int64_t project_id;
     struct str project, run_name, step, path; /* path: train[2] */
-    struct str bundle_digest;                 /* code to work in; empty = none */
-    struct launch_spec spec;                  /* valid during the call only */
+    struct str checkpoint;    /* name of the folder that all attempts of the step share, whatever a retry opens anew */
+    struct str bundle_digest; /* code to work in; empty = none */
+    struct launch_spec spec;  /* valid during the call only */
     struct resources resources;
     int64_t timeout_ms, grace_ms; /* 0 = none; grace 0 = the default */
     struct str token;             /* for the API, scoped to this attempt; empty = none */

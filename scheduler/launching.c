@@ -10,6 +10,27 @@ static struct str code_of(const struct live *l)
     return run_bundle(l->run);
 }
 
+#define LONGEST_NAME 200 /* a file's name has at most 255 bytes */
+
+/* By its path, without the brackets that a shell would take for a pattern; and by what it works on, since another list
+ * may have another item in the same place. */
+static struct str checkpoint_of(struct scheduler *s, const struct live *l, uint32_t task, struct str path)
+{
+    BUF_AUTO name, items;
+    buf_init(&name, 0);
+    buf_init(&items, 0);
+    for (size_t i = 0; i < path.n && name.n < LONGEST_NAME; i++)
+        if (path.p[i] != ']') buf_char(&name, path.p[i] == '[' ? '.' : path.p[i]);
+    run_task_items(l->run, task, &items);
+    if (items.n > 0 || path.n >= LONGEST_NAME) {
+        char hex[DIGEST_TEXT];
+        buf_str(&items, path);
+        digest_of(buf_view(&items), hex);
+        buf_printf(&name, "-%.12s", hex + sizeof "sha256:" - 1);
+    }
+    return arena_str(&s->arena, buf_view(&name));
+}
+
 /* What the attempt reads is recorded by where it lies, since a list puts many artifacts under one name: model,
  * models/0, models/1. */
 static struct str use_name(const struct launch_input *in)
@@ -67,6 +88,7 @@ bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint3
         .grace_ms = s->cfg.grace_ms,
         .api_url = s->cfg.api_url,
     };
+    req.checkpoint = checkpoint_of(s, l, task, req.path);
     run_task_env(l->run, task, &env, &s->arena);
     if (!launch_render(n, &env, &s->arena, &req.spec, err)) return false;
     if (!check_inputs(s, l, req.id, &req.spec, err)) return false;

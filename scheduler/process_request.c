@@ -230,8 +230,8 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     struct strings env = {.arena = m};
     struct str *folders = arena_array(m, struct str, spec->node->n_outputs + 2);
     size_t n_folders = 2;
-    struct str checkpoint =
-        arena_printf(m, "%.*s/checkpoints/%lld/%u", STR_ARG(p->cfg.store_dir), (long long)req->id.run, req->id.task);
+    struct str checkpoint = arena_printf(m, "%.*s/checkpoints/%lld/%.*s", STR_ARG(p->cfg.store_dir),
+                                         (long long)req->id.run, STR_ARG(req->checkpoint));
     want_outputs(a, spec);
     own_variables(p, a, req, &env, checkpoint.p);
     if (!declared_variables(p, a, req, &env, err) || !fits_exec(req, &env, err) ||

@@ -251,6 +251,16 @@ struct str run_task_path(const struct run *r, uint32_t task, struct arena *a)
     return arena_printf(a, "%.*s.%.*s", STR_ARG(outer), STR_ARG(name));
 }
 
+void run_task_items(const struct run *r, uint32_t task, struct buf *out)
+{
+    while (task != NONE) {
+        const struct frame *f = &r->frames[r->tasks[task].frame];
+        if (f->kind == FRAME_ITEMS) value_json(out, &f->items->u.list.items[task - f->first], true);
+        if (f->kind == FRAME_ITEMS) buf_char(out, '\n');
+        task = f->parent_task;
+    }
+}
+
 /* Names are made when first asked: most runs never look one up. */
 uint32_t node_index(const struct run *r, uint32_t graph, struct str name)
 {

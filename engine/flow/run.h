@@ -276,6 +276,9 @@ enum task_state run_task_state(const struct run *r, uint32_t task);
 uint32_t run_task_attempt(const struct run *r, uint32_t task);
 const struct node *run_task_node(const struct run *r, uint32_t task);
 struct str run_task_path(const struct run *r, uint32_t task, struct arena *a);
+/* The items of the loops around the task, as JSON: with the path, what its work is known by in every frame that a retry
+ * opens anew. Nothing outside of loops. */
+void run_task_items(const struct run *r, uint32_t task, struct buf *out);
 uint32_t run_task_find(const struct run *r, struct str path); /* UINT32_MAX when absent */
 /* Environment for the task's templates: params, steps, item, index, run. Valid for this turn. */
 void run_task_env(const struct run *r, uint32_t task, struct expr_env *out, struct arena *a);

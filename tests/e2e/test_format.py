@@ -310,6 +310,35 @@ steps:
     assert log(server, run, "train") == "1\n2\n"
 
 
+def test_a_checkpoint_survives_retries(server):
+    """Also where a retry opens a loop or sub-pipeline anew, and then only for the same item."""
+    run = server.submit(HEAD + """
+name: outer
+steps:
+  list:
+    run: cd $MILLRACE_CHECKPOINT_DIR; echo "[1, $((2 + $(ls | wc -l)))]" > $MILLRACE_OUTPUT_L; touch second
+    outputs: {l: {type: list, path: l}}
+  plain: {run: cd $MILLRACE_CHECKPOINT_DIR; echo x >> seen; cat seen}
+  l: {foreach: "${{ steps.list.outputs.l }}", pipeline: inner}
+---
+""" + HEAD + """
+name: inner
+steps:
+  a: {run: cd $MILLRACE_CHECKPOINT_DIR; echo x >> seen; cat seen}
+""")
+    assert server.ended(run)["state"] == "succeeded"
+
+    def again(*steps):
+        for step in steps:
+            assert server.post(f"/api/v1/runs/{run}:retry", {"from": step}).status == 202
+            assert server.ended(run)["state"] == "succeeded"
+        return [log(server, {"id": run}, path).count("x") for path in ("plain", "l[0].a", "l[1].a")]
+
+    assert again() == [1, 1, 1]
+    assert again("plain", "l[1]", "l[1]") == [2, 1, 3]
+    assert again("list") == [2, 2, 1]
+
+
 def test_deadline_ends_a_run(go):
     start = time.time()
     run, tasks = go("name: dead\ndeadline: 500ms\nsteps: {long: {run: sleep 60}, next: {needs: long, run: 'true'}}\n"

@@ -72,6 +72,7 @@ struct step {
     struct exec_request req;
     struct node node;
     struct str argv[3];
+    char checkpoint[16];
 };
 
 static struct exec_request *step(struct step *s, uint32_t task, const char *line)
@@ -80,11 +81,13 @@ static struct exec_request *step(struct step *s, uint32_t task, const char *line
     s->argv[0] = STR("/bin/sh");
     s->argv[1] = STR("-c");
     s->argv[2] = str_of(line);
+    snprintf(s->checkpoint, sizeof s->checkpoint, "%u", task);
     s->req = (struct exec_request){.id = {.run = 1, .task = task, .attempt = 1},
                                    .project = STR("default"),
                                    .run_name = STR("r-1"),
                                    .step = STR("train"),
                                    .path = STR("train[2]"),
+                                   .checkpoint = str_of(s->checkpoint),
                                    .grace_ms = 200,
                                    .spec = {.node = &s->node, .argv = s->argv, .n_argv = 3}};
     return &s->req;
