@@ -368,6 +368,43 @@ def test_sub_pipelines_by_name_and_file(server, go, tmp_path):
     assert server.run(newest["id"])["outputs"] == {"n": 42}
 
 
+def test_problems_of_a_sub_pipeline_are_told_with_its_file(server, tmp_path):
+    parent = HEAD + "name: outer\nsteps:\n  one: {pipeline: {file: sub/child.yaml}}\n  two: {run: echo, needs: gone}\n"
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "pipeline.yaml").write_text(parent)
+    (tmp_path / "sub/child.yaml").write_text(HEAD + "name: child\nsteps:\n  a: {run: \"echo ${{ params.x }}\"}\n"
+                                             "  b: {pipeline: ../deep.yaml}\n")
+    (tmp_path / "deep.yaml").write_text(HEAD + "name: deep\nsteps:\n  a: {rn: echo}\n  b: {pipeline: never-heard-of}\n")
+    (tmp_path / "helper.yaml").write_text(HEAD + "name: carries-the-folder\nsteps: {a: {run: echo}}\n")
+    done = server.cli("validate", "pipeline.yaml", expect=3, cwd=tmp_path).stderr
+    for line in ("pipeline.yaml:6:27: error: steps.two.needs: there is no step 'gone'",
+                 "sub/child.yaml:5:29: error: steps.a.run: there is no param 'x'",
+                 "      = used by steps.one of pipeline.yaml:5",
+                 "sub/../deep.yaml:5:7: error: steps.a.rn: unknown key 'rn'",
+                 "      = used by steps.b of sub/child.yaml:6, and that by steps.one of pipeline.yaml:5"):
+        assert line in done.splitlines(), done
+    assert done.count("error: ") == 4 and "millrace apply" in done, done
+    server.cli("apply", "helper.yaml", "--bundle", ".", cwd=tmp_path)
+    bundle = server.get("/api/v1/pipelines/carries-the-folder").json["bundle"]
+    answer = server.post("/api/v1/runs", {"source": parent, "bundle": bundle})
+    assert answer.status == 422 and "file" not in answer.json, answer
+    found = [(e.get("file"), e["line"], e["path"], e.get("usedBy")) for e in answer.json["errors"]]
+    within = "steps.b of sub/child.yaml:6, and that by steps.one, line 5"
+    assert found == [(None, 6, "steps.two.needs", None), ("deep.yaml", 5, "steps.a.rn", within),
+                     ("deep.yaml", 6, "steps.b.pipeline", within),
+                     ("sub/child.yaml", 5, "steps.a.run", "steps.one, line 5")], answer.json
+
+
+def test_pipelines_of_one_call_find_each_other(server, tmp_path):
+    (tmp_path / "a.yaml").write_text(HEAD + "name: caller\nsteps: {a: {pipeline: called, params: {n: 1}}}\n")
+    (tmp_path / "b.yaml").write_text(HEAD + "name: called\nparams: {n: int}\nsteps: {a: {run: 'true'}}\n")
+    nobody = {"MILLRACE_URL": "http://127.0.0.1:1"}
+    assert server.cli("validate", ".", cwd=tmp_path, env=nobody).stdout.count("valid") == 2
+    (tmp_path / "b.yaml").write_text(HEAD + "name: called\nparams: {n: int}\nsteps: {a: {rn: 'true'}}\n")
+    done = server.cli("validate", ".", cwd=tmp_path, env=nobody, expect=3).stderr
+    assert done.count("error: ") == 2 and "unknown key 'rn'" in done and "see ./b.yaml" in done, done
+
+
 def test_a_sub_pipeline_is_tried_again_as_a_whole_only_where_it_says_so(go):
     text = """
 name: outer
