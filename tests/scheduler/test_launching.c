@@ -67,8 +67,10 @@ static int setup(void **state)
     snprintf(data, sizeof data, "/tmp/millrace-launching-XXXXXX");
     if (support_db_open(&test) != 0 || !mkdtemp(data) || chmod(data, 0711) != 0) return -1;
     snprintf(secrets, sizeof secrets, "%s/secrets", data);
-    const struct process_config steps = {
-        .data_dir = str_of(data), .secrets_dir = str_of(secrets), .step_path = STR("/usr/local/bin:/usr/bin:/bin")};
+    const struct process_config steps = {.data_dir = str_of(data),
+                                         .store_dir = str_of(data),
+                                         .secrets_dir = str_of(secrets),
+                                         .step_path = STR("/usr/local/bin:/usr/bin:/bin")};
     bool fine = process_open(&steps, &x, &err) && process_start(&x, &err) && disk_open(str_of(data), &disk, &err) &&
                 start(&x) && support_sql(&test, "INSERT INTO projects (name, created_by) VALUES ('other', 'test')");
     if (!fine) fprintf(stderr, "setup: %s\n", err.message);
@@ -185,7 +187,8 @@ static void make_bundle(const char *text, char digest[DIGEST_TEXT])
     struct bundle_stats stats;
     ok(fs_path(folder, &err, "%s/code", data) && fs_path(file, &err, "%s/v", folder) && fs_mkdirs(folder, 0755, &err) &&
        fs_write(file, str_of(text), 0644, false, &err));
-    ok(bundle_pack_temp(folder, NULL, &fd, &stats, &err) && disk_put_fd(disk, fd, str_of(stats.digest), digest, NULL, &err));
+    ok(bundle_pack_temp(folder, NULL, &fd, &stats, &err) &&
+       disk_put_fd(disk, fd, str_of(stats.digest), digest, NULL, &err));
     close(fd);
 }
 
