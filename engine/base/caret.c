@@ -56,6 +56,13 @@ static struct glyph next_glyph(struct str *rest)
     return g;
 }
 
+/* Text that may hold anything: names and values of a file that somebody else has written. */
+static void plain(struct buf *out, struct str text)
+{
+    while (text.n)
+        buf_str(out, next_glyph(&text).text);
+}
+
 static bool line_of(struct str source, uint32_t line, struct str *out)
 {
     for (uint32_t i = 1; str_split(&source, '\n', out); i++) {
@@ -98,7 +105,8 @@ static void excerpt(struct buf *out, const struct err *e, struct str line)
     }
     if (col == length + 1) buf_char(&under, '^');
     buf_printf(out, "%s\n      | %.*s", length > from + WIDEST ? "…" : "", STR_ARG(buf_view(&under)));
-    if (e->hint[0]) buf_printf(out, " %s", e->hint);
+    if (e->hint[0]) buf_char(out, ' ');
+    plain(out, str_of(e->hint));
     buf_char(out, '\n');
 }
 
@@ -106,19 +114,27 @@ void caret_render(struct buf *out, const struct err *e, const char *file, struct
 {
     if (e->file) source = e->file->text;
     if (e->file)
-        buf_str(out, e->file->name);
+        plain(out, e->file->name);
     else
         buf_c(out, file);
     if (e->at.line) buf_printf(out, ":%u:%u", e->at.line, e->at.col ? e->at.col : 1);
     buf_c(out, ": error: ");
     size_t n = strlen(e->path);
     bool said = n && strncmp(e->message, e->path, n) == 0 && (e->message[n] == ' ' || e->message[n] == ':');
-    if (n && !said) buf_printf(out, "%s: ", e->path);
-    buf_printf(out, "%s\n", e->message);
+    if (n && !said) plain(out, str_of(e->path));
+    if (n && !said) buf_c(out, ": ");
+    plain(out, str_of(e->message));
+    buf_char(out, '\n');
     struct str line;
-    if (e->at.line && line_of(source, e->at.line, &line))
+    if (e->at.line && line_of(source, e->at.line, &line)) {
         excerpt(out, e, line);
-    else if (e->hint[0])
-        buf_printf(out, "  hint: %s\n", e->hint);
-    if (e->file && e->file->used_by.n) buf_printf(out, "      = used by %.*s\n", STR_ARG(e->file->used_by));
+    } else if (e->hint[0]) {
+        buf_c(out, "  hint: ");
+        plain(out, str_of(e->hint));
+        buf_char(out, '\n');
+    }
+    if (!e->file || !e->file->used_by.n) return;
+    buf_c(out, "      = used by ");
+    plain(out, e->file->used_by);
+    buf_char(out, '\n');
 }

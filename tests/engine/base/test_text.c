@@ -308,6 +308,9 @@ static void carets_point_at_the_place(void **state)
         {"no such line",
          {.code = ERR_INVALID, .at = {77, 1}, .message = "no", .hint = "mend"},
          "p.yaml:77:1: error: no\n  hint: mend\n"},
+        {"what a terminal would obey",
+         {.code = ERR_INVALID, .at = {1, 1}, .path = "a\x1b[m", .message = "\x1b]0;x\a", .hint = "\xE2\x80\xAE\r"},
+         "p.yaml:1:1: error: a?[m: ?]0;x?\n    1 | one: 1\n      | ^ ??\n"},
         {"no place", {.code = ERR_INVALID, .path = "steps", .message = "missing"}, "p.yaml: error: steps: missing\n"},
     };
     (void)state;
