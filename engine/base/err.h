@@ -100,6 +100,12 @@ struct err_list {
     struct arena *arena;
 };
 
+/* Further ones are only counted: what is said of them nobody reads. */
+static inline bool err_list_full(const struct err_list *list)
+{
+    return list->n >= ERR_LIST_MAX;
+}
+
 void err_list_init(struct err_list *list, struct arena *a);
 /* The next slot, cleared; a scratch slot once the list is full. Never NULL. */
 struct err *err_list_next(struct err_list *list);

@@ -62,8 +62,9 @@ static void one_need(struct spec *s, const struct spec_at *at, struct str key, c
     if (!map_get(&c->by_name, name, &to)) {
         struct err *err = spec_error(s, at, v, "there is no step '%.*s'", STR_ARG(str_sub(name, 0, 80)));
         bool in_exit = e->node >= c->n_steps;
-        spec_suggest(err, name, in_exit ? c->names + c->n_steps : c->names,
-                     in_exit ? c->n_nodes - c->n_steps : c->n_steps);
+        if (!err_list_full(s->errors))
+            spec_suggest(err, name, in_exit ? c->names + c->n_steps : c->names,
+                         in_exit ? c->n_nodes - c->n_steps : c->n_steps);
     } else if (to == e->node) {
         spec_error(s, at, v, "the step needs itself");
     } else if (e->node < c->n_steps && to >= c->n_steps) {
@@ -104,6 +105,10 @@ static void keep_edges(struct edges *e, struct node *node)
 static void report(struct compile *c, const struct spec_use *use, const struct expr_part *part, struct err *e)
 {
     const struct compile_env *env = c->spec.env;
+    if (err_list_full(c->spec.errors)) {
+        err_list_next(c->spec.errors);
+        return;
+    }
     err_path(e, "%.*s", STR_ARG(use->path));
     if (!use->scalar) {
         e->at = use->at;
@@ -168,6 +173,14 @@ static void check_place(struct compile *c, const struct spec_use *use, size_t i,
                  "of an artifact take inputs.NAME.path; of another map string(…) makes JSON");
 }
 
+/* A list for the errors of one expression, made once. */
+static struct err_list *scratch_list(struct compile *c)
+{
+    if (!c->found.arena) err_list_init(&c->found, c->spec.arena);
+    c->found.n = c->found.total = 0;
+    return &c->found;
+}
+
 static void check_use(struct compile *c, const struct spec_use *use)
 {
     struct check_scope scope = {.c = c, .use = use};
@@ -177,13 +190,12 @@ static void check_use(struct compile *c, const struct spec_use *use)
                     (use->where == WHERE_ENV || use->where == WHERE_HEADER || use->where == WHERE_DEFAULT || sub_param);
     for (size_t i = 0; i < use->text.n; i++) {
         const struct expr_part *part = &use->text.parts[i];
-        struct err_list found;
+        struct err_list *found = scratch_list(c);
         enum expr_type type = EXPR_ANY;
         if (!part->expr) continue;
-        err_list_init(&found, c->spec.arena);
-        if (expr_check(part->expr, &names, &type, &found)) check_place(c, use, i, type);
-        for (size_t k = 0; k < found.n; k++)
-            report(c, use, part, &found.items[k]);
+        if (expr_check(part->expr, &names, &type, found)) check_place(c, use, i, type);
+        for (size_t k = 0; k < found->n; k++)
+            report(c, use, part, &found->items[k]);
     }
 }
 
@@ -214,11 +226,9 @@ static enum expr_type static_type(struct compile *c, uint32_t node, const struct
     struct spec_use use = {.text = *t, .where = WHERE_INPUT, .node = node};
     struct check_scope scope = {.c = c, .use = &use, .secrets = true};
     struct expr_scope names = {.ctx = &scope, .type_of = check_type_of};
-    struct err_list found; /* told already */
     enum expr_type type = EXPR_ANY;
     if (!t->single) return EXPR_STRING;
-    err_list_init(&found, c->spec.arena);
-    return expr_check(t->parts[0].expr, &names, &type, &found) ? type : EXPR_ANY;
+    return expr_check(t->parts[0].expr, &names, &type, scratch_list(c)) ? type : EXPR_ANY; /* errors are told already */
 }
 
 /* Types by whose values a param can be bound: numbers and the like are also read from text. */
@@ -295,6 +305,7 @@ static void check_sub_params(struct compile *c, uint32_t i)
         struct err *e = spec_error(&c->spec, &here, NULL, "pipeline '%.*s' has no param '%.*s'", STR_ARG(sub->name),
                                    STR_ARG(node->inputs[k].name));
         if (!e->at.line) err_at(e, node->at, 0);
+        if (err_list_full(c->spec.errors)) continue;
         spec_suggest(e, node->inputs[k].name, names, sub->n_params);
         struct str meant = suggest(node->inputs[k].name, names, sub->n_params);
         for (p = 0; p < sub->n_params; p++)

@@ -18,6 +18,12 @@ static bool no_fields(const struct expr_ref *ref, size_t behind, const char *wha
     return at_field(ref, behind, err);
 }
 
+/* The error will only be counted: what could be meant, of many names, is not worth looking for. */
+static bool unread(const struct check_scope *sc)
+{
+    return err_list_full(sc->c->spec.errors);
+}
+
 /* A field that names things is no map: that has been told, and nothing is said of the names. */
 static bool unreadable(const struct compile *c, uint32_t node, const char *field)
 {
@@ -51,6 +57,7 @@ static bool type_of_param(struct check_scope *sc, const struct expr_ref *ref, en
     *out = EXPR_ANY;
     if (c->any_params) return true;
     err_set(err, ERR_INVALID, "there is no param '%.*s'", STR_ARG(str_sub(ref->fields[0], 0, 80)));
+    if (unread(sc)) return false;
     struct str *names = arena_array(c->spec.arena, struct str, c->n_params);
     for (size_t i = 0; i < c->n_params; i++)
         names[i] = c->params[i].name;
@@ -104,6 +111,7 @@ static bool unknown_output(struct check_scope *sc, const struct expr_ref *ref, c
 {
     const struct plan *sub = sc->c->subs[node - sc->c->nodes];
     size_t n = sub ? sub->graphs[0].n_outputs : node->n_outputs;
+    if (unread(sc)) return err_set(err, ERR_INVALID, "no such output");
     struct str *names = arena_array(sc->c->spec.arena, struct str, n);
     for (size_t i = 0; i < n; i++)
         names[i] = sub ? sub->graphs[0].outputs[i].name : node->outputs[i].name;
@@ -194,6 +202,7 @@ static bool unknown_step(struct check_scope *sc, const struct expr_ref *ref, str
     bool deep = ref->n > 1;
     err_set(err, ERR_INVALID, "%.*s refers to steps.%.*s, which does not exist", STR_ARG(sc->use->path),
             STR_ARG(str_sub(ref->fields[0], 0, 80)));
+    if (unread(sc)) return false;
     spec_suggest(err, ref->fields[0], c->names, c->n_steps);
     for (uint32_t i = 0; i < c->n_nodes && !deep; i++) { /* steps.my-step: the dash was read as a minus */
         struct str name = c->names[i];
@@ -280,10 +289,11 @@ static bool type_of_input(struct check_scope *sc, const struct expr_ref *ref, en
     }
     *out = EXPR_ANY;
     if (unreadable(c, sc->use->node, "inputs")) return true;
+    err_set(err, ERR_INVALID, "the step has no input '%.*s'", STR_ARG(str_sub(ref->fields[0], 0, 80)));
+    if (unread(sc)) return false;
     struct str *names = arena_array(c->spec.arena, struct str, node->n_inputs);
     for (size_t i = 0; i < node->n_inputs; i++)
         names[i] = node->inputs[i].name;
-    err_set(err, ERR_INVALID, "the step has no input '%.*s'", STR_ARG(str_sub(ref->fields[0], 0, 80)));
     if (node->n_inputs)
         spec_suggest(err, ref->fields[0], names, node->n_inputs);
     else

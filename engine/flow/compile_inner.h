@@ -18,7 +18,7 @@ struct compile {
     struct compile_ref *refs;     /* beside nodes: of VERB_PIPELINE */
     uint32_t looked_up;           /* sub-pipelines, when this is the outermost one */
     const struct plan **subs;     /* beside nodes: what they were resolved to */
-    struct err_list found;        /* of the sub-pipeline that was looked up last */
+    struct err_list found;        /* of what was looked at last: a sub-pipeline, an expression */
     bool unsound;                 /* a sub-pipeline could not be had; its errors may have been told before */
     bool *broken;                 /* beside nodes: could not be read, so nothing is said about references to it */
     struct str *names;            /* beside nodes */

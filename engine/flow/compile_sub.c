@@ -83,6 +83,7 @@ static void take_errors(struct compile *c, uint32_t node)
             if (!told(c->spec.errors, e)) *err_list_next(c->spec.errors) = *e;
             continue;
         }
+        if (e->code == ERR_NOT_FOUND) e->code = ERR_INVALID; /* it is the file that is wrong */
         e->at = (struct pos){0, 0};
         e->len = 0;
         e->path[0] = '\0';

@@ -288,15 +288,16 @@ static void unknown(const struct param *params, size_t n, const struct value_ent
     for (size_t i = 0; i < n; i++) {
         if (str_eq(params[i].name, entry->key)) return;
     }
-    struct str *names = arena_array(a, struct str, n);
-    for (size_t i = 0; i < n; i++)
+    bool full = err_list_full(errors);
+    struct str *names = arena_array(a, struct str, full ? 0 : n);
+    for (size_t i = 0; i < n && !full; i++)
         names[i] = params[i].name;
     struct err *e = err_list_add(errors, ERR_INVALID, entry->key_at, "there is no param '%.*s'",
                                  STR_ARG(str_sub(entry->key, 0, 80)));
     err_path(e, "params.%.*s", STR_ARG(str_sub(entry->key, 0, 80)));
-    if (n)
+    if (n && !full)
         spec_suggest(e, entry->key, names, n);
-    else
+    else if (n == 0)
         err_hint(e, "the pipeline has no params");
 }
 

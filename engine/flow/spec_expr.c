@@ -6,17 +6,18 @@
 
 static struct pos locate(struct spec *s, const struct value *scalar, struct pos inner)
 {
-    if (s->env->locate) return s->env->locate(s->env->ctx, scalar, inner);
+    if (s->env->locate && !err_list_full(s->errors)) return s->env->locate(s->env->ctx, scalar, inner);
     return scalar->at;
 }
 
 static void syntax_error(struct spec *s, const struct spec_at *at, const struct value *v, bool made_up,
                          const struct err *e)
 {
+    struct pos place = made_up ? v->at : locate(s, v, e->at);
     struct err *slot = err_list_next(s->errors);
     *slot = *e;
     err_path(slot, "%.*s", STR_ARG(spec_path(s->arena, at)));
-    slot->at = made_up ? v->at : locate(s, v, e->at);
+    slot->at = place;
     if (made_up) slot->len = 0;
 }
 
