@@ -1,15 +1,17 @@
 /* `millrace serve`: puts the parts together – database, scheduler with its executor, API – and takes them apart again
- * on SIGTERM. The launcher of local steps comes first, since it must be started before there is any thread; what a step
- * runs outlives this process. */
+ * on SIGTERM, within seconds, whatever the database does. The launcher of local steps comes first, since it must be
+ * started before there is any thread; what a step runs outlives this process. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "api/server.h"
@@ -32,7 +34,9 @@
 
 #define START_PATIENCE_US 60000000 /* for a database that is still on its way up */
 #define POLL_WITH_HINTS_MS 1000
-#define STANDBY_POLL_NS 100000000L
+#define START_POLL_MS 500
+#define STANDBY_POLL_MS 100
+#define STOP_PATIENCE_MS 10000 /* for what hangs in the database */
 #define POLL_WITHOUT_HINTS_MS 50
 
 struct server {
@@ -51,6 +55,20 @@ struct server {
     int lock, executor_lock;
     bool standing_by;
 };
+
+/* Signals have a thread of their own, which hears them at any time, and outlives the wait for whatever hangs. */
+struct stopping {
+    sigset_t signals;
+    int asked; /* eventfd: readable once a signal has come */
+    atomic_bool orderly;
+};
+static struct stopping stopping;
+
+static bool stop_asked(int wait_ms)
+{
+    struct pollfd fd = {.fd = stopping.asked, .events = POLLIN};
+    return poll(&fd, 1, wait_ms) > 0;
+}
 
 static bool runs_api(const struct server *s)
 {
@@ -170,7 +188,7 @@ static bool open_database(struct server *s, struct err *err)
     while (!migrate_run(s->db, NULL, err)) {
         if (err->code != ERR_UNAVAILABLE || os_mono_us() > give_up) return false;
         log_err(LEVEL_WARN, "waiting for the database", err);
-        usleep(500000);
+        if (stop_asked(START_POLL_MS)) return false;
         err_clear(err);
     }
     return true;
@@ -276,20 +294,44 @@ static void stop(struct server *s)
     if (api != NULL) api_stop(api);
     scheduler_stop(s->scheduler);
     if (s->db != NULL) db_close(s->db);
+    atomic_store(&stopping.orderly, true); /* PostgreSQL may need its time to write all */
     if (s->pg != NULL) embedded_stop(s->pg);
 }
 
 /* ---- the command ---- */
 
-/* Signals are for the main thread, which waits for them; all others, made later, have them blocked. */
-static void block_signals(sigset_t *set)
+/* All that counts is recorded, or will be done again: a server that cannot stop in order may leave at any moment. */
+static void *hear_signals(void *unused)
 {
+    const uint64_t one = 1;
+    (void)unused;
+    int number;
+    do
+        number = sigwaitinfo(&stopping.signals, NULL);
+    while (number < 0);
+    log_info("stopping", LOG_CSTR("signal", strsignal(number)));
+    if (write(stopping.asked, &one, sizeof one) == sizeof one) poll(NULL, 0, STOP_PATIENCE_MS);
+    if (atomic_load(&stopping.orderly)) return NULL;
+    log_warn("the database does not answer: leaving without it");
+    _exit(CLI_OK);
+}
+
+/* All threads have them blocked but the one that waits for them. */
+static bool watch_signals(struct err *err)
+{
+    pthread_t thread;
+    sigset_t *set = &stopping.signals;
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
     sigprocmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    stopping.asked = eventfd(0, EFD_CLOEXEC);
+    if (stopping.asked < 0 || pthread_create(&thread, NULL, hear_signals, NULL) != 0)
+        return err_set(err, ERR_IO, "cannot watch for signals: %s", strerror(errno));
+    pthread_detach(thread);
+    return true;
 }
 
 /* Fifty threads with an arena each, and large blocks kept for later, would make 85 MB under load of what needs 50. */
@@ -328,17 +370,11 @@ static int print_help(char **argv)
     return CLI_OK;
 }
 
-static bool serve_until_signal(struct server *s, const sigset_t *signals, struct err *err)
+static bool serve_until_signal(struct server *s, struct err *err)
 {
-    const struct timespec patience = {.tv_nsec = STANDBY_POLL_NS};
-    for (;;) {
-        int number = s->standing_by ? sigtimedwait(signals, NULL, &patience) : sigwaitinfo(signals, NULL);
-        if (number > 0) {
-            log_info("stopping", LOG_CSTR("signal", strsignal(number)));
-            return true;
-        }
+    while (!stop_asked(s->standing_by ? STANDBY_POLL_MS : -1))
         if (!try_scheduling(s, err)) return false;
-    }
+    return true;
 }
 
 /* The launcher is this program, started again by the server: see engine/os/launcher.h. */
@@ -352,19 +388,18 @@ int cmd_serve(int argc, char **argv)
     struct server s = {.api_lock = PTHREAD_MUTEX_INITIALIZER};
     struct err err = {0};
     struct err_list errors;
-    sigset_t signals;
     if (wants_help(argc, argv)) return print_help(argv);
     arena_init(&s.arena, 0);
     err_list_init(&errors, &s.arena);
     if (!config_load(&s.arena, argc - 1, argv + 1, &s.cfg, &errors)) return print_problems(&errors, &s.arena);
     log_set_level((enum log_level)s.cfg.log_level);
     keep_memory_small();
-    block_signals(&signals);
-    bool ok = start(&s, &err);
+    bool ok = watch_signals(&err) && start(&s, &err);
     if (ok) {
         if (s.api != NULL) log_info("listening", LOG_STR("host", s.cfg.listen_host), LOG_INT("port", api_port(s.api)));
-        ok = serve_until_signal(&s, &signals, &err);
+        ok = serve_until_signal(&s, &err);
     }
+    if (!ok && stop_asked(0)) ok = true; /* while it was on its way up */
     if (!ok) log_err(LEVEL_ERROR, "the server cannot go on", &err);
     stop(&s);
     arena_free(&s.arena);

@@ -24,6 +24,7 @@
 #define START_TRIES_US (20 * 1000000)   /* for leftovers of a killed postmaster to go away */
 #define READY_WAIT_US (600 * 1000000LL) /* recovery after a crash may take its time */
 #define STOP_WAIT_MS 60000
+#define STOP_BEGIN_US (5 * 1000000LL) /* to say that it is about to stop, after which it may need its time */
 #define LOG_MAX (16 << 20)
 
 /* Durability is left at PostgreSQL's defaults: fsync, full_page_writes and synchronous_commit on. */
@@ -258,6 +259,23 @@ static void *supervise(void *arg)
     return NULL;
 }
 
+/* Fast shutdown: sessions are ended, all is written. One that does not even begin to is stuck: it is left alone, and
+ * the next server will find it. */
+static void stop_postmaster(const struct embedded_pg *pg)
+{
+    struct postmaster found = {0};
+    FD_AUTO pidfd = (int)syscall(SYS_pidfd_open, pg->pid, 0);
+    struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+    kill(pg->pid, SIGINT);
+    for (int64_t until = os_mono_us() + STOP_BEGIN_US; poll(&fd, 1, 50) == 0;) {
+        if (postmaster_find(&pg->paths, &found) && found.stopping) break;
+        if (os_mono_us() < until) continue;
+        if (pg->report) pg->report(pg->ctx, "PostgreSQL does not stop: leaving it", NULL);
+        return;
+    }
+    if (pidfd >= 0) poll(&fd, 1, STOP_WAIT_MS);
+}
+
 /* ---- the outside ---- */
 
 static int open_lock(const char *data, const char *name)
@@ -345,10 +363,7 @@ void embedded_stop(struct embedded_pg *pg)
     while (flock(pg->start_lock, LOCK_EX) != 0 && errno == EINTR) {
     }
     if (flock(pg->use_lock, LOCK_EX | LOCK_NB) == 0 && runs_here(pg->pid, pg->paths.cluster)) {
-        FD_AUTO pidfd = (int)syscall(SYS_pidfd_open, pg->pid, 0);
-        kill(pg->pid, SIGINT); /* fast shutdown: sessions are ended, all is written */
-        struct pollfd fd = {.fd = pidfd, .events = POLLIN};
-        if (pidfd >= 0) poll(&fd, 1, STOP_WAIT_MS);
+        stop_postmaster(pg);
         reap(pg, pg->pid);
         if (strncmp(pg->paths.socket, pg->paths.root, strlen(pg->paths.root)) != 0) rmdir(pg->paths.socket);
     }

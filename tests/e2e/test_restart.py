@@ -29,6 +29,50 @@ def lines(path):
     return path.read_text().split() if path.exists() else []
 
 
+def test_stopped_while_it_waits_for_its_database(fresh):
+    server = fresh("--database-url", "postgresql://nobody@127.0.0.1:1/none", start=False)
+    server.start(wait=False)
+    until("the server to wait", lambda: "waiting for the database" in server.tail())
+    server.process.terminate()
+    assert server.process.wait(30) == 0, "it would wait for a minute"
+    server.process = None
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_stopped_while_its_database_hangs(fresh, busy):
+    """It leaves without it, whether or not something is waiting for an answer; nothing is lost."""
+    server = fresh()
+    folder = notes(server)
+    number = server.submit(chain(folder, n=2, nap=1 if busy else 600))
+    until("the first step to run", lambda: lines(folder / "ran"))
+    hung = [server.postmaster()]
+    hung += [pid for pid in processes(str(server.data)) if parent(pid) == hung[0]]
+    for pid in hung:
+        kill(pid, signal.SIGSTOP)
+    try:
+        if busy:
+            until("the step to end", lambda: lines(folder / "ended"))
+        server.process.terminate()
+        assert server.process.wait(40) == 0
+        server.process = None
+    finally:
+        for pid in hung:
+            kill(pid, signal.SIGCONT)
+    server.start()
+    if busy:
+        assert server.ended(number)["state"] == "succeeded"
+        assert lines(folder / "ran") == ["s0", "s1"]
+    else:
+        assert server.run(number)["state"] == "running"
+
+
+def parent(pid):
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return None
+
+
 def test_killed_under_a_step_that_ends_meanwhile(fresh):
     """A step outlives the server; its end is handed back, and it is not run again."""
     server = fresh()
