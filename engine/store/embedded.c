@@ -156,7 +156,7 @@ static bool spawn_postmaster(struct embedded_pg *pg, pid_t *pid, struct err *err
     argv[n] = NULL;
     FD_AUTO log = open_log(&pg->paths);
     if (log < 0) return err_set(err, ERR_IO, "%s: %s", pg->paths.log, strerror(errno));
-    return pg_spawn(&pg->user, argv, log, pid, err);
+    return pg_spawn(&pg->user, argv, log, false, pid, err);
 }
 
 /* Why it did not start, from its log; whether what an earlier postmaster left is in the way, and will go. */
@@ -193,26 +193,60 @@ static void set_pid(struct embedded_pg *pg, pid_t pid, bool child)
     pthread_mutex_unlock(&pg->lock);
 }
 
+/* The folder was moved under it: nobody can reach its socket any more. */
+static bool out_of_reach(const struct embedded_pg *pg, const struct postmaster *found)
+{
+    return strcmp(found->socket, pg->paths.socket) != 0 && access(found->socket, F_OK) != 0;
+}
+
+static void end_postmaster(pid_t pid)
+{
+    FD_AUTO pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+    if (pidfd < 0) return;
+    kill(pid, SIGINT);
+    if (poll(&fd, 1, STOP_WAIT_MS) != 0) return;
+    kill(pid, SIGQUIT); /* recovery will do what it did not */
+    poll(&fd, 1, STOP_WAIT_MS);
+}
+
+static bool adopt(struct embedded_pg *pg, const struct postmaster *found, struct err *err)
+{
+    set_pid(pg, found->pid, false);
+    memcpy(pg->paths.socket, found->socket, sizeof found->socket);
+    return pg_cluster_ready(&pg->paths, &pg->secret, err);
+}
+
+/* *again: what was in the way is about to go. */
+static bool try_to_bring_up(struct embedded_pg *pg, bool *again, struct err *err)
+{
+    struct postmaster found;
+    pid_t child;
+    *again = false;
+    bool runs = postmaster_find(&pg->paths, &found) && await_ready(pg, 0, &found);
+    if (runs && out_of_reach(pg, &found)) {
+        end_postmaster(found.pid);
+    } else if (runs) {
+        if (adopt(pg, &found, err)) return true;
+        *again = err->code == ERR_UNAVAILABLE; /* it was killed, and is not gone yet */
+        return false;
+    }
+    if (!spawn_postmaster(pg, &child, err)) return false;
+    if (await_ready(pg, child, &found)) {
+        set_pid(pg, found.pid, true);
+        return pg_cluster_ready(&pg->paths, &pg->secret, err);
+    }
+    failed_start(pg, again, err);
+    return false;
+}
+
 /* Adopts the postmaster that runs, or starts one. Called with the start lock held. */
 static bool bring_up(struct embedded_pg *pg, struct err *err)
 {
-    struct postmaster found;
-    if (postmaster_find(&pg->paths, &found) && await_ready(pg, 0, &found)) {
-        set_pid(pg, found.pid, false);
-        memcpy(pg->paths.socket, found.socket, sizeof found.socket);
-        return pg_cluster_ready(&pg->paths, &pg->secret, err);
-    }
-    for (int64_t until = os_mono_us() + START_TRIES_US;; nap(200000)) {
-        pid_t child;
-        bool leftovers = false;
-        if (!spawn_postmaster(pg, &child, err)) return false;
-        if (await_ready(pg, child, &found)) {
-            set_pid(pg, found.pid, true);
-            return pg_cluster_ready(&pg->paths, &pg->secret, err);
-        }
-        failed_start(pg, &leftovers, err);
-        if (!leftovers || os_mono_us() > until) return false;
-    }
+    bool again;
+    for (int64_t until = os_mono_us() + START_TRIES_US; !try_to_bring_up(pg, &again, err); nap(200000))
+        if (!again || os_mono_us() > until) return false;
+    return true;
 }
 
 static bool locked_bring_up(struct embedded_pg *pg, struct err *err)

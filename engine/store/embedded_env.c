@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -193,11 +194,11 @@ bool pg_user_choose(struct str wanted, const struct pg_paths *paths, struct pg_u
 
 /* ---- programs run as that user ---- */
 
-bool pg_spawn(const struct pg_user *user, char *const argv[], int out_fd, pid_t *pid, struct err *err)
+bool pg_spawn(const struct pg_user *user, char *const argv[], int out_fd, bool bound, pid_t *pid, struct err *err)
 {
     char *const env[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", "HOME=/", NULL};
     FD_AUTO null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    pid_t child = fork();
+    pid_t parent = getpid(), child = fork();
     if (child < 0) return err_set(err, ERR_IO, "fork: %s", strerror(errno));
     if (child == 0) { /* only calls that are safe after fork in a threaded program */
         sigset_t none;
@@ -210,6 +211,7 @@ bool pg_spawn(const struct pg_user *user, char *const argv[], int out_fd, pid_t 
         syscall(SYS_close_range, 3u, ~0u, 0u);
         umask(077);
         if (chdir("/") != 0 || !become(user)) _exit(126);
+        if (bound && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)) _exit(126);
         execve(argv[0], argv, env);
         _exit(127);
     }

@@ -1,5 +1,6 @@
 /* The first start of the private PostgreSQL: initdb, passwords, a role that is not a superuser, its database; and the
  * proof, at every start, that who answers on the socket is that cluster. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "engine/store/embedded_int.h"
 
 #define ROLE "millrace"
+#define FRESH "data.new"
 
 /* ---- passwords: two lines in a file that only the server's user can read ---- */
 
@@ -52,8 +54,22 @@ bool pg_secret_load(const struct pg_paths *paths, bool cluster_exists, struct pg
 
 /* ---- initdb ---- */
 
+/* What a killed initdb left. Its own children may write there for another moment: then the next start clears it. */
+static void clear_unfinished(const struct pg_paths *paths)
+{
+    char path[FS_PATH_MAX];
+    struct err ignored;
+    DIR *dir = opendir(paths->root);
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
+        if (str_starts(str_of(e->d_name), FRESH) && fs_path(path, &ignored, "%s/%s", paths->root, e->d_name) &&
+            !fs_remove_tree(path, &ignored))
+            err_clear(&ignored);
+    if (dir != NULL) closedir(dir);
+}
+
 bool pg_cluster_exists(const struct pg_paths *paths)
 {
+    clear_unfinished(paths);
     return access(paths->cluster, F_OK) == 0;
 }
 
@@ -62,7 +78,7 @@ static bool run_and_wait(const struct pg_user *user, char *const argv[], const c
     FD_AUTO out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (out < 0) return err_set(err, ERR_IO, "%s: %s", log, strerror(errno));
     pid_t pid;
-    if (!pg_spawn(user, argv, out, &pid, err)) return false;
+    if (!pg_spawn(user, argv, out, true, &pid, err)) return false;
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
@@ -74,13 +90,14 @@ static bool run_and_wait(const struct pg_user *user, char *const argv[], const c
     return err_set(err, ERR_UNAVAILABLE, "%s failed: %.*s", argv[0], STR_ARG(said));
 }
 
+/* Into a folder of a name that nobody had before. */
 bool pg_cluster_init(const struct pg_paths *paths, const struct pg_user *user, const struct pg_secret *secret,
                      struct err *err)
 {
     char fresh[FS_PATH_MAX], pw[FS_PATH_MAX], pw_option[FS_PATH_MAX], initdb[FS_PATH_MAX], log[FS_PATH_MAX];
-    if (!fs_path(fresh, err, "%s/data.new", paths->root) || !fs_path(pw, err, "%s/password", paths->root) ||
-        !fs_path(pw_option, err, "--pwfile=%s", pw) || !fs_path(initdb, err, "%s/initdb", paths->bin) ||
-        !fs_path(log, err, "%s/initdb.log", paths->root) || !fs_remove_tree(fresh, err) ||
+    if (!fs_path(fresh, err, "%s/" FRESH "%016llx", paths->root, (unsigned long long)os_random_u64()) ||
+        !fs_path(pw, err, "%s/password", paths->root) || !fs_path(pw_option, err, "--pwfile=%s", pw) ||
+        !fs_path(initdb, err, "%s/initdb", paths->bin) || !fs_path(log, err, "%s/initdb.log", paths->root) ||
         !fs_write(pw, str_of(secret->super), 0600, false, err))
         return false;
     char *const argv[] = {initdb,

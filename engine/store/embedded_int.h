@@ -34,8 +34,10 @@ struct pg_secret {
 MUST_CHECK bool pg_paths_resolve(const struct embedded_config *config, struct pg_paths *out, struct err *err);
 MUST_CHECK bool pg_user_choose(struct str wanted, const struct pg_paths *paths, struct pg_user *out, struct err *err);
 MUST_CHECK bool pg_folders_make(const struct pg_paths *paths, const struct pg_user *user, struct err *err);
-/* Forks and executes as the user, in a session of its own, with standard input from /dev/null and output to out_fd. */
-MUST_CHECK bool pg_spawn(const struct pg_user *user, char *const argv[], int out_fd, pid_t *pid, struct err *err);
+/* Forks and executes as the user, in a session of its own, with standard input from /dev/null and output to out_fd.
+ * `bound`: it dies with the calling thread. */
+MUST_CHECK bool pg_spawn(const struct pg_user *user, char *const argv[], int out_fd, bool bound, pid_t *pid,
+                         struct err *err);
 
 /* ---- embedded_init.c: a cluster with our role and database ---- */
 MUST_CHECK bool pg_secret_load(const struct pg_paths *paths, bool cluster_exists, struct pg_secret *out,

@@ -66,6 +66,20 @@ def test_stopped_while_its_database_hangs(fresh, busy):
         assert server.run(number)["state"] == "running"
 
 
+@pytest.mark.parametrize("moment", [0, 0.1, 0.3])
+def test_killed_while_its_database_is_made(fresh, moment):
+    """Whoever starts next makes it anew, and what was half made goes."""
+    server = fresh(start=False)
+    server.start(wait=False)
+    until("the database to be on its way", lambda: list(server.data.glob("postgres/data.new*")))
+    time.sleep(moment)
+    server.crash()
+    server.start()
+    assert server.stop() == 0
+    server.start()
+    assert not list(server.data.glob("postgres/data.new*"))
+
+
 def parent(pid):
     try:
         return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])

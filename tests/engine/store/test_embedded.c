@@ -235,6 +235,46 @@ static void another_cluster_is_not_adopted(void **state)
     assert_non_null(strstr(err.message, "another PostgreSQL answers"));
 }
 
+/* A postmaster that was killed, and is not gone yet: it lives in its folder, and answers no more. */
+static void a_dying_one_is_not_adopted(void **state)
+{
+    (void)state;
+    struct embedded_pg *pg = NULL;
+    struct embedded_config cfg = config();
+    ok(embedded_start(&cfg, &pg, &err));
+    embedded_stop(pg);
+    char path[400], cluster[300], text[1000];
+    snprintf(cluster, sizeof cluster, "%s/postgres/data", dir);
+    pid_t dying = fork();
+    if (dying == 0) _exit(chdir(cluster) == 0 ? (int)sleep(2) : 1);
+    snprintf(path, sizeof path, "%s/postmaster.pid", cluster);
+    snprintf(text, sizeof text, "%d\n%s\n1\n5432\n%s/postgres/run\n\n 1 1\nready   \n", (int)dying, cluster, dir);
+    usleep(200000);
+    ok(fs_write(path, str_of(text), 0644, false, &err));
+    ok(embedded_start(&cfg, &pg, &err));
+    assert_int_not_equal(embedded_pid(pg), dying);
+    embedded_stop(pg);
+    waitpid(dying, NULL, 0);
+}
+
+/* The server was killed, its folder moved: the postmaster moved with it, but its socket did not. */
+static void a_moved_folder_is_taken_up(void **state)
+{
+    (void)state;
+    pid_t left = server_that_dies();
+    struct embedded_pg *pg = NULL;
+    char to[sizeof dir + 10];
+    snprintf(to, sizeof to, "%s-moved", dir);
+    assert_int_equal(rename(dir, to), 0);
+    strcat(dir, "-moved");
+    struct embedded_config cfg = config();
+    ok(embedded_start(&cfg, &pg, &err));
+    assert_int_not_equal(embedded_pid(pg), left);
+    assert_true(gone(left));
+    assert_true(says(embedded_dsn(pg), "SELECT 'here'::text", "here"));
+    embedded_stop(pg);
+}
+
 static void long_paths_and_odd_names_work(void **state)
 {
     (void)state;
@@ -286,6 +326,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_outlives_its_server_and_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stale_pid_is_no_postmaster, setup, teardown),
         cmocka_unit_test_setup_teardown(another_cluster_is_not_adopted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_dying_one_is_not_adopted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_moved_folder_is_taken_up, setup, teardown),
         cmocka_unit_test_setup_teardown(long_paths_and_odd_names_work, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_work_says_why, setup, teardown),
     };
