@@ -19,10 +19,9 @@
 #include "engine/text/json.h"
 #include "scheduler/process_inner.h"
 
-#define PARAM_MAX ((size_t)64 << 10)
-_Static_assert(PARAM_MAX == ARTIFACT_METADATA_MAX, "read_text reads both");
-#define METADATA ".metadata.json" /* behind an artifact's path: where a step tells about it */
-#define QUOTE_BYTES 1200          /* of the log's end, in a failure's message */
+#define PARAM_MAX ((size_t)64 << 10) /* read as ARTIFACT_METADATA_MAX, too */
+#define METADATA ".metadata.json"    /* behind an artifact's path: where a step tells about it */
+#define QUOTE_BYTES 1200             /* of the log's end, in a failure's message */
 
 /* ---- failures in words ---- */
 

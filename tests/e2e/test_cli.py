@@ -17,8 +17,8 @@ def pipeline(*steps, name="test", head=""):
 def test_help_lists_every_command(server):
     words = server.cli("help").stdout
     for name in ["serve", "run", "submit", "apply", "diff", "validate", "plan", "get", "list", "logs", "cancel",
-                 "pause", "resume", "retry", "approve", "artifacts get", "artifacts ls", "artifacts put", "pipelines", "config",
-                 "backup", "restore", "completion"]:
+                 "pause", "resume", "retry", "approve", "artifacts get", "artifacts ls", "artifacts put",
+                 "pipelines", "config", "backup", "restore", "completion"]:
         assert re.search(rf"\b{name}\b", words), name
 
 

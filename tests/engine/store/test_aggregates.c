@@ -208,11 +208,11 @@ static void metadata_is_searched(void **state)
     static const struct {
         const char *filter, *found;
     } rows[] = {
-        {"metadata.kind = svm", "0"},    {"metadata.kind ~ VM", "0"},      {"metadata.kind in (svm, tree)", "10"},
+        {"metadata.kind = svm", "0"},    {"metadata.kind ~ VM", "0"},     {"metadata.kind in (svm, tree)", "10"},
         {"metadata.kind != svm", "321"}, {"metadata.score > 0.5", "10"}, /* "9" is no number */
-        {"metadata.score >= 10", "1"},   {"metadata.score = 0.90", "0"},   {"metadata.score = 10.0", "1"},
-        {"metadata.score = 9", "2"},     {"metadata.score != 10", "320"},  {"metadata.a.b = true and type = t", "0"},
-        {"metadata.none < 3", ""}, {"metadata. = 1", NULL},
+        {"metadata.score >= 10", "1"},   {"metadata.score = 0.90", "0"},  {"metadata.score = 10.0", "1"},
+        {"metadata.score = 9", "2"},     {"metadata.score != 10", "320"}, {"metadata.a.b = true and type = t", "0"},
+        {"metadata.none < 3", ""},       {"metadata. = 1", NULL},
     };
     int64_t first = 0, id;
     for (size_t i = 0; i < sizeof metadata / sizeof *metadata; i++) {
