@@ -140,7 +140,6 @@ static bool open_connection(struct scheduler *s)
         forget_all(s);
         return false;
     }
-    s->open_delay_us = OPEN_DELAY_MIN_US;
     s->swept_us = s->mono_us;
     s->stats.connected = true;
     return true;
@@ -190,12 +189,20 @@ static bool split_refused(struct scheduler *s, struct live *l, const struct err 
     return false;
 }
 
+/* Only a write says that all is well: a database whose disk is full lets everybody in. */
+static bool write_batch(struct scheduler *s, struct batch *b, struct err *err)
+{
+    if (!hot_flush(s->hot, b, err)) return false;
+    s->open_delay_us = OPEN_DELAY_MIN_US;
+    return true;
+}
+
 static bool flush_split(struct scheduler *s)
 {
     struct err err = {0};
     for (struct live *l = s->touched; l != NULL; l = l->next_touched) {
         if (l->batch == NULL || batch_empty(l->batch)) continue;
-        if (hot_flush(s->hot, l->batch, &err)) continue;
+        if (write_batch(s, l->batch, &err)) continue;
         if (err.code != ERR_UNAVAILABLE) return split_refused(s, l, &err);
         flush_failed(s, &err);
         return false;
@@ -209,7 +216,7 @@ static bool flush(struct scheduler *s)
     struct err err = {0};
     if (s->split_turns > 0 && !flush_split(s)) return false;
     if (batch_empty(&s->batch)) return true;
-    if (!hot_flush(s->hot, &s->batch, &err)) {
+    if (!write_batch(s, &s->batch, &err)) {
         flush_failed(s, &err);
         return false;
     }

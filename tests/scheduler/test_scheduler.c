@@ -447,6 +447,24 @@ static void the_wall_clock_may_be_set(void **state)
     }
 }
 
+/* The shards' epochs say how often it came back: each time it waits longer, up to two seconds. */
+static void a_full_disk_is_not_stormed(void **state)
+{
+    (void)state;
+    assert_true(support_sql(&test, "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                                   "RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$;"
+                                   "CREATE TRIGGER full_disk BEFORE INSERT ON tasks EXECUTE FUNCTION full_disk()"));
+    create_run(store_plan(chain), "{\"x\": 1}");
+    int64_t begun = os_mono_us();
+    struct scheduler *s = start();
+    await("SELECT count(*) FROM shards WHERE shard = 0 AND epoch >= 6", 1);
+    assert_true(os_mono_us() - begun > 2000000); /* 0.1 + 0.2 + 0.4 + 0.8 + 1.6 s; never too slow for this */
+    assert_true(support_sql(&test, "DROP TRIGGER full_disk ON tasks"));
+    await("SELECT count(*) FROM active_runs", 0);
+    scheduler_stop(s);
+    assert_record_is_whole(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +480,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_retry_brings_code_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_run_names_is_held, setup, teardown),
         cmocka_unit_test_setup_teardown(the_wall_clock_may_be_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_not_stormed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
