@@ -11,6 +11,8 @@
 #define LOCK_SHARD 0x4d696c6c
 #define LOCK_PRESENT 0x4d696c6d
 
+#define STUCK_US 10000000 /* at least: one that lives asks every second */
+
 struct left {                /* a shard left to the server whose attempts are under way in it */
     int64_t epoch, since_us; /* since when nobody has owned it; 0 = not so */
 };
@@ -315,13 +317,29 @@ static bool acquire(struct hot *h, const struct hot_claim *claim, size_t room, u
     return own(h, &t, gained, n_gained, err);
 }
 
+/* One that was stopped, or hangs, holds its shards as long as its session lives: so that ends. Should it come to again,
+ * it has lost its connection, as at any other time. */
+static bool end_stuck(struct hot *h, const struct hot_claim *claim, struct err *err)
+{
+    char class[16], age[24];
+    if (claim->grace_us <= 0) return true;
+    snprintf(class, sizeof class, "%d", LOCK_PRESENT);
+    snprintf(age, sizeof age, "%lld", (long long)(claim->grace_us > STUCK_US ? claim->grace_us : STUCK_US));
+    const char *const params[] = {class, age};
+    PGresult *res = NULL;
+    if (!hot_query(h, Q_HOT_STUCK, params, 2, &res, err)) return false;
+    PQclear(res);
+    return true;
+}
+
 bool hot_balance(struct hot *h, const struct hot_claim *claim, uint16_t *gained, size_t *n_gained, uint16_t *lost,
                  size_t *n_lost, struct err *err)
 {
     *n_gained = *n_lost = 0;
     if (h->conn == NULL) return err_set(err, ERR_UNAVAILABLE, "not connected to the database");
     size_t share = 0;
-    if (!acquire_mine(h, claim, gained, n_gained, err) || !fair_share(h, &share, err)) return false;
+    if (!acquire_mine(h, claim, gained, n_gained, err) || !end_stuck(h, claim, err) || !fair_share(h, &share, err))
+        return false;
     if (h->owned < share) return acquire(h, claim, share - h->owned, gained, n_gained, err);
     size_t surplus = h->owned - share;
     for (uint32_t s = RUN_SHARDS; s-- > 0 && surplus > 0;) {

@@ -34,8 +34,9 @@ struct hot_claim {
 };
 
 /* Takes shards that nobody holds, at most this scheduler's fair share of them all, and gives back what is beyond it
- * (those in *lost). Newly owned ones go to gained[]. Both arrays have room for RUN_SHARDS. A shard in lost[] is
- * still held: free its runs, then hot_release it. */
+ * (those in *lost). Ends the sessions of other schedulers that have said nothing for the grace. Newly owned ones go to
+ * gained[]. Both arrays have room for RUN_SHARDS. A shard in lost[] is still held: free its runs, then hot_release it.
+ */
 MUST_CHECK bool hot_balance(struct hot *h, const struct hot_claim *claim, uint16_t *gained, size_t *n_gained,
                             uint16_t *lost, size_t *n_lost, struct err *err);
 MUST_CHECK bool hot_release(struct hot *h, uint16_t shard, struct err *err);

@@ -121,6 +121,20 @@ def test_a_server_that_stays_away_loses_its_steps(pair):
     until("its working directory to be gone", lambda: not list(work.glob(f"{number}-*")))
 
 
+def test_a_stopped_server_loses_its_shards(pair):
+    """It is not dead, and its session is open: the other waits as long, and then works for both."""
+    first, second = pair("--takeover", "1s")
+    second.start()
+    until("both to have shards", lambda: owned(first) and owned(second))
+    kill(first.process.pid, signal.SIGSTOP)
+    runs = [second.submit(pipeline("quick: {expr: '1 + 1'}")) for _ in range(8)]
+    for number in runs:
+        assert second.ended(number)["state"] == "succeeded"
+    kill(first.process.pid, signal.SIGCONT)
+    until("the first to be back", lambda: owned(first) > 1)
+    assert first.ended(first.submit(pipeline("quick: {expr: '1 + 1'}")))["state"] == "succeeded"
+
+
 def test_both_lose_their_database_for_a_moment(pair):
     """Whichever is back first leaves the other's steps alone."""
     first, second = pair()

@@ -15,6 +15,15 @@ SELECT s.shard, s.epoch FROM shards s
    AND EXISTS (SELECT 1 FROM active_runs a JOIN tasks t ON t.run_id = a.run_id
                 WHERE a.shard = s.shard AND t.state IN (5, 6) AND t.executor <> $2::text)
 
+-- name: hot_stuck
+-- Ends the sessions of schedulers that have asked nothing for so long: each asks every second while it lives. Their locks go with them.
+SELECT pg_terminate_backend(a.pid)
+  FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+ WHERE l.locktype = 'advisory' AND l.classid = $1::int::oid AND l.mode = 'ShareLock' AND l.granted
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND a.pid <> pg_backend_pid() AND a.usename = current_user AND a.state = 'idle'
+   AND a.state_change < clock_timestamp() - $2::bigint * interval '1 microsecond'
+
 -- name: hot_strays
 -- Of the attempts that an executor knows, by their place in the arrays: those which no record has as its own and under way.
 SELECT u.n FROM unnest($1::bigint[], $2::int[], $3::int[]) WITH ORDINALITY AS u(run_id, task, attempt, n)
