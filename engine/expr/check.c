@@ -2,6 +2,8 @@
  * stays silent where a type is known only at run time. */
 #include <string.h>
 
+#include "engine/base/buf.h"
+
 #include "engine/expr/eval.h"
 #include "engine/expr/functions.h"
 
@@ -44,6 +46,7 @@ static enum expr_type field_type(struct check *c, const struct ast *n, enum expr
     if (fits(of, BIT(MAP))) return EXPR_ANY;
     struct err *e = err_list_add(c->errors, ERR_INVALID, (struct pos){0, 0}, "%s has no field '%.*s'", type_name(of),
                                  STR_ARG(str_sub(name, 0, 80)));
+    if (of == EXPR_STRING) err_hint(e, "json(text).%.*s reads it from JSON text", STR_ARG(str_sub(name, 0, 80)));
     if (of == EXPR_LIST) err_hint(e, "of a list take an item, [0], or all: list.map(x, x.%.*s)", STR_ARG(name));
     text_mark(e, c->expr->text, n->from, n->to);
     return EXPR_ANY;
@@ -92,8 +95,9 @@ static void hint_dash(struct check *c, const struct ast *n, size_t before)
 {
     const struct ast *a = n->kids[0], *b = n->kids[1];
     if (n->op != OP_SUB || c->errors->n <= before || b->from != a->to + 1) return;
-    for (size_t i = before; i < c->errors->n; i++)
-        err_hint(&c->errors->items[i], "'-' subtracts; a name with a dash in it is written [\"a-b\"]");
+    err_hint(&c->errors->items[before], "'-' subtracts; a name with a dash in it is written [\"a-b\"]");
+    c->errors->total -= c->errors->n - before - 1; /* the other half is wrong for the same reason */
+    c->errors->n = before + 1;
 }
 
 static enum expr_type sum_type(enum expr_type a, enum expr_type b)
@@ -127,11 +131,39 @@ static bool by_zero(const struct check *c, const struct ast *n)
     return (v->type == VALUE_INT && v->u.i == 0) || (v->type == VALUE_DOUBLE && v->u.d == 0.0);
 }
 
+/* A path that is one of some words, compared with a literal that is none of them. */
+static void check_words(struct check *c, const struct ast *path, const struct ast *literal)
+{
+    size_t n = 0;
+    if (path->kind != AST_PATH || literal->kind != AST_LITERAL || literal->u.literal.type != VALUE_STRING) return;
+    const struct str *words = c->scope && c->scope->words ? c->scope->words(c->scope->ctx, path->u.path, &n) : NULL;
+    struct str text = literal->u.literal.u.s;
+    if (!words || n == 0) return;
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(words[i], text)) return;
+    struct err *e =
+        err_list_add(c->errors, ERR_INVALID, (struct pos){0, 0}, "it is never '%.*s'", STR_ARG(str_sub(text, 0, 80)));
+    text_mark(e, c->expr->text, literal->from, literal->to);
+    struct str near = suggest(text, words, n);
+    BUF_AUTO all;
+    buf_init(&all, 0);
+    for (size_t i = 0; i < n && all.n + words[i].n < 200; i++)
+        buf_printf(&all, "%s%.*s", i ? ", " : "", STR_ARG(words[i]));
+    err_hint(e, near.n ? "did you mean '%.*s'?" : "one of: %.*s", STR_ARG(near.n ? near : buf_view(&all)));
+}
+
+static enum expr_type result_of(enum ast_op op)
+{
+    return op == OP_ADD || op == OP_SUB || op == OP_MUL || op == OP_DIV || op == OP_MOD ? EXPR_ANY : EXPR_BOOL;
+}
+
 static enum expr_type check_binary(struct check *c, const struct ast *n)
 {
     size_t before = c->errors->n;
     enum expr_type a = check(c, n->kids[0]), b = check(c, n->kids[1]);
     hint_dash(c, n, before);
+    bool logic = n->op == OP_OR || n->op == OP_AND;
+    if (c->errors->n > before && !logic) return result_of(n->op); /* what is wrong may be of any type */
     switch (n->op) {
     case OP_OR:
     case OP_AND:
@@ -140,6 +172,8 @@ static enum expr_type check_binary(struct check *c, const struct ast *n)
         return EXPR_BOOL;
     case OP_EQ:
     case OP_NE:
+        check_words(c, n->kids[0], n->kids[1]);
+        check_words(c, n->kids[1], n->kids[0]);
         if (!comparable(a, b)) check_fail(c, n, "%s and %s are never equal", type_name(a), type_name(b));
         return EXPR_BOOL;
     case OP_LT:
@@ -149,6 +183,8 @@ static enum expr_type check_binary(struct check *c, const struct ast *n)
         if (!both(a, b, ORDERED) || !comparable(a, b)) fail_operands(c, n, a, b);
         return EXPR_BOOL;
     case OP_IN:
+        for (uint32_t i = 0; n->kids[1]->kind == AST_LIST && i < n->kids[1]->n; i++)
+            check_words(c, n->kids[0], n->kids[1]->kids[i]);
         if (!fits(b, BIT(LIST) | BIT(MAP)) || (b == EXPR_MAP && !fits(a, BIT(STRING)))) fail_operands(c, n, a, b);
         return EXPR_BOOL;
     case OP_ADD:

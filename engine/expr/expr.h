@@ -49,6 +49,9 @@ void expr_refs(const struct expr *e, expr_ref_fn *fn, void *ctx);
 struct expr_scope {
     void *ctx;
     bool (*type_of)(void *ctx, const struct expr_ref *ref, enum expr_type *out, struct err *err);
+    /* The words of which a path is always one; NULL when it may be any text. What is compared with another word is
+     * wrong. May be NULL itself. */
+    const struct str *(*words)(void *ctx, const struct expr_ref *ref, size_t *n);
 };
 MUST_CHECK bool expr_check(const struct expr *e, const struct expr_scope *scope, enum expr_type *out,
                            struct err_list *errors);
@@ -88,6 +91,9 @@ struct expr_template {
 
 /* `$${{` stands for a literal `${{`. Errors have their position within `text`. */
 MUST_CHECK bool expr_template_parse(struct arena *a, struct str text, struct expr_template *out, struct err *err);
+/* The same with all errors. When there are some, *out is what is good of it: to check that, not to evaluate it. */
+MUST_CHECK bool expr_template_parse_all(struct arena *a, struct str text, struct expr_template *out,
+                                        struct err_list *errors);
 /* single: the value itself; else a string, lists and maps inside text as JSON. */
 MUST_CHECK bool expr_template_eval(const struct expr_template *t, const struct expr_env *env, struct arena *a,
                                    struct value *out, struct err *err);

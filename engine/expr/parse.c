@@ -493,7 +493,8 @@ static bool parse_all(struct parser *p, struct ast **root)
     if (!parse_expr(p, root)) return false;
     if (p->token.kind == TOKEN_END) return true;
     fail_token(p, "an operator or the end");
-    if (str_is(p->token.text, "and") || str_is(p->token.text, "or") || str_is(p->token.text, "not"))
+    bool negated = (*root)->kind == AST_PATH && (*root)->to - (*root)->from == 3 && str_starts(p->lexer.text, "not");
+    if (negated || str_is(p->token.text, "and") || str_is(p->token.text, "or") || str_is(p->token.text, "not"))
         err_hint(p->err, "and, or and not are written &&, || and !");
     return false;
 }

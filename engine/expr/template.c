@@ -11,8 +11,10 @@ struct scanner {
     struct arena *arena;
     struct str text;
     struct err *err;
+    struct err_list *all; /* errors of expressions go there, and the scan goes on; NULL = it ends with the first */
     struct expr_part *parts;
     size_t n, room;
+    bool broken; /* some expression was left out */
 };
 
 static void add_part(struct scanner *s, struct expr_part part)
@@ -79,12 +81,16 @@ static bool add_expr(struct scanner *s, size_t open, size_t *next)
     struct expr_part part = {.text = source};
     size_t at = source.n ? (size_t)(source.p - s->text.p) : from;
     part.at = text_pos(s->text, at);
-    if (!expr_parse(s->arena, source, &part.expr, s->err)) {
-        if (s->err) s->err->at = expr_pos_shift(part.at, s->err->at);
-        return false;
-    }
-    add_part(s, part);
     *next = close + 2;
+    if (expr_parse(s->arena, source, &part.expr, s->err)) {
+        add_part(s, part);
+        return true;
+    }
+    if (s->err) s->err->at = expr_pos_shift(part.at, s->err->at);
+    if (!s->all) return false;
+    *err_list_next(s->all) = *s->err;
+    add_part(s, (struct expr_part){.text = STR(" ")}); /* says nothing of those beside it */
+    s->broken = true;
     return true;
 }
 
@@ -120,18 +126,34 @@ static bool is_single(const struct scanner *s)
            (s->n == 2 && !s->parts[1].expr && str_trim(s->parts[1].text).n == 0 && s->parts[1].text.p[0] == '\n');
 }
 
-bool expr_template_parse(struct arena *a, struct str text, struct expr_template *out, struct err *err)
+static struct expr_template made_of(const struct scanner *s)
 {
-    struct str copy = arena_str(a, text);
-    struct scanner s = {.arena = a, .text = copy, .err = err};
-    if (!scan(&s)) return false;
-    struct expr_template t = {.parts = s.parts, .n = s.n, .source = copy, .literal = true};
+    struct expr_template t = {.parts = s->parts, .n = s->n, .source = s->text, .literal = true};
     for (size_t i = 0; i < t.n; i++)
         t.literal = t.literal && !t.parts[i].expr;
-    t.single = is_single(&s);
+    t.single = !s->broken && is_single(s);
     if (t.single) t.n = 1;
-    *out = t;
+    return t;
+}
+
+bool expr_template_parse(struct arena *a, struct str text, struct expr_template *out, struct err *err)
+{
+    struct scanner s = {.arena = a, .text = arena_str(a, text), .err = err};
+    if (!scan(&s)) return false;
+    *out = made_of(&s);
     return true;
+}
+
+bool expr_template_parse_all(struct arena *a, struct str text, struct expr_template *out, struct err_list *errors)
+{
+    struct err err;
+    struct scanner s = {.arena = a, .text = arena_str(a, text), .err = &err, .all = errors};
+    if (!scan(&s)) {
+        *err_list_next(errors) = err;
+        s.broken = true;
+    }
+    *out = made_of(&s);
+    return !s.broken;
 }
 
 bool expr_text(struct arena *a, const struct value *v, struct str *out, struct err *err)

@@ -61,8 +61,11 @@ static void one_need(struct spec *s, const struct spec_at *at, struct str key, c
     if (name.n == 0) return;
     if (!map_get(&c->by_name, name, &to)) {
         struct err *err = spec_error(s, at, v, "there is no step '%.*s'", STR_ARG(str_sub(name, 0, 80)));
+        size_t comma;
         bool in_exit = e->node >= c->n_steps;
-        if (!err_list_full(s->errors))
+        if (str_find(name, STR(","), &comma))
+            err_hint(err, "several steps are a list: [a, b]");
+        else if (!err_list_full(s->errors))
             spec_suggest(err, name, in_exit ? c->names + c->n_steps : c->names,
                          in_exit ? c->n_nodes - c->n_steps : c->n_steps);
     } else if (to == e->node) {
@@ -184,7 +187,7 @@ static struct err_list *scratch_list(struct compile *c)
 static void check_use(struct compile *c, const struct spec_use *use)
 {
     struct check_scope scope = {.c = c, .use = use};
-    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of};
+    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of, .words = check_words_of};
     bool sub_param = use->where == WHERE_INPUT && use->node != UINT32_MAX && c->nodes[use->node].verb == VERB_PIPELINE;
     scope.secrets = use->text.single &&
                     (use->where == WHERE_ENV || use->where == WHERE_HEADER || use->where == WHERE_DEFAULT || sub_param);
@@ -225,7 +228,7 @@ static enum expr_type static_type(struct compile *c, uint32_t node, const struct
 {
     struct spec_use use = {.text = *t, .where = WHERE_INPUT, .node = node};
     struct check_scope scope = {.c = c, .use = &use, .secrets = true};
-    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of};
+    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of, .words = check_words_of};
     enum expr_type type = EXPR_ANY;
     if (!t->single) return EXPR_STRING;
     return expr_check(t->parts[0].expr, &names, &type, scratch_list(c)) ? type : EXPR_ANY; /* errors are told already */

@@ -340,6 +340,38 @@ static bool type_of_run(struct check_scope *sc, const struct expr_ref *ref, enum
     return at_field(ref, 0, err);
 }
 
+/* ---- words ---- */
+
+static const struct str *words_of_param(const struct compile *c, struct str name, size_t *n)
+{
+    const struct param *p = c->params;
+    while (p < c->params + c->n_params && !str_eq(p->name, name))
+        p++;
+    if (p == c->params + c->n_params || p->type != PARAM_ENUM) return NULL;
+    struct str *words = arena_array(c->spec.arena, struct str, p->n_values);
+    for (size_t i = 0; i < p->n_values; i++) {
+        if (p->values[i].type != VALUE_STRING) return NULL;
+        words[i] = p->values[i].u.s;
+    }
+    *n = p->n_values;
+    return words;
+}
+
+/* A step is read when it is over, a run while it runs or by its onExit steps. */
+const struct str *check_words_of(void *ctx, const struct expr_ref *ref, size_t *n)
+{
+    static const struct str step[] = {STR_INIT("succeeded"), STR_INIT("failed"), STR_INIT("skipped"),
+                                      STR_INIT("cancelled")},
+                            run[] = {STR_INIT("running"), STR_INIT("succeeded"), STR_INIT("failed"),
+                                     STR_INIT("cancelled")};
+    const struct check_scope *sc = ctx;
+    if (str_is(ref->root, "params") && ref->n == 1) return words_of_param(sc->c, ref->fields[0], n);
+    bool of_step = str_is(ref->root, "steps") && ref->n == 2 && str_is(ref->fields[1], "status");
+    bool of_run = str_is(ref->root, "run") && ref->n == 1 && str_is(ref->fields[0], "status");
+    *n = of_step ? SPEC_COUNT(step) : SPEC_COUNT(run);
+    return of_step ? step : of_run ? run : NULL;
+}
+
 /* ---- which of them may stand here ---- */
 
 #define AT(where) (1u << WHERE_##where)

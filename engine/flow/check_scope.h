@@ -13,4 +13,6 @@ struct check_scope {
 /* For struct expr_scope. */
 bool check_type_of(void *ctx, const struct expr_ref *ref, enum expr_type *out, struct err *err);
 
+const struct str *check_words_of(void *ctx, const struct expr_ref *ref, size_t *n);
+
 #endif

@@ -102,6 +102,9 @@ static struct str translated(struct str key)
         {{"working_directory", "working-directory", "workingDir", "cwd", "dir"}, "workdir"},
         {{"parameters", "arguments", "inputs"}, "params"},
         {{"tasks", "jobs", "stages"}, "steps"},
+        {{"json", "data", "payload"}, "body"},
+        {{"attempts", "max_attempts", "maxAttempts", "count", "times"}, "limit"},
+        {{"delay", "interval"}, "backoff"},
     };
     for (size_t i = 0; i < SPEC_COUNT(rows); i++)
         for (size_t k = 0; k < SPEC_COUNT(rows[i].words) && rows[i].words[k]; k++)

@@ -43,6 +43,7 @@ struct spec {
     struct arena *arena;
     const struct compile_env *env;
     struct err_list *errors;
+    struct err_list found; /* in what was parsed last */
     struct spec_use *uses;
     size_t n_uses, room_uses;
     uint32_t node;              /* being read */

@@ -40,13 +40,15 @@ static void add_use(struct spec *s, const struct spec_at *at, const struct value
 static bool parse(struct spec *s, const struct spec_at *at, const struct value *v, struct str text, bool made_up,
                   enum spec_where where, struct expr_template *out)
 {
-    struct err err;
-    if (!expr_template_parse(s->arena, text, out, &err)) {
-        syntax_error(s, at, v, made_up, &err);
-        return false;
-    }
-    if (!out->literal) add_use(s, at, v, made_up, where, out);
-    return true;
+    struct expr_template t;
+    if (!s->found.arena) err_list_init(&s->found, s->arena);
+    s->found.n = s->found.total = 0;
+    bool ok = expr_template_parse_all(s->arena, text, &t, &s->found);
+    for (size_t i = 0; i < s->found.n; i++)
+        syntax_error(s, at, v, made_up, &s->found.items[i]);
+    if (!t.literal) add_use(s, at, v, made_up, where, &t);
+    if (ok) *out = t;
+    return ok;
 }
 
 bool spec_template(struct spec *s, const struct spec_at *at, const struct value *v, enum spec_where where,
@@ -133,13 +135,31 @@ static bool write_expr(struct spec *s, struct buf *out, const struct value *v, s
     return buf_char(out, ']');
 }
 
+/* The name of something that can be read, without the braces: nobody means that text. */
+static bool forgotten(const struct spec *s, struct str text)
+{
+    size_t at;
+    for (size_t i = 0; i < text.n; i++)
+        if (strchr(" \t\n/:,\"'(){}[]", text.p[i])) return false;
+    if (str_starts(text, "steps."))
+        return str_find(text, STR(".outputs."), &at) || str_ends(text, ".value") || str_ends(text, ".status");
+    for (size_t i = 0; i < s->n_params && str_starts(text, "params."); i++)
+        if (str_eq(str_sub(text, 7, text.n), s->params[i].name)) return true;
+    return false;
+}
+
 bool spec_typed(struct spec *s, const struct spec_at *at, const struct value *v, enum spec_where where,
                 struct expr_template *out)
 {
     struct err err;
     BUF_AUTO text;
     buf_init(&text, 0);
-    if (v->type == VALUE_STRING) return parse(s, at, v, v->u.s, false, where, out);
+    if (v->type == VALUE_STRING) {
+        if (forgotten(s, v->u.s))
+            err_hint(spec_error(s, at, v, "this is text, and reads like an expression"), "write \"${{ %.*s }}\"",
+                     STR_ARG(str_sub(v->u.s, 0, 100)));
+        return parse(s, at, v, v->u.s, false, where, out);
+    }
     buf_c(&text, "${{ ");
     if (!write_expr(s, &text, v, &err)) {
         syntax_error(s, at, v, true, &err);

@@ -13,6 +13,16 @@ static void read_type(struct spec *s, const struct spec_at *at, const struct val
     if (i != SIZE_MAX) *(enum param_type *)out = (enum param_type)i;
 }
 
+/* name: TEXT is meant as a default as often as it is a misspelled type. */
+static void hint_default(struct spec *s, const struct value *v, size_t before)
+{
+    if (s->errors->n != before + 1) return;
+    struct err *e = &s->errors->items[before];
+    if (v->type == VALUE_STRING && strncmp(e->hint, "known", 5) == 0)
+        err_hint(e, "a type: string, int, float, bool, list, map, enum, secret; a default is {default: %.*s}",
+                 STR_ARG(str_sub(v->u.s, 0, 60)));
+}
+
 struct param_draft {
     struct param p;
     const struct value *type, *items, *default_value, *values;
@@ -137,11 +147,14 @@ static void one_param(struct spec *s, const struct spec_at *at, struct str key, 
     if (v->type == VALUE_STRING) {
         d.type = v; /* name: TYPE */
     } else if (v->type != VALUE_MAP) {
-        err_hint(spec_expected(s, at, v, "a declaration"), "a type, or a map: {default: 3}, {type: int, min: 1}");
+        err_hint(spec_expected(s, at, v, "a declaration"), "a type, or a map: {default: %s}, {type: int, min: 1}",
+                 v->type == VALUE_LIST ? "[…]" : "3");
     } else {
         spec_fields(s, at, v, param_fields, SPEC_COUNT(param_fields), 0, "a param", &d);
     }
+    size_t untyped = s->errors->n;
     if (d.type || v->type == VALUE_MAP) finish(s, at, v, &d);
+    if (d.type == v) hint_default(s, v, untyped);
     if (s->errors->total != before) { /* then it may be anything */
         d.p.optional = true;
         d.p.has_default = false;

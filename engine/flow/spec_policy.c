@@ -238,6 +238,8 @@ void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v,
     struct retry *retry = out;
     if (v->type == VALUE_INT)
         spec_count(s, at, v, &retry->limit);
+    else if (v->type != VALUE_MAP)
+        spec_expected(s, at, v, "a number of retries, or a map");
     else
         spec_fields(s, at, v, retry_fields, SPEC_COUNT(retry_fields), 0, "retry", retry);
     const struct value *codes = value_get(v, "exitCodes");
@@ -304,6 +306,10 @@ static void read_gpu(struct spec *s, const struct spec_at *at, const struct valu
         return;
     }
     r->gpu_count = 1;
+    if (v->type != VALUE_MAP) {
+        spec_expected(s, at, v, "a number of GPUs, or a map");
+        return;
+    }
     if (!spec_fields(s, at, v, gpu_fields, SPEC_COUNT(gpu_fields), 0, "gpu", r)) return;
     if (r->gpu_share > 0 && r->gpu_count > 1)
         err_hint(spec_error(s, at, v, "a share is of one GPU"), "give a count or a share, not both");

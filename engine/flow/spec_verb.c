@@ -120,13 +120,18 @@ void spec_pipeline(struct spec *s, const struct spec_at *at, const struct value 
     struct pipeline_ref ref = {.name = STR(""), .file = STR("")};
     size_t slash;
     if (v->type == VALUE_STRING) {
+        size_t before = s->errors->total;
         spec_str(s, at, v, &ref.name);
+        if (s->errors->total != before) return;
         bool file = str_ends(ref.name, ".yaml") || str_ends(ref.name, ".yml") || str_find(ref.name, STR("/"), &slash);
         if (file) {
             ref.file = ref.name;
             ref.name.n = 0;
         }
-    } else if (!spec_fields(s, at, v, pipeline_fields, SPEC_COUNT(pipeline_fields), 0, "pipeline", &ref)) {
+    } else if (v->type == VALUE_MAP) {
+        spec_fields(s, at, v, pipeline_fields, SPEC_COUNT(pipeline_fields), 0, "pipeline", &ref);
+    } else {
+        err_hint(spec_expected(s, at, v, "a pipeline"), "its name, its file, or {name: …, version: …}");
         return;
     }
     if ((ref.name.n > 0) == (ref.file.n > 0)) {
@@ -251,6 +256,10 @@ void spec_http(struct spec *s, const struct spec_at *at, const struct value *v, 
     struct spec_step *step = out;
     struct http_draft draft = {.call = {.timeout_ms = 30000}};
     struct err err;
+    if (v->type == VALUE_STRING) {
+        err_hint(spec_expected(s, at, v, "a map"), "{url: \"%.*s\"}", STR_ARG(str_sub(v->u.s, 0, 100)));
+        return;
+    }
     if (!spec_fields(s, at, v, http_fields, SPEC_COUNT(http_fields), 0, "http", &draft)) return;
     struct str method = draft.call.body.n ? STR("POST") : STR("GET");
     if (!draft.call.method.n && !expr_template_parse(s->arena, method, &draft.call.method, &err))
@@ -277,10 +286,13 @@ static void read_wait(struct spec *s, const struct spec_at *at, const struct val
     struct err err;
     if (v->type == VALUE_STRING) {
         if (!spec_template(s, at, v, WHERE_DURATION, text) || !text->literal || units_duration(v, &ms, &err)) return;
+        if (wait_due(v, true, 0, &ms, NULL)) err_hint(&err, "a wait for a time is {until: …}");
         spec_adopt(s, at, v, &err);
         return;
     }
-    if (!units_duration(v, &ms, &err))
+    if (v->type == VALUE_NULL || v->type == VALUE_LIST)
+        err_hint(spec_expected(s, at, v, "a duration"), "10m, or {until: 2026-01-31T08:00:00Z}");
+    else if (!units_duration(v, &ms, &err))
         spec_adopt(s, at, v, &err); /* a bare number */
     else
         spec_typed(s, at, v, WHERE_DURATION, text); /* as text 0 would lack its unit */
@@ -345,8 +357,10 @@ void spec_approval(struct spec *s, const struct spec_at *at, const struct value 
     step->node.timeout_ms = 0;
     if (v->type == VALUE_STRING)
         read_text(s, at, v, &step->node.message);
-    else
+    else if (v->type == VALUE_MAP)
         spec_fields(s, at, v, approval_fields, SPEC_COUNT(approval_fields), 0, "approval", step);
+    else
+        spec_expected(s, at, v, "a message, or a map");
 }
 
 /* "sha256:…" or "artifact:NUMBER". */

@@ -66,6 +66,8 @@ static void explain(struct reader *r, struct err *e, struct pos where)
         err_hint(e, "put the expression into quotes: \"${{ … }}\" (in { } and [ ], and where it holds ': ' or ' #')");
     else if (str_find(line, STR("\t"), &at) && str_trim(str_sub(line, 0, at)).n == 0)
         err_hint(e, "indent with spaces, not with tabs");
+    else if (strstr(e->message, "mapping values are not allowed"))
+        err_hint(e, "is the line indented as those around it? a text with ': ' in it is put into quotes");
 }
 
 static bool syntax_error(struct reader *r)

@@ -9,7 +9,7 @@ static bool type_of(void *ctx, const struct expr_ref *ref, enum expr_type *out, 
         const char *name;
         enum expr_type type;
     } params[] = {{"n", EXPR_INT},       {"name", EXPR_STRING}, {"share", EXPR_DOUBLE}, {"flag", EXPR_BOOL},
-                  {"models", EXPR_LIST}, {"extra", EXPR_MAP},   {"any", EXPR_ANY}};
+                  {"models", EXPR_LIST}, {"extra", EXPR_MAP},   {"any", EXPR_ANY},      {"mode", EXPR_STRING}};
     (void)ctx;
     if (str_is(ref->root, "params") && ref->n == 1) {
         for (size_t i = 0; i < sizeof params / sizeof *params; i++) {
@@ -31,6 +31,14 @@ static bool type_of(void *ctx, const struct expr_ref *ref, enum expr_type *out, 
     if (str_is(ref->root, "steps") && ref->n == 1 && !str_is(ref->fields[0], "train"))
         return err_set(err, ERR_INVALID, "there is no step '%.*s'", STR_ARG(ref->fields[0]));
     return false;
+}
+
+static const struct str *words(void *ctx, const struct expr_ref *ref, size_t *n)
+{
+    static const struct str modes[] = {STR_INIT("fast"), STR_INIT("slow")};
+    (void)ctx;
+    *n = 2;
+    return ref->n == 1 && str_is(ref->fields[0], "mode") ? modes : NULL;
 }
 
 static const char *const type_names[] = {"any", "null", "bool", "int", "double", "string", "list", "map"};
@@ -103,13 +111,18 @@ static void types_and_mistakes(void **state)
         {"json('{')", "any"},
         {"parms.n", "1+5 there is no 'parms' here"},
         {"steps.date.x + steps.other.x", "1+12 there is no step 'date'; 16+13 there is no step 'other'"},
-        {"steps.eval-set.outputs", "1+10 there is no step 'eval' ['-' subtracts; a name with a dash in it is written "
-                                   "[\"a-b\"]]; 12+3 there is no "
-                                   "'set' here ['-' subtracts; a name with a dash in it is written [\"a-b\"]]"},
+        {"steps.eval-set.outputs",
+         "1+10 there is no step 'eval' ['-' subtracts; a name with a dash in it is written [\"a-b\"]]"},
+        {"params.mode == 'fast' || 'slow' != params.mode", "bool"},
+        {"params.mode == 'fats'", "16+6 it is never 'fats' [did you mean 'fast'?]"},
+        {"'x' != params.mode", "1+3 it is never 'x' [one of: fast, slow]"},
+        {"params.mode in ['slow', 'quick', params.name]", "25+7 it is never 'quick' [one of: fast, slow]"},
+        {"params.none + 'a' > 3", "8+4 there is no param 'none'"},
+        {"params.name.x", "13+1 string has no field 'x' [json(text).x reads it from JSON text]"},
     };
     struct world *w = *state;
     size_t failed = 0;
-    const struct expr_scope scope = {.type_of = type_of};
+    const struct expr_scope scope = {.type_of = type_of, .words = words};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const struct expr *e;
         enum expr_type type;
