@@ -276,7 +276,7 @@ static bool to_type(struct arena *a, const struct param *p, const struct value *
 
 bool param_check(struct arena *a, const struct param *p, const struct value *v, struct value *out, struct err *err)
 {
-    struct value typed;
+    struct value typed = value_null();
     if (!to_type(a, p, v, &typed, err) || !check_limits(a, p, &typed, err)) return false;
     *out = typed;
     return true;
