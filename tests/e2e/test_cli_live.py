@@ -271,7 +271,7 @@ try millrace get pipe
     env = environment(server)
     env["PATH"] = f"{BIN.parent}:{env['PATH']}"
     done = subprocess.run(["bash", "-c", script], env=env, text=True, capture_output=True, timeout=60, check=True)
-    assert done.stdout.splitlines()[:3] == ["validate ", "get ls ", "cancelled cancelling "], done
+    assert done.stdout.splitlines()[:3] == ["validate ", "get ls put ", "cancelled cancelling "], done
 
 
 def test_demo_pipelines_are_valid_and_drawn(server):
