@@ -35,8 +35,12 @@ bool cli_interrupted(void)
 
 bool cli_connect(struct cli *cli, struct err *err)
 {
-    return cli->client || (settings_resolve(cli->arena, cli->args, &cli->settings, err) &&
-                           client_open(cli->arena, &cli->settings, &cli->client, err));
+    if (cli->client) return true;
+    if (!settings_resolve(cli->arena, cli->args, &cli->settings, err) ||
+        !client_open(cli->arena, &cli->settings, &cli->client, err))
+        return false;
+    client_file_project(cli->client, cli->file_project);
+    return true;
 }
 
 struct client *cli_client(struct cli *cli, int *code)

@@ -39,7 +39,8 @@ struct cli {
     struct term out, err;     /* of stdout and stderr */
     enum out_format format;
     bool quiet;
-    struct client *client; /* made by cli_connect() */
+    struct client *client;    /* made by cli_connect() */
+    const char *file_project; /* what the headers of the file at hand say; NULL = nothing */
 };
 
 /* The client to the configured server, made when it is first asked for: what needs no server needs no settings. */

@@ -21,7 +21,8 @@ struct client {
     CURL *curl;
     struct arena *arena;
     struct settings settings;
-    bool local; /* never through a proxy */
+    const char *of_file; /* project of the file at hand, for when nobody named one */
+    bool local;          /* never through a proxy */
 };
 
 bool client_open(struct arena *a, const struct settings *settings, struct client **out, struct err *err)
@@ -82,10 +83,17 @@ const char *client_path(struct arena *a, const char *fmt, ...)
     return arena_cstr(a, buf_view(&out));
 }
 
+void client_file_project(struct client *c, const char *project)
+{
+    c->of_file = project;
+}
+
 const char *client_project(struct client *c, struct arena *a, const char *path)
 {
+    const char *project = c->settings.project ? c->settings.project : c->of_file;
+    if (!project) return path;
     const char *with = strchr(path, '?') ? "&" : "?";
-    return arena_printf(a, "%s%s%s", path, with, client_path(a, "project=%s", c->settings.project)).p;
+    return arena_printf(a, "%s%s%s", path, with, client_path(a, "project=%s", project)).p;
 }
 
 /* ---- one exchange ---- */

@@ -183,6 +183,17 @@ static void note_unknown(struct cli *cli, const struct file *f, struct err_list 
     errors->n = n;
 }
 
+/* What the file's headers name is the project of all that is asked for its sake. */
+static void take_project(struct cli *cli, const struct value *docs, size_t n)
+{
+    cli->file_project = NULL;
+    for (size_t i = 0; i < n && !cli->file_project; i++) {
+        struct str named = field_str(&docs[i], "project");
+        if (named.n > 0) cli->file_project = arena_cstr(cli->arena, named);
+    }
+    if (cli->client) client_file_project(cli->client, cli->file_project);
+}
+
 bool file_compile(struct cli *cli, struct file *f, const struct files *beside, struct err_list *errors)
 {
     struct arena *a = cli->arena;
@@ -198,6 +209,7 @@ bool file_compile(struct cli *cli, struct file *f, const struct files *beside, s
         err_hint(e, "a pipeline begins with `apiVersion: millrace/v1`");
         return false;
     }
+    take_project(cli, docs, n);
     f->docs = arena_array(a, struct file_doc, n);
     for (size_t i = 0; i < n; i++) {
         const struct plan *plan;

@@ -295,7 +295,6 @@ bool settings_resolve(struct arena *a, const struct args *args, struct settings 
     s.project = args_get(args, "project");
     if (!s.project) s.project = not_empty(getenv("MILLRACE_PROJECT"));
     if (!s.project && context) s.project = context->project;
-    if (!s.project) s.project = "default";
     struct str host = str_of(strstr(s.server, "//") + 2);
     bool local = str_starts(host, "127.0.0.1") || str_starts(host, "localhost") || str_starts(host, "[::1]");
     find_token(a, args, context, local, &s);

@@ -18,8 +18,8 @@ struct settings {
     const char *token_file;  /* holds it, until settings_token() has read it; NULL: none does */
     bool token_of_context;   /* the file is the context's */
     bool token_optional;     /* the file need not be there */
-    const char *project;
-    const char *context; /* NULL: none used */
+    const char *project;     /* NULL: not said; then a file's header may, or the server decides */
+    const char *context;     /* NULL: none used */
 };
 
 struct context {

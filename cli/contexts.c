@@ -67,7 +67,7 @@ int cmd_config_show(struct cli *cli, const struct args *args)
     } rows[] = {{"file", contexts.path},
                 {"context", s->context},
                 {"server", s->server},
-                {"project", s->project},
+                {"project", s->project ? s->project : "default, or what a file says"},
                 {"token", token}};
     struct table table;
     struct value_map_builder map;

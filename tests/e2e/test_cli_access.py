@@ -47,7 +47,7 @@ def test_a_viewer_may_diff_and_nothing_is_stored(server, token, tmp_path):
     assert found == [200, 404], (shown, found)
     assert server.cli_json("pipelines", "looked-at")[0]["version"] == 1
     file.write_text(file.read_text().replace("shout.yaml", "not-there.yaml"))
-    server.cli("diff", file, env=viewer, expect=4)
+    assert "not-there.yaml" in server.cli("diff", file, env=viewer, expect=3).stderr
 
 
 def test_a_token_that_cannot_be_read_is_missed_by_requests_only(server, tmp_path):
@@ -88,3 +88,18 @@ def test_help_names_the_role_that_suffices(server, token, tmp_path):
         assert "needs the role editor." in told and told.endswith("must be at least: operator")
         server.cli(*words, env={"MILLRACE_TOKEN": token("operator")}, expect=5 if editor else 0)
         server.ended(number)
+
+
+def test_a_header_names_the_project(server, tmp_path):
+    """Of the code that is sent and the sub-pipelines that are looked up as well; another one said outright is refused."""
+    assert server.post("/api/v1/projects", {"name": "lab"}).status == 201
+    (tmp_path / "helper.txt").write_text("helped\n")
+    child, parent = tmp_path / "child.yaml", tmp_path / "parent.yaml"
+    head = "apiVersion: millrace/v1\nkind: Pipeline\nproject: lab\n"
+    child.write_text(head + "name: lab-child\nsteps: {a: {run: cat helper.txt}}\n")
+    parent.write_text(head + "name: lab-parent\nsteps: {sub: {pipeline: lab-child}, b: {run: cat helper.txt}}\n")
+    server.cli("apply", "-f", child, "-f", parent)
+    server.cli("run", parent)
+    server.cli("run", "lab-parent", "--project", "lab")
+    server.cli("run", "lab-parent", expect=4)
+    assert "the request for 'default'" in server.cli("submit", child, "--project", "default", expect=3).stderr
