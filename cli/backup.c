@@ -150,14 +150,14 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     struct place p = {.cli = cli};
     struct err err = {0};
     struct backup_result done = {0};
-    bool ok = open_place(&p, args, restore, &err);
+    struct backup_config cfg = {.folder = str_of(args_word(args, 0)),
+                                .blob = restore ? load_blob : save_blob,
+                                .log = restore ? load_log : save_log,
+                                .ctx = &p};
+    bool ok = (!restore || backup_look(&cfg, &done, &err)) && open_place(&p, args, restore, &err);
     if (ok) {
-        const struct backup_config cfg = {.dsn = p.dsn,
-                                          .bin_dir = p.cfg.postgres_bin_dir,
-                                          .folder = str_of(args_word(args, 0)),
-                                          .blob = restore ? load_blob : save_blob,
-                                          .log = restore ? load_log : save_log,
-                                          .ctx = &p};
+        cfg.dsn = p.dsn;
+        cfg.bin_dir = p.cfg.postgres_bin_dir;
         ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err)
                      : claim_store(p.db, p.cfg.store_dir, &err) && backup_make(&cfg, &done, &err);
     }

@@ -232,7 +232,7 @@ static bool check_dump(const struct backup_config *config, const struct value *m
     return err_set(err, ERR_INVALID, "the backup is damaged: database.dump is not what was written");
 }
 
-static bool read_marker(const struct backup_config *config, struct backup_result *expected, struct err *err)
+bool backup_look(const struct backup_config *config, struct backup_result *expected, struct err *err)
 {
     char path[FS_PATH_MAX];
     struct arena a;
@@ -306,7 +306,7 @@ static bool undump(const struct backup_config *config, struct err *err)
 bool backup_restore(const struct backup_config *config, struct backup_result *out, struct err *err)
 {
     struct backup_result expected, r = {0};
-    if (!read_marker(config, &expected, err) || !database_empty(config, err) ||
+    if (!backup_look(config, &expected, err) || !database_empty(config, err) ||
         !each_blob(config, expected.blobs, &r, err) || !backup_load_logs(config, &r, err) ||
         !dump_size(config, &r.dump_bytes, err))
         return false;

@@ -43,6 +43,8 @@ struct backup_result {
 /* The folder must be missing or empty, and is so again when it fails. ERR_NOT_FOUND: no server has used the database.
  */
 MUST_CHECK bool backup_make(const struct backup_config *config, struct backup_result *out, struct err *err);
+/* Is the folder a whole backup that this program can restore, and of what? Needs no database. */
+MUST_CHECK bool backup_look(const struct backup_config *config, struct backup_result *expected, struct err *err);
 /* The database must be empty (ERR_CONFLICT otherwise). Blobs and logs go first, then the database in one transaction:
  * all or nothing is visible. A backup of a newer schema is refused; an older one is migrated by the next server that
  * starts.

@@ -292,6 +292,8 @@ def test_backup_and_restore(fresh):
     assert server.ended(later)["state"] == "succeeded"
     assert server.stop() == 0
     server.data.rename(server.home / "lost")
+    refused = server.cli("restore", server.home / "lost", "--data-dir", server.data, expect=3)
+    assert "holds no complete backup" in refused.stderr and not server.data.exists()
     server.cli("restore", server.home / "saved", "--data-dir", server.data)
     server.start()
     assert server.run(number)["state"] == "succeeded"
