@@ -513,8 +513,7 @@ outputs: {t: "${{ steps.a.outputs.t }}"}
     after = server.ended(run)
     assert after["state"] == "succeeded" and server.tasks(run)["a"]["attempt"] == before["a"]["attempt"] == 1
     assert server.post(f"/api/v1/runs/{run}:retry", {"from": "a"}).status == 202
-    server.wait_task(run, "a", "succeeded")
-    server.wait_task(run, "b", "succeeded")
+    assert server.ended(run)["state"] == "succeeded"  # what the tasks were before is no answer yet
     assert server.tasks(run)["a"]["attempt"] == 2
     clone = server.post(f"/api/v1/runs/{run}:clone", {"params": {"fail": False}})
     assert clone.status == 201 and server.ended(clone.json["id"])["state"] == "succeeded"
