@@ -395,9 +395,11 @@ void chores_http(struct chores *owner, struct scheduler *s, struct live *l, cons
     c->http.max_bytes = ANSWER_MAX;
     c->http.stop = &owner->stopping;
     c->http.allow_private = s->cfg.allow_private_egress;
-    if (!text_of(c, &env, &call->method, "http.method", &c->http.method, &err) ||
-        !text_of(c, &env, &call->url, "http.url", &c->http.url, &err) ||
-        !fill_body(c, &env, &call->body, &type, &err) || !fill_headers(c, s, l, &env, call, type, &err)) {
+    bool ok = text_of(c, &env, &call->method, "http.method", &c->http.method, &err) &&
+              text_of(c, &env, &call->url, "http.url", &c->http.url, &err) &&
+              fill_body(c, &env, &call->body, &type, &err) && fill_headers(c, s, l, &env, call, type, &err);
+    s->effects_cost += *env.spent;
+    if (!ok) {
         chore_refused(c, s, &err);
         return;
     }
@@ -413,7 +415,9 @@ void chores_import(struct chores *owner, struct scheduler *s, struct live *l, co
     struct expr_env env;
     run_task_env(l->run, e->task, &env, &s->arena);
     c->type = arena_str(&c->arena, n->import_type);
-    if (!text_of(c, &env, &n->import_uri, "import.uri", &c->uri, &err)) {
+    bool ok = text_of(c, &env, &n->import_uri, "import.uri", &c->uri, &err);
+    s->effects_cost += *env.spent;
+    if (!ok) {
         chore_refused(c, s, &err);
         return;
     }
@@ -432,7 +436,7 @@ void chores_cache(struct chores *owner, struct scheduler *s, struct live *l, con
 
 static void hear_pool(struct workers *pool, struct scheduler *s)
 {
-    for (struct job *job; (job = workers_take(pool)) != NULL; chore_free(job)) {
+    for (struct job *job; hear_more(s) && (job = workers_take(pool)) != NULL; chore_free(job)) {
         struct chore *c = (struct chore *)(void *)job;
         struct live *l = live_get(&s->live, c->id.run);
         if (l == NULL || l->finished) continue;

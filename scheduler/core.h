@@ -38,6 +38,9 @@ struct poison { /* a run whose transaction the database refused */
     char message[sizeof((struct err *)0)->message];
 };
 
+#define CORE_TURN_COST (2 * EXPR_MAX_COST) /* steps of evaluation, for a part of a turn; the rest is the next one's */
+#define CORE_TURN_BYTES ((size_t)64 << 20)
+
 struct scheduler {
     struct scheduler_config cfg;
     struct hot *hot;
@@ -56,9 +59,13 @@ struct scheduler {
     int64_t inbox_read_us, balanced_us, swept_us, retry_open_us; /* monotonic */
     int64_t open_delay_us;
     bool inbox_hint, more; /* another turn without waiting */
-    struct busy *busy;     /* runs of the next turn */
-    struct arena carry;    /* what the next turn needs of this one */
-    uint32_t split_turns;  /* > 0: each run has a transaction of its own */
+    struct busy *busy;     /* runs of the next turn, the last one first */
+    struct live **late;    /* those of the last turn, in order */
+    size_t n_late;
+    uint32_t left;                     /* of what runs may do in this turn, all together */
+    uint64_t heard_cost, effects_cost; /* steps of evaluation in this turn's first and last part */
+    struct arena carry;                /* what the next turn needs of this one */
+    uint32_t split_turns;              /* > 0: each run has a transaction of its own */
     struct poison poison[POISON_ROOM];
     pthread_t thread;
     int wake; /* eventfd: hints and stop */
@@ -86,6 +93,7 @@ MUST_CHECK bool load_runs(struct scheduler *s, const int64_t *ids, size_t n, str
 /* ---- hear.c: what happened ---- */
 MUST_CHECK bool hear_inbox(struct scheduler *s, struct err *err);
 void hear_executor(struct scheduler *s);
+bool hear_more(struct scheduler *s); /* false: what else there is waits for the next turn, which follows at once */
 void hear_timers(struct scheduler *s);
 /* A result from an executor or a chore, whichever run it belongs to. */
 bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *res);

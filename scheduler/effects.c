@@ -1,5 +1,7 @@
 /* What is done after the commit. Every effect may be done twice: a crash between commit and effect is mended by doing
  * it again. */
+#include <stdlib.h>
+
 #include "engine/os/log.h"
 #include "scheduler/chores.h"
 #include "scheduler/core.h"
@@ -46,8 +48,58 @@ static void perform(struct scheduler *s, struct live *l, const struct effect *e)
     }
 }
 
+/* ---- what takes too long ---- */
+
+static bool evaluates(enum effect_kind kind)
+{
+    return kind == EFFECT_LAUNCH || kind == EFFECT_HTTP || kind == EFFECT_IMPORT || kind == EFFECT_CACHE;
+}
+
+static void put_off(struct scheduler *s, struct live *l, const struct effect *e)
+{
+    if (l->n_put_off == l->room_put_off) {
+        l->room_put_off = l->room_put_off ? l->room_put_off * 2 : 16;
+        l->put_off = realloc(l->put_off, l->room_put_off * sizeof *l->put_off);
+        if (l->put_off == NULL) abort();
+    }
+    if (l->n_put_off == 0) core_next_turn(s, l);
+    l->put_off[l->n_put_off++] = *e;
+}
+
+/* One that was put off, if it is still wanted. What was to be stopped meanwhile was unknown to the executor. */
+static void perform_late(struct scheduler *s, struct live *l, const struct effect *e)
+{
+    enum task_state state = run_task_state(l->run, e->task);
+    if (run_task_attempt(l->run, e->task) != e->attempt) return;
+    if (state == (e->kind == EFFECT_CACHE ? TASK_READY : TASK_RUNNING)) {
+        perform(s, l, e);
+    } else if (state == TASK_STOPPING) {
+        struct err err = {0};
+        err_set(&err, ERR_UNAVAILABLE, "it was stopped before it was launched");
+        core_refuse(s, (struct attempt_id){l->id, e->task, e->attempt}, &err);
+    }
+}
+
+/* Their expressions may be dear: a run gets on by one of them in a turn, by more as long as the turn has time. */
 void effects_perform(struct scheduler *s, struct live *l)
 {
-    for (size_t i = 0; i < l->out.n_effects; i++)
-        perform(s, l, &l->out.effects[i]);
+    struct effect *late = l->put_off;
+    uint32_t n_late = l->n_put_off;
+    bool any = false;
+    l->put_off = NULL;
+    l->n_put_off = l->room_put_off = 0;
+    for (size_t i = 0; i < n_late + l->out.n_effects; i++) {
+        const struct effect *e = i < n_late ? &late[i] : &l->out.effects[i - n_late];
+        bool dear = evaluates(e->kind) && find_restored(l, e->task) == NULL;
+        if (dear && any && (s->effects_cost >= CORE_TURN_COST || s->arena.used >= CORE_TURN_BYTES)) {
+            put_off(s, l, e);
+            continue;
+        }
+        any |= dear;
+        if (i < n_late)
+            perform_late(s, l, e);
+        else
+            perform(s, l, e);
+    }
+    free(late);
 }

@@ -77,7 +77,9 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
     struct run_out *out = core_touch(s, l);
     if (run_task_attempt(l->run, id.task) != id.attempt) return false;
     bool held = !task_state_terminal(run_task_state(l->run, id.task));
+    uint64_t before = out->cost + out->spent;
     if (!run_task_ended(l->run, id.task, id.attempt, res, s->now_us, core_random(), out)) return false;
+    s->heard_cost += out->cost + out->spent - before;
     if (held) admit_release(s, l, id.task);
     s->stats.tasks_ended++;
     return true;
@@ -121,11 +123,19 @@ static void hear_event(struct scheduler *s, const struct exec_event *e)
     }
 }
 
+/* What ends may cost much, by what pipelines compute from it. */
+bool hear_more(struct scheduler *s)
+{
+    bool more = s->heard_cost < CORE_TURN_COST && s->arena.used < CORE_TURN_BYTES;
+    if (!more) s->more = true;
+    return more;
+}
+
 void hear_executor(struct scheduler *s)
 {
     struct executor *x = s->cfg.executor;
     struct exec_event e;
-    for (int i = 0; x != NULL && i < 10000; i++) {
+    for (int i = 0; x != NULL && i < 10000 && hear_more(s); i++) {
         e = (struct exec_event){0};
         if (!x->next(x->self, &s->arena, &e)) break;
         hear_event(s, &e);
@@ -140,8 +150,11 @@ void hear_executor(struct scheduler *s)
 void hear_timers(struct scheduler *s)
 {
     struct live *l;
-    while ((l = live_timer_pop(&s->live, s->now_us)) != NULL) {
+    while (hear_more(s) && (l = live_timer_pop(&s->live, s->now_us)) != NULL) {
         if (l->finished) continue;
-        run_timer(l->run, s->now_us, core_random(), core_touch(s, l));
+        struct run_out *out = core_touch(s, l);
+        uint64_t before = out->cost + out->spent;
+        run_timer(l->run, s->now_us, core_random(), out);
+        s->heard_cost += out->cost + out->spent - before;
     }
 }

@@ -90,8 +90,9 @@ bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint3
     };
     req.checkpoint = checkpoint_of(s, l, task, req.path);
     run_task_env(l->run, task, &env, &s->arena);
-    if (!launch_render(n, &env, &s->arena, &req.spec, err)) return false;
-    if (!check_inputs(s, l, req.id, &req.spec, err)) return false;
+    bool ok = launch_render(n, &env, &s->arena, &req.spec, err);
+    s->effects_cost += *env.spent;
+    if (!ok || !check_inputs(s, l, req.id, &req.spec, err)) return false;
     if (s->cfg.step_key.n > 0)
         req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, task, attempt});
     *out = req;
@@ -105,8 +106,10 @@ bool launching_cache_key(struct scheduler *s, struct live *l, uint32_t task, str
     struct launch_spec spec;
     struct value extra = value_string(STR(""));
     run_task_env(l->run, task, &env, &s->arena);
-    if (!launch_render(n, &env, &s->arena, &spec, err)) return false;
-    if (n->cache.key.source.n > 0 && !expr_template_eval(&n->cache.key, &env, &s->arena, &extra, err)) return false;
+    bool ok = launch_render(n, &env, &s->arena, &spec, err);
+    if (ok && n->cache.key.source.n > 0) ok = expr_template_eval(&n->cache.key, &env, &s->arena, &extra, err);
+    s->effects_cost += *env.spent;
+    if (!ok) return false;
     BUF_AUTO extra_text, text;
     buf_init(&extra_text, 0);
     buf_init(&text, 0);

@@ -24,6 +24,7 @@ static void live_destroy(struct live *l)
     if (l->run != NULL) run_free(l->run);
     if (l->batch != NULL) batch_free(l->batch);
     free(l->batch);
+    free(l->put_off);
     free(l);
 }
 

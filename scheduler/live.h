@@ -35,7 +35,10 @@ struct live {
     int64_t waiting_due_us;               /* not before then the summary of its waiting tasks is written; 0 = not set */
     uint64_t waiting_told;                /* hash of the last one; 0 = none yet */
     struct batch *batch;                  /* its own transaction, while runs are written one by one */
+    struct effect *put_off;               /* effects that wait for a turn with time for them */
+    uint32_t n_put_off, room_put_off;
     bool touched;
+    bool late, advanced, more; /* of this turn: it came over from the last one; it got on; it has more to do */
     bool in_ring;
     bool finished;
     bool ignore_cpu, ignore_memory; /* waived at submission: its steps share what there is */

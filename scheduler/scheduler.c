@@ -15,6 +15,7 @@
 #include "scheduler/core.h"
 
 #define ADVANCE_BUDGET 20000
+#define TURN_BUDGET 40000 /* of all runs together */
 #define BALANCE_EVERY_US 1000000
 #define OPEN_DELAY_MIN_US 100000
 #define OPEN_DELAY_MAX_US 2000000
@@ -150,9 +151,28 @@ static bool open_connection(struct scheduler *s)
 static void advance(struct scheduler *s, struct live *l)
 {
     if (l->finished) return;
-    uint32_t budget = s->cfg.advance_budget > 0 ? s->cfg.advance_budget : ADVANCE_BUDGET;
-    if (run_advance(l->run, budget, s->now_us, core_touch(s, l))) core_next_turn(s, l);
+    uint32_t most = s->cfg.advance_budget > 0 ? s->cfg.advance_budget : ADVANCE_BUDGET;
+    uint32_t budget = most < s->left ? most : s->left, given = budget;
+    l->more = budget == 0 || run_advance(l->run, &budget, s->now_us, core_touch(s, l));
+    l->advanced = budget < given;
+    s->left -= given - budget;
     if (run_ready_next(l->run, UINT32_MAX) != UINT32_MAX) live_ring_add(&s->live, l);
+}
+
+/* Those that had more to do than their share of a turn come last, and among them those that got nothing yet come
+ * first: so whoever has little to do does not wait for them, and they take turns. */
+static void advance_all(struct scheduler *s)
+{
+    s->left = TURN_BUDGET;
+    for (struct live *l = s->touched; l != NULL; l = l->next_touched)
+        if (!l->late) advance(s, l);
+    for (size_t i = 0; i < s->n_late; i++)
+        advance(s, s->late[i]);
+    for (int advanced = 0; advanced < 2; advanced++)
+        for (size_t i = 0; i < s->n_late; i++)
+            if (s->late[i]->more && s->late[i]->advanced == advanced) core_next_turn(s, s->late[i]);
+    for (struct live *l = s->touched; l != NULL; l = l->next_touched)
+        if (l->more && !l->late) core_next_turn(s, l);
 }
 
 /* A transaction was refused for its values: from now on each run has its own, until all is well again. */
@@ -239,7 +259,7 @@ static void after_commit(struct scheduler *s)
     s->forgets = NULL;
     for (struct live *l = touched, *next; l != NULL; l = next) {
         next = l->next_touched;
-        l->touched = false;
+        l->touched = l->late = l->more = l->advanced = false;
         l->restored = NULL;
         l->next_touched = NULL;
         if (!l->finished) continue;
@@ -254,12 +274,22 @@ static void after_commit(struct scheduler *s)
 /* Runs that had more to do than one turn's budget, or began to as another ended. */
 static void take_busy(struct scheduler *s)
 {
-    for (const struct busy *b = s->busy; b != NULL; b = b->next) {
-        struct live *l = live_get(&s->live, b->run);
-        if (l == NULL || l->finished) continue;
+    size_t n = 0;
+    for (const struct busy *b = s->busy; b != NULL; b = b->next)
+        n++;
+    s->late = arena_array(&s->arena, struct live *, n);
+    s->n_late = n;
+    for (const struct busy *b = s->busy; b != NULL; b = b->next)
+        s->late[--n] = live_get(&s->live, b->run); /* the list has the last one first */
+    for (size_t i = 0; i < s->n_late; i++) {
+        struct live *l = s->late[i];
+        if (l == NULL || l->finished || l->late) continue;
         core_touch(s, l);
+        l->late = true;
+        s->late[n++] = l;
         if (run_state_of(l->run) == RUN_QUEUED) admit_run(s, l);
     }
+    s->n_late = n;
     s->busy = NULL;
     arena_reset(&s->carry);
 }
@@ -300,6 +330,7 @@ static void turn(struct scheduler *s)
     s->stats.turns++;
     s->more = false;
     arena_reset(&s->arena);
+    s->heard_cost = s->effects_cost = 0;
     if (!hot_up(s->hot) && !open_connection(s)) return;
     if (!hear(s, &err)) {
         flush_failed(s, &err);
@@ -307,8 +338,7 @@ static void turn(struct scheduler *s)
     }
     take_busy(s);
     fail_poisoned(s);
-    for (struct live *l = s->touched; l != NULL; l = l->next_touched)
-        advance(s, l);
+    advance_all(s);
     admit_tasks(s);
     record_turn(s);
     if (flush(s)) after_commit(s);

@@ -19,7 +19,10 @@ bool eval_charge(struct eval *ev, const struct ast *at, uint64_t steps)
         return true;
     }
     ev->cost = ev->max_cost;
-    return eval_fail(ev, at, ERR_LIMIT, "the expression takes more than %llu steps", (unsigned long long)ev->max_cost);
+    return eval_fail(ev, at, ERR_LIMIT,
+                     ev->shared ? "this and the expressions beside it take more than %llu steps"
+                                : "the expression takes more than %llu steps",
+                     (unsigned long long)ev->max_cost);
 }
 
 struct weight {
@@ -464,19 +467,22 @@ bool expr_eval(const struct expr *e, const struct expr_env *env, struct arena *a
 {
     static const struct expr_env nothing = {0};
     struct eval ev;
+    struct arena scratch;
+    arena_init(&scratch, EVAL_MAX_MEMORY);
     ev.expr = e;
     ev.env = env ? env : &nothing;
-    ev.arena = a;
-    ev.cost = 0;
+    ev.arena = &scratch;
+    ev.cost = ev.env->spent ? *ev.env->spent : 0;
     ev.max_cost = ev.env->max_cost ? ev.env->max_cost : EXPR_MAX_COST;
+    ev.shared = ev.cost > 0;
     err_clear(&ev.err);
     struct value v;
-    if (eval(&ev, e->root, &v) && check_result(&ev, &v)) {
-        *out = v;
-        return true;
-    }
-    if (err) *err = ev.err;
-    return false;
+    bool ok = eval(&ev, e->root, &v) && eval_charge(&ev, e->root, 0) && check_result(&ev, &v);
+    if (ok) *out = scratch.used > 0 ? value_copy(a, &v) : v;
+    if (!ok && err) *err = ev.err;
+    if (ev.env->spent) *ev.env->spent = ev.cost;
+    arena_free(&scratch);
+    return ok;
 }
 
 #define CONSTANT_COST 1000 /* a document may hold many of them */

@@ -7,15 +7,17 @@
 
 #define EVAL_MAX_TEXT (4u << 20)  /* bytes of one string that an expression or template makes */
 #define EVAL_MAX_DEPTH 60         /* of a value that an expression makes */
-#define EVAL_MAX_NODES (1u << 21) /* of a result; items that share memory count each time */
-#define EVAL_MAX_BYTES (64u << 20)
+#define EVAL_MAX_NODES (1u << 18) /* of a result; items that share memory count each time */
+#define EVAL_MAX_BYTES (4u << 20)
+#define EVAL_MAX_MEMORY ((size_t)32 << 20) /* of one evaluation */
 
 struct eval {
     const struct expr *expr;
     const struct expr_env *env;
-    struct arena *arena;
-    struct err err; /* own, since && and || look into it; goes to the caller at the end */
+    struct arena *arena; /* of this evaluation alone: what it comes to depends on nothing that went before */
+    struct err err;      /* own, since && and || look into it; goes to the caller at the end */
     uint64_t cost, max_cost;
+    bool shared; /* others have spent of the budget, too */
     struct value vars[AST_MAX_VARS];
 };
 

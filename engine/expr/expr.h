@@ -60,8 +60,9 @@ MUST_CHECK bool expr_check(const struct expr *e, const struct expr_scope *scope,
  * whole path so that it need not build the whole root: it fills *out with the value at the first *used fields of the
  * path (0 = the root itself). false = error set. When something on the way is absent it returns true with *absent =
  * true: has() is then false, any other use an error of ERR_NOT_FOUND. has() is also false for null. Other failures of
- * an expression are ERR_INVALID, or ERR_LIMIT for its cost and sizes; errors of lookup and json pass through. Results
- * may point into the expression and the environment's values. */
+ * an expression are ERR_INVALID, or ERR_LIMIT for its cost and sizes; errors of lookup and json pass through. The arena
+ * that both get is the evaluation's own, which is bounded; only the result goes to the caller's. Results may point into
+ * the expression and the environment's values. */
 struct expr_env {
     void *ctx;
     bool (*lookup)(void *ctx, struct arena *a, const struct expr_ref *ref, struct value *out, size_t *used,
@@ -69,6 +70,7 @@ struct expr_env {
     /* json(text): decoding is not pure here, so the caller gives it; NULL makes json() an error. */
     bool (*json)(struct arena *a, struct str text, struct value *out, struct err *err);
     uint64_t max_cost; /* 0 = EXPR_MAX_COST */
+    uint64_t *spent; /* of max_cost, by all that is evaluated with it; NULL = each evaluation has a budget of its own */
 };
 MUST_CHECK bool expr_eval(const struct expr *e, const struct expr_env *env, struct arena *a, struct value *out,
                           struct err *err);

@@ -17,6 +17,8 @@
 #define PLAN_MAX_TASKS 200000      /* of one run, after expansion */
 #define PLAN_MAX_DEPTH 16          /* of sub-pipelines within each other */
 #define PLAN_MAX_SOURCE (8u << 20) /* bytes of one document */
+#define PLAN_MAX_VALUE (4u << 20)  /* bytes as JSON of one value, a loop's items, a pipeline's outputs */
+#define PLAN_MAX_KEPT (256u << 20) /* bytes of all values that a run keeps */
 
 enum param_type { PARAM_STRING, PARAM_INT, PARAM_FLOAT, PARAM_BOOL, PARAM_LIST, PARAM_MAP, PARAM_ENUM, PARAM_SECRET };
 

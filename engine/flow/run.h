@@ -166,6 +166,7 @@ struct old_attempt { /* superseded in this turn */
 
 struct run_out {
     struct arena *arena;
+    uint64_t cost, spent; /* steps of evaluation: of what is done, and of the task or frame at hand */
     struct run_event *events;
     size_t n_events, room_events;
     struct effect *effects;
@@ -176,6 +177,8 @@ struct run_out {
     size_t n_attempts, room_attempts;
 };
 void run_out_init(struct run_out *out, struct arena *a);
+/* How much the turn has cost so far beside its tasks, in tasks that need no expression. */
+uint64_t run_out_work(const struct run_out *out);
 
 /* ---- step 1: what happened ---- */
 
@@ -199,9 +202,10 @@ void run_abort(struct run *r, struct str message, int64_t now_us, struct run_out
 /* ---- step 2: what starts ---- */
 
 /* Evaluates conditions, loops, expressions, waits, … of the tasks that became ready before this call, at most `budget`
- * of them. What becomes ready by it is left for the next turn, so that each layer is durable before the next begins.
- * True when there is more to do. */
-bool run_advance(struct run *r, uint32_t budget, int64_t now_us, struct run_out *out);
+ * of them, and fewer when their expressions take long or make much: see run_out_work. *budget is what is left of it;
+ * one task is looked at however little that is, so that the run gets on. What becomes ready by it is left for the next
+ * turn, so that each layer is durable before the next begins. True when there is more to do. */
+bool run_advance(struct run *r, uint32_t *budget, int64_t now_us, struct run_out *out);
 
 /* Tasks that want an executor, in order (priority, then age). Limits of the run, its graphs and loops are already
  * applied: only those that may start by them are listed. run_ready_next(r, UINT32_MAX) gives the first, UINT32_MAX

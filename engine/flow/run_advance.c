@@ -49,7 +49,7 @@ static bool when_holds(struct turn *t, uint32_t task, const struct node *n)
 {
     struct env_ctx ctx;
     struct expr_env env;
-    env_of_task(t->r, task, &ctx, &env);
+    turn_env(t, task, &ctx, &env);
     struct value v;
     struct err err = {0};
     if (!expr_eval(n->when, &env, t->out->arena, &v, &err)) {
@@ -90,22 +90,20 @@ static void do_expr(struct turn *t, uint32_t task, const struct node *n)
 {
     struct env_ctx ctx;
     struct expr_env env;
-    env_of_task(t->r, task, &ctx, &env);
-    struct value v;
+    turn_env(t, task, &ctx, &env);
     struct err err = {0};
-    bool ok = expr_template_eval(&n->value, &env, t->out->arena, &v, &err);
+    struct value_entry entry = {.key = STR("value")};
+    const struct value outputs = {.type = VALUE_MAP, .u.map = {.entries = &entry, .n = 1}};
+    struct str json;
+    bool ok =
+        expr_template_eval(&n->value, &env, t->out->arena, &entry.value, &err) && value_kept(t, &outputs, &json, &err);
     task_event_step(t, task, STEP_START, REASON_NONE);
     if (!ok) {
         fail_invalid(t, task, "expr", &err);
         return;
     }
-    struct value_entry entry = {.key = STR("value"), .value = v};
-    struct value outputs = {.type = VALUE_MAP, .u.map = {.entries = &entry, .n = 1}};
-    BUF_AUTO text;
-    buf_init(&text, 0);
-    value_json(&text, &outputs, false);
     struct step_input in = {.event = STEP_OK, .exit_code = -1, .now_us = t->now_us};
-    task_step(t, task, &in, &(struct task_result){.ok = true, .outputs = buf_view(&text), .exit_code = -1});
+    task_step(t, task, &in, &(struct task_result){.ok = true, .outputs = json, .exit_code = -1});
 }
 
 static void do_noop(struct turn *t, uint32_t task, const struct node *n)
@@ -119,7 +117,7 @@ static void do_wait(struct turn *t, uint32_t task, const struct node *n)
 {
     struct env_ctx ctx;
     struct expr_env env;
-    env_of_task(t->r, task, &ctx, &env);
+    turn_env(t, task, &ctx, &env);
     bool until = n->wait_until.source.n > 0;
     struct value v;
     struct err err = {0};
@@ -141,7 +139,7 @@ static void do_approval(struct turn *t, uint32_t task, const struct node *n)
 {
     struct env_ctx ctx;
     struct expr_env env;
-    env_of_task(t->r, task, &ctx, &env);
+    turn_env(t, task, &ctx, &env);
     struct value v = value_null();
     struct err err = {0};
     if (n->message.n > 0 && !expr_template_eval(&n->message, &env, t->out->arena, &v, &err)) {
@@ -239,31 +237,34 @@ static void look_at(struct turn *t, uint32_t task)
         fail_invalid(t, task, "foreach", &err);
 }
 
-bool run_advance(struct run *r, uint32_t budget, int64_t now_us, struct run_out *out)
+bool run_advance(struct run *r, uint32_t *budget, int64_t now_us, struct run_out *out)
 {
     struct turn t = {.r = r, .now_us = now_us, .random = 0.5, .out = out};
     if (run_state_terminal(r->state) || r->state == RUN_QUEUED) return false;
-    sweep_some(&t, &budget);
+    sweep_some(&t, budget);
     if (r->state == RUN_PAUSED) {
         turn_close(&t);
-        return r->n_sweeps > 0;
+        return r->n_sweeps > 0 || r->closing.n > 0;
     }
     struct u32_vec *fresh = &r->fresh;
     uint32_t end = fresh->n; /* what comes later is the next turn's */
-    while (r->fresh_head < end && budget > 0) {
+    uint64_t before = run_out_work(out), tasks = 0, work = 0;
+    while (r->fresh_head < end && work < *budget) {
         uint32_t task = fresh->p[r->fresh_head++];
         if (!(r->tasks[task].flags & TASK_FRESH)) continue;
         r->tasks[task].flags &= (uint8_t)~TASK_FRESH;
         look_at(&t, task);
-        budget--;
+        work = ++tasks + run_out_work(out) - before;
     }
     turn_close(&t);
+    work = tasks + run_out_work(out) - before;
+    *budget -= work < *budget ? (uint32_t)work : *budget;
     if (r->fresh_head > 0 && r->fresh_head >= fresh->n / 2) {
         fresh->n -= r->fresh_head;
         if (fresh->n > 0) memmove(fresh->p, fresh->p + r->fresh_head, fresh->n * sizeof *fresh->p);
         r->fresh_head = 0;
     }
-    return !run_state_terminal(r->state) && (fresh->n > r->fresh_head || r->n_sweeps > 0);
+    return !run_state_terminal(r->state) && (fresh->n > r->fresh_head || r->n_sweeps > 0 || r->closing.n > 0);
 }
 
 void run_start_task(struct run *r, uint32_t task, struct str executor, int64_t now_us, struct run_out *out)

@@ -290,18 +290,38 @@ static bool lookup(void *ctx, struct arena *a, const struct expr_ref *ref, struc
     return true;
 }
 
-void env_of_frame(const struct run *r, uint32_t frame, struct env_ctx *ctx, struct expr_env *env)
+static void env_of_frame(const struct run *r, uint32_t frame, struct env_ctx *ctx, struct expr_env *env)
 {
-    *ctx = (struct env_ctx){r, NONE, frame};
-    *env = (struct expr_env){.ctx = ctx, .lookup = lookup, .json = r->head.json};
+    *ctx = (struct env_ctx){r, NONE, frame, 0};
+    *env = (struct expr_env){.ctx = ctx, .lookup = lookup, .json = r->head.json, .spent = &ctx->spent};
 }
 
-void env_of_task(const struct run *r, uint32_t task, struct env_ctx *ctx, struct expr_env *env)
+static void env_of_task(const struct run *r, uint32_t task, struct env_ctx *ctx, struct expr_env *env)
 {
     uint32_t frame = r->tasks[task].frame;
     if (r->frames[frame].kind == FRAME_ITEMS) frame = r->tasks[r->frames[frame].parent_task].frame;
     env_of_frame(r, frame, ctx, env);
     ctx->task = task;
+}
+
+/* What the expressions of one task or frame spend together is bounded; what all of a turn do is added up. */
+static void spend_in(struct run_out *out, struct expr_env *env)
+{
+    out->cost += out->spent;
+    out->spent = 0;
+    env->spent = &out->spent;
+}
+
+void turn_env(struct turn *t, uint32_t task, struct env_ctx *ctx, struct expr_env *env)
+{
+    env_of_task(t->r, task, ctx, env);
+    spend_in(t->out, env);
+}
+
+void turn_env_of_frame(struct turn *t, uint32_t frame, struct env_ctx *ctx, struct expr_env *env)
+{
+    env_of_frame(t->r, frame, ctx, env);
+    spend_in(t->out, env);
 }
 
 void run_task_env(const struct run *r, uint32_t task, struct expr_env *out, struct arena *a)

@@ -321,7 +321,8 @@ static void run_end(struct turn *t)
 void turn_close(struct turn *t)
 {
     struct run *r = t->r;
-    while (r->closing.n > 0) {
+    bool ended = run_state_terminal(r->state);
+    while (r->closing.n > 0 && (ended || t->out->cost + t->out->spent < TURN_MAX_COST)) {
         uint32_t frame = r->closing.p[--r->closing.n];
         struct frame *f = &r->frames[frame];
         if (f->dead || f->open > 0 || run_state_terminal(r->state)) continue;

@@ -12,6 +12,9 @@
 #include "engine/flow/run.h"
 
 #define NONE UINT32_MAX
+#define TURN_MAX_COST (2 * EXPR_MAX_COST) /* of expressions; what else would end is left for the next turn */
+#define COST_PER_TASK 20                  /* steps of evaluation that take about as long as a task without any */
+#define BYTES_PER_TASK 4096
 
 enum task_flag {
     TASK_DIRTY = 1,    /* in r->dirty */
@@ -207,7 +210,8 @@ void frame_supersede(struct run *r, uint32_t frame);
 void frame_note_end(struct run *r, uint32_t frame);
 bool sweep_some(struct turn *t, uint32_t *budget);
 void sweep_add(struct run *r, uint32_t frame);
-void turn_close(struct turn *t); /* frames that have ended, and what follows from it */
+/* Frames that have ended, and what follows from it; those that the turn is too short for are left to run_advance. */
+void turn_close(struct turn *t);
 enum run_state frame_status(const struct run *r,
                             uint32_t frame); /* of what ended so far; RUN_RUNNING while nothing is decided */
 
@@ -216,9 +220,11 @@ struct env_ctx {
     const struct run *r;
     uint32_t task;  /* or NONE, for the outputs of `frame` */
     uint32_t frame; /* the graph's instance */
+    uint64_t spent; /* by the expressions evaluated with it */
 };
-void env_of_task(const struct run *r, uint32_t task, struct env_ctx *ctx, struct expr_env *env);
-void env_of_frame(const struct run *r, uint32_t frame, struct env_ctx *ctx, struct expr_env *env);
+/* What is spent with it counts as the turn's. */
+void turn_env(struct turn *t, uint32_t task, struct env_ctx *ctx, struct expr_env *env);
+void turn_env_of_frame(struct turn *t, uint32_t frame, struct env_ctx *ctx, struct expr_env *env);
 bool env_reads_skipped(const struct run *r, uint32_t task, struct str *name);
 bool env_template_reads_skipped(const struct run *r, uint32_t frame, const struct expr_template *template);
 bool node_reads_item(const struct expr *when);
@@ -227,6 +233,8 @@ bool node_reads_item(const struct expr *when);
 bool open_loop(struct turn *t, uint32_t task, struct err *err);
 bool open_graph(struct turn *t, uint32_t task, struct err *err);
 bool frame_outputs(struct turn *t, uint32_t frame, struct str *json, struct err *err);
+/* The value as the run will keep it; in the turn's arena. Fails when it is too big, or the run keeps too much. */
+bool value_kept(struct turn *t, const struct value *v, struct str *json, struct err *err);
 
 /* ---- run_retry.c ---- */
 MUST_CHECK bool run_retry(struct turn *t, const struct value *payload, struct err *err);

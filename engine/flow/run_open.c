@@ -5,12 +5,18 @@
 
 #define FRAME_DEPTH_MAX (2 * PLAN_MAX_DEPTH + 2) /* each sub-pipeline may be inside a loop */
 
-static struct str json_in(struct arena *a, const struct value *v)
+bool value_kept(struct turn *t, const struct value *v, struct str *json, struct err *err)
 {
     BUF_AUTO text;
-    buf_init(&text, 0);
+    buf_init(&text, PLAN_MAX_VALUE);
     value_json(&text, v, false);
-    return arena_str(a, buf_view(&text));
+    if (text.over)
+        return err_set(err, ERR_LIMIT, "this takes more than %u MiB: make it an artifact", PLAN_MAX_VALUE >> 20);
+    if (t->r->text_bytes + t->r->keep.used + text.n > PLAN_MAX_KEPT)
+        return err_set(err, ERR_LIMIT, "what the run's steps have computed takes more than %u MiB: make it artifacts",
+                       PLAN_MAX_KEPT >> 20);
+    *json = arena_str(t->out->arena, buf_view(&text));
+    return true;
 }
 
 static bool room_for(const struct run *r, uint32_t task, size_t n, struct err *err)
@@ -105,11 +111,12 @@ bool open_loop(struct turn *t, uint32_t task, struct err *err)
     struct run *r = t->r;
     struct env_ctx ctx;
     struct expr_env env;
-    env_of_task(r, task, &ctx, &env);
+    turn_env(t, task, &ctx, &env);
     struct value items;
     if (!loop_items(run_task_node(r, task), &env, t->out->arena, &items, err)) return false;
     uint32_t n = (uint32_t)items.u.list.n;
-    if (!room_for(r, task, n, err)) return false;
+    struct str json;
+    if (!room_for(r, task, n, err) || !value_kept(t, &items, &json, err)) return false;
     if (n == 0) {
         task_event_step(t, task, STEP_START, REASON_NONE);
         task_event_step(t, task, STEP_OK, REASON_NONE);
@@ -118,7 +125,7 @@ bool open_loop(struct turn *t, uint32_t task, struct err *err)
     struct value *kept = arena_new(&r->keep, struct value);
     *kept = value_copy(&r->keep, &items);
     struct frame f = {.kind = FRAME_ITEMS, .graph = r->frames[r->tasks[task].frame].graph, .n = n, .items = kept};
-    open_frame(t, task, f, json_in(t->out->arena, &items), (struct str){0});
+    open_frame(t, task, f, json, (struct str){0});
     return true;
 }
 
@@ -130,7 +137,7 @@ static bool graph_inputs(struct turn *t, uint32_t task, const struct graph *g, s
     struct arena *a = t->out->arena;
     struct env_ctx ctx;
     struct expr_env env;
-    env_of_task(t->r, task, &ctx, &env);
+    turn_env(t, task, &ctx, &env);
     struct value_map_builder b;
     value_map_begin(&b, a);
     for (size_t i = 0; i < n->n_inputs; i++) {
@@ -166,9 +173,12 @@ bool open_graph(struct turn *t, uint32_t task, struct err *err)
     if (n->graph >= r->plan->n_graphs) return err_set(err, ERR_INTERNAL, "the plan has no graph %u", n->graph);
     const struct graph *g = &r->plan->graphs[n->graph];
     struct value inputs;
-    if (!room_for(r, task, g->n_nodes, err) || !graph_inputs(t, task, g, &inputs, err)) return false;
+    struct str json;
+    if (!room_for(r, task, g->n_nodes, err) || !graph_inputs(t, task, g, &inputs, err) ||
+        !value_kept(t, &inputs, &json, err))
+        return false;
     struct frame f = {.kind = FRAME_GRAPH, .graph = n->graph, .n = g->n_nodes, .inputs = value_copy(&r->keep, &inputs)};
-    open_frame(t, task, f, (struct str){0}, json_in(t->out->arena, &inputs));
+    open_frame(t, task, f, (struct str){0}, json);
     int64_t due_us = graph_due(n, g, t->now_us);
     if (due_us > 0 && r->tasks[task].state == TASK_RUNNING) due_set(t, task, due_us);
     return true;
@@ -182,7 +192,7 @@ bool frame_outputs(struct turn *t, uint32_t frame, struct str *json, struct err 
     if (g->n_outputs == 0) return true;
     struct env_ctx ctx;
     struct expr_env env;
-    env_of_frame(t->r, frame, &ctx, &env);
+    turn_env_of_frame(t, frame, &ctx, &env);
     struct value_map_builder b;
     value_map_begin(&b, t->out->arena);
     for (size_t i = 0; i < g->n_outputs; i++) {
@@ -195,6 +205,5 @@ bool frame_outputs(struct turn *t, uint32_t frame, struct str *json, struct err 
         value_map_put(&b, o->name, v);
     }
     struct value all = value_map_end(&b);
-    *json = json_in(t->out->arena, &all);
-    return true;
+    return value_kept(t, &all, json, err) || err_set(err, err->code, "outputs: %s", err->message);
 }

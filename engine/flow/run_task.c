@@ -88,6 +88,11 @@ void run_out_init(struct run_out *out, struct arena *a)
     *out = (struct run_out){.arena = a};
 }
 
+uint64_t run_out_work(const struct run_out *out)
+{
+    return (out->cost + out->spent) / COST_PER_TASK + out->arena->used / BYTES_PER_TASK;
+}
+
 static void *out_slot(struct run_out *out, void **items, size_t *n, size_t *room, size_t size)
 {
     if (*n == *room) {

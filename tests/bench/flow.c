@@ -62,7 +62,7 @@ static void row_memory(struct bench *b)
     size_t before = mallinfo2().uordblks;
     struct run *r = run_new(plan, &h);
     run_begin(r, 1, &out);
-    while (run_advance(r, UINT32_MAX, 1, &out))
+    while (run_advance(r, &(uint32_t){UINT32_MAX}, 1, &out))
         run_committed(r);
     run_committed(r);
     if (run_task_count(r) < (uint32_t)n) bench_die("the loop did not expand: %u tasks", run_task_count(r));

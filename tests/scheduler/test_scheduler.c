@@ -330,6 +330,25 @@ static void a_new_limit_holds_for_new_runs(void **state)
     scheduler_stop(s);
 }
 
+/* Others do not wait for a run with much to compute, and its results are its own affair. */
+static void a_dear_run_lets_others_by(void **state)
+{
+    (void)state;
+    int64_t dear = create_run(
+        store_plan("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n  a: {foreach: {range: 1000}, expr: "
+                   "'${{ size(range(20000).map(x, [1, 2, 3].map(y, x * y))) }}'}\n"),
+        "{}");
+    struct scheduler *s = start();
+    await_state(dear, RUN_RUNNING);
+    int64_t light = create_run(store_plan(chain), "{\"x\": 1}");
+    await_state(light, RUN_SUCCEEDED);
+    await_state(dear, RUN_RUNNING);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE state = 8"), 0);
+    command(dear, COMMAND_CANCEL, "{}");
+    await_state(dear, RUN_CANCELLED);
+    scheduler_stop(s);
+}
+
 /* Code that a retry brings is the run's from then on, whoever carries it on; what was kept ran the code of before. */
 static void a_retry_brings_code_for_good(void **state)
 {
@@ -477,6 +496,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_run_at_a_time_when_the_pipeline_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(a_retry_keeps_within_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(a_new_limit_holds_for_new_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_dear_run_lets_others_by, setup, teardown),
         cmocka_unit_test_setup_teardown(a_retry_brings_code_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_run_names_is_held, setup, teardown),
         cmocka_unit_test_setup_teardown(the_wall_clock_may_be_set, setup, teardown),

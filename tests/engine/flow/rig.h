@@ -396,7 +396,8 @@ static inline void rig_begin(struct rig *g)
 static inline bool rig_turn(struct rig *g)
 {
     g->now_us += 1000;
-    bool more = run_advance(g->run, 1000, g->now_us, &g->out);
+    uint32_t budget = 1000;
+    bool more = run_advance(g->run, &budget, g->now_us, &g->out);
     for (uint32_t task; (task = run_ready_next(g->run, NONE)) != NONE;)
         run_start_task(g->run, task, STR("process:1"), g->now_us, &g->out);
     rig_commit(g);

@@ -105,7 +105,7 @@ static void bad_rows(void **state)
     struct err err = {0};
     assert_true(run_restored(f->run, 10, &out, &err));
     assert_int_equal(run_task_attempt(f->run, 0), 3);
-    (void)run_advance(f->run, 10, 11, &out);
+    (void)run_advance(f->run, &(uint32_t){10}, 11, &out);
     assert_int_equal(run_task_state(f->run, 2), TASK_SKIPPED); /* its upstream had failed */
     assert_int_equal(run_state_of(f->run), RUN_FAILED);
     assert_int_equal(out.events[0].seq, 3);
@@ -133,8 +133,8 @@ static void waiting(void **state)
     run_out_init(&out, &f->a);
     struct err err = {0};
     assert_true(run_restored(f->run, 10, &out, &err));
-    (void)run_advance(f->run, 10, 11, &out);
-    (void)run_advance(f->run, 10, 12, &out);
+    (void)run_advance(f->run, &(uint32_t){10}, 11, &out);
+    (void)run_advance(f->run, &(uint32_t){10}, 12, &out);
     expect_why(f->run, 2, "waits for loop, sub");
     expect_why(f->run, 0, ""); /* runs */
     uint32_t item = run_task_find(f->run, STR("loop[1]"));
@@ -168,7 +168,7 @@ static void path_round_trip(void **state)
     run_out_init(&out, &f->a);
     struct err err = {0};
     assert_true(run_restored(f->run, 10, &out, &err));
-    (void)run_advance(f->run, 10, 11, &out);
+    (void)run_advance(f->run, &(uint32_t){10}, 11, &out);
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         uint32_t got = run_task_find(f->run, str_of(paths[i].path));
         if (got != paths[i].task) fail_msg("\"%s\" is task %u, not %u", paths[i].path, got, paths[i].task);

@@ -210,7 +210,7 @@ static void retry_somehow(struct rig *g)
 static void turn(struct rig *g)
 {
     g->now_us += 1 + rig_below(g, 20000);
-    (void)run_advance(g->run, 1 + rig_below(g, 12), g->now_us, &g->out);
+    (void)run_advance(g->run, &(uint32_t){1 + rig_below(g, 12)}, g->now_us, &g->out);
     uint32_t start = rig_below(g, 6), after = NONE;
     for (uint32_t task; start > 0 && (task = run_ready_next(g->run, after)) != NONE; start--) {
         after = task;
