@@ -26,7 +26,7 @@ bool eval_charge(struct eval *ev, const struct ast *at, uint64_t steps)
 }
 
 struct weight {
-    uint64_t nodes, bytes, max_nodes, max_bytes;
+    uint64_t nodes, bytes, doubles, max_nodes, max_bytes;
 };
 
 /* Values share memory, so that a short expression can make one whose tree is astronomically big: counted until the
@@ -35,6 +35,7 @@ static bool weigh(struct weight *w, const struct value *v, unsigned depth)
 {
     if (++w->nodes > w->max_nodes || w->bytes > w->max_bytes || depth > EVAL_MAX_DEPTH) return false;
     if (v->type == VALUE_STRING) w->bytes += v->u.s.n;
+    if (v->type == VALUE_DOUBLE) w->doubles++;
     if (v->type == VALUE_LIST) {
         for (size_t i = 0; i < v->u.list.n; i++) {
             if (!weigh(w, &v->u.list.items[i], depth + 1)) return false;
@@ -49,13 +50,30 @@ static bool weigh(struct weight *w, const struct value *v, unsigned depth)
     return w->bytes <= w->max_bytes;
 }
 
+static bool charge_weight(struct eval *ev, const struct ast *at, const struct value *v, uint64_t bytes,
+                          uint64_t doubles)
+{
+    uint64_t left = ev->max_cost - ev->cost;
+    struct weight w = {.max_nodes = left, .max_bytes = left * bytes};
+    if (!weigh(&w, v, 0)) return eval_charge(ev, at, UINT64_MAX);
+    return eval_charge(ev, at, w.nodes + w.bytes / bytes + w.doubles * doubles);
+}
+
 bool eval_charge_value(struct eval *ev, const struct ast *at, const struct value *v)
 {
-    if (v->type != VALUE_STRING && v->type != VALUE_LIST && v->type != VALUE_MAP) return true;
-    uint64_t left = ev->max_cost - ev->cost;
-    struct weight w = {.max_nodes = left, .max_bytes = left * 64};
-    if (!weigh(&w, v, 0)) return eval_charge(ev, at, UINT64_MAX);
-    return eval_charge(ev, at, w.nodes + w.bytes / 64);
+    bool scalar = v->type != VALUE_STRING && v->type != VALUE_LIST && v->type != VALUE_MAP;
+    return scalar || charge_weight(ev, at, v, 64, 0);
+}
+
+bool eval_charge_text(struct eval *ev, const struct ast *at, const struct value *v)
+{
+    return charge_weight(ev, at, v, v->type == VALUE_STRING ? 64 : 16, 8);
+}
+
+/* Small maps are searched from one end to the other, big ones by halves. */
+bool eval_charge_find(struct eval *ev, const struct ast *at, const struct value *map, struct str key)
+{
+    return key.n < 64 || eval_charge(ev, at, key.n / 64 * (map->u.map.n < 16 ? map->u.map.n : 16));
 }
 
 bool eval_fits(const struct value *v, struct err *err)
@@ -68,6 +86,11 @@ bool eval_fits(const struct value *v, struct err *err)
 
 /* ---- names and fields ---- */
 
+struct miss { /* a field that a map does not have */
+    struct str name;
+    struct value of;
+};
+
 static bool fail_field(struct eval *ev, const struct ast *at, const struct value *v, struct str name)
 {
     if (v->type != VALUE_MAP) {
@@ -76,18 +99,29 @@ static bool fail_field(struct eval *ev, const struct ast *at, const struct value
                    ? err_hint(&ev->err, "of a list take an item, [0], or all: list.map(x, x.%.*s)", STR_ARG(name))
                    : false;
     }
-    eval_fail(ev, at, ERR_INVALID, "there is no field '%.*s'", STR_ARG(name));
+    eval_fail(ev, at, ERR_INVALID, "there is no field '%.*s'", STR_ARG(str_sub(name, 0, 120)));
+    struct miss *miss = arena_new(ev->arena, struct miss);
+    *miss = (struct miss){name, *v};
+    ev->miss = miss;
+    return false;
+}
+
+/* To find the nearest name takes long: only for the error that stands at the end. */
+static void suggest_field(struct eval *ev)
+{
     struct str names[64];
     size_t n = 0;
-    for (; n < v->u.map.n && n < sizeof names / sizeof *names; n++)
-        names[n] = v->u.map.entries[n].key;
-    struct str near = suggest(name, names, n);
-    return near.n ? err_hint(&ev->err, "did you mean '%.*s'?", STR_ARG(near)) : false;
+    if (!ev->miss || ev->err.hint[0]) return;
+    for (; n < ev->miss->of.u.map.n && n < sizeof names / sizeof *names; n++)
+        names[n] = ev->miss->of.u.map.entries[n].key;
+    struct str near = suggest(ev->miss->name, names, n);
+    if (near.n) err_hint(&ev->err, "did you mean '%.*s'?", STR_ARG(near));
 }
 
 /* Replaces *v by its field. With `absent` a missing one is no error but noted. */
 static bool take_field(struct eval *ev, const struct ast *at, struct str name, struct value *v, bool *absent)
 {
+    if (v->type == VALUE_MAP && !eval_charge_find(ev, at, v, name)) return false;
     const struct value *found = value_find(v, name);
     if (found) {
         *v = *found;
@@ -118,7 +152,11 @@ static bool eval_path(struct eval *ev, const struct ast *n, struct value *out, b
     if (!ev->env || !ev->env->lookup)
         return eval_fail(ev, n, ERR_INVALID, "there are no names here, so no '%.*s'", STR_ARG(ref.root));
     err_clear(&ev->err);
-    if (!ev->env->lookup(ev->env->ctx, ev->arena, &ref, &v, &used, &missing, &ev->err)) {
+    ev->miss = NULL;
+    size_t before = ev->arena->used;
+    bool ok = ev->env->lookup(ev->env->ctx, ev->arena, &ref, &v, &used, &missing, &ev->err);
+    if (ok && !eval_charge(ev, n, (ev->arena->used - before) / 64)) return false; /* what it had to make */
+    if (!ok) {
         if (ev->err.code == ERR_NONE) err_set(&ev->err, ERR_INVALID, "there is no '%.*s' here", STR_ARG(ref.root));
         return text_mark(&ev->err, ev->expr->text, n->from, n->to);
     }
@@ -186,10 +224,16 @@ static bool eval_bool(struct eval *ev, const struct ast *n, bool *out)
 }
 
 /* Of the expression's own making, so that the other side of && or || may outweigh it; a spent budget or a lost database
- * may not be. */
-static bool may_forgive(const struct eval *ev)
+ * may not be. To fail takes longer than to go on. */
+static bool may_forgive(struct eval *ev, const struct ast *n)
 {
-    return ev->err.code == ERR_INVALID || ev->err.code == ERR_NOT_FOUND;
+    if (ev->err.code != ERR_INVALID && ev->err.code != ERR_NOT_FOUND) return false;
+    struct err why = ev->err;
+    const struct miss *miss = ev->miss;
+    if (!eval_charge(ev, n, 4 + ev->expr->text.n / 256)) return false;
+    ev->err = why;
+    ev->miss = miss;
+    return true;
 }
 
 /* a && b is false when either is, a || b true when either is, even if the other one fails. */
@@ -201,18 +245,18 @@ static bool eval_logic(struct eval *ev, const struct ast *n, struct value *out)
         *out = value_bool(decisive);
         return true;
     }
-    if (!ok && !may_forgive(ev)) return false;
+    if (!ok && !may_forgive(ev, n->kids[0])) return false;
     struct err first = ev->err;
+    const struct miss *miss = ev->miss;
     if (!eval_bool(ev, n->kids[1], &right)) {
-        if (!ok && may_forgive(ev)) ev->err = first;
-        return false;
+        if (ok || !may_forgive(ev, n->kids[1])) return false;
+    } else if (ok || right == decisive) {
+        *out = value_bool(right);
+        return true;
     }
-    if (!ok && right != decisive) {
-        ev->err = first;
-        return false;
-    }
-    *out = value_bool(right);
-    return true;
+    ev->err = first;
+    ev->miss = miss;
+    return false;
 }
 
 static bool eval_ternary(struct eval *ev, const struct ast *n, struct value *out)
@@ -291,15 +335,17 @@ static bool loop_quantify(struct eval *ev, const struct loop *l, struct value *o
 {
     bool decisive = l->node->u.fn->kind == KIND_EXISTS, failed = false;
     struct err *first = NULL;
+    const struct miss *miss = NULL;
     for (size_t i = 0; i < l->n; i++) {
         bool holds = false;
         if (!loop_bind(ev, l, i)) return false;
         if (!eval_bool(ev, l->node->kids[1], &holds)) {
-            if (!may_forgive(ev)) return false;
+            if (!may_forgive(ev, l->node->kids[1])) return false;
             if (failed) continue;
             loop_blame(ev, i);
             first = arena_new(ev->arena, struct err);
             *first = ev->err;
+            miss = ev->miss;
             failed = true;
         } else if (holds == decisive) {
             *out = value_bool(decisive);
@@ -308,6 +354,7 @@ static bool loop_quantify(struct eval *ev, const struct loop *l, struct value *o
     }
     if (failed) {
         ev->err = *first;
+        ev->miss = miss;
         return false;
     }
     *out = value_bool(!decisive);
@@ -475,12 +522,16 @@ bool expr_eval(const struct expr *e, const struct expr_env *env, struct arena *a
     ev.cost = ev.env->spent ? *ev.env->spent : 0;
     ev.max_cost = ev.env->max_cost ? ev.env->max_cost : EXPR_MAX_COST;
     ev.shared = ev.cost > 0;
+    ev.patterns = NULL;
+    ev.miss = NULL;
     err_clear(&ev.err);
     struct value v;
     bool ok = eval(&ev, e->root, &v) && eval_charge(&ev, e->root, 0) && check_result(&ev, &v);
     if (ok) *out = scratch.used > 0 ? value_copy(a, &v) : v;
+    if (!ok) suggest_field(&ev);
     if (!ok && err) *err = ev.err;
     if (ev.env->spent) *ev.env->spent = ev.cost;
+    match_end(&ev);
     arena_free(&scratch);
     return ok;
 }

@@ -14,21 +14,28 @@
 struct eval {
     const struct expr *expr;
     const struct expr_env *env;
-    struct arena *arena; /* of this evaluation alone: what it comes to depends on nothing that went before */
-    struct err err;      /* own, since && and || look into it; goes to the caller at the end */
+    struct arena *arena;     /* of this evaluation alone: what it comes to depends on nothing that went before */
+    const struct miss *miss; /* what the error is of, when a map lacks a field; NULL = of something else */
+    struct err err;          /* own, since && and || look into it; goes to the caller at the end */
     uint64_t cost, max_cost;
-    bool shared; /* others have spent of the budget, too */
+    struct patterns *patterns; /* compiled in it; NULL = none yet */
+    bool shared;               /* others have spent of the budget, too */
     struct value vars[AST_MAX_VARS];
 };
 
 /* Fails the evaluation at a node: `return eval_fail(ev, node, ERR_INVALID, "…")`. */
 #define eval_fail(ev, node, code, ...)                                                                                 \
-    (err_set(&(ev)->err, (code), __VA_ARGS__), text_mark(&(ev)->err, (ev)->expr->text, (node)->from, (node)->to))
+    (err_set(&(ev)->err, (code), __VA_ARGS__), (ev)->miss = NULL,                                                      \
+     text_mark(&(ev)->err, (ev)->expr->text, (node)->from, (node)->to))
 
 /* Takes steps from the budget; false once it is spent. */
 bool eval_charge(struct eval *ev, const struct ast *at, uint64_t steps);
 /* The same for what walks a whole value: a step an item and one per 64 bytes of text. */
 bool eval_charge_value(struct eval *ev, const struct ast *at, const struct value *v);
+/* To write it as text, in which doubles are dear. */
+bool eval_charge_text(struct eval *ev, const struct ast *at, const struct value *v);
+/* To look a key up in a map. */
+bool eval_charge_find(struct eval *ev, const struct ast *at, const struct value *map, struct str key);
 
 /* Is the value of a size that can be stored, sent and written as JSON? Fails with ERR_LIMIT, without a position. */
 bool eval_fits(const struct value *v, struct err *err);

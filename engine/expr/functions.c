@@ -37,14 +37,21 @@ static bool call_ends(struct eval *ev, const struct ast *at, const struct value 
 static bool call_contains(struct eval *ev, const struct ast *at, const struct value *args, struct value *out)
 {
     struct str s = args[0].u.s, part = args[1].u.s;
-    if (!eval_charge(ev, at, (s.n + part.n) / 64)) return false;
+    if (!eval_charge(ev, at, (s.n + part.n) / 16)) return false;
     *out = value_bool(part.n == 0 || memmem(s.p, s.n, part.p, part.n) != NULL);
     return true;
+}
+
+/* Blanks and zeros may go on for ever. */
+static bool charge_number(struct eval *ev, const struct ast *at, const struct value *v)
+{
+    return v->type != VALUE_STRING || eval_charge(ev, at, 2 + v->u.s.n / 16);
 }
 
 static bool call_int(struct eval *ev, const struct ast *at, const struct value *args, struct value *out)
 {
     int64_t i = 0;
+    if (!charge_number(ev, at, args)) return false;
     if (args->type == VALUE_DOUBLE) {
         double d = args->u.d;
         if (!(d > -9223372036854775809.0 && d < 9223372036854775808.0))
@@ -62,6 +69,7 @@ static bool call_int(struct eval *ev, const struct ast *at, const struct value *
 static bool call_double(struct eval *ev, const struct ast *at, const struct value *args, struct value *out)
 {
     double d = 0;
+    if (!charge_number(ev, at, args)) return false;
     if (args->type == VALUE_INT)
         d = (double)args->u.i;
     else if (args->type == VALUE_DOUBLE)
@@ -75,7 +83,8 @@ static bool call_double(struct eval *ev, const struct ast *at, const struct valu
 static bool call_string(struct eval *ev, const struct ast *at, const struct value *args, struct value *out)
 {
     struct str s = STR("null");
-    if (!eval_charge_value(ev, at, args)) return false;
+    if (!eval_charge_text(ev, at, args)) return false;
+    ev->miss = NULL;
     err_clear(&ev->err);
     if (args->type != VALUE_NULL && !expr_text(ev->arena, args, &s, &ev->err))
         return text_mark(&ev->err, ev->expr->text, at->from, at->to);
@@ -95,7 +104,7 @@ static bool call_bool(struct eval *ev, const struct ast *at, const struct value 
 static bool call_json(struct eval *ev, const struct ast *at, const struct value *args, struct value *out)
 {
     if (!ev->env->json) return eval_fail(ev, at, ERR_INVALID, "json() is not available here");
-    if (!eval_charge(ev, at, 1 + args->u.s.n / 16)) return false;
+    if (!eval_charge(ev, at, 8 + args->u.s.n / 16)) return false;
     struct err why = {0};
     if (ev->env->json(ev->arena, args->u.s, out, &why)) return true;
     return eval_fail(ev, at, why.code == ERR_LIMIT ? ERR_LIMIT : ERR_INVALID, "not JSON: %s", why.message);

@@ -53,5 +53,6 @@ static inline unsigned function_types(const struct function *fn, size_t arg)
 /* Is the pattern one that matches() takes? err gets no position. */
 MUST_CHECK bool match_check(struct str pattern, struct err *err);
 function_call match_call;
+void match_end(struct eval *ev); /* gives back what it holds */
 
 #endif

@@ -128,7 +128,7 @@ static bool apply_in(struct eval *ev, const struct ast *at, const struct value *
                      struct value *out)
 {
     if (b->type == VALUE_MAP && a->type == VALUE_STRING) {
-        if (!eval_charge(ev, at, b->u.map.n / 64)) return false;
+        if (!eval_charge_find(ev, at, b, a->u.s)) return false;
         *out = value_bool(value_find(b, a->u.s) != NULL);
         return true;
     }

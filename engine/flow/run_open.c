@@ -15,6 +15,7 @@ bool value_kept(struct turn *t, const struct value *v, struct str *json, struct 
     if (t->r->text_bytes + t->r->keep.used + text.n > PLAN_MAX_KEPT)
         return err_set(err, ERR_LIMIT, "what the run's steps have computed takes more than %u MiB: make it artifacts",
                        PLAN_MAX_KEPT >> 20);
+    t->out->cost += text.n / 16; /* to write it takes time as well */
     *json = arena_str(t->out->arena, buf_view(&text));
     return true;
 }
