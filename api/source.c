@@ -88,10 +88,11 @@ struct compiler {
     struct request *rq;
     const struct scope *scope;
     const struct source *source;
-    bool has_folder;          /* the bundle is there to read from */
-    struct str file;          /* being compiled; empty = what the request brought */
-    struct str text;          /* of it: positions are in it */
-    const struct value *docs; /* of this text */
+    bool has_folder;           /* the bundle is there to read from */
+    struct str file;           /* being compiled; empty = what the request brought */
+    struct str text;           /* of it: positions are in it */
+    const struct value *docs;  /* of this text */
+    const struct plan **plans; /* beside docs: what has been compiled already; one may be referred to by all others */
     size_t n;
     bool *used;        /* of each document: another one refers to it; may be NULL */
     struct str folder; /* of the file within the bundle */
@@ -197,6 +198,7 @@ static bool compile_file(struct compiler *k, struct arena *a, const struct plan 
         return false;
     }
     k->docs = docs;
+    k->plans = arena_array(a, const struct plan *, n);
     k->n = n;
     struct compile_env env = env_of(k);
     return compile_pipeline(a, &docs[0], &env, out, errors);
@@ -280,7 +282,9 @@ static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, c
         const struct value *name = value_get(&k->docs[i], "name");
         if (!name || name->type != VALUE_STRING || !str_eq(name->u.s, ref->text)) continue;
         if (k->used) k->used[i] = true;
-        return resolve_beside(k, a, &k->docs[i], ref, chain, out, errors);
+        if (!k->plans[i] && !resolve_beside(k, a, &k->docs[i], ref, chain, &k->plans[i], errors)) return false;
+        *out = k->plans[i];
+        return true;
     }
     if (resolve_stored(k, a, ref, out, &err)) return true;
     *err_list_next(errors) = err;
@@ -306,11 +310,17 @@ static struct str document_text(struct str text, uint32_t line)
     return str_sub(text, begin, text.n);
 }
 
-static void fill_doc(struct request *rq, struct source_doc *doc)
+static bool fill_doc(struct request *rq, const struct value *value, struct source_doc *doc)
 {
     BUF_AUTO json;
-    buf_init(&json, 0);
+    buf_init(&json, PLAN_MAX_BYTES);
     plan_json(&json, doc->plan);
+    if (json.over) {
+        err_hint(err_list_add(&rq->errors, ERR_INVALID, value->at, "the plan that it makes is larger than %u MiB",
+                              PLAN_MAX_BYTES >> 20),
+                 "each step has what the defaults say, and each sub-pipeline is a part of the plan");
+        return false;
+    }
     doc->json = arena_str(rq->arena, buf_view(&json));
     struct digest_stream d;
     char digest[DIGEST_TEXT];
@@ -320,17 +330,19 @@ static void fill_doc(struct request *rq, struct source_doc *doc)
     digest_add(&d, doc->json.p, doc->json.n);
     digest_end(&d, digest);
     memcpy(doc->digest, digest, sizeof digest);
+    return true;
 }
 
-static bool compile_doc(struct compiler *k, const struct value *value, struct source_doc *doc)
+static bool compile_doc(struct compiler *k, size_t i, struct source_doc *doc)
 {
     struct request *rq = k->rq;
+    const struct value *value = &k->docs[i];
     struct compile_env env = env_of(k);
-    if (!compile_pipeline(rq->arena, value, &env, &doc->plan, &rq->errors)) return false;
+    if (!k->plans[i] && !compile_pipeline(rq->arena, value, &env, &k->plans[i], &rq->errors)) return false;
+    doc->plan = k->plans[i];
     doc->name = doc->plan->name;
     doc->text = document_text(k->text, value->at.line);
-    fill_doc(rq, doc);
-    return true;
+    return fill_doc(rq, value, doc);
 }
 
 static bool unique_names(struct request *rq, const struct value *values, const struct source_doc *docs, size_t n)
@@ -400,10 +412,11 @@ bool source_compile(struct request *rq, const struct source *source, struct scop
                          .n = *n,
                          .folder = {"", 0}};
     *docs = arena_array(rq->arena, struct source_doc, *n);
+    k.plans = arena_array(rq->arena, const struct plan *, *n);
     bool ok = true, *used = arena_array(rq->arena, bool, *n);
-    for (size_t i = 0; i < *n; i++) {
+    for (size_t i = 0; i < *n && !err_list_full(&rq->errors); i++) {
         k.used = i == 0 ? used : NULL; /* what the first needs, directly or not */
-        ok = compile_doc(&k, &values[i], &(*docs)[i]) && ok;
+        ok = compile_doc(&k, i, &(*docs)[i]) && ok;
         (*docs)[i].at = values[i].at;
     }
     for (size_t i = 0; i < *n; i++)

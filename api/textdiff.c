@@ -1,14 +1,18 @@
-/* Longest common subsequence of lines by the table of lengths, after equal heads and tails are cut off. */
+/* Longest common subsequence of lines by the table of lengths, after equal heads and tails are cut off. Lines are
+ * numbered first, equal ones alike, so that each is read once however often it is compared. */
 #include "api/textdiff.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/base/map.h"
 
 #define MAX_CELLS ((size_t)4 << 20) /* of the table: 2 bytes each */
 #define CONTEXT 3
 
 struct lines {
     struct str *items;
+    uint32_t *numbers;
     size_t n;
 };
 
@@ -17,7 +21,7 @@ static struct lines split(struct str text)
     size_t n = 1;
     for (size_t i = 0; i < text.n; i++)
         n += text.p[i] == '\n';
-    struct lines l = {calloc(n, sizeof *l.items), 0};
+    struct lines l = {.items = calloc(n, sizeof *l.items)};
     if (!l.items) abort();
     struct str line;
     if (text.n == 0) return l; /* not one empty line */
@@ -25,6 +29,17 @@ static struct lines split(struct str text)
     while (str_split(&text, '\n', &line))
         l.items[l.n++] = line;
     return l;
+}
+
+static void number(struct lines *l, struct map *seen)
+{
+    l->numbers = calloc(l->n + 1, sizeof *l->numbers);
+    if (!l->numbers) abort();
+    for (size_t i = 0; i < l->n; i++) {
+        uint64_t known = seen->n;
+        if (!map_get(seen, l->items[i], &known)) map_put(seen, l->items[i], known, NULL);
+        l->numbers[i] = (uint32_t)known;
+    }
 }
 
 enum { SAME = ' ', GONE = '-', NEW = '+' };
@@ -40,7 +55,7 @@ static void add(struct script *s, char mark, size_t times)
     s->n += times;
 }
 
-static void middle(struct script *s, const struct str *a, size_t n, const struct str *b, size_t m)
+static void middle(struct script *s, const uint32_t *a, size_t n, const uint32_t *b, size_t m)
 {
     if (n == 0 || m == 0 || n >= 65535 || m >= 65535 || (n + 1) * (m + 1) > MAX_CELLS) {
         add(s, GONE, n);
@@ -54,11 +69,11 @@ static void middle(struct script *s, const struct str *a, size_t n, const struct
         for (size_t k = m; k-- > 0;) {
             uint16_t down = len[(i + 1) * width + k], right = len[i * width + k + 1];
             len[i * width + k] =
-                str_eq(a[i], b[k]) ? (uint16_t)(len[(i + 1) * width + k + 1] + 1) : (down >= right ? down : right);
+                a[i] == b[k] ? (uint16_t)(len[(i + 1) * width + k + 1] + 1) : (down >= right ? down : right);
         }
     size_t i = 0, k = 0;
     while (i < n && k < m) {
-        if (str_eq(a[i], b[k])) {
+        if (a[i] == b[k]) {
             add(s, SAME, 1);
             i++, k++;
         } else if (len[(i + 1) * width + k] >= len[i * width + k + 1]) {
@@ -111,19 +126,25 @@ void textdiff(struct buf *out, struct str before, struct str after, const char *
 {
     if (str_eq(before, after)) return;
     struct lines a = split(before), b = split(after);
+    MAP_AUTO seen;
+    map_init(&seen, (uint64_t)(uintptr_t)a.items); /* the lines are anybody's */
+    number(&a, &seen);
+    number(&b, &seen);
     size_t head = 0, tail = 0, least = a.n < b.n ? a.n : b.n;
-    while (head < least && str_eq(a.items[head], b.items[head]))
+    while (head < least && a.numbers[head] == b.numbers[head])
         head++;
-    while (tail < least - head && str_eq(a.items[a.n - 1 - tail], b.items[b.n - 1 - tail]))
+    while (tail < least - head && a.numbers[a.n - 1 - tail] == b.numbers[b.n - 1 - tail])
         tail++;
     struct script s = {malloc(a.n + b.n + 1), 0};
     if (!s.marks) abort();
     add(&s, SAME, head);
-    middle(&s, a.items + head, a.n - head - tail, b.items + head, b.n - head - tail);
+    middle(&s, a.numbers + head, a.n - head - tail, b.numbers + head, b.n - head - tail);
     add(&s, SAME, tail);
     buf_printf(out, "--- %s\n+++ %s\n", name_before, name_after);
     show(out, &s, &a, &b);
     free(s.marks);
     free(a.items);
     free(b.items);
+    free(a.numbers);
+    free(b.numbers);
 }

@@ -126,7 +126,7 @@ int cli_fail_in(struct cli *cli, const struct err_list *errors, const char *file
         else
             error_text(cli, &out, &errors->items[i]);
     }
-    if (errors->total > errors->n) buf_printf(&out, "… and %zu more errors\n", errors->total - errors->n);
+    if (errors->total > errors->n) buf_c(&out, "… and more errors\n");
     put(stderr, &out);
     return cli_exit_of(errors->items[0].code);
 }

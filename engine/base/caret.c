@@ -84,7 +84,8 @@ static size_t cut_in_front(size_t line_length, size_t col)
 static void excerpt(struct buf *out, const struct err *e, struct str line)
 {
     size_t length = 0, col = e->at.col ? e->at.col : 1;
-    for (struct str rest = line; rest.n; length++)
+    size_t far = col + (size_t)2 * WIDEST; /* how long a line is that goes on so far behind the place is all the same */
+    for (struct str rest = line; rest.n && length < far; length++)
         next_glyph(&rest);
     if (col > length + 1) col = length + 1;
     size_t from = cut_in_front(length, col), marks = e->len ? e->len : 1;

@@ -91,7 +91,7 @@ static inline bool err_false(bool given)
 #define err_at(...) err_false(err_at(__VA_ARGS__))
 #endif
 
-/* Validators report all errors of an input, up to ERR_LIST_MAX; what is beyond is only counted. */
+/* Validators report all errors of an input, up to ERR_LIST_MAX, and may stop when there are more. */
 #define ERR_LIST_MAX 50
 struct err_list {
     struct err *items; /* ERR_LIST_MAX of them, in the caller's arena; made on first use */
@@ -100,10 +100,10 @@ struct err_list {
     struct arena *arena;
 };
 
-/* Further ones are only counted: what is said of them nobody reads. */
+/* No more are kept, and it is known that there are more: whoever validates may stop. */
 static inline bool err_list_full(const struct err_list *list)
 {
-    return list->n >= ERR_LIST_MAX;
+    return list->total > ERR_LIST_MAX;
 }
 
 void err_list_init(struct err_list *list, struct arena *a);

@@ -15,10 +15,9 @@ static bool starts_code_point(char c)
     return ((unsigned char)c & 0xc0) != 0x80;
 }
 
-struct pos text_pos(struct str text, size_t offset)
+struct pos text_pos_on(struct str text, size_t from, struct pos at, size_t offset)
 {
-    struct pos at = {1, 1};
-    for (size_t i = 0; i < offset && i < text.n; i++) {
+    for (size_t i = from; i < offset && i < text.n; i++) {
         if (text.p[i] == '\n') {
             at.line++;
             at.col = 1;
@@ -27,6 +26,11 @@ struct pos text_pos(struct str text, size_t offset)
         }
     }
     return at;
+}
+
+struct pos text_pos(struct str text, size_t offset)
+{
+    return text_pos_on(text, 0, (struct pos){1, 1}, offset);
 }
 
 uint32_t text_len(struct str text, size_t from, size_t to)

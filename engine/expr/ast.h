@@ -55,6 +55,7 @@ const char *ast_op_name(enum ast_op op);
 
 /* Line and column of a byte offset; the span's length in code points. Both bear any bytes. */
 struct pos text_pos(struct str text, size_t offset);
+struct pos text_pos_on(struct str text, size_t from, struct pos at, size_t offset); /* from a place that is known */
 uint32_t text_len(struct str text, size_t from, size_t to);
 
 /* Points err at the span, unless it points somewhere already. Returns false. */

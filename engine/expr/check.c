@@ -211,6 +211,19 @@ static enum expr_type check_ternary(struct check *c, const struct ast *n)
 
 /* ---- calls ---- */
 
+static void check_pattern(struct check *c, const struct ast *n)
+{
+    struct err why;
+    uint64_t own = 0, *spent = c->scope && c->scope->spent ? c->scope->spent : &own;
+    err_clear(&why);
+    if (spent != &own && *spent >= c->scope->max_cost)
+        err_set(&why, ERR_LIMIT, "the patterns of the document take too long to check");
+    else if (match_check(n->u.literal.u.s, spent, &why))
+        return;
+    text_mark(&why, c->expr->text, n->from, n->to);
+    *err_list_next(c->errors) = why;
+}
+
 static enum expr_type check_call(struct check *c, const struct ast *n)
 {
     const struct function *fn = n->u.fn;
@@ -225,14 +238,8 @@ static enum expr_type check_call(struct check *c, const struct ast *n)
     bool extreme = fn->max == 255;
     if (extreme && n->n == 1 && !fits(only, BIT(LIST)))
         check_fail(c, n, "%s of one %s: it takes a list, or several values", fn->name, type_name(only));
-    if (fn->call == match_call && n->kids[1]->kind == AST_LITERAL && n->kids[1]->u.literal.type == VALUE_STRING) {
-        struct err why;
-        err_clear(&why);
-        if (!match_check(n->kids[1]->u.literal.u.s, &why)) {
-            text_mark(&why, c->expr->text, n->kids[1]->from, n->kids[1]->to);
-            *err_list_next(c->errors) = why;
-        }
-    }
+    if (fn->call == match_call && n->kids[1]->kind == AST_LITERAL && n->kids[1]->u.literal.type == VALUE_STRING)
+        check_pattern(c, n->kids[1]);
     return fn->result;
 }
 

@@ -52,6 +52,7 @@ struct expr_scope {
     /* The words of which a path is always one; NULL when it may be any text. What is compared with another word is
      * wrong. May be NULL itself. */
     const struct str *(*words)(void *ctx, const struct expr_ref *ref, size_t *n);
+    uint64_t *spent, max_cost; /* to compile patterns, as in expr_env; NULL = no limit */
 };
 MUST_CHECK bool expr_check(const struct expr *e, const struct expr_scope *scope, enum expr_type *out,
                            struct err_list *errors);

@@ -50,8 +50,8 @@ static inline unsigned function_types(const struct function *fn, size_t arg)
 
 /* ---- regular expressions (match.c) ---- */
 
-/* Is the pattern one that matches() takes? err gets no position. */
-MUST_CHECK bool match_check(struct str pattern, struct err *err);
+/* Is the pattern one that matches() takes? err gets no position. What it takes to find out is added to *cost. */
+MUST_CHECK bool match_check(struct str pattern, uint64_t *cost, struct err *err);
 function_call match_call;
 void match_end(struct eval *ev); /* gives back what it holds */
 

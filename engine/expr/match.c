@@ -47,13 +47,6 @@ static pcre2_code *compile(struct str pattern, struct err *err)
     return NULL;
 }
 
-bool match_check(struct str pattern, struct err *err)
-{
-    pcre2_code *re = compile(pattern, err);
-    pcre2_code_free(re);
-    return re != NULL;
-}
-
 /* ---- compiled once ---- */
 
 /* The largest number of repetitions that the pattern insists on. */
@@ -76,6 +69,16 @@ static uint64_t compile_cost(const pcre2_code *re)
     size_t size = 0;
     pcre2_pattern_info(re, PCRE2_INFO_SIZE, &size);
     return size / 8 + size * size / 131072;
+}
+
+bool match_check(struct str pattern, uint64_t *cost, struct err *err)
+{
+    pcre2_code *re = compile(pattern, err);
+    *cost += 20 + pattern.n / 16;
+    if (!re) return false;
+    *cost += compile_cost(re);
+    pcre2_code_free(re);
+    return true;
 }
 
 static const struct pattern *find(struct eval *ev, const struct ast *at, struct str text)

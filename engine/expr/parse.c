@@ -17,6 +17,8 @@ struct parser {
     uint32_t n_vars;
     struct arena *arena;
     struct err *err;
+    uint32_t seen; /* where `pos` is; most places are looked for one after another */
+    struct pos pos;
 };
 
 /* The children of a node while they are counted. */
@@ -116,10 +118,12 @@ static bool node_of(struct parser *p, enum ast_kind kind, uint32_t from, const s
 
 /* ---- paths ---- */
 
-static struct expr_span span_of(const struct parser *p, uint32_t from, uint32_t to)
+static struct expr_span span_of(struct parser *p, uint32_t from, uint32_t to)
 {
     struct str text = p->lexer.text;
-    return (struct expr_span){text_pos(text, from), text_len(text, from, to)};
+    p->pos = from < p->seen ? text_pos(text, from) : text_pos_on(text, p->seen, p->pos, from);
+    p->seen = from;
+    return (struct expr_span){p->pos, text_len(text, from, to)};
 }
 
 static struct ast *path_start(struct parser *p, const struct token *name)
@@ -514,7 +518,7 @@ bool expr_parse(struct arena *a, struct str text, const struct expr **out, struc
         return text_mark(err, text, (size_t)(nul - text.p), (size_t)(nul - text.p) + 1);
     }
     struct str copy = arena_str(a, text);
-    struct parser p = {.lexer = {.text = copy, .arena = a}, .arena = a, .err = err};
+    struct parser p = {.lexer = {.text = copy, .arena = a}, .arena = a, .err = err, .pos = {1, 1}};
     struct ast *root;
     if (!parse_all(&p, &root)) return false;
     struct expr *e = arena_new(a, struct expr);

@@ -15,7 +15,17 @@ struct scanner {
     struct expr_part *parts;
     size_t n, room;
     bool broken; /* some expression was left out */
+    size_t seen; /* how far `pos` has come: looked for from the start each time, many places would take long */
+    struct pos pos;
 };
+
+static struct pos pos_of(struct scanner *s, size_t at)
+{
+    if (at < s->seen) return text_pos(s->text, at);
+    s->pos = text_pos_on(s->text, s->seen, s->pos, at);
+    s->seen = at;
+    return s->pos;
+}
 
 static void add_part(struct scanner *s, struct expr_part part)
 {
@@ -80,7 +90,7 @@ static bool add_expr(struct scanner *s, size_t open, size_t *next)
     struct str source = str_trim(str_sub(s->text, from, close - from));
     struct expr_part part = {.text = source};
     size_t at = source.n ? (size_t)(source.p - s->text.p) : from;
-    part.at = text_pos(s->text, at);
+    part.at = pos_of(s, at);
     *next = close + 2;
     if (expr_parse(s->arena, source, &part.expr, s->err)) {
         add_part(s, part);
@@ -138,7 +148,7 @@ static struct expr_template made_of(const struct scanner *s)
 
 bool expr_template_parse(struct arena *a, struct str text, struct expr_template *out, struct err *err)
 {
-    struct scanner s = {.arena = a, .text = arena_str(a, text), .err = err};
+    struct scanner s = {.arena = a, .text = arena_str(a, text), .err = err, .pos = {1, 1}};
     if (!scan(&s)) return false;
     *out = made_of(&s);
     return true;
@@ -147,7 +157,7 @@ bool expr_template_parse(struct arena *a, struct str text, struct expr_template 
 bool expr_template_parse_all(struct arena *a, struct str text, struct expr_template *out, struct err_list *errors)
 {
     struct err err;
-    struct scanner s = {.arena = a, .text = arena_str(a, text), .err = &err, .all = errors};
+    struct scanner s = {.arena = a, .text = arena_str(a, text), .err = &err, .all = errors, .pos = {1, 1}};
     if (!scan(&s)) {
         *err_list_next(errors) = err;
         s.broken = true;

@@ -187,11 +187,15 @@ static struct err_list *scratch_list(struct compile *c)
 static void check_use(struct compile *c, const struct spec_use *use)
 {
     struct check_scope scope = {.c = c, .use = use};
-    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of, .words = check_words_of};
+    struct expr_scope names = {.ctx = &scope,
+                               .type_of = check_type_of,
+                               .words = check_words_of,
+                               .spent = &c->spec.spent,
+                               .max_cost = SPEC_MAX_COST};
     bool sub_param = use->where == WHERE_INPUT && use->node != UINT32_MAX && c->nodes[use->node].verb == VERB_PIPELINE;
     scope.secrets = use->text.single &&
                     (use->where == WHERE_ENV || use->where == WHERE_HEADER || use->where == WHERE_DEFAULT || sub_param);
-    for (size_t i = 0; i < use->text.n; i++) {
+    for (size_t i = 0; i < use->text.n && !err_list_full(c->spec.errors); i++) {
         const struct expr_part *part = &use->text.parts[i];
         struct err_list *found = scratch_list(c);
         enum expr_type type = EXPR_ANY;
@@ -228,7 +232,11 @@ static enum expr_type static_type(struct compile *c, uint32_t node, const struct
 {
     struct spec_use use = {.text = *t, .where = WHERE_INPUT, .node = node};
     struct check_scope scope = {.c = c, .use = &use, .secrets = true};
-    struct expr_scope names = {.ctx = &scope, .type_of = check_type_of, .words = check_words_of};
+    struct expr_scope names = {.ctx = &scope,
+                               .type_of = check_type_of,
+                               .words = check_words_of,
+                               .spent = &c->spec.spent,
+                               .max_cost = SPEC_MAX_COST};
     enum expr_type type = EXPR_ANY;
     if (!t->single) return EXPR_STRING;
     return expr_check(t->parts[0].expr, &names, &type, scratch_list(c)) ? type : EXPR_ANY; /* errors are told already */
@@ -258,7 +266,7 @@ static void check_param(struct compile *c, const struct spec_at *at, const struc
     const struct value *at_value = value_find(compile_field(c, c->spec.node, "params"), input->name);
     struct value v, typed;
     struct err err;
-    struct expr_env env = {.lookup = constant_lookup};
+    struct expr_env env = {.lookup = constant_lookup, .spent = &c->spec.spent, .max_cost = SPEC_MAX_COST};
     bool dynamic = false;
     expr_template_refs(&input->value, any_ref, &dynamic);
     if (dynamic) {
@@ -270,7 +278,7 @@ static void check_param(struct compile *c, const struct spec_at *at, const struc
     }
     if (!expr_template_eval(&input->value, &env, c->spec.arena, &v, &err)) return;
     if (v.type == VALUE_NULL && p->optional) return;
-    if (param_check(c->spec.arena, p, &v, &typed, &err)) return;
+    if (param_check(c->spec.arena, p, &v, &c->spec.spent, &typed, &err)) return;
     err.at = at_value ? at_value->at : c->nodes[c->spec.node].at;
     err.len = 0;
     spec_adopt(&c->spec, at, at_value, &err);
@@ -283,24 +291,33 @@ static struct pos key_place(const struct value *map, struct str key)
     return (struct pos){0, 0};
 }
 
+/* The places of the params that must be given, their number first: few, or few steps can give them. */
+static const size_t *required_params(struct compile *c, uint32_t i)
+{
+    const struct graph *sub = &c->subs[i]->graphs[0];
+    size_t **list = &c->required[c->twins[i]], n = 0;
+    for (size_t p = 0; p < sub->n_params && !*list; p++)
+        n += !sub->params[p].optional;
+    if (*list) return *list;
+    *list = arena_array(c->spec.arena, size_t, n + 1);
+    for (size_t p = 0; p < sub->n_params; p++)
+        if (!sub->params[p].optional) (*list)[++(*list)[0]] = p;
+    return *list;
+}
+
 static void check_sub_params(struct compile *c, uint32_t i)
 {
     const struct graph *sub = &c->subs[i]->graphs[0];
     const struct node *node = &c->nodes[i];
     const struct value *given_at = compile_field(c, i, "params");
     struct spec_at up, node_at = compile_node_at(c, i, &up), at = {&node_at, STR("params"), SIZE_MAX, {0, 0}};
-    struct str *names = arena_array(c->spec.arena, struct str, sub->n_params);
-    bool *given = arena_array(c->spec.arena, bool, sub->n_params);
-    for (size_t k = 0; k < sub->n_params; k++)
-        names[k] = sub->params[k].name;
+    struct str *meant = arena_array(c->spec.arena, struct str, node->n_inputs); /* by those that do not exist */
+    size_t n_meant = 0;
     c->spec.node = i;
-    for (size_t k = 0; k < node->n_inputs; k++) {
+    for (size_t k = 0; k < node->n_inputs && !err_list_full(c->spec.errors); k++) {
         struct spec_at here = {&at, node->inputs[k].name, SIZE_MAX, {0, 0}};
-        size_t p = 0;
-        while (p < sub->n_params && !str_eq(names[p], node->inputs[k].name))
-            p++;
+        size_t p = compile_sub_param(c, i, node->inputs[k].name);
         if (p < sub->n_params) {
-            given[p] = true;
             check_param(c, &here, &node->inputs[k], &sub->params[p]);
             continue;
         }
@@ -308,17 +325,22 @@ static void check_sub_params(struct compile *c, uint32_t i)
         struct err *e = spec_error(&c->spec, &here, NULL, "pipeline '%.*s' has no param '%.*s'", STR_ARG(sub->name),
                                    STR_ARG(node->inputs[k].name));
         if (!e->at.line) err_at(e, node->at, 0);
-        if (err_list_full(c->spec.errors)) continue;
-        spec_suggest(e, node->inputs[k].name, names, sub->n_params);
-        struct str meant = suggest(node->inputs[k].name, names, sub->n_params);
+        if (err_list_full(c->spec.errors)) break;
+        struct str *names = arena_array(c->spec.arena, struct str, sub->n_params);
         for (p = 0; p < sub->n_params; p++)
-            given[p] |= str_eq(names[p], meant);
+            names[p] = sub->params[p].name;
+        spec_suggest(e, node->inputs[k].name, names, sub->n_params);
+        meant[n_meant++] = suggest(node->inputs[k].name, names, sub->n_params);
     }
-    for (size_t p = 0; p < sub->n_params; p++) {
-        if (given[p] || sub->params[p].optional) continue;
-        struct err *e =
-            spec_error(&c->spec, &at, given_at ? given_at : compile_field(c, i, "pipeline"),
-                       "the param '%.*s' of pipeline '%.*s' is missing", STR_ARG(names[p]), STR_ARG(sub->name));
+    const size_t *required = required_params(c, i);
+    for (size_t k = 1; k <= required[0] && !err_list_full(c->spec.errors); k++) {
+        struct str name = sub->params[required[k]].name;
+        bool given = compile_input(c, i, name) != SIZE_MAX;
+        for (size_t m = 0; m < n_meant && !given; m++)
+            given = str_eq(meant[m], name);
+        if (given) continue;
+        struct err *e = spec_error(&c->spec, &at, given_at ? given_at : compile_field(c, i, "pipeline"),
+                                   "the param '%.*s' of pipeline '%.*s' is missing", STR_ARG(name), STR_ARG(sub->name));
         if (!e->at.line) err_at(e, node->at, 0);
     }
 }
@@ -345,7 +367,7 @@ void check_references(struct compile *c)
     size_t use = 0;
     while (use < c->spec.n_uses && c->spec.uses[use].node == UINT32_MAX) /* defaults come first */
         check_use(c, &c->spec.uses[use++]);
-    for (uint32_t i = 0; i < c->n_nodes; i++) {
+    for (uint32_t i = 0; i < c->n_nodes && !err_list_full(c->spec.errors); i++) {
         e.node = i;
         e.n = 0;
         read_needs(&e);

@@ -35,12 +35,12 @@ static bool unreadable(const struct compile *c, uint32_t node, const char *field
 
 static bool type_of_param(struct check_scope *sc, const struct expr_ref *ref, enum expr_type *out, struct err *err)
 {
-    const struct compile *c = sc->c;
+    struct compile *c = sc->c;
     *out = EXPR_MAP;
     if (ref->n == 0) return true;
-    for (size_t i = 0; i < c->n_params; i++) {
-        const struct param *p = &c->params[i];
-        if (!str_eq(p->name, ref->fields[0])) continue;
+    size_t place = compile_param(c, ref->fields[0]);
+    if (place < c->n_params) {
+        const struct param *p = &c->params[place];
         if (p->type == PARAM_SECRET && !sc->secrets) {
             err_set(err, ERR_INVALID, "params.%.*s is a secret, which may stand alone in env: only", STR_ARG(p->name));
             err_hint(err, "env: {NAME: \"${{ params.%.*s }}\"}", STR_ARG(p->name));
@@ -130,15 +130,11 @@ static bool type_of_output(struct check_scope *sc, const struct expr_ref *ref, c
 {
     const struct plan *sub = sc->c->subs[node - sc->c->nodes];
     *out = EXPR_ANY;
-    if (node->verb == VERB_PIPELINE) {
-        for (size_t i = 0; sub && i < sub->graphs[0].n_outputs; i++) {
-            if (str_eq(sub->graphs[0].outputs[i].name, ref->fields[2])) return true;
-        }
-        return !sub || unknown_output(sc, ref, node, err); /* one that was not found has been reported */
-    }
-    for (size_t i = 0; i < node->n_outputs; i++) {
-        const struct output *o = &node->outputs[i];
-        if (!str_eq(o->name, ref->fields[2])) continue;
+    size_t place = compile_output(sc->c, (uint32_t)(node - sc->c->nodes), ref->fields[2]);
+    if (node->verb == VERB_PIPELINE) /* one that was not found has been reported */
+        return !sub || place != SIZE_MAX || unknown_output(sc, ref, node, err);
+    if (place < node->n_outputs) {
+        const struct output *o = &node->outputs[place];
         *out = o->kind == IO_ARTIFACT ? EXPR_MAP : param_types[o->type];
         if (o->optional) *out = EXPR_ANY;
         if (ref->n == 3) return true;
@@ -244,7 +240,7 @@ static bool type_of_step(struct check_scope *sc, const struct expr_ref *ref, enu
 
 /* Does the input hold an artifact, and which? Told by the reference it consists of. */
 struct artifact_probe {
-    const struct compile *c;
+    struct compile *c;
     unsigned which; /* 0 = none */
 };
 
@@ -254,15 +250,14 @@ static bool probe_artifact(void *ctx, const struct expr_ref *ref)
     uint64_t i;
     if (!str_is(ref->root, "steps") || ref->n != 3 || !map_get(&p->c->by_name, ref->fields[0], &i)) return true;
     const struct node *node = &p->c->nodes[i];
-    for (size_t k = 0; k < node->n_outputs; k++) {
-        bool this = str_eq(node->outputs[k].name, ref->fields[2]) && node->outputs[k].kind == IO_ARTIFACT;
-        if (this && !node->loop) p->which = made_how(node);
-    }
+    size_t k = compile_output(p->c, (uint32_t)i, ref->fields[2]);
+    if (node->loop || node->verb == VERB_PIPELINE || k >= node->n_outputs) return true;
+    if (node->outputs[k].kind == IO_ARTIFACT) p->which = made_how(node);
     return true;
 }
 
 /* 0 when it holds none for sure. */
-static unsigned input_artifact(const struct compile *c, const struct input *input)
+static unsigned probe_input(struct compile *c, const struct input *input)
 {
     struct artifact_probe probe = {.c = c};
     if (!input->value.single) return 0;
@@ -273,16 +268,24 @@ static unsigned input_artifact(const struct compile *c, const struct input *inpu
     return str_find(text, STR(" "), &at) || str_find(text, STR("("), &at) ? 0 : probe.which;
 }
 
+/* Many may refer to one input: it is looked at once. */
+static unsigned input_artifact(struct compile *c, uint32_t node, size_t i)
+{
+    unsigned char **kinds = &c->input_kinds[node];
+    if (!*kinds) *kinds = arena_array(c->spec.arena, unsigned char, c->nodes[node].n_inputs);
+    if (!(*kinds)[i]) (*kinds)[i] = (unsigned char)(1 + probe_input(c, &c->nodes[node].inputs[i]));
+    return (*kinds)[i] - 1u;
+}
+
 static bool type_of_input(struct check_scope *sc, const struct expr_ref *ref, enum expr_type *out, struct err *err)
 {
-    const struct compile *c = sc->c;
+    struct compile *c = sc->c;
     const struct node *node = &c->nodes[sc->use->node];
     *out = EXPR_MAP;
     if (ref->n == 0) return true;
-    for (size_t i = 0; i < node->n_inputs; i++) {
-        const struct input *input = &node->inputs[i];
-        if (!str_eq(input->name, ref->fields[0])) continue;
-        unsigned which = input->optional ? 0 : input_artifact(c, input);
+    size_t place = compile_input(c, sc->use->node, ref->fields[0]);
+    if (place < node->n_inputs) {
+        unsigned which = node->inputs[place].optional ? 0 : input_artifact(c, sc->use->node, place);
         *out = which ? EXPR_MAP : EXPR_ANY;
         if (ref->n == 1 || !which) return true;
         return type_of_artifact(ref, 1, which | PLACED, out, err);

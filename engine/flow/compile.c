@@ -186,7 +186,7 @@ static void read_steps(struct compile *c, const struct spec_at *at, const struct
                        const struct spec_step *defaults)
 {
     bool in_exit = str_is(at->key, "onExit");
-    for (uint32_t i = 0; i < v->u.map.n; i++) {
+    for (uint32_t i = 0; i < v->u.map.n && !err_list_full(c->spec.errors); i++) {
         const struct value_entry *entry = &v->u.map.entries[i];
         struct spec_at here = {at, entry->key, SIZE_MAX, entry->key_at};
         struct spec_step step = {.in_exit = false};
@@ -223,6 +223,12 @@ static void read_all_steps(struct compile *c, const struct document *d, const st
     c->refs = arena_array(a, struct compile_ref, n);
     c->subs = arena_array(a, const struct plan *, n);
     c->broken = arena_array(a, bool, n);
+    c->input_names = arena_array(a, struct compile_names, n);
+    c->output_names = arena_array(a, struct compile_names, n);
+    c->param_names_of = arena_array(a, struct compile_names, n);
+    c->input_kinds = arena_array(a, unsigned char *, n);
+    c->twins = arena_array(a, uint32_t, n);
+    c->required = arena_array(a, size_t *, n);
     if (steps) name_steps(c, &steps_at, d->steps, 0);
     if (on_exit) name_steps(c, &exit_at, d->on_exit, c->n_steps);
     if (steps) read_steps(c, &steps_at, d->steps, 0, defaults);
@@ -297,15 +303,18 @@ static void compile_document(struct compile *c, const struct value *doc, struct 
     c->n_params = c->spec.n_params = d->params.n;
     const struct value *params = value_get(doc, "params");
     c->any_params = params && params->type != VALUE_MAP;
+    for (size_t i = 0; i < c->n_params; i++)
+        if (c->params[i].type == PARAM_SECRET) map_put(&c->spec.secrets, c->params[i].name, i, NULL);
     read_labels(c, d->labels);
     read_code(c, d->code, git);
     spec_builtin_defaults(&defaults);
-    if (d->defaults) spec_defaults(&c->spec, &defaults_at, d->defaults, &defaults);
+    if (d->defaults && !err_list_full(c->spec.errors)) spec_defaults(&c->spec, &defaults_at, d->defaults, &defaults);
     read_all_steps(c, d, &defaults);
     read_outputs(c, d->outputs);
+    if (err_list_full(c->spec.errors)) return;
     compile_resolve(c);
     check_references(c);
-    check_cycles(c);
+    if (!err_list_full(c->spec.errors)) check_cycles(c);
 }
 
 bool compile_pipeline(struct arena *a, const struct value *doc, const struct compile_env *env, const struct plan **out,
@@ -319,9 +328,14 @@ bool compile_pipeline(struct arena *a, const struct value *doc, const struct com
     const struct plan *plan = NULL;
     if (!read_header(&c, doc)) return false;
     map_init(&c.by_name, c.spec.env->seed);
+    map_init(&c.spec.secrets, c.spec.env->seed);
+    map_init(&c.spec.default_env, c.spec.env->seed);
     compile_document(&c, doc, &d, &git);
     if (errors->total == before && !c.unsound) plan = make_plan(&c, &d, &git);
     map_free(&c.by_name);
+    map_free(&c.spec.secrets);
+    map_free(&c.spec.default_env);
+    compile_names_free(&c);
     err_list_sort(errors);
     if (errors->total != before || !plan) return false;
     *out = plan;

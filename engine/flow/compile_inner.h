@@ -5,6 +5,11 @@
 #include "engine/base/map.h"
 #include "engine/flow/spec_step.h"
 
+struct compile_names { /* name → place in its list; made when first asked */
+    struct map map;
+    bool made;
+};
+
 struct compile {
     struct spec spec;
     struct str name, project, description;
@@ -23,9 +28,21 @@ struct compile {
     bool *broken;                 /* beside nodes: could not be read, so nothing is said about references to it */
     struct str *names;            /* beside nodes */
     struct map by_name;
+    struct compile_names param_names;
+    struct compile_names *input_names, *output_names, *param_names_of; /* beside nodes; the last: of sub-pipelines */
+    unsigned char **input_kinds; /* beside nodes: what is known of their inputs, see check_scope.c; NULL = nothing */
+    uint32_t *twins;             /* beside nodes: the first one with the same sub-pipeline */
+    size_t **required; /* beside nodes: places of the params that the sub-pipeline insists on, n first; of twins */
     struct graph_output *outputs;
     size_t n_outputs;
 };
+
+/* ---- compile_names.c: SIZE_MAX when absent ---- */
+size_t compile_param(struct compile *c, struct str name);
+size_t compile_input(struct compile *c, uint32_t node, struct str name);
+size_t compile_output(struct compile *c, uint32_t node, struct str name); /* of a sub-pipeline: its outputs */
+size_t compile_sub_param(struct compile *c, uint32_t node, struct str name);
+void compile_names_free(struct compile *c);
 
 /* The path to a node: steps.NAME or onExit.NAME. */
 struct spec_at compile_node_at(const struct compile *c, uint32_t node, struct spec_at *up);

@@ -122,20 +122,22 @@ static const struct plan *resolve(struct compile *c, uint32_t node)
     return NULL;
 }
 
-static bool same_ref(const struct compile_ref *a, const struct compile_ref *b)
-{
-    return str_eq(a->text, b->text) && a->file == b->file && a->version == b->version;
-}
-
+/* The same one twice is looked up once. */
 void compile_resolve(struct compile *c)
 {
-    for (uint32_t i = 0; i < c->n_nodes; i++) {
-        if (c->nodes[i].verb != VERB_PIPELINE || c->refs[i].text.n == 0) continue;
+    MAP_AUTO seen;
+    map_init(&seen, c->spec.env->seed);
+    for (uint32_t i = 0; i < c->n_nodes && !err_list_full(c->spec.errors); i++) {
+        const struct compile_ref *ref = &c->refs[i];
+        uint64_t earlier = i;
+        c->twins[i] = i;
+        if (c->nodes[i].verb != VERB_PIPELINE || ref->text.n == 0) continue;
         c->refs[i].project = c->project;
-        uint32_t earlier = 0; /* the same one twice is looked up once */
-        while (earlier < i && !(c->subs[earlier] && same_ref(&c->refs[earlier], &c->refs[i])))
-            earlier++;
-        c->subs[i] = earlier < i ? c->subs[earlier] : resolve(c, i);
+        struct str key =
+            arena_printf(c->spec.arena, "%d %lld %.*s", ref->file, (long long)ref->version, STR_ARG(ref->text));
+        c->subs[i] = map_get(&seen, key, &earlier) ? c->subs[earlier] : resolve(c, i);
+        c->twins[i] = (uint32_t)earlier;
+        if (c->subs[i]) map_put(&seen, key, earlier, NULL);
     }
 }
 
@@ -159,15 +161,13 @@ const struct graph *compile_merge(struct compile *c, const struct graph *own, ui
 {
     uint32_t n = 1, total = own->n_nodes;
     for (uint32_t i = 0; i < c->n_nodes; i++)
-        if (c->subs[i]) n += c->subs[i]->n_graphs;
+        if (c->subs[i] && c->twins[i] == i) n += c->subs[i]->n_graphs;
     struct graph *graphs = arena_array(c->spec.arena, struct graph, n);
     n = 1;
     for (uint32_t i = 0; i < c->n_nodes; i++) {
         const struct plan *sub = c->subs[i];
         if (!sub) continue;
-        uint32_t earlier = 0;
-        while (earlier < i && c->subs[earlier] != sub)
-            earlier++;
+        uint32_t earlier = c->twins[i];
         c->nodes[i].graph = earlier < i ? c->nodes[earlier].graph : n;
         for (uint32_t k = 0; earlier == i && k < sub->n_graphs; k++) {
             graphs[n + k] = moved(c->spec.arena, &sub->graphs[k], n);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/buf.h"
+#include "engine/base/map.h"
 #include "engine/flow/spec.h"
 
 const char *const param_type_names[PARAM_TYPES] = {"string", "int", "float", "bool", "list", "map", "enum", "secret"};
@@ -109,7 +110,8 @@ static bool check_enum(struct arena *a, const struct param *p, const struct valu
 static bool check_item(struct arena *a, enum param_type type, const struct value *v, struct value *out, struct err *err)
 {
     struct param item = {.type = type, .any_items = true};
-    return param_check(a, &item, v, out, err);
+    uint64_t spent = 0; /* it has no pattern */
+    return param_check(a, &item, v, &spent, out, err);
 }
 
 /* "a,b,c" is a list where strings, numbers or bools are wanted. */
@@ -205,12 +207,17 @@ static bool look_up_text(void *ctx, struct arena *a, const struct expr_ref *ref,
 }
 
 /* The expression language's own matching: one engine with one set of limits. */
-static bool search(struct arena *a, struct str pattern, const struct value *v, bool *found, struct err *err)
+static bool search(struct arena *a, struct str pattern, const struct value *v, uint64_t *spent, bool *found,
+                   struct err *err)
 {
     BUF_AUTO source;
     const struct expr *e;
     struct value result, text = *v, quoted = value_string(pattern);
-    struct expr_env env = {.ctx = &text, .lookup = look_up_text};
+    uint64_t most = *spent + EXPR_MAX_COST;
+    struct expr_env env = {.ctx = &text,
+                           .lookup = look_up_text,
+                           .spent = spent,
+                           .max_cost = most < PARAMS_MAX_COST ? most : PARAMS_MAX_COST};
     buf_init(&source, 0);
     buf_c(&source, "text.matches(");
     value_json(&source, &quoted, false);
@@ -223,25 +230,26 @@ static bool search(struct arena *a, struct str pattern, const struct value *v, b
     return true;
 }
 
-static bool matches(struct arena *a, struct str pattern, const struct value *v, struct err *err)
+static bool matches(struct arena *a, struct str pattern, const struct value *v, uint64_t *spent, struct err *err)
 {
     bool found;
-    if (!search(a, arena_printf(a, "\\A(?:%.*s)\\z", STR_ARG(pattern)), v, &found, err)) return false;
+    if (!search(a, arena_printf(a, "\\A(?:%.*s)\\z", STR_ARG(pattern)), v, spent, &found, err)) return false;
     if (found) return true;
     err_set(err, ERR_INVALID, "'%.*s' does not match the pattern %.*s", STR_ARG(str_sub(v->u.s, 0, 80)),
             STR_ARG(str_sub(pattern, 0, 100)));
     return err_at(err, v->at, 0);
 }
 
-bool param_pattern_check(struct arena *a, struct str pattern, struct err *err)
+bool param_pattern_check(struct arena *a, struct str pattern, uint64_t *spent, struct err *err)
 {
     struct value empty = value_string(STR(""));
     bool found;
-    return search(a, pattern, &empty, &found, err) &&
-           search(a, arena_printf(a, "\\A(?:%.*s)\\z", STR_ARG(pattern)), &empty, &found, err);
+    return search(a, pattern, &empty, spent, &found, err) &&
+           search(a, arena_printf(a, "\\A(?:%.*s)\\z", STR_ARG(pattern)), &empty, spent, &found, err);
 }
 
-static bool check_limits(struct arena *a, const struct param *p, const struct value *v, struct err *err)
+static bool check_limits(struct arena *a, const struct param *p, const struct value *v, uint64_t *spent,
+                         struct err *err)
 {
     switch (v->type) {
     case VALUE_INT: return !out_of_range(p, v, "the number", (double)v->u.i, err);
@@ -250,7 +258,7 @@ static bool check_limits(struct arena *a, const struct param *p, const struct va
     case VALUE_STRING:
         if (p->type == PARAM_ENUM) return true;
         if (out_of_range(p, v, "the length", (double)utf8_count(v->u.s), err)) return false;
-        return p->pattern.n == 0 || matches(a, p->pattern, v, err);
+        return p->pattern.n == 0 || matches(a, p->pattern, v, spent, err);
     case VALUE_NULL:
     case VALUE_BOOL:
     case VALUE_MAP: break;
@@ -274,10 +282,11 @@ static bool to_type(struct arena *a, const struct param *p, const struct value *
     return err_set(err, ERR_INTERNAL, "a param of no type");
 }
 
-bool param_check(struct arena *a, const struct param *p, const struct value *v, struct value *out, struct err *err)
+bool param_check(struct arena *a, const struct param *p, const struct value *v, uint64_t *spent, struct value *out,
+                 struct err *err)
 {
     struct value typed = value_null();
-    if (!to_type(a, p, v, &typed, err) || !check_limits(a, p, &typed, err)) return false;
+    if (!to_type(a, p, v, &typed, err) || !check_limits(a, p, &typed, spent, err)) return false;
     *out = typed;
     return true;
 }
@@ -285,9 +294,6 @@ bool param_check(struct arena *a, const struct param *p, const struct value *v, 
 static void unknown(const struct param *params, size_t n, const struct value_entry *entry, struct arena *a,
                     struct err_list *errors)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (str_eq(params[i].name, entry->key)) return;
-    }
     bool full = err_list_full(errors);
     struct str *names = arena_array(a, struct str, full ? 0 : n);
     for (size_t i = 0; i < n && !full; i++)
@@ -301,13 +307,25 @@ static void unknown(const struct param *params, size_t n, const struct value_ent
         err_hint(e, "the pipeline has no params");
 }
 
-static void bind_one(struct arena *a, const struct param *p, const struct value *given, struct value *out,
-                     struct err_list *errors)
+static void all_known(const struct param *params, size_t n, const struct value *given, struct arena *a,
+                      struct err_list *errors)
+{
+    MAP_AUTO names;
+    map_init(&names, (uint64_t)(uintptr_t)given); /* hostile names would have to know the address */
+    for (size_t i = 0; i < n; i++)
+        map_put(&names, params[i].name, i, NULL);
+    for (size_t i = 0; i < given->u.map.n && !err_list_full(errors); i++)
+        if (!map_get(&names, given->u.map.entries[i].key, &(uint64_t){0}))
+            unknown(params, n, &given->u.map.entries[i], a, errors);
+}
+
+static void bind_one(struct arena *a, const struct param *p, const struct value *given, uint64_t *spent,
+                     struct value *out, struct err_list *errors)
 {
     struct err err;
     *out = value_null();
     if (given && !(given->type == VALUE_NULL && p->optional)) {
-        if (param_check(a, p, given, out, &err)) return;
+        if (param_check(a, p, given, spent, out, &err)) return;
         char within[sizeof err.path];
         snprintf(within, sizeof within, "%s", err.path);
         err_path(&err, "params.%.*s%.100s", STR_ARG(p->name), within);
@@ -334,12 +352,12 @@ bool params_bind(struct arena *a, const struct param *params, size_t n, const st
         err_path(err_list_add(errors, ERR_INVALID, given->at, "expected a map of params"), "params");
         return false;
     }
-    for (size_t i = 0; given && i < given->u.map.n; i++)
-        unknown(params, n, &given->u.map.entries[i], a, errors);
+    uint64_t spent = 0;
+    if (given && given->u.map.n > 0) all_known(params, n, given, a, errors);
     value_map_begin(&map, a);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && !err_list_full(errors); i++) {
         struct value v;
-        bind_one(a, &params[i], value_find(given, params[i].name), &v, errors);
+        bind_one(a, &params[i], value_find(given, params[i].name), &spent, &v, errors);
         value_map_put(&map, params[i].name, v);
     }
     if (errors->total != before) return false;

@@ -17,6 +17,7 @@
 #define PLAN_MAX_TASKS 200000      /* of one run, after expansion */
 #define PLAN_MAX_DEPTH 16          /* of sub-pipelines within each other */
 #define PLAN_MAX_SOURCE (8u << 20) /* bytes of one document */
+#define PLAN_MAX_BYTES (64u << 20) /* of its JSON form */
 #define PLAN_MAX_VALUE (4u << 20)  /* bytes as JSON of one value, a loop's items, a pipeline's outputs */
 #define PLAN_MAX_KEPT (256u << 20) /* bytes of all values that a run keeps */
 

@@ -188,7 +188,7 @@ bool spec_fields(struct spec *s, const struct spec_at *at, const struct value *v
         spec_expected(s, at, v, "a map");
         return false;
     }
-    for (size_t i = 0; i < v->u.map.n; i++)
+    for (size_t i = 0; i < v->u.map.n && !err_list_full(s->errors); i++)
         one_field(s, at, v, &v->u.map.entries[i], fields, n, variant, what, target);
     for (size_t i = 0; i < n; i++) {
         if (!fields[i].required || !allowed(&fields[i], variant) || value_get(v, fields[i].name)) continue;
@@ -201,14 +201,14 @@ bool spec_fields(struct spec *s, const struct spec_at *at, const struct value *v
 bool spec_each(struct spec *s, const struct spec_at *at, const struct value *v, spec_each_fn *fn, void *out)
 {
     if (v->type == VALUE_MAP) {
-        for (size_t i = 0; i < v->u.map.n; i++) {
+        for (size_t i = 0; i < v->u.map.n && !err_list_full(s->errors); i++) {
             struct spec_at here = {at, v->u.map.entries[i].key, SIZE_MAX, v->u.map.entries[i].key_at};
             fn(s, &here, here.key, &v->u.map.entries[i].value, out, i);
         }
         return true;
     }
     if (v->type == VALUE_LIST) {
-        for (size_t i = 0; i < v->u.list.n; i++) {
+        for (size_t i = 0; i < v->u.list.n && !err_list_full(s->errors); i++) {
             struct spec_at here = {at, {"", 0}, i, {0, 0}};
             fn(s, &here, here.key, &v->u.list.items[i], out, i);
         }

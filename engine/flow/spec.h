@@ -3,7 +3,9 @@
 #ifndef MILLRACE_FLOW_SPEC_H
 #define MILLRACE_FLOW_SPEC_H
 
+#include "engine/base/map.h"
 #include "engine/flow/compile.h"
+#include "engine/flow/params.h"
 
 /* The path to a value, from the leaf up; on the stack of whoever descends. */
 struct spec_at {
@@ -39,6 +41,9 @@ struct spec_use {
     uint32_t node; /* UINT32_MAX = the pipeline's own */
 };
 
+#define SPEC_MAX_COST PARAMS_MAX_COST /* of one document */
+#define SPEC_MAX_REPEATED 500000
+
 struct spec {
     struct arena *arena;
     const struct compile_env *env;
@@ -47,9 +52,13 @@ struct spec {
     struct spec_use *uses;
     size_t n_uses, room_uses;
     uint32_t node;              /* being read */
-    const struct param *params; /* the pipeline's, read before its steps */
+    const struct param *params; /* the pipeline's; read before its steps */
     size_t n_params;
-    bool defaults; /* what is being read is `defaults:` */
+    struct map secrets;     /* those of them that are secrets, by name */
+    struct map default_env; /* name → place among the defaults */
+    bool defaults;          /* what is being read is `defaults:` */
+    uint64_t spent;         /* steps of evaluation, of SPEC_MAX_COST: patterns and what is known beforehand */
+    uint64_t repeated;      /* entries that steps have of the defaults, of SPEC_MAX_REPEATED */
 };
 
 /* ---- errors ---- */

@@ -101,7 +101,7 @@ static void finish_limits(struct spec *s, const struct spec_at *at, const struct
     struct spec_at pattern_at = below(at, "pattern");
     if (d->p.type != PARAM_STRING)
         spec_error(s, &pattern_at, value_get(v, "pattern"), "only a string has a pattern");
-    else if (!param_pattern_check(s->arena, d->p.pattern, &err)) {
+    else if (!param_pattern_check(s->arena, d->p.pattern, &s->spent, &err)) {
         spec_adopt(s, &pattern_at, value_get(v, "pattern"), &err);
         d->p.pattern.n = 0;
     }
@@ -118,7 +118,7 @@ static void finish_default(struct spec *s, const struct spec_at *at, struct para
         return;
     }
     d->p.optional = d->p.has_default = true;
-    if (param_check(s->arena, &d->p, v, &d->p.default_value, &err)) return;
+    if (param_check(s->arena, &d->p, v, &s->spent, &d->p.default_value, &err)) return;
     spec_adopt(s, &default_at, v, &err);
     d->p.default_value = *v;
 }
@@ -314,20 +314,19 @@ static void check_env_name(struct spec *s, const struct spec_at *at, struct str 
 }
 
 struct secret_probe {
-    const struct spec *spec;
+    struct spec *spec;
     bool found;
 };
 
 static bool probe_secret(void *ctx, const struct expr_ref *ref)
 {
     struct secret_probe *p = ctx;
-    bool one = str_is(ref->root, "params") && ref->n == 1;
-    for (size_t i = 0; one && i < p->spec->n_params; i++)
-        p->found |= p->spec->params[i].type == PARAM_SECRET && str_eq(p->spec->params[i].name, ref->fields[0]);
+    if (!str_is(ref->root, "params") || ref->n != 1) return true;
+    p->found |= map_get(&p->spec->secrets, ref->fields[0], &(uint64_t){0});
     return true;
 }
 
-static bool reads_secret(const struct spec *s, const struct expr_template *t)
+static bool reads_secret(struct spec *s, const struct expr_template *t)
 {
     struct secret_probe probe = {.spec = s};
     if (t->single) expr_template_refs(t, probe_secret, &probe);
@@ -338,11 +337,9 @@ static void put_var(struct spec *s, const struct spec_at *at, struct str key, co
                     struct spec_env_list *list, enum spec_where where)
 {
     struct err err;
-    struct env_var *var = NULL;
-    for (size_t i = 0; i < list->n && !var; i++) {
-        if (str_eq(list->items[i].name, key)) var = &list->items[i]; /* the step's own beats the default */
-    }
-    if (!var) var = &list->items[list->n++];
+    uint64_t place;
+    bool again = list->inherited > 0 && map_get(&s->default_env, key, &place); /* the step's own beats the default */
+    struct env_var *var = &list->items[again ? place : list->n++];
     *var = (struct env_var){.name = key};
     if (v->type == VALUE_MAP) {
         if (!secret_read(v, &var->secret, &err)) spec_adopt(s, at, v, &err);
@@ -380,7 +377,10 @@ static void vars(struct spec *s, const struct spec_at *at, const struct value *v
     struct env_var *items = arena_array(s->arena, struct env_var, list->n + n); /* the defaults' own stay as they are */
     if (list->n) memcpy(items, list->items, list->n * sizeof *items);
     list->items = items;
+    list->inherited = list->n;
     spec_each(s, at, v, one, list);
+    for (size_t i = 0; s->defaults && i < list->n; i++)
+        map_put(&s->default_env, list->items[i].name, i, NULL);
 }
 
 void spec_env(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

@@ -18,7 +18,7 @@ struct spec_output_list {
 };
 struct spec_env_list {
     struct env_var *items;
-    size_t n;
+    size_t n, inherited; /* of the defaults: the first ones, in their order */
 };
 
 void spec_params(struct spec *s, const struct spec_at *at, const struct value *v, void *out);  /* spec_param_list */

@@ -172,15 +172,20 @@ static void finish_command(struct spec *s, const struct spec_at *at, struct spec
 
 static void check_paths(struct spec *s, const struct spec_at *at, const struct value *v, const struct spec_step *step)
 {
-    for (size_t i = 1; i < step->outputs.n; i++) {
-        for (size_t j = 0; j < i; j++) {
-            struct str a = step->outputs.items[i].path, b = step->outputs.items[j].path;
-            if (a.n == 0 || !str_eq(a, b)) continue;
-            struct spec_at outputs = {at, str_of("outputs"), SIZE_MAX, {0, 0}},
-                           here = {&outputs, step->outputs.items[i].name, SIZE_MAX, {0, 0}};
-            spec_error(s, &here, value_find(value_get(v, "outputs"), here.key),
-                       "the path '%.*s' is that of '%.*s', too", STR_ARG(a), STR_ARG(step->outputs.items[j].name));
+    MAP_AUTO paths;
+    map_init(&paths, s->env->seed);
+    for (size_t i = 0; i < step->outputs.n && !err_list_full(s->errors); i++) {
+        const struct output *o = &step->outputs.items[i];
+        uint64_t first;
+        if (o->path.n == 0) continue;
+        if (!map_get(&paths, o->path, &first)) {
+            map_put(&paths, o->path, i, NULL);
+            continue;
         }
+        struct spec_at outputs = {at, str_of("outputs"), SIZE_MAX, {0, 0}},
+                       here = {&outputs, o->name, SIZE_MAX, {0, 0}};
+        spec_error(s, &here, value_find(value_get(v, "outputs"), here.key), "the path '%.*s' is that of '%.*s', too",
+                   STR_ARG(o->path), STR_ARG(step->outputs.items[first].name));
     }
 }
 
@@ -251,6 +256,22 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
     if (bit & (IS_HTTP | IS_APPROVAL | IS_IMPORT)) node->outputs = spec_verb_outputs(node->verb, &node->n_outputs);
 }
 
+/* Each step has the entries of the defaults, in the plan as well: few bytes could make it huge. */
+static bool take_defaults(struct spec *s, const struct spec_at *at, const struct value *v,
+                          const struct spec_step *defaults)
+{
+    size_t n = defaults->env.n;
+    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
+        const struct value *field = value_get(defaults->node.cluster, spec_cluster_names[i]);
+        if (field) n += field->type == VALUE_LIST ? field->u.list.n : field->u.map.n;
+    }
+    s->repeated += n;
+    if (s->repeated <= SPEC_MAX_REPEATED) return true;
+    err_hint(spec_error(s, at, v, "the defaults have %zu variables, labels and such: too many for so many steps", n),
+             "all steps together may take %d of them", SPEC_MAX_REPEATED);
+    return false;
+}
+
 bool spec_step(struct spec *s, const struct spec_at *at, const struct value *v, const struct spec_step *defaults,
                bool in_exit, struct spec_step *out)
 {
@@ -263,6 +284,10 @@ bool spec_step(struct spec *s, const struct spec_at *at, const struct value *v, 
         spec_expected(s, at, v, "a step");
         return false;
     }
+    if (!take_defaults(s, at, v, defaults)) return false;
+    *out = *defaults;
+    memset(out->cluster, 0, sizeof out->cluster);
+    out->in_exit = in_exit;
     bool known = find_verb(s, at, v, &bit, &verb); /* if not, any field may stand here */
     if (!known) bit = 0;
     out->node.verb = verb;

@@ -330,7 +330,7 @@ static void many_steps_are_ordinary(void **state)
     assert_string_equal(errors.items[0].message, "20001 steps are more than 20000");
 }
 
-static void error_floods_are_counted(void **state)
+static void error_floods_end_the_check(void **state)
 {
     (void)state;
     BUF_AUTO text;
@@ -342,7 +342,7 @@ static void error_floods_are_counted(void **state)
     err_list_init(&errors, &arena);
     assert_false(compile_chain(text.p, NULL, &none, &errors));
     assert_int_equal(errors.n, ERR_LIST_MAX);
-    assert_int_equal(errors.total, 6000);
+    assert_in_range(errors.total, ERR_LIST_MAX + 1, 6000 - 1);
 }
 
 int main(void)
@@ -357,7 +357,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_machine_says_what_it_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(touched_plans_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(many_steps_are_ordinary, setup, teardown),
-        cmocka_unit_test_setup_teardown(error_floods_are_counted, setup, teardown),
+        cmocka_unit_test_setup_teardown(error_floods_end_the_check, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,7 @@ static void values_are_brought_to_their_type(void **state)
         BUF_AUTO out;
         buf_init(&out, 0);
         assert_true(json_parse(&arena, str_of(rows[i].given), 0, &given, &err));
-        bool ok = param_check(&arena, param_named(rows[i].param), &given, &bound, &err);
+        bool ok = param_check(&arena, param_named(rows[i].param), &given, &(uint64_t){0}, &bound, &err);
         if (ok) value_json(&out, &bound, false);
         bool right =
             ok ? strcmp(out.p, rows[i].bound) == 0 : rows[i].bound[0] == '!' && strstr(err.message, rows[i].bound + 1);
@@ -152,7 +152,9 @@ static void all_problems_are_told_at_once(void **state)
     assert_false(params_bind(&arena, some, 5, &given, &bound, &errors));
     assert_int_equal(errors.total, 1);
     assert_string_equal(errors.items[0].hint, "known here: epochs, rate, note, name, sizes");
-    assert_false(param_check(&arena, param_named("enum"), &(struct value){.type = VALUE_INT, .u.i = 4}, &bound, &err));
+    uint64_t spent = 0;
+    assert_false(
+        param_check(&arena, param_named("enum"), &(struct value){.type = VALUE_INT, .u.i = 4}, &spent, &bound, &err));
     assert_string_equal(err.hint, "one of: small, 3");
 
     err_list_init(&errors, &arena);
