@@ -290,6 +290,7 @@ static const struct plan *make_plan(struct compile *c, const struct document *d,
                           .labels = d->labels,
                           .git = *git};
     plan->graphs = compile_merge(c, &own, &plan->n_graphs);
+    compile_check_size(c, plan->graphs, plan->n_graphs);
     return plan;
 }
 

@@ -67,4 +67,9 @@ void compile_resolve(struct compile *c);
 /* The graphs of the plan: the pipeline's own first, then those of its sub-pipelines, each once. */
 const struct graph *compile_merge(struct compile *c, const struct graph *own, uint32_t *n_graphs);
 
+/* ---- compile_size.c ---- */
+
+/* Refuses what has more tasks, or lies deeper, than a run can. */
+void compile_check_size(struct compile *c, const struct graph *graphs, uint32_t n);
+
 #endif

@@ -12,14 +12,15 @@
 #include "engine/base/value.h"
 #include "engine/expr/expr.h"
 
-#define PLAN_MAX_NODES 20000       /* of all graphs together */
-#define PLAN_MAX_ITEMS 20000       /* of one foreach */
-#define PLAN_MAX_TASKS 200000      /* of one run, after expansion */
-#define PLAN_MAX_DEPTH 16          /* of sub-pipelines within each other */
-#define PLAN_MAX_SOURCE (8u << 20) /* bytes of one document */
-#define PLAN_MAX_BYTES (64u << 20) /* of its JSON form */
-#define PLAN_MAX_VALUE (4u << 20)  /* bytes as JSON of one value, a loop's items, a pipeline's outputs */
-#define PLAN_MAX_KEPT (256u << 20) /* bytes of all values that a run keeps */
+#define PLAN_MAX_NODES 20000                     /* of all graphs together */
+#define PLAN_MAX_ITEMS 20000                     /* of one foreach */
+#define PLAN_MAX_TASKS 200000                    /* of one run, after expansion */
+#define PLAN_MAX_DEPTH 16                        /* of sub-pipelines within each other */
+#define PLAN_MAX_FRAMES (2 * PLAN_MAX_DEPTH + 2) /* within each other: each sub-pipeline may be inside a loop */
+#define PLAN_MAX_SOURCE (8u << 20)               /* bytes of one document */
+#define PLAN_MAX_BYTES (64u << 20)               /* of its JSON form */
+#define PLAN_MAX_VALUE (4u << 20)                /* bytes as JSON of one value, a loop's items, a pipeline's outputs */
+#define PLAN_MAX_KEPT (256u << 20)               /* bytes of all values that a run keeps */
 
 enum param_type { PARAM_STRING, PARAM_INT, PARAM_FLOAT, PARAM_BOOL, PARAM_LIST, PARAM_MAP, PARAM_ENUM, PARAM_SECRET };
 

@@ -3,8 +3,6 @@
 #include "engine/flow/params.h"
 #include "engine/flow/run_inner.h"
 
-#define FRAME_DEPTH_MAX (2 * PLAN_MAX_DEPTH + 2) /* each sub-pipeline may be inside a loop */
-
 bool value_kept(struct turn *t, const struct value *v, struct str *json, struct err *err)
 {
     BUF_AUTO text;
@@ -29,7 +27,7 @@ static bool room_for(const struct run *r, uint32_t task, size_t n, struct err *e
         return err_set(err, ERR_LIMIT, "a run may have %d tasks, and %zu more would be too many", PLAN_MAX_TASKS, n);
     for (uint32_t up = task; up != NONE; up = r->frames[r->tasks[up].frame].parent_task)
         depth++;
-    if (depth > FRAME_DEPTH_MAX) return err_set(err, ERR_LIMIT, "sub-pipelines lie too deep within each other");
+    if (depth > PLAN_MAX_FRAMES) return err_set(err, ERR_LIMIT, "sub-pipelines lie too deep within each other");
     return true;
 }
 

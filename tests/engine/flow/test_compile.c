@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -65,10 +66,36 @@ static const char *wide_file(struct arena *a, struct str name)
     return arena_cstr(a, buf_view(&text));
 }
 
+/* "grow<N>.yaml" calls grow<N-1> a hundred times; "deep<N>.yaml" calls deep<N-1> in a loop. As applied ones they are
+ * found without a chain. */
+static const char *applied_file(struct arena *a, struct str name)
+{
+    unsigned level = (unsigned)strtoul(name.p + 4, NULL, 10);
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    buf_printf(&text, HEAD "name: a%u\nsteps:\n", level);
+    for (unsigned i = 0; i < (str_starts(name, "grow") ? 100u : 1u); i++) {
+        if (level == 0)
+            buf_printf(&text, "  s%u: {expr: 1}\n", i);
+        else
+            buf_printf(&text, "  s%u: {%spipeline: %.4s%u.yaml}\n", i,
+                       str_starts(name, "deep") ? "foreach: {range: 2}, when: \"${{ run.id > 1 }}\", " : "", name.p,
+                       level - 1);
+    }
+    return arena_cstr(a, buf_view(&text));
+}
+
 static bool resolve(void *ctx, struct arena *a, const struct compile_ref *ref, const struct compile_chain *chain,
                     const struct plan **out, struct err_list *to)
 {
     (void)ctx;
+    if (str_starts(ref->text, "grow") || str_starts(ref->text, "deep")) {
+        struct err_list inner;
+        err_list_init(&inner, a);
+        if (compile_chain(applied_file(a, ref->text), NULL, out, &inner)) return true;
+        err_list_add(to, ERR_INVALID, (struct pos){0, 0}, "%s", inner.items[0].message);
+        return false;
+    }
     const char *text = str_starts(ref->text, "wide") ? wide_file(a, ref->text) : NULL;
     size_t before = to->n;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -188,6 +215,40 @@ static void problems_of_a_file_name_it(void **state)
     size_t before = errors.total; /* the same files once more: nothing new to tell, and no plan */
     assert_false(compile_chain(HEAD "name: other\nsteps: {a: {pipeline: ./over.yaml}}\n", NULL, &plan, &errors));
     assert_int_equal(errors.total, before);
+}
+
+/* What no run could have is refused beforehand, where it is sure. */
+static void sizes_are_counted(void **state)
+{
+    static const struct {
+        const char *steps, *path, *message; /* NULL = fine */
+    } rows[] = {
+        {"{a: {pipeline: grow1.yaml}}", NULL, NULL},
+        {"{a: {pipeline: grow1.yaml}, b: {foreach: {range: 18}, pipeline: grow1.yaml}}", NULL, NULL},
+        {"{a: {pipeline: grow1.yaml}, b: {foreach: {range: 19}, pipeline: grow1.yaml}}", "steps.b",
+         "the step makes 191920 tasks, and those before it 10101; a run may have 200000"},
+        {"{a: {pipeline: grow2.yaml}}", "steps.a.pipeline", "the step makes 10101 tasks"}, /* told where it is */
+        {"{a: {when: \"${{ run.id > 1 }}\", foreach: {range: 19}, pipeline: grow1.yaml}, b: {pipeline: grow1.yaml}}",
+         NULL, NULL},
+        {"{a: {foreach: \"${{ range(20000) }}\", expr: 1}, b: {foreach: {x: [1, 2, 3, 4], y: \"${{ range(5000) }}\"}, "
+         "expr: 1}}",
+         NULL, NULL},
+        {"{a: {pipeline: deep15.yaml}}", NULL, NULL},
+        {"{a: {pipeline: deep17.yaml}}", "steps.a",
+         "sub-pipelines and loops lie 35 deep within each other; 34 are the most"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct plan *plan;
+        char text[400];
+        snprintf(text, sizeof text, HEAD "name: sizes\nsteps: %s\n", rows[i].steps);
+        err_list_init(&errors, &arena);
+        bool ok = compile_chain(text, NULL, &plan, &errors);
+        if (ok != !rows[i].path) fail_msg("%s: %s", rows[i].steps, ok ? "passes" : errors.items[0].message);
+        if (ok) continue;
+        assert_string_equal(errors.items[0].path, rows[i].path);
+        if (!strstr(errors.items[0].message, rows[i].message)) fail_msg("%s", errors.items[0].message);
+    }
 }
 
 static void references_are_edges(void **state)
@@ -351,6 +412,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sub_pipelines_become_graphs, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_calls_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(problems_of_a_file_name_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(sizes_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(references_are_edges, setup, teardown),
         cmocka_unit_test_setup_teardown(defaults_go_where_they_mean_something, setup, teardown),
         cmocka_unit_test_setup_teardown(scripts_find_their_interpreter, setup, teardown),
