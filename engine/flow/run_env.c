@@ -112,6 +112,18 @@ static bool step_outputs(const struct run *r, uint32_t task, struct arena *a, st
     return task_is_loop(r, task) ? loop_outputs(r, task, a, out, err) : plain_outputs(r, task, a, out, err);
 }
 
+/* One output of a step. An optional one that was not written is absent, as all are of a step that was skipped. */
+static bool step_output(const struct run *r, uint32_t task, struct str name, struct arena *a, struct value *out,
+                        bool *absent, struct err *err)
+{
+    struct value all;
+    if (!plain_outputs(r, task, a, &all, err)) return false;
+    const struct value *found = value_find(&all, name);
+    *absent = !found;
+    if (found) *out = *found;
+    return true;
+}
+
 static bool step_value(const struct run *r, uint32_t task, struct arena *a, struct value *out, struct err *err)
 {
     struct value all;
@@ -187,6 +199,10 @@ static bool look_steps(const struct env_ctx *c, struct arena *a, const struct ex
         return true;
     }
     if (has_outputs(r, task)) {
+        if (str_is(what, "outputs") && ref->n > 2 && !task_is_loop(r, task)) {
+            *used = 3;
+            return step_output(r, task, ref->fields[2], a, out, absent, err);
+        }
         if (str_is(what, "outputs")) return step_outputs(r, task, a, out, err);
         if (str_is(what, "value")) return step_value(r, task, a, out, err);
     }

@@ -141,10 +141,14 @@ static bool graph_inputs(struct turn *t, uint32_t task, const struct graph *g, s
     value_map_begin(&b, a);
     for (size_t i = 0; i < n->n_inputs; i++) {
         struct value v;
-        if (expr_template_eval(&n->inputs[i].value, &env, a, &v, err))
-            value_map_put(&b, n->inputs[i].name, v);
-        else if (!n->inputs[i].optional || err->code != ERR_NOT_FOUND)
+        struct err why = {0};
+        bool ok = expr_template_eval(&n->inputs[i].value, &env, a, &v, &why);
+        if (n->inputs[i].optional && (ok ? v.type == VALUE_NULL : why.code == ERR_NOT_FOUND)) continue;
+        if (!ok) {
+            *err = why;
             return false;
+        }
+        value_map_put(&b, n->inputs[i].name, v);
     }
     struct value given = value_map_end(&b);
     struct err_list errors;

@@ -73,6 +73,33 @@ static void values_flow(void **state)
     assert_string_equal(f->g.outputs, "{\"twice\":10}");
 }
 
+/* An optional output that was not written is absent, as the outputs of a step that was skipped are. */
+static void unwritten_outputs(void **state)
+{
+    struct fixture *f = *state;
+    struct input *given = arena_array(&f->a, struct input, 2);
+    given[0] = (struct input){.name = STR("x"), .value = build_template(&f->b, "${{ steps.a.outputs.q }}")};
+    given[1] = (struct input){.name = STR("y"), .value = build_template(&f->b, "${{ steps.a.outputs.p }}")};
+    given[0].optional = given[1].optional = true;
+    build_node(&f->b, 0, "a", VERB_RUN, NULL);
+    expr_node(f, 0, "guarded", "${{ has(steps.a.outputs.q) }}", "a");
+    expr_node(f, 0, "reads", "${{ steps.a.outputs.q }}", "a");
+    struct node *sub = build_node(&f->b, 0, "sub", VERB_PIPELINE, "a");
+    sub->graph = 1;
+    sub->inputs = given;
+    sub->n_inputs = 2;
+    expr_node(f, 1, "seen", "${{ [params.x, params.y] }}", NULL);
+    build_param(&f->b, 1, "x", value_int(9));
+    build_param(&f->b, 1, "y", value_int(9));
+    start_with(f, "{}");
+    rig_ok(&f->g, "a", "{\"p\":3}");
+    rig_settle(&f->g);
+    expect_outputs(f, "guarded", "{\"value\":false}");
+    rig_expect_reason(&f->g, "reads", TASK_FAILED, REASON_INVALID);
+    rig_expect(&f->g, "sub", TASK_SUCCEEDED);
+    expect_outputs(f, "sub.seen", "{\"value\":[9,3]}");
+}
+
 static void conditions(void **state)
 {
     struct fixture *f = *state;
@@ -513,6 +540,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(values_flow),
+        T(unwritten_outputs),
         T(conditions),
         T(loop_of_expressions),
         T(product),
