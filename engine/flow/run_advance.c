@@ -213,6 +213,22 @@ static void resume(struct turn *t, uint32_t task)
     frame_activate(t, child);
 }
 
+/* A retry named it, or the loop or sub-pipeline it is in. */
+static bool retried_from(const struct run *r, uint32_t task)
+{
+    while (task != NONE && r->tasks[task].reason != REASON_FROM)
+        task = r->frames[r->tasks[task].frame].parent_task;
+    return task != NONE;
+}
+
+static bool may_be_cached(struct run *r, uint32_t task)
+{
+    const struct node *n = run_task_node(r, task);
+    if (!n->cache.on || !verb_external(n->verb) || task_is_loop(r, task)) return false;
+    if (retried_from(r, task)) r->tasks[task].flags |= TASK_NO_CACHE; /* nor when it fails and starts again */
+    return !(r->tasks[task].flags & TASK_NO_CACHE);
+}
+
 static void look_at(struct turn *t, uint32_t task)
 {
     struct run *r = t->r;
@@ -222,7 +238,7 @@ static void look_at(struct turn *t, uint32_t task)
         if (!resumed && !conditions_hold(t, task)) return;
         r->tasks[task].flags |= TASK_CHECKED;
     }
-    if (n->cache.on && verb_external(n->verb) && !task_is_loop(r, task) && !(r->tasks[task].flags & TASK_NO_CACHE)) {
+    if (may_be_cached(r, task)) {
         r->tasks[task].flags |= TASK_ASKED;
         effect_add(t, (struct effect){.kind = EFFECT_CACHE, .task = task, .attempt = task_extra_get(r, task)->attempt});
         return;

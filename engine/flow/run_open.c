@@ -35,7 +35,8 @@ static bool room_for(const struct run *r, uint32_t task, size_t n, struct err *e
 static void open_frame(struct turn *t, uint32_t task, struct frame f, struct str items, struct str inputs)
 {
     struct run *r = t->r;
-    task_event_step(t, task, STEP_START, REASON_NONE);
+    enum reason why = r->tasks[task].reason == REASON_FROM ? REASON_FROM : REASON_NONE; /* what is inside asks it */
+    task_event_step(t, task, STEP_START, why);
     f.parent_task = task;
     f.first = r->n_tasks;
     f.opened_us = t->now_us;

@@ -4,7 +4,7 @@
  * downstream of these, since its condition may read what they will bring. With `from`: that task and everything
  * downstream of it as well, whatever became of it. A loop or sub-pipeline that failed because of tasks inside it goes
  * on with these and keeps the rest; one that is named by `from`, or lies downstream of something that is retried, is
- * opened anew. onExit steps of a frame that is retried run again at its end. */
+ * opened anew. What is named by `from` runs, with all that is inside it, whatever the cache has. onExit steps of a frame that is retried run again at its end. */
 #include <stdlib.h>
 
 #include "engine/base/jsonw.h"
@@ -79,7 +79,7 @@ static void reset_task(struct retry_job *job, uint32_t task, bool keep_inside)
 {
     struct run *r = job->t->r;
     uint32_t child = task_child(r, task);
-    if (!task_event_step(job->t, task, STEP_RESET, REASON_NONE)) return;
+    if (!task_event_step(job->t, task, STEP_RESET, task == job->from ? REASON_FROM : REASON_NONE)) return;
     job->count++;
     if (child == NONE) return;
     if (keep_inside) {

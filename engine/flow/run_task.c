@@ -272,7 +272,8 @@ void task_ready(struct run *r, uint32_t task)
     if (r->tasks[task].state != TASK_PENDING) return;
     if (task_is_exit(r, task) && !r->frames[r->tasks[task].frame].exits_begun) return;
     r->tasks[task].flags &= (uint8_t) ~(TASK_CHECKED | TASK_NO_CACHE);
-    set_state(r, task, TASK_READY, REASON_NONE);
+    enum reason why = r->tasks[task].reason == REASON_FROM ? REASON_FROM : REASON_NONE;
+    set_state(r, task, TASK_READY, why);
     task_fresh(r, task);
 }
 

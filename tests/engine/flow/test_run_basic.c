@@ -460,6 +460,44 @@ static void cache(void **state)
     end(&f);
 }
 
+/* What a retry names runs, whatever the cache has, also when the server dies in between; what comes after it may be
+ * taken from the cache. */
+static void a_retry_from_a_step_runs_it(void **state)
+{
+    (void)state;
+    for (int restored = 0; restored < 2; restored++) {
+        struct fixture f;
+        begin(&f, 1);
+        struct node *named = build_node(&f.b, 0, "named", VERB_RUN, NULL);
+        named->cache.on = true;
+        named->retry = (struct retry){.limit = 1, .on = FAILURE_ERROR};
+        build_node(&f.b, 0, "after", VERB_RUN, "named")->cache.on = true;
+        start(&f);
+        assert_true(run_cache_answer(f.g.run, rig_task(&f.g, "named"), STR("{}"), f.g.now_us, &f.g.out));
+        rig_settle(&f.g);
+        assert_true(run_cache_answer(f.g.run, rig_task(&f.g, "after"), STR("{}"), f.g.now_us, &f.g.out));
+        rig_settle(&f.g);
+        rig_expect_run(&f.g, RUN_SUCCEEDED);
+        f.g.n_asked = 0;
+        rig_do(&f.g, COMMAND_RETRY, "{\"from\":\"named\"}");
+        rig_commit(&f.g);
+        if (restored) rig_crash(&f.g);
+        rig_settle(&f.g);
+        rig_expect(&f.g, "named", TASK_RUNNING);
+        rig_fail(&f.g, "named", FAILURE_ERROR, 1);
+        rig_settle(&f.g);
+        rig_time(&f.g, 1000);
+        rig_settle(&f.g);
+        rig_expect(&f.g, "named", TASK_RUNNING); /* again, not from the cache either */
+        assert_int_equal(f.g.n_asked, 0);
+        rig_ok(&f.g, "named", "");
+        rig_settle(&f.g);
+        assert_int_equal(f.g.n_asked, 1);
+        rig_expect(&f.g, "after", TASK_READY);
+        end(&f);
+    }
+}
+
 static void nothing_at_all(void **state)
 {
     (void)state;
@@ -525,6 +563,7 @@ int main(void)
         cmocka_unit_test(deadline),
         cmocka_unit_test(parallelism_of_graph),
         cmocka_unit_test(cache),
+        cmocka_unit_test(a_retry_from_a_step_runs_it),
         cmocka_unit_test(nothing_at_all),
         cmocka_unit_test(cancelled_before_start),
         cmocka_unit_test(aborted),
