@@ -107,11 +107,7 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
     for (size_t i = 0; i < spec->n_env; i++) {
         const struct launch_env *e = &spec->env[i];
         struct str value = e->value;
-        if (e->secret.source == SECRET_KUBERNETES) {
-            err_set(err, ERR_INVALID, "secrets of Kubernetes do not exist on this machine");
-            err_hint(err, "use {secret: {file: NAME}}");
-            return err_path(err, "env.%.*s", STR_ARG(e->name));
-        }
+        if (!launch_secret_here(&e->secret, err)) return err_path(err, "env.%.*s", STR_ARG(e->name));
         if (e->secret.source != SECRET_NONE) {
             if (!secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
                 return err_path(err, "env.%.*s", STR_ARG(e->name));

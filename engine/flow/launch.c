@@ -217,6 +217,13 @@ bool launch_secret(const struct env_var *var, const struct value *v, struct secr
     return var->secret_param && v->type == VALUE_MAP && secret_read(v, out, &none);
 }
 
+bool launch_secret_here(const struct secret_ref *secret, struct err *err)
+{
+    if (secret->source != SECRET_KUBERNETES) return true;
+    err_set(err, ERR_INVALID, "secrets of Kubernetes do not exist on this machine");
+    return err_hint(err, "use {secret: {file: NAME}}");
+}
+
 static bool render_env(struct render *r, struct launch_spec *out)
 {
     struct launch_env *env = arena_array(r->arena, struct launch_env, r->node->n_env);

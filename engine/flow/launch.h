@@ -32,6 +32,9 @@ struct launch_input {
 /* Of a variable or header that reads a secret param: the secret that its value refers to, if it does. */
 bool launch_secret(const struct env_var *var, const struct value *v, struct secret_ref *out);
 
+/* Whether a machine without a cluster can have it. */
+MUST_CHECK bool launch_secret_here(const struct secret_ref *secret, struct err *err);
+
 struct launch_env {
     struct str name, value;
     struct secret_ref secret; /* set: the shell resolves it and value is empty */

@@ -141,6 +141,14 @@ def test_secret_params_reach_env_and_headers(fresh, hook):
     absent = mine.submit(HEAD + "name: none\nparams: {k: secret}\nsteps: {a: {run: 'true', env: {K: "
                          "'${{ params.k }}'}}}\n", params={"k": {"secret": {"env": "OTHER"}}})
     assert mine.ended(absent)["state"] == "failed" and "'OTHER'" in mine.tasks(absent)["a"]["message"]
+    (folder / "default" / "of").mkdir()
+    (folder / "default" / "of" / "cluster").write_text("sesame-4713")
+    elsewhere = mine.submit(HEAD + "name: cluster\nsteps: {post: {http: {url: '%s/cluster/200', headers: {X-Key: "
+                            "{secret: {kubernetes: of/cluster}}}}}}\n" % hook)
+    assert mine.ended(elsewhere)["state"] == "failed"
+    message = mine.tasks(elsewhere)["post"]["message"]
+    assert "http.headers.X-Key" in message and "secrets of Kubernetes do not exist" in message, message
+    assert not [p for p, _, _ in Hook.seen if p == "/cluster/200"]
 
 
 def test_private_addresses_are_not_called(server, hook):
