@@ -191,8 +191,9 @@ static bool read_bundle_file(struct compiler *k, struct arena *a, struct str pat
 static bool compile_file(struct compiler *k, struct arena *a, const struct plan **out, struct err_list *errors)
 {
     struct value *docs;
-    size_t n;
-    if (!yaml_parse(a, k->text, NULL, &docs, &n, errors)) return false;
+    size_t n, before = errors->total;
+    const struct plan *plan;
+    if (!yaml_read(a, k->text, NULL, &docs, &n, errors)) return false;
     if (n == 0) {
         err_list_add(errors, ERR_INVALID, (struct pos){1, 1}, "the file holds no document");
         return false;
@@ -201,7 +202,9 @@ static bool compile_file(struct compiler *k, struct arena *a, const struct plan 
     k->plans = arena_array(a, const struct plan *, n);
     k->n = n;
     struct compile_env env = env_of(k);
-    return compile_pipeline(a, &docs[0], &env, out, errors);
+    if (!compile_pipeline(a, &docs[0], &env, &plan, errors) || errors->total != before) return false;
+    *out = plan;
+    return true;
 }
 
 static bool resolve_file(struct compiler *k, struct arena *a, const struct compile_ref *ref,
@@ -395,7 +398,7 @@ bool source_compile(struct request *rq, const struct source *source, struct scop
     struct str named;
     struct yaml_limits limits = {.max_bytes = PLAN_MAX_SOURCE, .max_documents = SOURCE_MAX_DOCS};
     bool has_folder;
-    if (!yaml_parse(rq->arena, source->text, &limits, &values, n, &rq->errors)) return source_problems(rq, err);
+    if (!yaml_read(rq->arena, source->text, &limits, &values, n, &rq->errors)) return source_problems(rq, err);
     if (*n == 0) {
         err_set(err, ERR_INVALID, "the file is empty");
         return err_hint(err, "a pipeline begins with 'apiVersion: millrace/v1'");
@@ -413,7 +416,7 @@ bool source_compile(struct request *rq, const struct source *source, struct scop
                          .folder = {"", 0}};
     *docs = arena_array(rq->arena, struct source_doc, *n);
     k.plans = arena_array(rq->arena, const struct plan *, *n);
-    bool ok = true, *used = arena_array(rq->arena, bool, *n);
+    bool ok = rq->errors.total == 0, *used = arena_array(rq->arena, bool, *n);
     for (size_t i = 0; i < *n && !err_list_full(&rq->errors); i++) {
         k.used = i == 0 ? used : NULL; /* what the first needs, directly or not */
         ok = compile_doc(&k, i, &(*docs)[i]) && ok;

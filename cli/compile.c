@@ -31,18 +31,18 @@ static bool compile_named(const struct compiling *in, struct str name, const str
 {
     struct arena *a = in->cli->arena;
     struct value *docs = NULL;
-    size_t n = 0;
+    size_t n = 0, before = errors->total;
     struct err_list none;
     struct compiling inner = *in;
     struct compile_env env = {.ctx = &inner, .pipeline = resolve, .locate = locate, .chain = chain};
     err_list_init(&none, a);
     *there = !name.n;
-    if (!yaml_parse(a, in->source, NULL, &docs, &n, name.n ? &none : errors)) return false;
+    if (!yaml_read(a, in->source, NULL, &docs, &n, name.n ? &none : errors)) return false;
     for (size_t i = 0; i < n; i++) {
         if (name.n && !str_eq(field_str(&docs[i], "name"), name)) continue;
         if (name.n && !str_is(field_str(&docs[i], "kind"), "Pipeline")) continue;
         *there = true;
-        return compile_pipeline(a, &docs[i], &env, out, errors);
+        return compile_pipeline(a, &docs[i], &env, out, errors) && errors->total == before;
     }
     if (!name.n) err_list_add(errors, ERR_INVALID, (struct pos){1, 1}, "the file holds no document");
     return false;
@@ -203,7 +203,7 @@ bool file_compile(struct cli *cli, struct file *f, const struct files *beside, s
     struct value *docs = NULL;
     size_t n = 0;
     in.beside = beside ? beside : &own;
-    if (!yaml_parse(a, f->source, NULL, &docs, &n, errors)) return false;
+    if (!yaml_read(a, f->source, NULL, &docs, &n, errors)) return false;
     if (!n) {
         struct err *e = err_list_add(errors, ERR_INVALID, (struct pos){1, 1}, "the file holds no document");
         err_hint(e, "a pipeline begins with `apiVersion: millrace/v1`");

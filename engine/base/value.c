@@ -234,7 +234,9 @@ void value_map_put(struct value_map_builder *b, struct str key, struct value v)
 static int by_key(const void *a, const void *b, void *entries)
 {
     const struct value_entry *all = entries;
-    return str_cmp(all[*(const uint32_t *)a].key, all[*(const uint32_t *)b].key);
+    uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
+    int order = str_cmp(all[i].key, all[k].key);
+    return order != 0 ? order : (i > k) - (i < k);
 }
 
 const uint32_t *value_order(struct arena *a, const struct value *map)

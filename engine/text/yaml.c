@@ -23,7 +23,7 @@ struct reader {
     yaml_parser_t parser;
     yaml_event_t event;
     bool has_event, fatal;
-    size_t depth, nodes;
+    size_t depth, nodes, duplicates;
     struct map names; /* anchor → index */
     struct anchor *anchors;
     size_t n_anchors, room_anchors;
@@ -290,34 +290,50 @@ static bool read_key(struct reader *r, struct str *key, struct pos *at)
 
 static void duplicate(struct reader *r, const struct value_entry *first, const struct value_entry *second)
 {
-    if (first->key_at.line > second->key_at.line ||
-        (first->key_at.line == second->key_at.line && first->key_at.col > second->key_at.col)) {
-        const struct value_entry *swap = first;
-        first = second;
-        second = swap;
-    }
+    r->duplicates++;
     struct err *e =
         err_list_add(r->errors, ERR_INVALID, second->key_at, "the key '%.*s' stands twice, first in line %u",
                      (int)(second->key.n > 100 ? 100 : second->key.n), second->key.p, first->key_at.line);
     e->len = (uint32_t)utf8_count(second->key);
 }
 
-static void check_unique(struct reader *r, const struct value *map)
+/* Tells of each key that stood before, and notes it in `again`. */
+static void find_again(struct reader *r, const struct value *map, bool *again)
 {
     const struct value_entry *entries = map->u.map.entries;
     const uint32_t *order = map->u.map.index;
     for (size_t i = 1; i < map->u.map.n; i++) {
         if (order) {
-            const struct value_entry *a = &entries[order[i - 1]], *b = &entries[order[i]];
-            if (str_eq(a->key, b->key)) duplicate(r, a, b);
+            if (!str_eq(entries[order[i - 1]].key, entries[order[i]].key)) continue;
+            duplicate(r, &entries[order[i - 1]], &entries[order[i]]);
+            again[order[i]] = true;
             continue;
         }
         for (size_t j = 0; j < i; j++) {
             if (!str_eq(entries[j].key, entries[i].key)) continue;
             duplicate(r, &entries[j], &entries[i]);
+            again[i] = true;
             break;
         }
     }
+}
+
+/* The first of several equal keys counts. */
+static void make_unique(struct reader *r, struct value *map)
+{
+    struct value_map_builder kept;
+    size_t before = r->duplicates;
+    bool *again = arena_array(r->arena, bool, map->u.map.n + 1);
+    find_again(r, map, again);
+    if (r->duplicates == before) return;
+    value_map_begin(&kept, r->arena);
+    for (size_t i = 0; i < map->u.map.n; i++) {
+        const struct value_entry *e = &map->u.map.entries[i];
+        if (again[i]) continue;
+        value_map_put(&kept, e->key, e->value);
+        kept.entries[kept.n - 1].key_at = e->key_at;
+    }
+    *map = value_map_end(&kept);
 }
 
 static bool read_map(struct reader *r, struct value *out, size_t *height)
@@ -338,7 +354,7 @@ static bool read_map(struct reader *r, struct value *out, size_t *height)
         if (!next(r)) return false;
     }
     *out = value_map_end(&map);
-    check_unique(r, out);
+    make_unique(r, out);
     return true;
 }
 
@@ -414,8 +430,8 @@ static struct yaml_limits with_defaults(const struct yaml_limits *limits)
     return l;
 }
 
-bool yaml_parse(struct arena *a, struct str text, const struct yaml_limits *limits, struct value **docs, size_t *n,
-                struct err_list *errors)
+bool yaml_read(struct arena *a, struct str text, const struct yaml_limits *limits, struct value **docs, size_t *n,
+               struct err_list *errors)
 {
     struct reader r = {.arena = a, .text = text, .limits = with_defaults(limits), .errors = errors};
     struct value_list_builder list;
@@ -431,8 +447,19 @@ bool yaml_parse(struct arena *a, struct str text, const struct yaml_limits *limi
     if (r.has_event) yaml_event_delete(&r.event);
     yaml_parser_delete(&r.parser);
     map_free(&r.names);
-    if (!read || errors->total != before) return false;
+    if (!read || errors->total - before != r.duplicates) return false;
     *docs = list.items;
     *n = list.n;
+    return true;
+}
+
+bool yaml_parse(struct arena *a, struct str text, const struct yaml_limits *limits, struct value **docs, size_t *n,
+                struct err_list *errors)
+{
+    struct value *read;
+    size_t before = errors->total, n_read;
+    if (!yaml_read(a, text, limits, &read, &n_read, errors) || errors->total != before) return false;
+    *docs = read;
+    *n = n_read;
     return true;
 }

@@ -18,6 +18,11 @@ struct yaml_limits {      /* 0 = the default */
 MUST_CHECK bool yaml_parse(struct arena *a, struct str text, const struct yaml_limits *limits, struct value **docs,
                            size_t *n, struct err_list *errors);
 
+/* The same for who goes on to tell of everything that is wrong: true also when nothing worse was found, and reported,
+ * than keys that stand twice; the first of them counts. */
+MUST_CHECK bool yaml_read(struct arena *a, struct str text, const struct yaml_limits *limits, struct value **docs,
+                          size_t *n, struct err_list *errors);
+
 /* Where the code point at `inner` (line and column from 1, within the scalar's decoded text) stands in the source.
  * Scalars keep only their start; escapes, folding and indentation are walked again from there. Without an answer: the
  * start. */

@@ -79,13 +79,13 @@ static const struct plan *compile_text(struct str source, const char *name, stru
     struct document document = {.source = source};
     struct compile_env env = {.ctx = &document, .locate = locate, .seed = 99};
     err_list_init(&errors, &arena);
-    bool ok = yaml_parse(&arena, source, NULL, &docs, &n, &errors) && n > 0;
+    bool ok = yaml_read(&arena, source, NULL, &docs, &n, &errors) && n > 0;
     if (ok) document = (struct document){source, docs, n};
     if (ok && n > 1) env.pipeline = resolve;
     ok = ok && compile_pipeline(&arena, &docs[0], &env, &plan, &errors);
     for (size_t i = 0; i < errors.n; i++)
         caret_render(wrong, &errors.items[i], name, source);
-    return ok ? plan : NULL;
+    return ok && errors.total == 0 ? plan : NULL;
 }
 
 static void round_trip(const struct plan *plan, const char *name)
