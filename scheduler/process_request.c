@@ -28,18 +28,9 @@ static void push(struct strings *s, struct str item)
     s->items[s->n++] = item;
 }
 
-/* MILLRACE_INPUT_<NAME>: a name as a variable, upper case, anything odd as '_'. */
 static struct str variable(struct arena *a, const char *prefix, struct str name, struct str value)
 {
-    struct str line = arena_printf(a, "%s%.*s=%.*s", prefix, STR_ARG(name), STR_ARG(value));
-    char *p = arena_cstr(a, line);
-    for (size_t i = strlen(prefix); i < strlen(prefix) + name.n; i++) {
-        if (p[i] >= 'a' && p[i] <= 'z')
-            p[i] = (char)(p[i] - 'a' + 'A');
-        else if (!(p[i] >= 'A' && p[i] <= 'Z') && !(p[i] >= '0' && p[i] <= '9'))
-            p[i] = '_';
-    }
-    return (struct str){p, line.n};
+    return arena_printf(a, "%s%.*s=%.*s", prefix, STR_ARG(plan_variable(a, name)), STR_ARG(value));
 }
 
 static void own_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct strings *env,
@@ -60,7 +51,9 @@ static void own_variables(struct process *p, struct attempt *a, const struct exe
     push(env, arena_printf(m, "MILLRACE_ATTEMPT_ID=%s", a->name));
     push(env, arena_printf(m, "MILLRACE_WORKDIR=%s", a->workdir));
     push(env, arena_printf(m, "MILLRACE_CHECKPOINT_DIR=%s", checkpoint));
-    if (req->api_url.n > 0) push(env, arena_printf(m, "MILLRACE_API_URL=%.*s", STR_ARG(req->api_url)));
+    static const char *const urls[] = {"MILLRACE_API_URL", "MILLRACE_URL"}; /* clients read the second */
+    for (size_t i = 0; req->api_url.n > 0 && i < sizeof urls / sizeof *urls; i++)
+        push(env, arena_printf(m, "%s=%.*s", urls[i], STR_ARG(req->api_url)));
     if (req->token.n > 0) push(env, arena_printf(m, "MILLRACE_TOKEN=%.*s", STR_ARG(req->token)));
 }
 

@@ -32,6 +32,18 @@ const char *failure_name(enum failure f)
     return "unknown";
 }
 
+struct str plan_variable(struct arena *a, struct str name)
+{
+    char *p = arena_cstr(a, name);
+    for (size_t i = 0; i < name.n; i++) {
+        if (p[i] >= 'a' && p[i] <= 'z')
+            p[i] = (char)(p[i] - 'a' + 'A');
+        else if (!(p[i] >= 'A' && p[i] <= 'Z') && !(p[i] >= '0' && p[i] <= '9'))
+            p[i] = '_';
+    }
+    return (struct str){p, name.n};
+}
+
 uint32_t graph_find(const struct graph *g, struct str name)
 {
     for (uint32_t i = 0; i < g->n_nodes; i++) {

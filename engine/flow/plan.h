@@ -234,6 +234,8 @@ const char *rule_name(enum rule r);
 const char *failure_name(enum failure f); /* of one bit: "error", "oom", "timeout", "infrastructure", "invalid" */
 
 /* Node of a graph by name; UINT32_MAX when absent. Linear; callers with many look-ups keep a map. */
+/* An input's or output's name as it stands in MILLRACE_INPUT_NAME: upper case, anything odd as '_'. */
+struct str plan_variable(struct arena *a, struct str name);
 uint32_t graph_find(const struct graph *g, struct str name);
 
 #endif

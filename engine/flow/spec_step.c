@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/map.h"
+
 /* Variants of a step, as bits for the table below. */
 enum {
     IS_RUN = 1 << VERB_RUN,
@@ -189,6 +191,28 @@ static void check_paths(struct spec *s, const struct spec_at *at, const struct v
     }
 }
 
+/* MILLRACE_INPUT_NAME and MILLRACE_OUTPUT_NAME: two names of one variable would hide each other. */
+static void check_variables(struct spec *s, const struct spec_at *at, const struct value *v, const char *field)
+{
+    const struct value *map = value_get(v, field);
+    MAP_AUTO seen;
+    map_init(&seen, s->env->seed);
+    for (size_t i = 0; map && map->type == VALUE_MAP && i < map->u.map.n; i++) {
+        const struct value_entry *e = &map->u.map.entries[i];
+        uint64_t first;
+        struct str name = plan_variable(s->arena, e->key);
+        if (!map_get(&seen, name, &first)) {
+            map_put(&seen, name, i, NULL);
+            continue;
+        }
+        struct spec_at fields_at = {at, str_of(field), SIZE_MAX, {0, 0}},
+                       here = {&fields_at, e->key, SIZE_MAX, e->key_at};
+        spec_error(s, &here, NULL, "the name is that of '%.*s', too, in the variable MILLRACE_%s_%.*s",
+                   STR_ARG(map->u.map.entries[first].key), str_is(fields_at.key, "inputs") ? "INPUT" : "OUTPUT",
+                   STR_ARG(name));
+    }
+}
+
 /* Each item of a loop's outputs has entries of its own, which would hide an output of that name. */
 static void check_loop_outputs(struct spec *s, const struct spec_at *at, const struct value *v,
                                const struct spec_step *step)
@@ -229,6 +253,8 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
     if (str_is(node->workdir, ".")) node->workdir = (struct str){"", 0};
     finish_command(s, at, step);
     check_paths(s, at, v, step);
+    check_variables(s, at, v, "inputs");
+    check_variables(s, at, v, "outputs");
     check_loop_outputs(s, at, v, step);
     if (bit == 0 || (bit & IS_PROCESS)) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
     if (bit == IS_SCRIPT && !value_get(v, "interpreter")) spec_shebang(s, step);
