@@ -58,6 +58,7 @@ static void one_need(struct spec *s, const struct spec_at *at, struct str key, c
     (void)key;
     (void)i;
     spec_str(s, at, v, &name);
+    if (v->type == VALUE_STRING && v->u.s.n == 0) spec_error(s, at, v, "the name of a step is missing");
     if (name.n == 0) return;
     if (!map_get(&c->by_name, name, &to)) {
         struct err *err = spec_error(s, at, v, "there is no step '%.*s'", STR_ARG(str_sub(name, 0, 80)));

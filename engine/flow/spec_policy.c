@@ -32,10 +32,18 @@ struct range {
     bool has_to;
 };
 
+/* Numbers may be written as text. */
+static bool is_number(const struct value *v, int64_t *out)
+{
+    if (v->type == VALUE_INT) *out = v->u.i;
+    return v->type == VALUE_INT || (v->type == VALUE_STRING && str_int(v->u.s, out));
+}
+
 static void read_long(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
-    if (v->type == VALUE_INT && v->u.i > -1000000000000 && v->u.i < 1000000000000)
-        *(int64_t *)out = v->u.i;
+    int64_t i;
+    if (is_number(v, &i) && i > -1000000000000 && i < 1000000000000)
+        *(int64_t *)out = i;
     else
         err_hint(spec_expected(s, at, v, "a whole number"), "for a count known only at run time write ${{ range(n) }}");
 }
@@ -104,6 +112,7 @@ void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *
 {
     struct node *node = out;
     const struct value *range = value_get(v, "range");
+    int64_t i;
     node->loop = true;
     if (v->type == VALUE_STRING || v->type == VALUE_LIST) {
         spec_typed(s, at, v, WHERE_FOREACH, &node->foreach);
@@ -117,7 +126,7 @@ void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *
         if (v->type == VALUE_INT) err_hint(e, "write {range: %lld}", (long long)v->u.i);
         return;
     }
-    if (range && v->u.map.n == 1 && range->type != VALUE_LIST && range->type != VALUE_STRING) {
+    if (range && v->u.map.n == 1 && range->type != VALUE_LIST && (range->type != VALUE_STRING || is_number(range, &i))) {
         struct spec_at here = {at, str_of("range"), SIZE_MAX, {0, 0}};
         read_range(s, &here, range, node);
         return;
@@ -151,7 +160,9 @@ static void one_failure(struct spec *s, const struct spec_at *at, struct str key
 static void read_for(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct retry_for f = {0};
-    if (v->type == VALUE_LIST)
+    if (v->type == VALUE_LIST && v->u.list.n == 0)
+        err_hint(spec_error(s, at, v, "no failure is worth another attempt"), "for: [error, oom, timeout], or limit: 0");
+    else if (v->type == VALUE_LIST)
         spec_each(s, at, v, one_failure, &f);
     else
         one_failure(s, at, STR(""), v, &f, 0);
@@ -236,7 +247,8 @@ static const struct spec_field retry_fields[] = {
 void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct retry *retry = out;
-    if (v->type == VALUE_INT)
+    int64_t i;
+    if (is_number(v, &i))
         spec_count(s, at, v, &retry->limit);
     else if (v->type != VALUE_MAP)
         spec_expected(s, at, v, "a number of retries, or a map");
@@ -301,7 +313,8 @@ static const struct spec_field gpu_fields[] = {
 static void read_gpu(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct resources *r = out;
-    if (v->type == VALUE_INT) {
+    int64_t i;
+    if (is_number(v, &i)) {
         spec_count(s, at, v, &r->gpu_count);
         return;
     }
