@@ -54,6 +54,23 @@ static bool plain_outputs(const struct run *r, uint32_t task, struct arena *a, s
     return true;
 }
 
+static bool told_of_items(struct str name)
+{
+    return str_is(name, "item") || str_is(name, "index") || str_is(name, "status");
+}
+
+/* What an item gave goes beside what is told of it; what would hide behind that goes into `outputs`. */
+static void put_own(struct value_map_builder *b, const struct value *own)
+{
+    struct value_map_builder hidden;
+    value_map_begin(&hidden, b->arena);
+    for (size_t k = 0; own->type == VALUE_MAP && k < own->u.map.n; k++) {
+        const struct value_entry *e = &own->u.map.entries[k];
+        value_map_put(told_of_items(e->key) ? &hidden : b, e->key, e->value);
+    }
+    if (hidden.n > 0 && !value_get(own, "outputs")) value_map_put(b, STR("outputs"), value_map_end(&hidden));
+}
+
 static bool item_result(const struct run *r, const struct frame *f, uint32_t i, struct arena *a, struct value *out,
                         struct err *err)
 {
@@ -67,11 +84,7 @@ static bool item_result(const struct run *r, const struct frame *f, uint32_t i, 
     struct value own;
     if (state == TASK_SUCCEEDED) {
         if (!decode_into(r, task, a, &own, err)) return false;
-        for (size_t k = 0; own.type == VALUE_MAP && k < own.u.map.n; k++) {
-            const struct value_entry *e = &own.u.map.entries[k];
-            if (!str_is(e->key, "item") && !str_is(e->key, "index") && !str_is(e->key, "status"))
-                value_map_put(&b, e->key, e->value);
-        }
+        put_own(&b, &own);
     }
     *out = value_map_end(&b);
     return true;

@@ -507,6 +507,21 @@ static void calls_elsewhere(void **state)
     rig_expect_run(&f->g, RUN_CANCELLED);
 }
 
+/* The status of an HTTP answer is not hidden by that of the item. */
+static void loop_of_calls(void **state)
+{
+    struct fixture *f = *state;
+    static const struct http_call call_it = {0};
+    struct node *calls = build_node(&f->b, 0, "h", VERB_HTTP, NULL);
+    calls->http = &call_it;
+    build_foreach(&f->b, calls, "${{ [1] }}", 1);
+    expr_node(f, 0, "all", "${{ steps.h.outputs.map(o, [o.status, o.outputs.status, o.body]) }}", "h");
+    start_with(f, NULL);
+    rig_ok(&f->g, "h[0]", "{\"status\":204,\"body\":\"b\"}");
+    rig_settle(&f->g);
+    expect_outputs(f, "all", "{\"value\":[[\"succeeded\",204,\"b\"]]}");
+}
+
 static void wide_loop(void **state)
 {
     struct fixture *f = *state;
@@ -553,6 +568,7 @@ int main(void)
         T(pipeline_runs_too_long),
         T(waits_and_approvals),
         T(calls_elsewhere),
+        T(loop_of_calls),
         T(wide_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
