@@ -92,9 +92,12 @@ static bool check_enum(struct arena *a, const struct param *p, const struct valu
     for (size_t i = 0; v->type == VALUE_STRING && i < p->n_values; i++) { /* a command line gives 3 as "3" */
         int64_t whole;
         double d;
+        struct value yes;
+        struct err none;
         const struct value *one = &p->values[i];
         bool same = (one->type == VALUE_INT && str_int(v->u.s, &whole) && whole == one->u.i) ||
-                    (one->type == VALUE_DOUBLE && str_double(v->u.s, &d) && d == one->u.d);
+                    (one->type == VALUE_DOUBLE && str_double(v->u.s, &d) && d == one->u.d) ||
+                    (one->type == VALUE_BOOL && coerce_bool(v, &yes, &none) && yes.u.b == one->u.b);
         if (!same) continue;
         *out = *one;
         return true;

@@ -28,7 +28,9 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct value words[2] = {{.type = VALUE_STRING, .u.s = STR_INIT("small")}, {.type = VALUE_INT, .u.i = 3}};
+static struct value words[3] = {{.type = VALUE_STRING, .u.s = STR_INIT("small")},
+                                {.type = VALUE_INT, .u.i = 3},
+                                {.type = VALUE_BOOL, .u.b = true}};
 
 /* One of each kind. */
 static const struct param params[] = {
@@ -40,7 +42,7 @@ static const struct param params[] = {
     {.name = STR_INIT("list"), .type = PARAM_LIST, .any_items = true, .has_min = true, .min = 1},
     {.name = STR_INIT("ints"), .type = PARAM_LIST, .items = PARAM_INT},
     {.name = STR_INIT("map"), .type = PARAM_MAP},
-    {.name = STR_INIT("enum"), .type = PARAM_ENUM, .values = words, .n_values = 2},
+    {.name = STR_INIT("enum"), .type = PARAM_ENUM, .values = words, .n_values = 3},
     {.name = STR_INIT("secret"), .type = PARAM_SECRET},
 };
 
@@ -95,6 +97,8 @@ static void values_are_brought_to_their_type(void **state)
         {"enum", "\"small\"", "\"small\""},
         {"enum", "3", "3"},
         {"enum", "\"3\"", "3"},
+        {"enum", "\"true\"", "true"},
+        {"enum", "\"false\"", "!none of its values"},
         {"enum", "\"smal\"", "!none of its values"},
         {"enum", "4", "!none of its values"},
         {"secret", "{\"secret\":{\"env\":\"A\"}}", "{\"secret\":{\"env\":\"A\"}}"},
