@@ -17,6 +17,8 @@
 #define PLAN_MAX_TASKS 200000                    /* of one run, after expansion */
 #define PLAN_MAX_DEPTH 16                        /* of sub-pipelines within each other */
 #define PLAN_MAX_FRAMES (2 * PLAN_MAX_DEPTH + 2) /* within each other: each sub-pipeline may be inside a loop */
+#define PLAN_MAX_LABELS 64                       /* of a pipeline, and of a run */
+#define PLAN_MAX_LABEL 256                       /* bytes of its name, and of its text */
 #define PLAN_MAX_SOURCE (8u << 20)               /* bytes of one document */
 #define PLAN_MAX_BYTES (64u << 20)               /* of its JSON form */
 #define PLAN_MAX_VALUE (4u << 20)                /* bytes as JSON of one value, a loop's items, a pipeline's outputs */
@@ -94,7 +96,8 @@ struct resources {
     int64_t cpu_milli, memory_bytes, ephemeral_bytes; /* 0 = not said */
     uint32_t gpu_count;
     struct str gpu_flavor;
-    double gpu_share; /* 0 = whole GPUs */
+    double gpu_share;                /* 0 = whole GPUs */
+    struct pos cpu_at, memory_at, gpu_at; /* in the source, when compiled from it */
 };
 
 enum io_kind { IO_PARAM, IO_ARTIFACT };

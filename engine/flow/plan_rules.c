@@ -30,11 +30,11 @@ struct rules {
     struct err_list *errors;
 };
 
-static void refuse(const struct rules *r, const char *field, const char *hint, struct str message)
+static void refuse(const struct rules *r, const char *field, struct pos at, const char *hint, struct str message)
 {
     const struct graph *g = r->graph;
     const char *part = r->node >= g->nodes + (g->n_nodes - g->n_exit) ? "onExit" : "steps";
-    struct err *e = err_list_add(r->errors, ERR_INVALID, r->node->at, "%.*s", STR_ARG(message));
+    struct err *e = err_list_add(r->errors, ERR_INVALID, at.line ? at : r->node->at, "%.*s", STR_ARG(message));
     err_path(e, "%s.%.*s%s%s", part, STR_ARG(r->node->name), field[0] ? "." : "", field);
     err_hint(e, "%s", hint);
 }
@@ -45,14 +45,14 @@ static void check_resources(const struct rules *r, const struct plan_offer *o)
     struct arena *a = r->errors->arena;
     char asked[32], there[32];
     if (want->gpu_count > 0 && !o->ignore_gpu)
-        refuse(r, "resources.gpu", "--ignore-resources gpu runs it all the same, on what GPUs there are",
+        refuse(r, "resources.gpu", want->gpu_at, "--ignore-resources gpu runs it all the same, on what GPUs there are",
                STR("the step asks for a GPU, and this machine shares none out"));
     if (o->cpu_milli && want->cpu_milli > o->cpu_milli && !o->ignore_cpu)
-        refuse(r, "resources.cpu", "--ignore-resources cpu lets it share what is there",
+        refuse(r, "resources.cpu", want->cpu_at, "--ignore-resources cpu lets it share what is there",
                arena_printf(a, "the step asks for %g CPUs, this machine has %g", (double)want->cpu_milli / 1000,
                             (double)o->cpu_milli / 1000));
     if (o->memory_bytes && want->memory_bytes > o->memory_bytes && !o->ignore_memory)
-        refuse(r, "resources.memory", "--ignore-resources memory lifts the limit",
+        refuse(r, "resources.memory", want->memory_at, "--ignore-resources memory lifts the limit",
                arena_printf(a, "the step asks for %s of memory, this machine has %s",
                             units_bytes_text(want->memory_bytes, asked), units_bytes_text(o->memory_bytes, there)));
 }
@@ -60,10 +60,10 @@ static void check_resources(const struct rules *r, const struct plan_offer *o)
 static void check_node(const struct rules *r, const struct plan_offer *o)
 {
     if (r->node->verb == VERB_IMAGE)
-        refuse(r, "image", "give it a run: or a script:, or run it on a cluster",
+        refuse(r, "image", r->node->at, "give it a run: or a script:, or run it on a cluster",
                STR("a step that is only an image needs a cluster: here steps run as processes"));
     if (r->node->workers > 1)
-        refuse(r, "workers", "leave workers away, or run it on a cluster",
+        refuse(r, "workers", r->node->at, "leave workers away, or run it on a cluster",
                STR("a step with several workers needs a cluster"));
     check_resources(r, o);
 }
@@ -95,6 +95,7 @@ size_t plan_unused_here(const struct plan *p, struct str *out, size_t room)
         for (uint32_t i = 0; i < p->graphs[g].n_nodes; i++) {
             const struct node *node = &p->graphs[g].nodes[i];
             if (node->image.n && node->verb != VERB_IMAGE) note(STR("image"), out, &n, room);
+            if (node->resources.ephemeral_bytes) note(STR("resources.storage"), out, &n, room);
             if (node->queue.n) note(STR("queue"), out, &n, room);
             for (size_t k = 0; node->cluster && k < node->cluster->u.map.n; k++)
                 note(node->cluster->u.map.entries[k].key, out, &n, room);

@@ -335,10 +335,19 @@ static const struct spec_field resource_fields[] = {
     {"gpu", read_gpu, 0, 0, false},
 };
 
+static void place_of(const struct value *map, const char *key, struct pos *at)
+{
+    const struct value *v = value_get(map, key);
+    if (v) *at = v->at;
+}
+
 void spec_resources(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct resources *r = out;
     if (!spec_fields(s, at, v, resource_fields, SPEC_COUNT(resource_fields), 0, "resources", out)) return;
+    place_of(v, "cpu", &r->cpu_at);
+    place_of(v, "memory", &r->memory_at);
+    place_of(v, "gpu", &r->gpu_at);
     if (r->cpu_milli > 4096 * 1000) spec_error(s, at, v, "no machine has more than 4096 CPUs");
     if (r->memory_bytes > (int64_t)1 << 50) spec_error(s, at, v, "no machine has more than 1Pi of memory");
     if (r->gpu_count > 1024) spec_error(s, at, v, "no step has more than 1024 GPUs");
