@@ -3,8 +3,8 @@
  * The same files (names, bytes, executable bits, links) give the same bytes and so the same digest, whatever their
  * times and owners.
  * `.millraceignore` in the folder's root takes lines as .gitignore does: # comments, ! to take back, / to anchor or for
- * folders only, *, ?, [ ], **. Left out always: .git, __pycache__, *.pyc, .millraceignore'd files, sockets, devices,
- * links out of the folder. */
+ * folders only, *, ?, [ ], **. Left out unless a line takes it back: .git, __pycache__, *.pyc, .venv, .DS_Store,
+ * .ipynb_checkpoints, .millraceignore. Left out always: sockets, devices, links out of the folder. */
 #ifndef MILLRACE_BLOB_BUNDLE_H
 #define MILLRACE_BLOB_BUNDLE_H
 

@@ -100,7 +100,7 @@ static bool add_lines(struct str text, struct ignore *out, struct err *err)
     for (uint32_t number = 1; rest.n > 0 && str_split(&rest, '\n', &line); number++) {
         line = str_trim(line);
         if (line.n == 0 || line.p[0] == '#') continue;
-        if (out->n == IGNORE_MAX) {
+        if (out->n == IGNORE_BUILTIN + IGNORE_MAX) {
             err_set(err, ERR_LIMIT, ".millraceignore has more than %d lines", IGNORE_MAX);
             return err_at(err, (struct pos){number, 1}, 1);
         }

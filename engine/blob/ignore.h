@@ -4,7 +4,8 @@
 
 #include "engine/base/err.h"
 
-#define IGNORE_MAX 500
+#define IGNORE_MAX 500 /* lines of .millraceignore */
+#define IGNORE_BUILTIN 7
 
 struct ignore_rule {
     struct str pattern; /* without leading and trailing slash */
@@ -12,7 +13,7 @@ struct ignore_rule {
 };
 
 struct ignore {
-    struct ignore_rule rules[IGNORE_MAX];
+    struct ignore_rule rules[IGNORE_BUILTIN + IGNORE_MAX];
     size_t n;
 };
 

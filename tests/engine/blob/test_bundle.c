@@ -95,6 +95,13 @@ static void patterns_match(void **state)
         if (ignore_glob(str_of(rows[i].pattern), str_of(rows[i].text)) != rows[i].want)
             fail_msg("'%s' on '%s'", rows[i].pattern, rows[i].text);
     static struct ignore ig;
+    BUF_AUTO lines;
+    buf_init(&lines, 0);
+    for (int i = 0; i < IGNORE_MAX; i++)
+        buf_c(&lines, "x\n");
+    ok(ignore_parse(buf_view(&lines), &ig, &err));
+    buf_c(&lines, "x\n");
+    assert_false(ignore_parse(buf_view(&lines), &ig, &err));
     ok(ignore_parse(STR("# models\nmodels/\n*.csv\n!keep.csv\n/top.txt\nsub/*.txt\r\n\n"), &ig, &err));
     static const struct {
         const char *path;
