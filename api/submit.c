@@ -11,8 +11,6 @@
 #include "engine/store/pipelines.h"
 #include "engine/text/json.h"
 
-#define MAX_LABELS 64
-#define MAX_LABEL_BYTES 256
 #define MAX_NAME 200
 
 struct submission {
@@ -98,18 +96,18 @@ static bool read_yaml(struct request *rq, struct submission *s, struct err *err)
 static bool check_labels(const struct value *labels, struct err *err)
 {
     if (!labels) return true;
-    if (labels->u.map.n > MAX_LABELS) {
-        err_set(err, ERR_INVALID, "a run has at most %d labels", MAX_LABELS);
+    if (labels->u.map.n > PLAN_MAX_LABELS) {
+        err_set(err, ERR_INVALID, "a run has at most %d labels", PLAN_MAX_LABELS);
         return err_path(err, "labels");
     }
     for (size_t i = 0; i < labels->u.map.n; i++) {
         const struct value_entry *e = &labels->u.map.entries[i];
-        if (e->key.n == 0 || e->key.n > MAX_LABEL_BYTES) {
-            err_set(err, ERR_INVALID, "a label's name has 1 to %d bytes", MAX_LABEL_BYTES);
+        if (e->key.n == 0 || e->key.n > PLAN_MAX_LABEL) {
+            err_set(err, ERR_INVALID, "a label's name has 1 to %d bytes", PLAN_MAX_LABEL);
             return err_path(err, "labels");
         }
-        if (e->value.type == VALUE_STRING && e->value.u.s.n <= MAX_LABEL_BYTES) continue;
-        err_set(err, ERR_INVALID, "a label must be a string of at most %d bytes", MAX_LABEL_BYTES);
+        if (e->value.type == VALUE_STRING && e->value.u.s.n <= PLAN_MAX_LABEL) continue;
+        err_set(err, ERR_INVALID, "a label must be a string of at most %d bytes", PLAN_MAX_LABEL);
         return err_path(err, "labels.%.*s", STR_ARG(e->key));
     }
     return true;

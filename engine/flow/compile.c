@@ -140,11 +140,13 @@ static void read_git(struct spec *s, const struct spec_at *at, const struct valu
 static void one_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
                       size_t i)
 {
-    (void)key;
     (void)out;
     (void)i;
-    struct str text;
+    struct str text = STR("");
     spec_str(s, at, v, &text);
+    if (key.n == 0 || key.n > PLAN_MAX_LABEL)
+        spec_error(s, at, NULL, "a label's name has 1 to %d bytes", PLAN_MAX_LABEL);
+    if (text.n > PLAN_MAX_LABEL) spec_error(s, at, v, "a label has at most %d bytes", PLAN_MAX_LABEL);
 }
 
 static void one_graph_output(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
@@ -265,6 +267,8 @@ static void read_labels(struct compile *c, const struct value *v)
     if (!v) return;
     if (v->type != VALUE_MAP)
         spec_expected(&c->spec, &at, v, "a map from names to texts");
+    else if (v->u.map.n > PLAN_MAX_LABELS)
+        spec_error(&c->spec, &at, v, "%zu labels are more than %d", v->u.map.n, PLAN_MAX_LABELS);
     else
         spec_each(&c->spec, &at, v, one_label, NULL);
 }
