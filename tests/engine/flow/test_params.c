@@ -159,7 +159,7 @@ static void all_problems_are_told_at_once(void **state)
     uint64_t spent = 0;
     assert_false(
         param_check(&arena, param_named("enum"), &(struct value){.type = VALUE_INT, .u.i = 4}, &spent, &bound, &err));
-    assert_string_equal(err.hint, "one of: small, 3");
+    assert_string_equal(err.hint, "one of: small, 3, true");
 
     err_list_init(&errors, &arena);
     assert_true(json_parse(&arena, STR("{\"name\": \"n\", \"epochs\": 3, \"note\": null}"), 0, &given, &err));
