@@ -84,12 +84,11 @@ static const struct spec_field document_fields[] = {
 
 static bool is_pipeline(const struct value *doc)
 {
-    static const struct str kind = STR_INIT("Pipeline");
-    const struct value *said = value_get(doc, "kind");
-    if (!said) return true;
-    for (size_t i = 0; said->type == VALUE_STRING && i < SPEC_COUNT(later); i++)
-        if (str_is(said->u.s, later[i])) return false;
-    return value_get(doc, "steps") || (said->type == VALUE_STRING && suggest(said->u.s, &kind, 1).n);
+    const struct value *kind = value_get(doc, "kind");
+    if (!kind || (kind->type == VALUE_STRING && str_is(kind->u.s, "Pipeline"))) return true;
+    for (size_t i = 0; kind->type == VALUE_STRING && i < SPEC_COUNT(later); i++)
+        if (str_is(kind->u.s, later[i])) return false;
+    return value_get(doc, "steps") || spec_misspelled(doc, document_fields, SPEC_COUNT(document_fields), "steps");
 }
 
 /* apiVersion, kind, name and project. Of another kind than a pipeline nothing more can be said than that it is one. */
