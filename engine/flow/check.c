@@ -296,7 +296,7 @@ static struct pos key_place(const struct value *map, struct str key)
 static const size_t *required_params(struct compile *c, uint32_t i)
 {
     const struct graph *sub = &c->subs[i]->graphs[0];
-    size_t **list = &c->required[c->twins[i]], n = 0;
+    size_t **list = &compile_index(c, c->twins[i])->required, n = 0;
     for (size_t p = 0; p < sub->n_params && !*list; p++)
         n += !sub->params[p].optional;
     if (*list) return *list;

@@ -272,7 +272,7 @@ static unsigned probe_input(struct compile *c, const struct input *input)
 /* Many may refer to one input: it is looked at once. */
 static unsigned input_artifact(struct compile *c, uint32_t node, size_t i)
 {
-    unsigned char **kinds = &c->input_kinds[node];
+    unsigned char **kinds = &compile_index(c, node)->kinds;
     if (!*kinds) *kinds = arena_array(c->spec.arena, unsigned char, c->nodes[node].n_inputs);
     if (!(*kinds)[i]) (*kinds)[i] = (unsigned char)(1 + probe_input(c, &c->nodes[node].inputs[i]));
     return (*kinds)[i] - 1u;

@@ -224,12 +224,8 @@ static void read_all_steps(struct compile *c, const struct document *d, const st
     c->refs = arena_array(a, struct compile_ref, n);
     c->subs = arena_array(a, const struct plan *, n);
     c->broken = arena_array(a, bool, n);
-    c->input_names = arena_array(a, struct compile_names, n);
-    c->output_names = arena_array(a, struct compile_names, n);
-    c->param_names_of = arena_array(a, struct compile_names, n);
-    c->input_kinds = arena_array(a, unsigned char *, n);
+    c->index = arena_array(a, struct compile_index *, n);
     c->twins = arena_array(a, uint32_t, n);
-    c->required = arena_array(a, size_t *, n);
     if (steps) name_steps(c, &steps_at, d->steps, 0);
     if (on_exit) name_steps(c, &exit_at, d->on_exit, c->n_steps);
     if (steps) read_steps(c, &steps_at, d->steps, 0, defaults);

@@ -10,6 +10,13 @@ struct compile_names { /* name → place in its list; made when first asked */
     bool made;
 };
 
+/* What is known of a node that has very many of something; made when first asked. */
+struct compile_index {
+    struct compile_names inputs, outputs, params; /* the last two: of its sub-pipeline, when it has one */
+    unsigned char *kinds;                         /* of its inputs, see check_scope.c */
+    size_t *required; /* places of the params that its sub-pipeline insists on, their number first */
+};
+
 struct compile {
     struct spec spec;
     struct str name, project, description;
@@ -29,10 +36,8 @@ struct compile {
     struct str *names;            /* beside nodes */
     struct map by_name;
     struct compile_names param_names;
-    struct compile_names *input_names, *output_names, *param_names_of; /* beside nodes; the last: of sub-pipelines */
-    unsigned char **input_kinds; /* beside nodes: what is known of their inputs, see check_scope.c; NULL = nothing */
-    uint32_t *twins;             /* beside nodes: the first one with the same sub-pipeline */
-    size_t **required; /* beside nodes: places of the params that the sub-pipeline insists on, n first; of twins */
+    struct compile_index **index; /* beside nodes; NULL = not made */
+    uint32_t *twins;              /* beside nodes: the first one with the same sub-pipeline */
     struct graph_output *outputs;
     size_t n_outputs;
 };
@@ -43,6 +48,7 @@ size_t compile_input(struct compile *c, uint32_t node, struct str name);
 size_t compile_output(struct compile *c, uint32_t node, struct str name); /* of a sub-pipeline: its outputs */
 size_t compile_sub_param(struct compile *c, uint32_t node, struct str name);
 void compile_names_free(struct compile *c);
+struct compile_index *compile_index(struct compile *c, uint32_t node);
 
 /* The path to a node: steps.NAME or onExit.NAME. */
 struct spec_at compile_node_at(const struct compile *c, uint32_t node, struct spec_at *up);

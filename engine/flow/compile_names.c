@@ -9,13 +9,23 @@ static struct str name_at(const void *items, size_t size, size_t i)
     return *(const struct str *)(const void *)((const char *)items + i * size);
 }
 
-static size_t find(struct compile *c, struct compile_names *names, const void *items, size_t size, size_t n,
+struct compile_index *compile_index(struct compile *c, uint32_t node)
+{
+    if (!c->index[node]) c->index[node] = arena_new(c->spec.arena, struct compile_index);
+    return c->index[node];
+}
+
+static size_t few(const void *items, size_t size, size_t n, struct str name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(name_at(items, size, i), name)) return i;
+    return SIZE_MAX;
+}
+
+static size_t many(struct compile *c, struct compile_names *names, const void *items, size_t size, size_t n,
                    struct str name)
 {
-    uint64_t found = SIZE_MAX;
-    for (size_t i = 0; n <= FEW && i < n; i++)
-        if (str_eq(name_at(items, size, i), name)) return i;
-    if (n <= FEW) return SIZE_MAX;
+    uint64_t found;
     if (!names->made) {
         map_init(&names->map, c->spec.env->seed);
         for (size_t i = n; i-- > 0;)
@@ -31,29 +41,36 @@ _Static_assert(offsetof(struct param, name) == 0 && offsetof(struct input, name)
 
 size_t compile_param(struct compile *c, struct str name)
 {
-    return find(c, &c->param_names, c->params, sizeof *c->params, c->n_params, name);
+    if (c->n_params <= FEW) return few(c->params, sizeof *c->params, c->n_params, name);
+    return many(c, &c->param_names, c->params, sizeof *c->params, c->n_params, name);
 }
 
 size_t compile_input(struct compile *c, uint32_t node, struct str name)
 {
     const struct node *n = &c->nodes[node];
-    return find(c, &c->input_names[node], n->inputs, sizeof *n->inputs, n->n_inputs, name);
+    if (n->n_inputs <= FEW) return few(n->inputs, sizeof *n->inputs, n->n_inputs, name);
+    return many(c, &compile_index(c, node)->inputs, n->inputs, sizeof *n->inputs, n->n_inputs, name);
 }
 
 size_t compile_output(struct compile *c, uint32_t node, struct str name)
 {
     const struct node *n = &c->nodes[node];
-    if (n->verb != VERB_PIPELINE)
-        return find(c, &c->output_names[node], n->outputs, sizeof *n->outputs, n->n_outputs, name);
+    if (n->verb != VERB_PIPELINE) {
+        if (n->n_outputs <= FEW) return few(n->outputs, sizeof *n->outputs, n->n_outputs, name);
+        return many(c, &compile_index(c, node)->outputs, n->outputs, sizeof *n->outputs, n->n_outputs, name);
+    }
     const struct graph *g = c->subs[node] ? &c->subs[node]->graphs[0] : NULL;
-    if (!g) return SIZE_MAX;
-    return find(c, &c->output_names[c->twins[node]], g->outputs, sizeof *g->outputs, g->n_outputs, name);
+    if (!g || g->n_outputs <= FEW) return g ? few(g->outputs, sizeof *g->outputs, g->n_outputs, name) : SIZE_MAX;
+    struct compile_index *index = compile_index(c, c->twins[node]);
+    return many(c, &index->outputs, g->outputs, sizeof *g->outputs, g->n_outputs, name);
 }
 
 size_t compile_sub_param(struct compile *c, uint32_t node, struct str name)
 {
     const struct graph *g = &c->subs[node]->graphs[0];
-    return find(c, &c->param_names_of[c->twins[node]], g->params, sizeof *g->params, g->n_params, name);
+    if (g->n_params <= FEW) return few(g->params, sizeof *g->params, g->n_params, name);
+    struct compile_index *index = compile_index(c, c->twins[node]);
+    return many(c, &index->params, g->params, sizeof *g->params, g->n_params, name);
 }
 
 static void names_free(struct compile_names *names)
@@ -65,8 +82,9 @@ void compile_names_free(struct compile *c)
 {
     names_free(&c->param_names);
     for (uint32_t i = 0; i < c->n_nodes; i++) {
-        names_free(&c->input_names[i]);
-        names_free(&c->output_names[i]);
-        names_free(&c->param_names_of[i]);
+        if (!c->index[i]) continue;
+        names_free(&c->index[i]->inputs);
+        names_free(&c->index[i]->outputs);
+        names_free(&c->index[i]->params);
     }
 }

@@ -54,11 +54,11 @@ struct spec {
     uint32_t node;              /* being read */
     const struct param *params; /* the pipeline's; read before its steps */
     size_t n_params;
-    struct map secrets;     /* those of them that are secrets, by name */
-    struct map default_env; /* name → place among the defaults */
-    bool defaults;          /* what is being read is `defaults:` */
-    uint64_t spent;         /* steps of evaluation, of SPEC_MAX_COST: patterns and what is known beforehand */
-    uint64_t repeated;      /* entries that steps have of the defaults, of SPEC_MAX_REPEATED */
+    struct map secrets;           /* those of them that are secrets, by name */
+    struct map default_env;       /* name → place among the defaults */
+    bool defaults;                /* what is being read is `defaults:` */
+    uint64_t spent;               /* steps of evaluation, of SPEC_MAX_COST: patterns and what is known beforehand */
+    uint64_t n_default, repeated; /* entries that steps have of the defaults, of SPEC_MAX_REPEATED */
 };
 
 /* ---- errors ---- */

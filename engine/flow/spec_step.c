@@ -116,6 +116,11 @@ void spec_defaults(struct spec *s, const struct spec_at *at, const struct value 
     s->defaults = true;
     spec_fields(s, at, v, default_fields, SPEC_COUNT(default_fields), 0, "defaults", out);
     out->node.cluster = spec_cluster(s, at, out, NULL);
+    s->n_default = out->env.n;
+    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
+        const struct value *field = value_get(out->node.cluster, spec_cluster_names[i]);
+        if (field) s->n_default += field->type == VALUE_LIST ? field->u.list.n : field->u.map.n;
+    }
     s->defaults = false;
 }
 
@@ -283,17 +288,12 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
 }
 
 /* Each step has the entries of the defaults, in the plan as well: few bytes could make it huge. */
-static bool take_defaults(struct spec *s, const struct spec_at *at, const struct value *v,
-                          const struct spec_step *defaults)
+static bool take_defaults(struct spec *s, const struct spec_at *at, const struct value *v)
 {
-    size_t n = defaults->env.n;
-    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
-        const struct value *field = value_get(defaults->node.cluster, spec_cluster_names[i]);
-        if (field) n += field->type == VALUE_LIST ? field->u.list.n : field->u.map.n;
-    }
-    s->repeated += n;
+    s->repeated += s->n_default;
     if (s->repeated <= SPEC_MAX_REPEATED) return true;
-    err_hint(spec_error(s, at, v, "the defaults have %zu variables, labels and such: too many for so many steps", n),
+    err_hint(spec_error(s, at, v, "the defaults have %llu variables, labels and such: too many for so many steps",
+                        (unsigned long long)s->n_default),
              "all steps together may take %d of them", SPEC_MAX_REPEATED);
     return false;
 }
@@ -310,7 +310,7 @@ bool spec_step(struct spec *s, const struct spec_at *at, const struct value *v, 
         spec_expected(s, at, v, "a step");
         return false;
     }
-    if (!take_defaults(s, at, v, defaults)) return false;
+    if (!take_defaults(s, at, v)) return false;
     *out = *defaults;
     memset(out->cluster, 0, sizeof out->cluster);
     out->in_exit = in_exit;
