@@ -53,7 +53,7 @@ int cmd_artifacts_ls(struct cli *cli, const struct args *args)
     if (!run || filter.n > 0) {
         if (run) filter = arena_printf(a, "run = %s and %.*s", run, STR_ARG(filter));
         path = client_project(client, a, "/api/v1/artifacts");
-        if (filter.n > 0) path = arena_printf(a, "%s&%s", path, client_path(a, "filter=%s", arena_cstr(a, filter))).p;
+        if (filter.n > 0) path = client_with(a, path, client_path(a, "filter=%s", arena_cstr(a, filter)));
     }
     if (!pages_fetch(cli, a, path, (size_t)limit, &pages, &err)) return cli_fail(cli, &err);
     struct value list = pages_join(a, &pages, (size_t)limit);

@@ -83,6 +83,11 @@ const char *client_path(struct arena *a, const char *fmt, ...)
     return arena_cstr(a, buf_view(&out));
 }
 
+const char *client_with(struct arena *a, const char *path, const char *part)
+{
+    return arena_printf(a, "%s%s%s", path, strchr(path, '?') ? "&" : "?", part).p;
+}
+
 void client_file_project(struct client *c, const char *project)
 {
     c->of_file = project;
@@ -92,8 +97,7 @@ const char *client_project(struct client *c, struct arena *a, const char *path)
 {
     const char *project = c->settings.project ? c->settings.project : c->of_file;
     if (!project) return path;
-    const char *with = strchr(path, '?') ? "&" : "?";
-    return arena_printf(a, "%s%s%s", path, with, client_path(a, "project=%s", project)).p;
+    return client_with(a, path, client_path(a, "project=%s", project));
 }
 
 /* ---- one exchange ---- */

@@ -54,6 +54,8 @@ MUST_CHECK bool client_post(struct client *c, struct arena *a, const char *path,
 /* A path by printf in which every %s is percent-encoded (so an id or a step may hold anything); %lld and the text
  * between are not. The project is added by client_project(). */
 __attribute__((format(printf, 2, 3))) const char *client_path(struct arena *a, const char *fmt, ...);
+/* `path` with one more part of a query, such as "page_size=1". */
+const char *client_with(struct arena *a, const char *path, const char *part);
 /* From now on what nobody said a project for is of this one; NULL = none. */
 void client_file_project(struct client *c, const char *project);
 /* `path` with project=… in its query, if a project is known. */

@@ -120,8 +120,8 @@ int cmd_list(struct cli *cli, const struct args *args)
     struct client *client = cli_client(cli, &code);
     if (!client) return code;
     const char *path = client_project(client, a, "/api/v1/runs"), *order = args_get(args, "order-by");
-    if (filter.n) path = arena_printf(a, "%s&%s", path, client_path(a, "filter=%s", arena_cstr(a, filter))).p;
-    if (order) path = arena_printf(a, "%s&%s", path, client_path(a, "order_by=%s", order)).p;
+    if (filter.n) path = client_with(a, path, client_path(a, "filter=%s", arena_cstr(a, filter)));
+    if (order) path = client_with(a, path, client_path(a, "order_by=%s", order));
     return list_of(cli, path, args_has(args, "all") ? 0 : (size_t)limit, fields, sizeof fields / sizeof *fields);
 }
 

@@ -37,9 +37,8 @@ bool pages_fetch(struct cli *cli, struct arena *a, const char *path, size_t limi
     struct str token = STR("");
     do {
         size_t left = limit ? limit - p.total : PAGE, n;
-        const char *with = strchr(path, '?') ? "&" : "?";
-        const char *page = arena_printf(a, "%s%spage_size=%zu", path, with, left < PAGE ? left : PAGE).p;
-        if (token.n) page = arena_printf(a, "%s&%s", page, client_path(a, "page_token=%s", arena_cstr(a, token))).p;
+        const char *page = client_with(a, path, arena_printf(a, "page_size=%zu", left < PAGE ? left : PAGE).p);
+        if (token.n) page = client_with(a, page, client_path(a, "page_token=%s", arena_cstr(a, token)));
         p.items = arena_grow(a, p.items, p.n * sizeof *p.items, (p.n + 1) * sizeof *p.items);
         if (!client_get(client, a, page, &p.items[p.n], err)) return false;
         field_list(&p.items[p.n], "items", &n);

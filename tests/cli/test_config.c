@@ -104,18 +104,18 @@ static void what_is_used(void **state)
 {
     static const struct {
         const char *name, *argv[8], *url, *token_env;
-        const char *server, *token, *project; /* token NULL: none */
+        const char *server, *token, *project; /* NULL: none */
     } rows[] = {
         {"the current context", {"list"}, NULL, NULL, "https://lab:7070", "lab-token", "ml"},
-        {"another context", {"list", "--context", "plain"}, NULL, NULL, "http://10.0.0.1", "inline-token", "default"},
+        {"another context", {"list", "--context", "plain"}, NULL, NULL, "http://10.0.0.1", "inline-token", NULL},
         {"a server named otherwise gets no token",
          {"list", "--server", "https://evil"},
          NULL,
          NULL,
          "https://evil",
          NULL,
-         "default"},
-        {"nor one named by the environment", {"list"}, "https://evil/", NULL, "https://evil", NULL, "default"},
+         NULL},
+        {"nor one named by the environment", {"list"}, "https://evil/", NULL, "https://evil", NULL, NULL},
         {"the context's own server, named again",
          {"list", "--server", "https://lab:7070/"},
          NULL,
@@ -130,14 +130,14 @@ static void what_is_used(void **state)
          "https://lab:7070",
          "lab-token",
          "ml"},
-        {"the environment's token", {"list"}, "https://evil", "mine", "https://evil", "mine", "default"},
+        {"the environment's token", {"list"}, "https://evil", "mine", "https://evil", "mine", NULL},
         {"the local server has its own token",
          {"list", "--server", "http://127.0.0.1:7070"},
          NULL,
          NULL,
          "http://127.0.0.1:7070",
          "local-token",
-         "default"},
+         NULL},
         {"a project named", {"list", "--project", "p"}, NULL, NULL, "https://lab:7070", "lab-token", "p"},
     };
     (void)state;
@@ -167,7 +167,7 @@ static void what_is_used(void **state)
         assert_true(ok);
         assert_string_equal(s.server, rows[i].server);
         assert_string_equal(s.token ? s.token : "(none)", rows[i].token ? rows[i].token : "(none)");
-        assert_string_equal(s.project, rows[i].project);
+        assert_string_equal(s.project ? s.project : "(none)", rows[i].project ? rows[i].project : "(none)");
     }
     unsetenv("MILLRACE_URL");
     unsetenv("MILLRACE_TOKEN");
