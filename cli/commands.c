@@ -1,9 +1,9 @@
 /* The table of commands and the searches in it: see commands.h. */
 #include "cli/commands.h"
 
-#include "engine/os/launcher.h"
-
 #include <string.h>
+
+#include "engine/os/launcher.h"
 
 #define END                                                                                                            \
     {                                                                                                                  \
@@ -12,10 +12,7 @@
 #define FORMATS "table|json|yaml"
 
 const struct option global_options[] = {
-    {"server", 0, "URL",
-     "the server, e.g. "
-     "http://127.0.0.1:7070 (MILLRACE_URL)",
-     NULL, WORD_ANY, false},
+    {"server", 0, "URL", "the server, e.g. http://127.0.0.1:7070 (MILLRACE_URL)", NULL, WORD_ANY, false},
     {"token-file", 0, "FILE", "a file with the bearer token (MILLRACE_TOKEN holds a token itself)", NULL, WORD_FILE,
      false},
     {"project", 0, "NAME", "the project (MILLRACE_PROJECT; default: default)", NULL, WORD_ANY, false},

@@ -354,11 +354,10 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
         struct secret_ref secret = h->secret;
         struct value v;
         if (h->secret_param && expr_template_eval(&h->value, env, &c->arena, &v, err)) launch_secret(h, &v, &secret);
-        bool ok = secret.source == SECRET_NONE
-                      ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
-                      : launch_secret_here(&secret, err) &&
-                            secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project, secret.name, &c->arena,
-                                         &headers[i].value, err);
+        bool ok = secret.source == SECRET_NONE ? text_of(c, env, &h->value, "http.headers", &headers[i].value, err)
+                                               : launch_secret_here(&secret, err) &&
+                                                     secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project,
+                                                                  secret.name, &c->arena, &headers[i].value, err);
         if (!ok) return err_path(err, "http.headers.%.*s", STR_ARG(h->name));
         if (secret.source != SECRET_NONE) c->secrets.values[c->secrets.n++] = headers[i].value;
         if (strcasecmp(headers[i].name.p, "Content-Type") == 0) type.n = 0;

@@ -42,7 +42,8 @@ static bool type_of_param(struct check_scope *sc, const struct expr_ref *ref, en
     if (place < c->n_params) {
         const struct param *p = &c->params[place];
         if (p->type == PARAM_SECRET && !sc->secrets) {
-            err_set(err, ERR_INVALID, "params.%.*s is a secret, which stands as the whole of a variable, header or param only",
+            err_set(err, ERR_INVALID,
+                    "params.%.*s is a secret, which stands as the whole of a variable, header or param only",
                     STR_ARG(p->name));
             err_hint(err, "env: {NAME: \"${{ params.%.*s }}\"}", STR_ARG(p->name));
             return at_field(ref, 0, err);

@@ -96,7 +96,7 @@ struct resources {
     int64_t cpu_milli, memory_bytes, ephemeral_bytes; /* 0 = not said */
     uint32_t gpu_count;
     struct str gpu_flavor;
-    double gpu_share;                /* 0 = whole GPUs */
+    double gpu_share;                     /* 0 = whole GPUs */
     struct pos cpu_at, memory_at, gpu_at; /* in the source, when compiled from it */
 };
 

@@ -4,7 +4,8 @@
  * downstream of these, since its condition may read what they will bring. With `from`: that task and everything
  * downstream of it as well, whatever became of it. A loop or sub-pipeline that failed because of tasks inside it goes
  * on with these and keeps the rest; one that is named by `from`, or lies downstream of something that is retried, is
- * opened anew. What is named by `from` runs, with all that is inside it, whatever the cache has. onExit steps of a frame that is retried run again at its end. */
+ * opened anew. What is named by `from` runs, with all that is inside it, whatever the cache has. onExit steps of a
+ * frame that is retried run again at its end. */
 #include <stdlib.h>
 
 #include "engine/base/jsonw.h"

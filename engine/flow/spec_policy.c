@@ -126,7 +126,8 @@ void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *
         if (v->type == VALUE_INT) err_hint(e, "write {range: %lld}", (long long)v->u.i);
         return;
     }
-    if (range && v->u.map.n == 1 && range->type != VALUE_LIST && (range->type != VALUE_STRING || is_number(range, &i))) {
+    if (range && v->u.map.n == 1 && range->type != VALUE_LIST &&
+        (range->type != VALUE_STRING || is_number(range, &i))) {
         struct spec_at here = {at, str_of("range"), SIZE_MAX, {0, 0}};
         read_range(s, &here, range, node);
         return;
@@ -161,7 +162,8 @@ static void read_for(struct spec *s, const struct spec_at *at, const struct valu
 {
     struct retry_for f = {0};
     if (v->type == VALUE_LIST && v->u.list.n == 0)
-        err_hint(spec_error(s, at, v, "no failure is worth another attempt"), "for: [error, oom, timeout], or limit: 0");
+        err_hint(spec_error(s, at, v, "no failure is worth another attempt"),
+                 "for: [error, oom, timeout], or limit: 0");
     else if (v->type == VALUE_LIST)
         spec_each(s, at, v, one_failure, &f);
     else

@@ -91,7 +91,7 @@ def test_help_names_the_role_that_suffices(server, token, tmp_path):
 
 
 def test_a_header_names_the_project(server, tmp_path):
-    """Of the code that is sent and the sub-pipelines that are looked up as well; another one said outright is refused."""
+    """Of the code that is sent and the sub-pipelines that are looked up, too; another one said outright is refused."""
     assert server.post("/api/v1/projects", {"name": "lab"}).status == 201
     (tmp_path / "helper.txt").write_text("helped\n")
     child, parent = tmp_path / "child.yaml", tmp_path / "parent.yaml"

@@ -87,7 +87,8 @@ def test_a_server_stops_while_calls_are_under_way(fresh):
     made.daemon_threads = True
     threading.Thread(target=made.serve_forever, daemon=True).start()
     mine = fresh("--allow-private-egress")
-    steps = "".join(f"  s{i}: {{http: {{url: 'http://127.0.0.1:{made.server_port}/', timeout: 1h}}}}\n" for i in range(6))
+    url = f"http://127.0.0.1:{made.server_port}/"
+    steps = "".join(f"  s{i}: {{http: {{url: '{url}', timeout: 1h}}}}\n" for i in range(6))
     run = mine.submit(HEAD + "name: deaf\nsteps:\n" + steps)
     look = mine.submit(HEAD + "name: look\nsteps: {a: {run: 'true', cache: true}}\n")
     assert mine.ended(look)["state"] == "succeeded"  # look-ups do not wait behind calls

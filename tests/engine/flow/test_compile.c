@@ -313,10 +313,10 @@ static void scripts_find_their_interpreter(void **state)
 static void a_machine_says_what_it_lacks(void **state)
 {
     (void)state;
-    const struct plan *p = compile_text(
-        HEAD "name: x\nsteps:\n  a: {image: tool}\n  b: {run: echo, workers: 3}\n"
-             "  c: {run: echo, resources: {gpu: 1, cpu: 8, memory: 64Gi, storage: 1Gi}, image: x,\n"
-             "      nodeSelector: {a: b}}\n");
+    const struct plan *p =
+        compile_text(HEAD "name: x\nsteps:\n  a: {image: tool}\n  b: {run: echo, workers: 3}\n"
+                          "  c: {run: echo, resources: {gpu: 1, cpu: 8, memory: 64Gi, storage: 1Gi}, image: x,\n"
+                          "      nodeSelector: {a: b}}\n");
     struct plan_offer offer = {.cpu_milli = 4000, .memory_bytes = (int64_t)8 << 30};
     struct err err;
     struct str unused[8];

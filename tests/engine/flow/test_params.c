@@ -28,9 +28,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct value words[3] = {{.type = VALUE_STRING, .u.s = STR_INIT("small")},
-                                {.type = VALUE_INT, .u.i = 3},
-                                {.type = VALUE_BOOL, .u.b = true}};
+static struct value words[3] = {
+    {.type = VALUE_STRING, .u.s = STR_INIT("small")}, {.type = VALUE_INT, .u.i = 3}, {.type = VALUE_BOOL, .u.b = true}};
 
 /* One of each kind. */
 static const struct param params[] = {
