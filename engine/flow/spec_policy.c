@@ -343,6 +343,15 @@ static void place_of(const struct value *map, const char *key, struct pos *at)
     if (v) *at = v->at;
 }
 
+/* What came from the defaults has been told there. */
+static void too_much(struct spec *s, const struct spec_at *at, const struct value *map, const char *key,
+                     const char *message)
+{
+    struct spec_at here = {at, str_of(key), SIZE_MAX, {0, 0}};
+    const struct value *v = value_get(map, key);
+    if (v) spec_error(s, &here, v, "%s", message);
+}
+
 void spec_resources(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     struct resources *r = out;
@@ -350,9 +359,9 @@ void spec_resources(struct spec *s, const struct spec_at *at, const struct value
     place_of(v, "cpu", &r->cpu_at);
     place_of(v, "memory", &r->memory_at);
     place_of(v, "gpu", &r->gpu_at);
-    if (r->cpu_milli > 4096 * 1000) spec_error(s, at, v, "no machine has more than 4096 CPUs");
-    if (r->memory_bytes > (int64_t)1 << 50) spec_error(s, at, v, "no machine has more than 1Pi of memory");
-    if (r->gpu_count > 1024) spec_error(s, at, v, "no step has more than 1024 GPUs");
+    if (r->cpu_milli > 4096 * 1000) too_much(s, at, v, "cpu", "no machine has more than 4096 CPUs");
+    if (r->memory_bytes > (int64_t)1 << 50) too_much(s, at, v, "memory", "no machine has more than 1Pi of memory");
+    if (r->gpu_count > 1024) too_much(s, at, v, "gpu", "no step has more than 1024 GPUs");
 }
 
 /* ---- what only a cluster understands ---- */
