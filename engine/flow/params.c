@@ -217,10 +217,9 @@ static bool search(struct arena *a, struct str pattern, const struct value *v, u
     const struct expr *e;
     struct value result, text = *v, quoted = value_string(pattern);
     uint64_t most = *spent + EXPR_MAX_COST;
-    struct expr_env env = {.ctx = &text,
-                           .lookup = look_up_text,
-                           .spent = spent,
-                           .max_cost = most < PARAMS_MAX_COST ? most : PARAMS_MAX_COST};
+    struct expr_env env = {
+        .ctx = &text, .lookup = look_up_text, .max_cost = most < PARAMS_MAX_COST ? most : PARAMS_MAX_COST};
+    env.spent = spent;
     buf_init(&source, 0);
     buf_c(&source, "text.matches(");
     value_json(&source, &quoted, false);
