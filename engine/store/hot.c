@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/os/clock.h"
+#include "engine/store/commands.h"
 #include "engine/store/row.h"
 
 /* Advisory lock classes: one lock a shard, and one that every scheduler shares while it is present. */
@@ -78,6 +79,15 @@ bool hot_alive(struct hot *h)
     return false;
 }
 
+bool hot_notified(struct hot *h)
+{
+    bool any = false;
+    if (h->conn == NULL) return false;
+    for (PGnotify *n; (n = PQnotifies(h->conn)) != NULL; PQfreemem(n))
+        any = true;
+    return any;
+}
+
 /* A failed answer as an error; a lost connection closes ours. */
 static bool answer_error(struct hot *h, const PGresult *res, const char *what, struct err *err)
 {
@@ -106,7 +116,11 @@ static const char session_setup[] = "SET plan_cache_mode = force_generic_plan; S
                                     "enable_hashjoin = off; SET enable_mergejoin = off; "
                                     "SET synchronous_commit = on; SET jit = off; SET statement_timeout = '60s'; SET "
                                     "idle_in_transaction_session_timeout = '60s'; "
-                                    "SET client_min_messages = warning; SET timezone = 'UTC'";
+                                    "SET client_min_messages = warning; SET timezone = 'UTC'; "
+                                    /* the locks of a machine that lost its power must not stay for hours */
+                                    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; "
+                                    "SET tcp_keepalives_count = 2; SET tcp_user_timeout = 15000; "
+                                    "LISTEN " COMMANDS_CHANNEL;
 
 static bool run_simple(struct hot *h, const char *sql, struct err *err)
 {

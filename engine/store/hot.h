@@ -24,6 +24,8 @@ void hot_close(struct hot *h);
 int hot_socket(const struct hot *h); /* readable while idle = the server said something, e.g. goodbye; -1 when down */
 /* Looks at what the server said while nothing was asked; false when the connection is gone. */
 bool hot_alive(struct hot *h);
+/* Somebody left a command in the inbox since the last call: a hint, which another process sends by NOTIFY. */
+bool hot_notified(struct hot *h);
 
 /* Attempts are under way on executors, and only the server that an executor belongs to hears how they end. So a shard
  * in which some are belongs to that server first: it takes it back beyond its share, and others leave it alone until it

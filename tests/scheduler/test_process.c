@@ -58,6 +58,15 @@ static void the_environment_is_its_own(void **state)
 
 /* ---- restarts ---- */
 
+static void await_there(const char *path)
+{
+    int64_t end = os_mono_us() + PATIENCE_US;
+    while (access(path, F_OK) != 0) {
+        if (os_mono_us() > end) fail_msg("%s does not appear", path);
+        usleep(1000);
+    }
+}
+
 static void a_restarted_server_hears_the_end(void **state)
 {
     (void)state;
@@ -67,7 +76,7 @@ static void a_restarted_server_hears_the_end(void **state)
     snprintf(instance, sizeof instance, "%.*s", STR_ARG(x.instance(x.self)));
     launch(step(&s, 1, "until test -e $MILLRACE_CHECKPOINT_DIR/go; do sleep 0.02; done; echo 7 > n"));
     launch(step(&s, 2, "exit 5"));
-    await_end(2); /* the other has been launched before it */
+    await_end(2); /* the other has been launched before it, and may still be on its way */
     x.stop(x.self);
     open_executor();
     assert_true(str_is(x.instance(x.self), instance));
@@ -81,6 +90,8 @@ static void a_restarted_server_hears_the_end(void **state)
     assert_true(x.launch(x.self, step(&s, 4, "exit 99"), true, STR("process:another"), &err));
     char go[128];
     int heard = 0;
+    snprintf(go, sizeof go, "%s/checkpoints/1/1", data);
+    await_there(go);
     snprintf(go, sizeof go, "%s/checkpoints/1/1/go", data);
     assert_true(fs_write(go, STR(""), 0644, false, &err));
     while (heard != 15) {
