@@ -47,14 +47,19 @@ static int64_t wall(void)
     return os_now_us() + wall_off_us;
 }
 
-static struct scheduler *start(void)
+static struct scheduler *start_polling(int64_t poll_ms)
 {
     struct scheduler *s = NULL;
     struct err err = {0};
     const struct scheduler_config cfg = {
-        .conninfo = test.dsn.p, .owner = "test", .poll_ms = 20, .db = test.db, .wall_us = wall};
+        .conninfo = test.dsn.p, .owner = "test", .poll_ms = poll_ms, .db = test.db, .wall_us = wall};
     if (!scheduler_start(&cfg, &s, &err)) fail_msg("scheduler: %s", err.message);
     return s;
+}
+
+static struct scheduler *start(void)
+{
+    return start_polling(20);
 }
 
 static int64_t store_plan(const char *yaml)
@@ -151,6 +156,24 @@ static void runs_go_to_their_end(void **state)
     await("SELECT count(*) FROM runs WHERE state = 5", 21);
     scheduler_stop(s);
     assert_record_is_whole(21);
+}
+
+/* What the API of another process does; the scheduler itself would look in an hour. */
+static void a_notice_wakes_it(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    int64_t plan = store_plan(chain);
+    struct scheduler *s = start_polling(3600000);
+    await("SELECT count(*) FROM shards WHERE epoch = 1", RUN_SHARDS);
+    for (int i = 1; i <= 3; i++) {
+        CONN_AUTO c = NULL;
+        create_run(plan, "{\"x\": 1}");
+        assert_true(db_lease(test.db, &c, &err) && commands_notify(c, &err));
+        await("SELECT count(*) FROM runs WHERE state = 5", i);
+    }
+    scheduler_stop(s);
+    assert_record_is_whole(3);
 }
 
 static void a_stopped_scheduler_is_followed_by_another(void **state)
@@ -488,6 +511,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(runs_go_to_their_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_notice_wakes_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stopped_scheduler_is_followed_by_another, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_connection_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(two_schedulers_share_and_never_double, setup, teardown),
