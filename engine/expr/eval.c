@@ -199,7 +199,7 @@ static bool eval_select(struct eval *ev, const struct ast *n, struct value *out,
 {
     if (n->kind == AST_PATH) return eval_path(ev, n, out, absent);
     if (n->kind != AST_FIELD && n->kind != AST_INDEX) return eval(ev, n, out);
-    struct value v, key;
+    struct value v = value_null(), key = value_null();
     if (!eval_charge(ev, n, 1) || !eval_select(ev, n->kids[0], &v, absent)) return false;
     if (absent && *absent) return true;
     if (n->kind == AST_INDEX) {

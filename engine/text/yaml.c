@@ -343,9 +343,9 @@ static bool read_map(struct reader *r, struct value *out, size_t *height)
     value_map_begin(&map, r->arena);
     if (!next(r)) return false;
     while (r->event.type != YAML_MAPPING_END_EVENT) {
-        struct str key;
+        struct str key = STR("");
         struct pos at;
-        struct value value;
+        struct value value = value_null();
         size_t below = 0;
         if (!read_key(r, &key, &at) || !next(r) || !read_node(r, &value, &below)) return false;
         if (below > *height) *height = below;
@@ -394,7 +394,7 @@ static bool read_stream(struct reader *r, struct value_list_builder *docs)
     if (!next(r)) return false;
     while (r->event.type != YAML_STREAM_END_EVENT) {
         if (r->event.type == YAML_DOCUMENT_START_EVENT) {
-            struct value doc;
+            struct value doc = value_null();
             size_t height;
             if (++seen > r->limits.max_documents)
                 return fatal(r, at_mark(r->event.start_mark), ERR_LIMIT, "the text has too many documents", NULL);
