@@ -19,19 +19,6 @@ const char *rule_name(enum rule r)
     return (unsigned)r < sizeof names / sizeof *names ? names[r] : "unknown";
 }
 
-const char *failure_name(enum failure f)
-{
-    switch (f) {
-    case FAILURE_NONE: return "none";
-    case FAILURE_ERROR: return "error";
-    case FAILURE_OOM: return "oom";
-    case FAILURE_TIMEOUT: return "timeout";
-    case FAILURE_INFRA: return "infrastructure";
-    case FAILURE_INVALID: return "invalid";
-    }
-    return "unknown";
-}
-
 struct str plan_variable(struct arena *a, struct str name)
 {
     char *p = arena_cstr(a, name);

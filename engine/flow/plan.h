@@ -234,7 +234,6 @@ extern const char *const plan_roles[PLAN_ROLES];
 
 const char *verb_name(enum verb v);
 const char *rule_name(enum rule r);
-const char *failure_name(enum failure f); /* of one bit: "error", "oom", "timeout", "infrastructure", "invalid" */
 
 /* Node of a graph by name; UINT32_MAX when absent. Linear; callers with many look-ups keep a map. */
 /* An input's or output's name as it stands in MILLRACE_INPUT_NAME: upper case, anything odd as '_'. */

@@ -193,11 +193,6 @@ size_t run_bytes(const struct run *r)
 
 /* ---- questions ---- */
 
-const struct plan *run_plan(const struct run *r)
-{
-    return r->plan;
-}
-
 const struct run_header *run_head(const struct run *r)
 {
     return &r->head;

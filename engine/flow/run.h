@@ -270,7 +270,6 @@ MUST_CHECK bool run_restored(struct run *r, int64_t now_us, struct run_out *out,
 
 /* ---- questions ---- */
 
-const struct plan *run_plan(const struct run *r);
 const struct run_header *run_head(const struct run *r);
 struct str
 run_bundle(const struct run *r); /* digest of the code its attempts run now: a retry may have brought mended code */

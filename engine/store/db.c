@@ -214,11 +214,6 @@ void conn_drop(struct conn *c)
     c->dropped = true;
 }
 
-struct db *conn_db(struct conn *c)
-{
-    return c->db;
-}
-
 static bool check(struct conn *c, const PGresult *res, struct err *err)
 {
     ExecStatusType status = res ? PQresultStatus(res) : PGRES_FATAL_ERROR;

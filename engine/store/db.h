@@ -40,7 +40,6 @@ MUST_CHECK bool conn_sql(struct conn *c, const char *sql, const struct params *p
 MUST_CHECK bool conn_do(struct conn *c, const char *sql, struct err *err); /* several statements, no rows */
 PGconn *conn_pg(struct conn *c);
 void conn_drop(struct conn *c); /* its session is in an unknown state: closed when it is given back */
-struct db *conn_db(struct conn *c);
 
 /* Transactions nest by counting: only the outermost begin and commit reach the database, a rollback at any depth ends
  * it all. */

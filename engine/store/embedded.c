@@ -363,11 +363,6 @@ struct str embedded_dsn(const struct embedded_pg *pg)
     return buf_view(&pg->dsn);
 }
 
-struct str embedded_bin_dir(const struct embedded_pg *pg)
-{
-    return str_of(pg->paths.bin);
-}
-
 pid_t embedded_pid(struct embedded_pg *pg)
 {
     pthread_mutex_lock(&pg->lock);

@@ -28,8 +28,7 @@ struct embedded_config {
 /* Returns when the database accepts connections: about 1 s, 5 s when it must be made first. */
 MUST_CHECK bool embedded_start(const struct embedded_config *config, struct embedded_pg **out, struct err *err);
 struct str embedded_dsn(const struct embedded_pg *pg); /* of Millrace's role, with its password: never to be logged */
-struct str embedded_bin_dir(const struct embedded_pg *pg);
-pid_t embedded_pid(struct embedded_pg *pg); /* of the postmaster */
+pid_t embedded_pid(struct embedded_pg *pg);            /* of the postmaster */
 /* A database of the name exists, owned by our role: made if need be. For tests. */
 MUST_CHECK bool embedded_database(struct embedded_pg *pg, struct str name, struct arena *a, struct str *dsn,
                                   struct err *err);

@@ -91,19 +91,6 @@ void params_str_or_null(struct params *p, struct str s)
         params_str(p, s);
 }
 
-void params_json(struct params *p, const struct value *v)
-{
-    if (!v) {
-        params_null(p);
-        return;
-    }
-    BUF_AUTO b;
-    buf_init(&b, 0);
-    value_json(&b, v, false);
-    if (b.over) p->bad = true;
-    params_str(p, buf_view(&b));
-}
-
 void params_time(struct params *p, int64_t us)
 {
     if (us == 0) {

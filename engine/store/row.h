@@ -29,7 +29,6 @@ void params_bool(struct params *p, bool b);
 void params_double(struct params *p, double d);
 void params_str(struct params *p, struct str s);                  /* text, or JSON text for a jsonb parameter; copied */
 void params_str_or_null(struct params *p, struct str s);          /* empty = NULL */
-void params_json(struct params *p, const struct value *v);        /* NULL = NULL */
 void params_time(struct params *p, int64_t us);                   /* timestamptz, µs since 1970; 0 = NULL */
 void params_bytes(struct params *p, const void *bytes, size_t n); /* bytea */
 void params_ints(struct params *p, const int64_t *items, size_t n);    /* any array of integers */
