@@ -133,20 +133,6 @@ bool artifacts_used_by(struct conn *c, int64_t project_id, struct str digest, ui
     return true;
 }
 
-bool artifacts_inputs(struct conn *c, int64_t run_id, int32_t task, int32_t attempt, struct arena *a,
-                      struct artifact_use **out, size_t *n, struct err *err)
-{
-    struct params p;
-    params_init(&p, a);
-    params_int(&p, run_id);
-    params_int(&p, task);
-    params_int(&p, attempt);
-    RESULT_AUTO res = NULL;
-    if (!conn_query(c, Q_ARTIFACT_INPUTS, &p, &res, err)) return false;
-    read_uses(res, a, out, n);
-    return true;
-}
-
 bool blobs_put(struct conn *c, const struct scope *scope, struct str digest, int64_t size, struct err *err)
 {
     struct arena a;

@@ -52,9 +52,6 @@ MUST_CHECK bool artifacts_of_run(struct conn *c, int64_t run_id, int32_t task, i
 /* Lineage of a digest: which attempts read it. Who made it: artifacts_list with `digest = …`. */
 MUST_CHECK bool artifacts_used_by(struct conn *c, int64_t project_id, struct str digest, uint32_t limit,
                                   struct arena *a, struct artifact_use **out, size_t *n, struct err *err);
-/* What an attempt read. */
-MUST_CHECK bool artifacts_inputs(struct conn *c, int64_t run_id, int32_t task, int32_t attempt, struct arena *a,
-                                 struct artifact_use **out, size_t *n, struct err *err);
 
 /* ---- blobs ---- */
 

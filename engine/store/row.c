@@ -17,8 +17,6 @@ enum {
     TYPE_INT2 = 21,
     TYPE_INT4 = 23,
     TYPE_OID = 26,
-    TYPE_FLOAT4 = 700,
-    TYPE_FLOAT8 = 701,
     TYPE_TIMESTAMPTZ = 1184,
     TYPE_JSONB = 3802
 };
@@ -110,18 +108,6 @@ void params_bytes(struct params *p, const void *bytes, size_t n)
     add(p, copy, n, 1);
 }
 
-void params_ints(struct params *p, const int64_t *items, size_t n)
-{
-    BUF_AUTO b;
-    buf_init(&b, 0);
-    buf_char(&b, '{');
-    for (size_t i = 0; i < n; i++)
-        buf_printf(&b, i ? ",%" PRId64 : "%" PRId64, items[i]);
-    buf_char(&b, '}');
-    if (b.over) p->bad = true;
-    params_str(p, buf_view(&b));
-}
-
 void params_strs(struct params *p, const struct str *items, size_t n)
 {
     BUF_AUTO b;
@@ -210,24 +196,4 @@ bool row_bool(const PGresult *res, int row, int col)
     if (row_null(res, row, col)) return false;
     const char *p = PQgetvalue(res, row, col);
     return PQfformat(res, col) == 0 ? *p == 't' : *p != 0;
-}
-
-double row_double(const PGresult *res, int row, int col)
-{
-    if (row_null(res, row, col)) return 0;
-    Oid type = PQftype(res, col);
-    if (PQfformat(res, col) == 0) return strtod(PQgetvalue(res, row, col), NULL);
-    if (type == TYPE_FLOAT8) {
-        int64_t bits = row_int(res, row, col);
-        double d;
-        memcpy(&d, &bits, sizeof d);
-        return d;
-    }
-    if (type == TYPE_FLOAT4) {
-        int32_t bits = (int32_t)row_int(res, row, col);
-        float f;
-        memcpy(&f, &bits, sizeof f);
-        return (double)f;
-    }
-    return (double)row_int(res, row, col);
 }

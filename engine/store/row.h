@@ -31,7 +31,6 @@ void params_str(struct params *p, struct str s);                  /* text, or JS
 void params_str_or_null(struct params *p, struct str s);          /* empty = NULL */
 void params_time(struct params *p, int64_t us);                   /* timestamptz, µs since 1970; 0 = NULL */
 void params_bytes(struct params *p, const void *bytes, size_t n); /* bytea */
-void params_ints(struct params *p, const int64_t *items, size_t n);    /* any array of integers */
 void params_strs(struct params *p, const struct str *items, size_t n); /* text[]; .p NULL = NULL element */
 
 void result_cleanup(PGresult **res);
@@ -45,6 +44,5 @@ int64_t row_int(const PGresult *res, int row, int col);                      /* 
 int64_t row_int_or(const PGresult *res, int row, int col, int64_t null);     /* `null` for NULL */
 int64_t row_time(const PGresult *res, int row, int col);                     /* timestamptz in µs since 1970 */
 bool row_bool(const PGresult *res, int row, int col);
-double row_double(const PGresult *res, int row, int col); /* float8, float4, integers */
 
 #endif

@@ -35,7 +35,7 @@ struct run_rec {
     enum run_state stop;               /* what it is being brought to; RUN_REFUSED = nothing */
     struct str message, outputs;       /* outputs: JSON, empty until it ended */
     struct str waiting;                /* JSON of why tasks wait, of an active run; empty = none */
-    int32_t tasks_total, tasks_failed; /* -1 until it ended: see tasks_counts */
+    int32_t tasks_total, tasks_failed; /* -1 until it ended */
     int32_t generation;
     bool archived;
 };

@@ -135,23 +135,3 @@ bool tasks_frames(struct conn *c, int64_t run_id, int32_t after, uint32_t limit,
     *n = count;
     return true;
 }
-
-bool tasks_counts(struct conn *c, int64_t run_id, int64_t counts[TASK_STATE_COUNT], struct err *err)
-{
-    struct arena a;
-    arena_init(&a, 0);
-    struct params p;
-    params_init(&p, &a);
-    params_int(&p, run_id);
-    RESULT_AUTO res = NULL;
-    bool ok = conn_query(c, Q_TASK_COUNTS, &p, &res, err);
-    arena_free(&a);
-    if (!ok) return false;
-    for (int s = 0; s < TASK_STATE_COUNT; s++)
-        counts[s] = 0;
-    for (int i = 0; i < PQntuples(res); i++) {
-        int64_t state = row_int(res, i, 0);
-        if (state >= 0 && state < TASK_STATE_COUNT) counts[state] = row_int(res, i, 1);
-    }
-    return true;
-}

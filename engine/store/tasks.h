@@ -41,7 +41,5 @@ MUST_CHECK bool tasks_attempts(struct conn *c, int64_t run_id, int32_t task, str
                                size_t *n, struct err *err);
 MUST_CHECK bool tasks_frames(struct conn *c, int64_t run_id, int32_t after, uint32_t limit, struct arena *a,
                              struct frame_rec **out, size_t *n, struct err *err);
-/* How many rows are in each state. */
-MUST_CHECK bool tasks_counts(struct conn *c, int64_t run_id, int64_t counts[TASK_STATE_COUNT], struct err *err);
 
 #endif

@@ -89,11 +89,3 @@ bool tokens_admins(struct conn *c, int64_t *n, struct err *err)
     *n = row_int(res, 0, 0);
     return true;
 }
-
-bool tokens_count(struct conn *c, int64_t *n, struct err *err)
-{
-    RESULT_AUTO res = NULL;
-    if (!conn_query(c, Q_TOKEN_COUNT, NULL, &res, err)) return false;
-    *n = row_int(res, 0, 0);
-    return true;
-}

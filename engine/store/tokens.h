@@ -22,6 +22,5 @@ MUST_CHECK bool tokens_list(struct conn *c, int64_t after, uint32_t limit, struc
 MUST_CHECK bool tokens_delete(struct conn *c, int64_t id, struct err *err);
 /* Administrators' tokens of all projects that are good now. */
 MUST_CHECK bool tokens_admins(struct conn *c, int64_t *n, struct err *err);
-MUST_CHECK bool tokens_count(struct conn *c, int64_t *n, struct err *err);
 
 #endif

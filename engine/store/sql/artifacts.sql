@@ -21,13 +21,6 @@ SELECT u.run_id, u.task, u.attempt, u.input, u.digest, coalesce(r.name, ''), coa
   LEFT JOIN tasks t ON t.run_id = u.run_id AND t.task = u.task
  WHERE u.project_id = $1 AND u.digest = $2 ORDER BY u.run_id DESC, u.task, u.attempt LIMIT $3
 
--- name: artifact_inputs
-SELECT u.run_id, u.task, u.attempt, u.input, u.digest, coalesce(r.name, ''), coalesce(t.path, '')
-  FROM artifact_uses u
-  LEFT JOIN runs r ON r.id = u.run_id
-  LEFT JOIN tasks t ON t.run_id = u.run_id AND t.task = u.task
- WHERE u.run_id = $1 AND u.task = $2 AND u.attempt = $3 ORDER BY u.input
-
 -- name: blob_put
 -- Putting it again makes it young again, so that no sweep that is under way takes it.
 INSERT INTO blobs (project_id, digest, size, created_by) VALUES ($1, $2, $3, $4)

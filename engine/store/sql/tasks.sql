@@ -31,29 +31,7 @@ SELECT t.task, t.attempt, t.state, t.reason, t.message, t.exit_code, t.executor,
 SELECT frame, parent_task, kind, graph, first_task, n, items, inputs, opened_at
   FROM frames WHERE run_id = $1 AND frame > $2 ORDER BY frame LIMIT $3
 
--- name: task_counts
-SELECT state, count(*) FROM tasks WHERE run_id = $1 GROUP BY state
-
 -- name: event_list
 SELECT e.seq, e.kind, e.task, e.attempt, e.at, t.path, e.detail
   FROM events e LEFT JOIN tasks t ON t.run_id = e.run_id AND t.task = e.task
  WHERE e.run_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3
-
--- name: log_add
-INSERT INTO log_chunks (run_id, task, attempt, seq, project_id, created_by, start, length, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
-
--- name: log_size
--- What the index knows, or what the attempt's row says when it ended.
-SELECT greatest(coalesce((SELECT c.start + c.length FROM log_chunks c
-                           WHERE c.run_id = $1 AND c.task = $2 AND c.attempt = $3 ORDER BY c.seq DESC LIMIT 1), 0),
-                coalesce(t.log_bytes, 0), coalesce(a.log_bytes, 0)),
-       (a.attempt IS NOT NULL OR t.attempt <> $3 OR t.ended_at IS NOT NULL)
-  FROM (SELECT 1) AS one
-  LEFT JOIN tasks t ON t.run_id = $1 AND t.task = $2
-  LEFT JOIN attempts a ON a.run_id = $1 AND a.task = $2 AND a.attempt = $3
-
--- name: log_list
-SELECT seq, start, length, at FROM log_chunks
- WHERE run_id = $1 AND task = $2 AND attempt = $3 AND start + length > $4
- ORDER BY seq LIMIT $5

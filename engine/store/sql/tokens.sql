@@ -26,9 +26,6 @@ SELECT count(*) FROM tokens WHERE id = $1
 SELECT count(*) FROM tokens
  WHERE role = 'admin' AND project_id IS NULL AND (expires_at IS NULL OR expires_at > now())
 
--- name: token_count
-SELECT count(*) FROM tokens
-
 -- name: idempotency_lock
 -- Two requests with one key take turns.
 SELECT pg_advisory_xact_lock(1297239379, hashtext($1::bigint || ' ' || $2::text))
