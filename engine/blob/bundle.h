@@ -35,10 +35,6 @@ MUST_CHECK bool bundle_pack(const char *folder, int out_fd, const struct bundle_
 MUST_CHECK bool bundle_pack_temp(const char *folder, const struct bundle_limits *limits, int *fd,
                                  struct bundle_stats *stats, struct err *err);
 
-/* Names that would be packed, in order: for `--dry-run` and tests. */
-typedef bool bundle_name_fn(void *ctx, struct str name, int64_t size);
-MUST_CHECK bool bundle_names(const char *folder, bundle_name_fn *fn, void *ctx, struct err *err);
-
 /* Reads it through without unpacking: is every entry allowed? For what was uploaded, before it becomes visible. */
 MUST_CHECK bool bundle_check(int fd, const struct bundle_limits *limits, struct bundle_stats *stats, struct err *err);
 /* Unpacks into the existing empty folder. Regular files, folders and links that stay inside only; modes 0755 or 0644.

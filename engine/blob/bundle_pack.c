@@ -212,19 +212,6 @@ static void tell_left(struct walk *w, struct bundle_stats *out)
     out->left_out = (int64_t)w->n_left;
 }
 
-bool bundle_names(const char *folder, bundle_name_fn *fn, void *ctx, struct err *err)
-{
-    struct arena a;
-    arena_init(&a, 0);
-    struct walk w = {.arena = &a, .limits = bundle_limits_or_default(NULL), .err = err};
-    FD_AUTO root = -1;
-    bool ok = list_items(&w, folder, &root);
-    for (size_t i = 0; ok && i < w.n; i++)
-        if (!S_ISDIR(w.items[i].mode) && !fn(ctx, w.items[i].name, w.items[i].size)) break;
-    arena_free(&a);
-    return ok;
-}
-
 /* ---- writing ---- */
 
 static bool archive_failed(struct archive *ar, struct err *err)

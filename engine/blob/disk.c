@@ -241,7 +241,7 @@ bool disk_put_bytes(struct disk *d, struct str bytes, char digest[DIGEST_TEXT], 
     return false;
 }
 
-/* ---- reading and deleting ---- */
+/* ---- reading and sweeping ---- */
 
 bool disk_get(struct disk *d, struct str digest, int *fd, int64_t *size, struct err *err)
 {
@@ -258,33 +258,6 @@ bool disk_get(struct disk *d, struct str digest, int *fd, int64_t *size, struct 
     *fd = opened;
     if (size) *size = st.st_size;
     return true;
-}
-
-bool disk_has(struct disk *d, struct str digest, int64_t *size)
-{
-    char name[DISK_NAME];
-    struct stat st;
-    if (!disk_name(digest, name, NULL) || fstatat(d->root, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return false;
-    if (size) *size = st.st_size;
-    return true;
-}
-
-bool disk_verify(struct disk *d, struct str digest, struct err *err)
-{
-    FD_AUTO fd = -1;
-    char sum[DIGEST_TEXT];
-    if (!disk_get(d, digest, &fd, NULL, err) || !digest_fd(fd, sum, NULL, err)) return false;
-    if (str_is(digest, sum)) return true;
-    err_set(err, ERR_IO, "blob %.*s is damaged: its bytes have digest %s", STR_ARG(digest), sum);
-    return err_hint(err, "bring it back from a backup");
-}
-
-bool disk_delete(struct disk *d, struct str digest, struct err *err)
-{
-    char name[DISK_NAME];
-    if (!disk_name(digest, name, err)) return false;
-    if (unlinkat(d->root, name, 0) == 0 || errno == ENOENT) return true;
-    return disk_io_failed(d, name, err);
 }
 
 bool disk_sweep(struct disk *d, struct str digest, int64_t older_us, bool *deleted, struct err *err)

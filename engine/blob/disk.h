@@ -50,11 +50,7 @@ MUST_CHECK bool disk_part_delete(struct disk *d, struct str id, struct err *err)
 
 /* A descriptor for pread(), to be closed by the caller; ERR_NOT_FOUND. size may be NULL. */
 MUST_CHECK bool disk_get(struct disk *d, struct str digest, int *fd, int64_t *size, struct err *err);
-bool disk_has(struct disk *d, struct str digest, int64_t *size);
 MUST_CHECK bool disk_path(const struct disk *d, struct str digest, char out[FS_PATH_MAX], struct err *err);
-/* Reads it all: ERR_IO when the bytes are not those of the name. */
-MUST_CHECK bool disk_verify(struct disk *d, struct str digest, struct err *err);
-MUST_CHECK bool disk_delete(struct disk *d, struct str digest, struct err *err); /* none there is fine */
 /* For retention: deletes it unless it was put (again) within the last older_us. A put of the same digest at the same
  * time either comes first and keeps it, or comes after and brings it back. */
 MUST_CHECK bool disk_sweep(struct disk *d, struct str digest, int64_t older_us, bool *deleted, struct err *err);

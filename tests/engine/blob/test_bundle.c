@@ -120,14 +120,6 @@ static void patterns_match(void **state)
         if (ignore_matches(&ig, str_of(paths[i].path), paths[i].folder) != paths[i].want) fail_msg("%s", paths[i].path);
 }
 
-static bool collect(void *ctx, struct str name, int64_t size)
-{
-    (void)size;
-    char *text = ctx;
-    snprintf(text + strlen(text), 500 - strlen(text), "%.*s ", STR_ARG(name));
-    return true;
-}
-
 static void make_folder(void)
 {
     put("src/train.py", "print(1)\n", 0644);
@@ -149,9 +141,6 @@ static void the_same_folder_packs_the_same(void **state)
 {
     (void)state;
     make_folder();
-    char names[500] = "";
-    ok(bundle_names(in("src"), collect, names, &err));
-    assert_string_equal(names, "lib/util.py link.py run.sh train.py ümlaut.txt ");
     int a = -1, b = -1;
     struct bundle_stats one, two;
     ok(bundle_pack_temp(in("src"), NULL, &a, &one, &err));
@@ -180,7 +169,7 @@ static void the_same_folder_packs_the_same(void **state)
     assert_true(stat(in("back/lib/util.py"), &st) == 0 && (st.st_mode & 0777) == 0644);
     assert_true(lstat(in("back/link.py"), &st) == 0 && S_ISLNK(st.st_mode));
     assert_true(stat(in("back/empty"), &st) == 0 && S_ISDIR(st.st_mode));
-    assert_true(stat(in("back/ümlaut.txt"), &st) == 0);
+    assert_true(stat(in("back/ümlaut.txt"), &st) == 0 && stat(in("back/train.py"), &st) == 0);
     assert_int_equal(access(in("back/out"), F_OK), -1);
     close(a);
     close(b);
