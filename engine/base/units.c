@@ -203,24 +203,6 @@ bool units_percent(const struct value *v, double *share, struct err *err)
     return true;
 }
 
-const char *units_duration_text(int64_t ms, char *out)
-{
-    static const struct {
-        const char *name;
-        int64_t size;
-    } parts[] = {{"d", DAY}, {"h", HOUR}, {"m", MINUTE}, {"s", SECOND}, {"ms", 1}};
-    size_t n = 0;
-    if (ms < 0) out[n++] = '-';
-    uint64_t rest = ms < 0 ? 0 - (uint64_t)ms : (uint64_t)ms;
-    if (rest == 0) snprintf(out, 32, "0s");
-    for (size_t i = 0; i < COUNT(parts) && rest; i++) {
-        uint64_t count = rest / (uint64_t)parts[i].size;
-        rest %= (uint64_t)parts[i].size;
-        if (count && n < 32) n += (size_t)snprintf(out + n, 32 - n, "%llu%s", (unsigned long long)count, parts[i].name);
-    }
-    return out;
-}
-
 const char *units_bytes_text(int64_t bytes, char *out)
 {
     static const char *const names[] = {"B", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};

@@ -17,8 +17,7 @@ MUST_CHECK bool units_cpu(const struct value *v, int64_t *milli, struct err *err
 /* "50%" → 0.5. A bare number is an error that shows both readings. */
 MUST_CHECK bool units_percent(const struct value *v, double *share, struct err *err);
 
-/* "1h30m", "1.5Gi": for people. Written into out (at least 32 bytes), returned. */
-const char *units_duration_text(int64_t ms, char *out);
+/* "1.5Gi": for people. Written into out (at least 32 bytes), returned. */
 const char *units_bytes_text(int64_t bytes, char *out);
 
 #endif

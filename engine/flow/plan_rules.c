@@ -3,27 +3,6 @@
 
 #include "engine/base/units.h"
 
-bool plan_ignore(struct str words, struct plan_offer *offer, struct err *err)
-{
-    struct plan_offer o = *offer;
-    struct str word;
-    while (str_split(&words, ',', &word)) {
-        word = str_trim(word);
-        if (str_is(word, "cpu"))
-            o.ignore_cpu = true;
-        else if (str_is(word, "memory"))
-            o.ignore_memory = true;
-        else if (str_is(word, "gpu"))
-            o.ignore_gpu = true;
-        else if (word.n) {
-            err_set(err, ERR_INVALID, "'%.*s' is no resource that can be ignored", STR_ARG(str_sub(word, 0, 40)));
-            return err_hint(err, "cpu, memory, gpu");
-        }
-    }
-    *offer = o;
-    return true;
-}
-
 struct rules {
     const struct graph *graph;
     const struct node *node;

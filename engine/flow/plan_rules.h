@@ -10,9 +10,6 @@ struct plan_offer {
     bool ignore_cpu, ignore_memory, ignore_gpu; /* waived by the user */
 };
 
-/* Reads "gpu", "cpu,memory" as given to --ignore-resources. */
-MUST_CHECK bool plan_ignore(struct str words, struct plan_offer *offer, struct err *err);
-
 /* Everything in the plan that the process executor cannot do on a machine that offers this. True when there is nothing.
  */
 MUST_CHECK bool plan_fits_machine(const struct plan *p, const struct plan_offer *offer, struct err_list *errors);

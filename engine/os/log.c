@@ -138,13 +138,3 @@ void log_set_level(enum log_level level)
 {
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }
-
-bool log_level_parse(struct str name, enum log_level *out)
-{
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (str_is(name, names[i])) {
-            *out = (enum log_level)i;
-            return true;
-        }
-    return false;
-}

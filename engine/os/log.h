@@ -32,8 +32,7 @@ void log_write(enum log_level level, const char *message, ...);
 /* One line for an error: msg, then code, error, path and hint where set. */
 void log_err(enum log_level level, const char *message, const struct err *err);
 
-void log_set_level(enum log_level level);                   /* what is below is dropped; LEVEL_INFO at first */
-bool log_level_parse(struct str name, enum log_level *out); /* debug, info, warn, error, none */
+void log_set_level(enum log_level level); /* what is below is dropped; LEVEL_INFO at first */
 bool log_enabled(enum log_level level);
 
 #endif

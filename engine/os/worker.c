@@ -16,7 +16,6 @@ struct workers {
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct queue waiting, finished;
-    size_t pending;
     bool stopping;
     int fd;
     uint32_t n;
@@ -116,7 +115,6 @@ void workers_add(struct workers *w, struct job *job)
 {
     pthread_mutex_lock(&w->lock);
     put(&w->waiting, job);
-    w->pending++;
     pthread_cond_signal(&w->work);
     pthread_mutex_unlock(&w->lock);
 }
@@ -126,7 +124,6 @@ struct job *workers_take(struct workers *w)
     uint64_t n;
     pthread_mutex_lock(&w->lock);
     struct job *job = get(&w->finished);
-    if (job != NULL) w->pending--;
     if (w->finished.first == NULL && read(w->fd, &n, sizeof n) < 0) n = 0; /* nothing left: not readable any more */
     pthread_mutex_unlock(&w->lock);
     return job;
@@ -135,12 +132,4 @@ struct job *workers_take(struct workers *w)
 int workers_fd(const struct workers *w)
 {
     return w->fd;
-}
-
-size_t workers_pending(struct workers *w)
-{
-    pthread_mutex_lock(&w->lock);
-    size_t n = w->pending;
-    pthread_mutex_unlock(&w->lock);
-    return n;
 }

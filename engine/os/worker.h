@@ -19,6 +19,5 @@ void workers_free(struct workers *w, void (*drop)(struct job *job));
 void workers_add(struct workers *w, struct job *job);
 struct job *workers_take(struct workers *w); /* a finished job, in the order of their ends; NULL when none */
 int workers_fd(const struct workers *w);     /* readable while there may be finished jobs */
-size_t workers_pending(struct workers *w);   /* handed in and not taken */
 
 #endif

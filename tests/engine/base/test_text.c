@@ -230,10 +230,6 @@ static void units_are_written(void **state)
 {
     char out[32];
     (void)state;
-    assert_string_equal(units_duration_text(5400000, out), "1h30m");
-    assert_string_equal(units_duration_text(0, out), "0s");
-    assert_string_equal(units_duration_text(90061001, out), "1d1h1m1s1ms");
-    assert_string_equal(units_duration_text(INT64_MIN, out), out);
     assert_string_equal(units_bytes_text(1536, out), "1.5Ki");
     assert_string_equal(units_bytes_text(1 << 30, out), "1Gi");
     assert_string_equal(units_bytes_text(12, out), "12B");
