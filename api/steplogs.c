@@ -73,6 +73,17 @@ static bool find_log(struct request *rq, struct log_ref *ref, struct err *err)
 
 /* ---- text ---- */
 
+/* How much of a log of `size` bytes, which grows, is surely no beginning of a secret. */
+static int64_t sure_size(struct request *rq, const struct log_ref *ref, int fd, int64_t size)
+{
+    int64_t n = (int64_t)mask_longest(&ref->secrets) - 1;
+    if (n > size) n = size;
+    if (n <= 0 || ref->row.state != TASK_RUNNING || ref->row.attempt != ref->attempt) return size;
+    char *end = arena_alloc(rq->arena, (size_t)n);
+    ssize_t got = pread(fd, end, (size_t)n, size - n);
+    return got == n ? size - (int64_t)mask_unsure(&ref->secrets, (struct str){end, (size_t)n}) : size;
+}
+
 static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tail, struct err *err)
 {
     char path[FS_PATH_MAX];
@@ -81,6 +92,7 @@ static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tai
     if (!step_log_path(dir, ref->run_id, ref->task, ref->attempt, path, err)) return false;
     FD_AUTO fd = ref->attempt ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd >= 0 && fstat(fd, &st) != 0) st.st_size = 0; /* what is written later is neither covered nor sent */
+    if (fd >= 0) st.st_size = sure_size(rq, ref, fd, st.st_size);
     if (!step_log_cover(path, 0, &ref->secrets, err)) return false;
     response_header(rq, "X-Attempt", "%d", ref->attempt);
     struct file_answer f = {.fd = fd, .size = fd < 0 ? 0 : st.st_size, .type = "text/plain; charset=utf-8"};

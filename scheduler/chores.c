@@ -347,7 +347,6 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
                          const struct http_call *call, struct str type, struct err *err)
 {
     struct egress_header *headers = arena_array(&c->arena, struct egress_header, call->n_headers + 2);
-    c->secrets.values = arena_array(&c->arena, struct str, call->n_headers + 1);
     for (size_t i = 0; i < call->n_headers; i++) {
         const struct env_var *h = &call->headers[i];
         headers[i].name = arena_str(&c->arena, h->name);
@@ -359,7 +358,7 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
                                                      secret_fetch(s->cfg.secrets_dir, run_head(l->run)->project,
                                                                   secret.name, &c->arena, &headers[i].value, err);
         if (!ok) return err_path(err, "http.headers.%.*s", STR_ARG(h->name));
-        if (secret.source != SECRET_NONE) c->secrets.values[c->secrets.n++] = headers[i].value;
+        if (secret.source != SECRET_NONE) mask_add(&c->secrets, &c->arena, headers[i].value);
         if (strcasecmp(headers[i].name.p, "Content-Type") == 0) type.n = 0;
     }
     /* So that the other side can tell a repeated call from a new one. */

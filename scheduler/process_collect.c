@@ -38,7 +38,11 @@ static bool conceal(struct attempt *a)
 {
     struct err err = {0};
     if (a->secrets_of.n == 0) return true;
-    secret_mask(a->owner->cfg.secrets_dir, a->secrets_of, &a->arena, &a->mask);
+    struct mask now; /* a secret may have changed meanwhile, and others' may have come in with an input */
+    secret_mask(a->owner->cfg.secrets_dir, a->secrets_of, &a->arena, &now);
+    for (size_t i = 0; i < now.n; i++)
+        mask_add(&a->mask, &a->arena, now.values[i]);
+    mask_sort(&a->mask);
     bool ok = step_log_cover(a->log, 0, &a->mask, &err);
     if (!ok) log_err(LEVEL_ERROR, "a log may show secrets", &err);
     return ok;

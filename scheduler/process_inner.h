@@ -53,7 +53,7 @@ struct attempt {
     const struct wanted *wanted;
     size_t n_wanted;
     struct str secrets_of; /* project whose secrets it was given; empty = none */
-    struct mask mask;      /* their values, once it has ended */
+    struct mask mask;      /* their values: those it was given, and once it has ended what is there now */
     bool quotable;         /* its log shows none of them */
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
     int64_t log_told;

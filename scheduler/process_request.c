@@ -105,6 +105,7 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
             if (!secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
                 return err_path(err, "env.%.*s", STR_ARG(e->name));
             a->secrets_of = arena_str(m, req->project);
+            mask_add(&a->mask, m, value);
         }
         push_declared(env, e->name, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
     }

@@ -10,6 +10,25 @@ static int longer_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
+static void add(struct mask *m, struct arena *a, struct str value)
+{
+    if (m->n == m->room) {
+        size_t room = m->room > 0 ? 2 * m->room : 16;
+        m->values = arena_grow(a, m->values, m->n * sizeof *m->values, room * sizeof *m->values);
+        m->room = room;
+    }
+    m->values[m->n++] = value;
+}
+
+void mask_add(struct mask *m, struct arena *a, struct str value)
+{
+    struct str rest = value, line;
+    add(m, a, value);
+    if (memchr(value.p, '\n', value.n) == NULL) return;
+    while (str_split(&rest, '\n', &line))
+        if (str_trim(line).n >= MASK_SHORTEST_LINE) add(m, a, str_trim(line));
+}
+
 void mask_sort(struct mask *m)
 {
     if (m->n > 0) qsort(m->values, m->n, sizeof *m->values, longer_first);
@@ -25,19 +44,29 @@ bool mask_holds(const struct mask *m, struct str s)
     return false;
 }
 
-/* Longer ones first: what begins with a shorter one is covered whole. */
+/* Looked for in what it was before: of two that overlap neither shows its rest. */
 bool mask_cover(const struct mask *m, char *p, size_t n)
 {
     bool covered = false;
+    char *before = NULL;
     for (size_t i = 0; i < m->n; i++) {
         struct str v = m->values[i];
-        char *at = p, *end = p + n;
+        const char *from = before != NULL ? before : p, *at = from, *end = from + n;
         while ((at = memmem(at, (size_t)(end - at), v.p, v.n)) != NULL) {
-            memset(at, '*', v.n);
-            at += v.n;
+            size_t place = (size_t)(at - from);
+            if (before == NULL) {
+                before = malloc(n);
+                if (before == NULL) abort();
+                memcpy(before, p, n);
+                from = before;
+                end = from + n;
+            }
+            memset(p + place, '*', v.n);
+            at = from + place + 1;
             covered = true;
         }
     }
+    free(before);
     return covered;
 }
 

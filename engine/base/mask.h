@@ -3,16 +3,20 @@
 #ifndef MILLRACE_BASE_MASK_H
 #define MILLRACE_BASE_MASK_H
 
-#include "engine/base/str.h"
+#include "engine/base/arena.h"
 
 /* Shorter ones cannot be told from ordinary text. */
 #define MASK_SHORTEST 4
 
+#define MASK_SHORTEST_LINE 8 /* of a value of several lines; each is covered by itself, too */
+
 struct mask {
     struct str *values; /* longest first, each at least MASK_SHORTEST bytes: see mask_sort */
-    size_t n;
+    size_t n, room;
 };
 
+/* One more value, and its lines; it is not copied. Before mask_sort. */
+void mask_add(struct mask *m, struct arena *a, struct str value);
 void mask_sort(struct mask *m); /* brings the values into that order; too short ones are dropped */
 bool mask_holds(const struct mask *m, struct str s);
 bool mask_cover(const struct mask *m, char *p, size_t n); /* true when something was covered */

@@ -10,8 +10,7 @@
 
 #include "engine/os/fs.h"
 
-#define DEPTH_MAX 4 /* of folders among the secrets */
-#define MASK_MAX 1000
+#define DEPTH_MAX 64 /* of folders among the secrets */
 
 bool secret_folder(const char *secrets_dir, struct err *err)
 {
@@ -62,7 +61,10 @@ static int open_project(struct str secrets_dir, struct str project, struct arena
 bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a, struct str *out,
                   struct err *err)
 {
-    if (!fs_relative(project) || !fs_relative(name))
+    size_t depth = 0;
+    for (size_t i = 0; i < name.n; i++)
+        depth += name.p[i] == '/';
+    if (!fs_relative(project) || !fs_relative(name) || depth > DEPTH_MAX)
         return err_set(err, ERR_INVALID, "'%.*s' is not the name of a secret", STR_ARG(name));
     int dir = open_project(secrets_dir, project, a, O_PATH);
     int fd = dir >= 0 ? fs_open_beneath(dir, arena_cstr(a, name), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) : -1;
@@ -83,7 +85,7 @@ static void collect(int dir, int depth, struct arena *scratch, struct arena *a, 
         close(dir);
         return;
     }
-    for (struct dirent *e; (e = readdir(d)) != NULL && out->n < MASK_MAX;) {
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
         struct stat st;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         int fd = fs_open_beneath(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
@@ -95,7 +97,7 @@ static void collect(int dir, int depth, struct arena *scratch, struct arena *a, 
         }
         arena_reset(scratch);
         if (known && S_ISREG(st.st_mode) && read_all(fd, str_of(e->d_name), scratch, &value, &err))
-            out->values[out->n++] = arena_str(a, value);
+            mask_add(out, a, arena_str(a, value));
         close(fd);
     }
     closedir(d);
@@ -108,7 +110,6 @@ void secret_mask(struct str secrets_dir, struct str project, struct arena *a, st
     if (dir < 0) return;
     struct arena scratch;
     arena_init(&scratch, 0);
-    out->values = arena_array(a, struct str, MASK_MAX);
     collect(dir, DEPTH_MAX, &scratch, a, out);
     arena_free(&scratch);
     mask_sort(out);

@@ -268,13 +268,17 @@ def test_secrets_that_a_step_shows_are_covered(fresh):
     (folder / "default" / "API_KEY").write_bytes(SECRET + b"\n")
     server.options += ["--secrets-dir", str(folder)]
     server.start()
+    deep = folder / "default" / "a/b/c/d/e/f"
+    deep.mkdir(parents=True)
+    (deep / "key").write_bytes(b"-- BEGIN --\n" + SECRET[::-1] + b"\n-- END --\n")
     go = server.home / "go"
     env = "env: {KEY: {secret: {env: API_KEY}}}"
     number = server.submit(pipeline(
         f"live: {{{env}, run: 'echo it is $KEY; printf %s ${{KEY%4711}}; until test -e {go}; do sleep 0.05; done; "
         "echo 4711; exit 3'}",
         f"out: {{{env}, run: 'echo x$KEY > o', outputs: {{o: {{type: string, path: o}}}}}}",
-        f"good: {{{env}, run: 'echo $KEY'}}"))
+        f"good: {{{env}, run: 'echo $KEY'}}",
+        "line: {env: {KEY: {secret: {file: a/b/c/d/e/f/key}}}, run: 'echo \"$KEY\" | sed -n 2p; exit 4'}"))
     covered = b"*" * len(SECRET)
     logs = f"/api/v1/runs/{number}/tasks/%s/logs"
     until("the log", lambda: b"it is" in server.get(logs % "live").body)
@@ -291,8 +295,10 @@ def test_secrets_that_a_step_shows_are_covered(fresh):
     assert "holds a secret" in tasks["out"]["message"], tasks["out"]
     assert tasks["good"]["state"] == "succeeded" and run["state"] == "failed"
     assert server.get(logs % "good").body == covered + b"\n"
+    assert server.get(logs % "line").body == covered + b"\n"
     assert server.stop() == 0
-    assert not [p for p in server.data.rglob("*") if p.is_file() and SECRET in p.read_bytes()]
+    written = [p for p in server.data.rglob("*") if p.is_file()]
+    assert not [p for p in written if SECRET in p.read_bytes() or SECRET[::-1] in p.read_bytes()]
 
 
 def test_folder_of_secrets_is_closed(fresh):

@@ -348,17 +348,24 @@ static void values_are_covered_in_place(void **state)
         {"a hunter2, hunter2hunter2.", "a *******, **************.", 0},
         {"hunter2-long", "************", 0}, /* the longer one, whole */
         {"hunter2-lon", "*******-lon", 0},
-        {"abc", "abc", 0}, /* too short a value */
+        {"abc", "abc", 3}, /* too short a value */
         {"say hunt", "say hunt", 4},
         {"say hunter2-lo", "say *******-lo", 0},
         {"hhh", "hhh", 1},
+        {"abcd1234efgh", "************", 0}, /* neither shows its rest */
+        {"the first line, a short one, second line", "the **********, a short one, ***********", 0},
     };
     (void)state;
-    struct str values[] = {STR("abc"), STR("hunter2"), STR("hunter2-long"), STR("")};
-    struct mask m = {values, 4};
+    static const char *const values[] = {
+        "abc", "hunter2", "hunter2-long", "", "1234efgh", "abcd1234", "first line\n  \n  short\n  second line"};
+    struct arena a;
+    struct mask m = {0};
+    arena_init(&a, 0);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        mask_add(&m, &a, str_of(values[i]));
     mask_sort(&m);
-    assert_int_equal(m.n, 2);
-    assert_int_equal(mask_longest(&m), 12);
+    assert_int_equal(m.n, 7);
+    assert_int_equal(mask_longest(&m), strlen(values[6]));
     EACH(r, rows)
     {
         char text[64];
@@ -372,6 +379,7 @@ static void values_are_covered_in_place(void **state)
         if (unsure != rows[r].unsure) fail_msg("'%s': %zu bytes are unsure", rows[r].text, unsure);
     }
     assert_int_equal(mask_unsure(&m, STR("so hunter2-lo")), 10); /* asked before it is covered */
+    arena_free(&a);
 }
 
 int main(void)

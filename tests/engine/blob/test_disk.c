@@ -221,7 +221,7 @@ static void secrets_are_covered_in_logs(void **state)
     (void)state;
     char path[FS_PATH_MAX];
     struct str value = STR("sesame-4711");
-    struct mask m = {&value, 1};
+    struct mask m = {&value, 1, 1};
     const size_t n = 1 << 20, step = 4093; /* a prime: pieces are cut at every place of a value */
     char *want = malloc(n), *raw = malloc(n);
     memset(want, '.', n);
