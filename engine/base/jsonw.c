@@ -79,6 +79,7 @@ static void before_value(struct jsonw *w)
 
 static void open_level(struct jsonw *w, const char *bracket, uint8_t state)
 {
+    if (w->failed) return; /* levels are no longer kept: see close_level */
     before_value(w);
     if (w->depth + 1 >= JSONW_DEPTH) {
         w->failed = true; /* too deep is the data's fault, not the caller's */

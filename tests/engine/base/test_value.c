@@ -209,6 +209,48 @@ static void writer_streams_what_it_buffers(void **state)
     }
 }
 
+static bool take_some(void *ctx, const char *p, size_t n)
+{
+    size_t *left = ctx;
+    if (!p || n > *left) return false;
+    *left -= n;
+    return true;
+}
+
+static void write_nested(struct jsonw *w, int depth)
+{
+    jsonw_array(w);
+    for (int i = 0; depth > 0 && i < 3; i++) {
+        jsonw_object(w);
+        jsonw_kv_int(w, "depth", depth);
+        jsonw_key(w, "items");
+        write_nested(w, depth - 1);
+        jsonw_kv_str(w, "end", STR("x"));
+        jsonw_object_end(w);
+    }
+    jsonw_array_end(w);
+}
+
+/* A client that hangs up half-way: wherever that is, the rest is swallowed. The padding moves the place at which the
+ * writer's stage is full over all that is written. */
+static void writer_swallows_the_rest_after_a_failure(void **state)
+{
+    struct jsonw w;
+    static char padding[sizeof w.stage];
+    (void)state;
+    memset(padding, 'x', sizeof padding);
+    for (size_t n = 0; n < sizeof padding; n++) {
+        size_t left = n;
+        jsonw_to_sink(&w, take_some, &left);
+        jsonw_array(&w);
+        jsonw_str(&w, (struct str){padding, n});
+        for (int i = 0; i < 50; i++)
+            write_nested(&w, 3);
+        jsonw_array_end(&w);
+        assert_false(jsonw_end(&w));
+    }
+}
+
 static void writer_refuses_unfinished_and_too_deep(void **state)
 {
     struct jsonw w;
@@ -277,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lists_compare_item_by_item, setup, teardown),
         cmocka_unit_test(json_is_escaped),
         cmocka_unit_test(writer_streams_what_it_buffers),
+        cmocka_unit_test(writer_swallows_the_rest_after_a_failure),
         cmocka_unit_test(writer_refuses_unfinished_and_too_deep),
         cmocka_unit_test(canonical_numbers_do_not_tell_their_type),
         cmocka_unit_test(whole_doubles_keep_their_point),
