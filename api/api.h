@@ -17,7 +17,7 @@ struct api {
     char step_key_bytes[128];
     bool loopback;       /* only this machine can reach it: Host names are checked */
     bool keep_alive;     /* connections outlive a request */
-    atomic_uint streams; /* open event streams */
+    atomic_uint streams; /* open event streams and polls that wait */
     unsigned max_streams;
     atomic_bool stopping;
     /* Waiters for news sleep here; a tick wakes them all. */

@@ -29,31 +29,51 @@ static void write_event(struct jsonw *w, const struct event_rec *ev)
 
 /* ---- pages ---- */
 
-static bool show_page(struct request *rq, int64_t id, int64_t after, int64_t wait_s, uint32_t size, struct err *err)
-{
-    struct conn *c;
+struct history {
+    int64_t id, after;
+    uint32_t size;
     struct run_rec run;
     struct event_rec *items;
     size_t n;
+};
+
+static bool read_page(struct request *rq, struct history *p, struct err *err)
+{
+    struct conn *c;
+    return run_of(rq, &c, &p->run, err) &&
+           events_list(c, p->id, (int32_t)p->after, p->size, rq->arena, &p->items, &p->n, err);
+}
+
+static bool await_page(struct request *rq, struct history *p, int64_t wait_s, struct err *err)
+{
     uint64_t tick = 0;
     int64_t end = os_mono_us() + wait_s * 1000000, left;
-    for (;;) {
-        if (!run_of(rq, &c, &run, err) || !events_list(c, id, (int32_t)after, size, rq->arena, &items, &n, err))
-            return false;
-        left = (end - os_mono_us()) / 1000;
-        if (n > 0 || left <= 0 || run_state_terminal(run.state)) break;
+    while (p->n == 0 && !run_state_terminal(p->run.state) && (left = (end - os_mono_us()) / 1000) > 0) {
+        if (rq->wire.gone && rq->wire.gone(rq->wire.ctx)) break;
         request_release(rq);
         if (!api_wait_news(rq->api, &tick, left < 250 ? left : 250)) break;
+        if (!read_page(rq, p, err)) return false;
+    }
+    return true;
+}
+
+static bool show_page(struct request *rq, struct history *p, int64_t wait_s, struct err *err)
+{
+    if (!read_page(rq, p, err)) return false;
+    if (wait_s > 0 && p->n == 0 && sse_enter(rq->api)) {
+        bool ok = await_page(rq, p, wait_s, err);
+        sse_leave(rq->api);
+        if (!ok) return false;
     }
     struct jsonw *w = response_json(rq, 200);
     jsonw_object(w);
     jsonw_key(w, "items");
     jsonw_array(w);
-    for (size_t i = 0; i < n; i++)
-        write_event(w, &items[i]);
+    for (size_t i = 0; i < p->n; i++)
+        write_event(w, &p->items[i]);
     jsonw_array_end(w);
-    jsonw_kv_cstr(w, "state", run_state_name(run.state));
-    jsonw_kv_int(w, "last", n ? items[n - 1].seq : after);
+    jsonw_kv_cstr(w, "state", run_state_name(p->run.state));
+    jsonw_kv_int(w, "last", p->n ? p->items[p->n - 1].seq : p->after);
     jsonw_object_end(w);
     return true;
 }
@@ -179,5 +199,6 @@ bool events_index(struct request *rq, struct err *err)
     }
     if (!run_of(rq, &c, &run, err)) return false;
     if (request_accepts(rq, "text/event-stream")) return stream(rq, run.id, after, err);
-    return show_page(rq, run.id, after, wait_s, (uint32_t)size, err);
+    struct history h = {.id = run.id, .after = after, .size = (uint32_t)size};
+    return show_page(rq, &h, wait_s, err);
 }

@@ -10,12 +10,24 @@
 #define MOST_MS 500
 #define HEARTBEAT_US 10000000
 
+bool sse_enter(struct api *api)
+{
+    if (atomic_fetch_add(&api->streams, 1) < api->max_streams) return true;
+    atomic_fetch_sub(&api->streams, 1);
+    return false;
+}
+
+void sse_leave(struct api *api)
+{
+    atomic_fetch_sub(&api->streams, 1);
+}
+
 bool sse_open(struct sse_stream *s, struct request *rq, struct err *err)
 {
     struct api *api = rq->api;
-    if (atomic_fetch_add(&api->streams, 1) >= api->max_streams) {
-        atomic_fetch_sub(&api->streams, 1);
-        err_set(err, ERR_UNAVAILABLE, "%u event streams are open, which is as many as may be", api->max_streams);
+    if (!sse_enter(api)) {
+        err_set(err, ERR_UNAVAILABLE, "%u followers of events or logs are here, which is as many as may be",
+                api->max_streams);
         response_header(rq, "Retry-After", "2");
         return err_hint(err, "poll instead, or start the server with more --threads");
     }
@@ -40,7 +52,7 @@ void sse_close(struct sse_stream *s)
     request_release(s->rq);
     s->rq->arena = s->outer;
     arena_free(&s->arena);
-    atomic_fetch_sub(&s->rq->api->streams, 1);
+    sse_leave(s->rq->api);
 }
 
 void sse_event(struct sse_stream *s, const char *kind, struct str id, struct str data)

@@ -1,6 +1,6 @@
 /* Event streams (https://html.spec.whatwg.org/multipage/server-sent-events.html): a handler that stays. Each holds a
- * thread, so at most half of them may; the rest are told to poll. No connection to the database is held between looks.
- */
+ * thread, so at most half of them may; the rest are told to poll, and a poll waits only if it gets such a place too. No
+ * connection to the database is held between looks. */
 #ifndef MILLRACE_API_SSE_H
 #define MILLRACE_API_SSE_H
 
@@ -16,7 +16,12 @@ struct sse_stream {
     int64_t sent_us;  /* when something was last sent */
 };
 
-/* ERR_UNAVAILABLE when too many are open. After true the head is sent, and sse_close must follow. */
+/* A place among the followers, of whom there may be so many: streams, and polls that wait for news. False = all are
+ * taken; after true sse_leave must follow. */
+MUST_CHECK bool sse_enter(struct api *api);
+void sse_leave(struct api *api);
+
+/* Enters; ERR_UNAVAILABLE when all places are taken. After true the head is sent, and sse_close must follow. */
 MUST_CHECK bool sse_open(struct sse_stream *s, struct request *rq, struct err *err);
 void sse_close(struct sse_stream *s);
 

@@ -1,6 +1,7 @@
 /* Event streams: history and logs, followed, resumed, and bounded in number. */
 #include "tests/api/fixture.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,15 +18,21 @@ static int open_with_run(void **state)
     return ok ? 0 : -1;
 }
 
-static int begin(const char *path, const char *headers)
+static int begin_any(const char *path, const char *headers)
 {
     char text[600];
     int fd = http_connect(fx.port);
-    snprintf(text, sizeof text,
-             "GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nAccept: text/event-stream\r\n%s\r\n",
-             path, fx.token, headers ? headers : "");
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n%s\r\n", path,
+             fx.token, headers);
     assert_true(http_send(fd, text, strlen(text)));
     return fd;
+}
+
+static int begin(const char *path, const char *headers)
+{
+    char all[200];
+    snprintf(all, sizeof all, "Accept: text/event-stream\r\n%s", headers ? headers : "");
+    return begin_any(path, all);
 }
 
 /* Bytes from the stream until `word` is among them. */
@@ -238,6 +245,16 @@ static void test_bounded(void **state)
     }
 }
 
+static void await_streams(int64_t wanted)
+{
+    for (int64_t open = -1; open != wanted;) {
+        struct http_answer a = ask("GET", "/readyz", NULL, NULL);
+        assert_int_equal(a.status, 200);
+        open = http_number(&a, "streams");
+        http_answer_free(&a);
+    }
+}
+
 /* A follower that hangs up gives its thread back at once. */
 static void test_hang_up(void **state)
 {
@@ -249,13 +266,61 @@ static void test_hang_up(void **state)
         buf_reset(&seen);
         read_until(fd, &seen, "event-stream");
         close(fd);
-        int64_t open = 1;
-        while (open > 0) {
-            struct http_answer a = ask("GET", "/readyz", NULL, NULL);
-            open = http_number(&a, "streams");
-            http_answer_free(&a);
-        }
+        await_streams(0);
     }
+}
+
+static bool is_silent(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 0;
+}
+
+/* Polls that wait are followers too. When all places are taken the next one is answered with what there is: the first
+ * four wait here until the run ends, so that an answer before says that nobody waited for it. */
+static void test_polls_bounded(void **state)
+{
+    (void)state;
+    int fds[4];
+    for (int i = 0; i < 4; i++)
+        fds[i] = begin_any("/api/v1/runs/1/events?after=100&wait=25", "");
+    await_streams(4);
+    for (int i = 0; i < 8; i++) {
+        struct http_answer a = ask("GET", "/healthz", NULL, NULL);
+        assert_int_equal(a.status, 200);
+        http_answer_free(&a);
+        a = ask("GET", "/api/v1/runs/1/events?after=100&wait=25", NULL, NULL);
+        assert_int_equal(a.status, 200);
+        assert_string_equal(http_text(&a, "state"), "queued");
+        assert_int_equal(http_number(&a, "last"), 100);
+        http_answer_free(&a);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_true(is_silent(fds[i]));
+    end_run();
+    for (int i = 0; i < 4; i++) {
+        struct http_answer a;
+        assert_true(http_receive(fds[i], false, &a));
+        assert_string_equal(http_text(&a, "state"), "succeeded");
+        http_answer_free(&a);
+        close(fds[i]);
+    }
+}
+
+/* A poll that is given up gives its place back before its time is over: one that came earlier still waits. */
+static void test_poll_hang_up(void **state)
+{
+    (void)state;
+    int first = begin_any("/api/v1/runs/1/events?after=100&wait=25", "");
+    await_streams(1);
+    for (int i = 0; i < 5; i++) {
+        int fd = begin_any("/api/v1/runs/1/events?after=100&wait=25", "");
+        await_streams(2);
+        close(fd);
+        await_streams(1);
+        assert_true(is_silent(first));
+    }
+    close(first);
 }
 
 /* A server that stops does not wait for its followers. */
@@ -280,6 +345,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_last_id, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_bounded, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_hang_up, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_polls_bounded, open_with_run, fixture_close),
+        cmocka_unit_test_setup_teardown(test_poll_hang_up, open_with_run, fixture_close),
         cmocka_unit_test_setup_teardown(test_stop_with_followers, open_with_run, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
