@@ -26,6 +26,7 @@
 
 #define HEALTH_THREADS "4"
 #define HEAD_MS 10000 /* to send one request but its body */
+#define CALM_MS 30000 /* a connection stays open after an answer while seats are not short; then see seats.c */
 #define PIECE 16384
 #define WRITE_PIECE 65536
 #define ARENA_CAP ((size_t)256 << 20)
@@ -142,7 +143,7 @@ static int on_request(struct mg_connection *conn)
     } else {
         arena_reset(arena);
     }
-    seat_enter(seat, SEAT_IDLE, head_until(front));
+    seat_enter(seat, SEAT_IDLE, os_mono_us() + CALM_MS * 1000);
     return status > 0 ? status : 500;
 }
 
@@ -226,7 +227,8 @@ static int bound_port(const struct mg_context *ctx)
 
 static struct mg_context *start_context(struct front *front, const char *listen, const char *threads, struct err *err)
 {
-    char timeout[24], buffer[24];
+    char timeout[24], buffer[24], calm[24];
+    snprintf(calm, sizeof calm, "%d", CALM_MS);
     snprintf(buffer, sizeof buffer, "%d", UNREAD_BUFFER);
     snprintf(timeout, sizeof timeout, "%lld", (long long)head_limit_ms(front->api)); /* of one read or write */
     const char *options[] = {"listening_ports",
@@ -242,7 +244,7 @@ static struct mg_context *start_context(struct front *front, const char *listen,
                              "enable_keep_alive",
                              "yes",
                              "keep_alive_timeout_ms",
-                             "1000",
+                             calm,
                              "linger_timeout_ms",
                              "1000",
                              "connection_queue",

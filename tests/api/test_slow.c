@@ -2,6 +2,7 @@
  * the same, and the slow ones are sent away by the clock, not by their pace. */
 #include "tests/api/fixture.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -129,6 +130,29 @@ static void test_alone(void **state)
     trickle_alone("bad", 401);
 }
 
+/* A client that asks now and then keeps its connection: here past the second for which it once stayed open. A server
+ * that stops does not wait for it. */
+static void test_now_and_then(void **state)
+{
+    (void)state;
+    static const char ask_health[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int fd = http_connect(fx.port);
+    for (int i = 0; i < 2; i++) {
+        struct http_answer a;
+        assert_true(http_send(fd, ask_health, strlen(ask_health)) && http_receive(fd, false, &a));
+        assert_int_equal(a.status, 200);
+        http_answer_free(&a);
+        if (i == 0) sleep(2);
+    }
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 0), 0);
+    api_stop(fx.api);
+    fx.api = NULL;
+    char end;
+    assert_true(read(fd, &end, 1) <= 0);
+    close(fd);
+}
+
 static int open_few(void **state)
 {
     fx.cfg.threads = THREADS;
@@ -149,6 +173,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_crowds, open_few, fixture_close),
         cmocka_unit_test_setup_teardown(test_silent, open_few, fixture_close),
         cmocka_unit_test_setup_teardown(test_alone, open_hasty, fixture_close),
+        cmocka_unit_test_setup_teardown(test_now_and_then, open_few, fixture_close),
     };
     return cmocka_run_group_tests_name("slow", tests, NULL, NULL);
 }
