@@ -59,12 +59,22 @@ static bool has_data(const struct place *p, struct err *err)
                     alone ? "data folder" : "store");
 }
 
+/* The other way round, what is restored must not be mixed with what is there. */
+static bool make_place(const struct place *p, struct str folder, struct err *err)
+{
+    char path[FS_PATH_MAX], digest[DIGEST_TEXT];
+    FD_AUTO fd = -1;
+    if (!fs_path(path, err, "%.*s/backup.json", STR_ARG(folder))) return false;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    return digest_fd(fd, digest, NULL, err) && fs_mkdirs(p->cfg.store_dir.p, 0711, err) &&
+           claim_restoring(p->cfg.store_dir, str_of(digest), err) && fs_mkdirs(p->cfg.data_dir.p, 0711, err);
+}
+
 static bool open_place(struct place *p, const struct args *args, bool restore, struct err *err)
 {
     if (!find_config(p, args, err)) return false;
-    if (restore ? !fs_mkdirs(p->cfg.data_dir.p, 0711, err) || !fs_mkdirs(p->cfg.store_dir.p, 0711, err)
-                : !has_data(p, err))
-        return false;
+    if (restore ? !make_place(p, str_of(args_word(args, 0)), err) : !has_data(p, err)) return false;
     p->dsn = p->cfg.database_url;
     if (p->dsn.n == 0) {
         const struct embedded_config cfg = {.data_dir = p->cfg.data_dir, .bin_dir = p->cfg.postgres_bin_dir};

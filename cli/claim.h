@@ -8,12 +8,16 @@
 #include "engine/store/db.h"
 
 #define CLAIM_FILE "store.id"
+#define CLAIM_RESTORING "store.restoring"
 #define CLAIM_SETTING "store_id"
 
 /* Of a server that starts: ERR_CONFLICT when the database remembers another store, or the store another database. The
- * first to come makes the identity; the folder must exist. */
+ * first to come makes the identity; the folder must exist, and have blobs of a database that has some. */
 MUST_CHECK bool claim_store(struct db *db, struct str store_dir, struct err *err);
-/* Of a restore: whatever the backup said, the store that it was restored into is the database's own now. */
+/* Of a restore that begins: ERR_CONFLICT when the folder has been a store already, unless it was left by a restore of
+ * the same backup that failed. backup: tells backups apart. */
+MUST_CHECK bool claim_restoring(struct str store_dir, struct str backup, struct err *err);
+/* Of one that ends: whatever the backup said, the store that it was restored into is the database's own now. */
 MUST_CHECK bool claim_restored(struct db *db, struct str store_dir, struct err *err);
 
 #endif

@@ -183,3 +183,17 @@ bool blobs_get(struct conn *c, int64_t project_id, struct str digest, int64_t *s
     if (size) *size = row_int(res, 0, 0);
     return true;
 }
+
+bool blobs_newest(struct conn *c, uint32_t limit, struct arena *a, struct str **out, size_t *n, struct err *err)
+{
+    struct params p;
+    params_init(&p, a);
+    params_int(&p, limit);
+    RESULT_AUTO res = NULL;
+    if (!conn_query(c, Q_BLOBS_NEWEST, &p, &res, err)) return false;
+    *n = (size_t)PQntuples(res);
+    *out = arena_array(a, struct str, *n);
+    for (size_t i = 0; i < *n; i++)
+        (*out)[i] = row_copy(res, (int)i, 0, a);
+    return true;
+}

@@ -57,9 +57,12 @@ MUST_CHECK bool artifacts_used_by(struct conn *c, int64_t project_id, struct str
 
 /* The project has it (again): call after the bytes are durable. */
 MUST_CHECK bool blobs_put(struct conn *c, const struct scope *scope, struct str digest, int64_t size, struct err *err);
-/* ERR_NOT_FOUND when the project does not have it. size may be NULL. */
 /* Safe from sweeps for as long as a new one is; ERR_NOT_FOUND. */
 MUST_CHECK bool blobs_keep(struct conn *c, int64_t project_id, struct str digest, struct err *err);
+/* ERR_NOT_FOUND when the project does not have it. size may be NULL. */
 MUST_CHECK bool blobs_get(struct conn *c, int64_t project_id, struct str digest, int64_t *size, struct err *err);
+/* Of all projects. Reads the whole table. */
+MUST_CHECK bool blobs_newest(struct conn *c, uint32_t limit, struct arena *a, struct str **out, size_t *n,
+                             struct err *err);
 
 #endif

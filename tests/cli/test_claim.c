@@ -6,10 +6,12 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/claim.h"
+#include "engine/blob/disk.h"
 #include "engine/os/fs.h"
 #include "tests/support/db.h"
 
@@ -55,6 +57,38 @@ static bool exists(const char *folder)
     return access(path, F_OK) == 0;
 }
 
+static bool is_restoring(const char *folder)
+{
+    char path[FS_PATH_MAX];
+    ok(fs_path(path, &err, "%s/" CLAIM_RESTORING, folder));
+    return access(path, F_OK) == 0;
+}
+
+static bool restoring(const char *folder, const char *backup)
+{
+    err_clear(&err);
+    return claim_restoring(str_of(folder), str_of(backup), &err);
+}
+
+static bool restored(struct support_db *db, const char *folder)
+{
+    err_clear(&err);
+    return claim_restored(db->db, str_of(folder), &err);
+}
+
+static void make_folder(const char *folder, const char *name)
+{
+    char path[FS_PATH_MAX];
+    ok(fs_path(path, &err, "%s/%s", folder, name) && fs_mkdirs(path, 0700, &err));
+}
+
+static void not_restored_at(bool begun, const char *message, int line)
+{
+    if (begun || err.code != ERR_CONFLICT || !strstr(err.message, message) || !strstr(err.hint, "a new folder"))
+        fail_msg("line %d: %s (%s) %s", line, err.message, err_name(err.code), err.hint);
+}
+#define not_restored(begun, message) not_restored_at((begun), (message), __LINE__)
+
 static void write_id(const char *folder, const char *text)
 {
     char path[FS_PATH_MAX];
@@ -88,15 +122,79 @@ static void a_claim_that_was_cut_off_is_finished(void **state)
     assert_int_equal(err.code, ERR_INVALID);
 }
 
-static void a_restore_goes_into_any_store(void **state)
+static void a_restore_goes_into_a_new_store(void **state)
 {
     (void)state;
     ok(claim(&t, elsewhere)); /* as the backup remembers it */
-    ok(claim_restored(t.db, str_of(dir), &err));
+    ok(restoring(dir, "one"));
+    ok(restored(&t, dir));
+    assert_false(is_restoring(dir));
     ok(claim(&t, dir));
     refused(claim(&t, elsewhere), "not the store of this database");
-    ok(claim_restored(t.db, str_of(dir), &err)); /* into the one that it had */
+}
+
+static void a_restore_leaves_the_stores_of_others_alone(void **state)
+{
+    (void)state;
     ok(claim(&t, dir));
+    not_restored(restoring(dir, "one"), "is in use by another database");
+    assert_false(is_restoring(dir));
+    ok(claim(&t, dir));
+    static const char *const parts[] = {"blobs", "logs"}; /* of a server that made no identity yet */
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char path[FS_PATH_MAX];
+        make_folder(elsewhere, parts[i]);
+        not_restored(restoring(elsewhere, "one"), "is in use by another database");
+        ok(fs_path(path, &err, "%s/%s", elsewhere, parts[i]));
+        assert_int_equal(rmdir(path), 0);
+    }
+    ok(restoring(elsewhere, "one"));
+}
+
+static void a_restore_that_failed_is_repeated(void **state)
+{
+    (void)state;
+    ok(restoring(dir, "one"));
+    make_folder(dir, "blobs");
+    make_folder(dir, "logs");
+    ok(restoring(dir, "one"));
+    not_restored(restoring(dir, "two"), "another backup is half restored");
+    refused(claim(&other, dir), "has not ended");
+    assert_false(exists(dir));
+    write_id(dir, "0123456789abcdef0123456789abcdef new\n"); /* it came as far as that */
+    ok(restoring(dir, "one"));
+    ok(restored(&t, dir));
+    not_restored(restored(&other, dir), "is in use by another database"); /* two at the same time */
+    assert_false(is_restoring(dir));
+    ok(claim(&t, dir));
+    ok(restoring(elsewhere, "one"));
+    write_id(elsewhere, "fedcba9876543210fedcba9876543210\n"); /* it was all done but for the removal of the mark */
+    not_restored(restoring(elsewhere, "one"), "is in use by another database");
+    ok(support_sql(&t, "UPDATE settings SET value = 'fedcba9876543210fedcba9876543210' WHERE key = 'store_id'"));
+    ok(claim(&t, elsewhere));
+    assert_false(is_restoring(elsewhere));
+}
+
+static void a_database_with_blobs_wants_them(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], sql[512];
+    struct disk *disk = NULL;
+    ok(disk_open(str_of(dir), &disk, &err) && disk_put_bytes(disk, STR("precious"), digest, &err));
+    disk_close(disk);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO projects (id, name, created_by) OVERRIDING SYSTEM VALUE VALUES (77, 'with-blobs', 'x');"
+             "INSERT INTO blobs (project_id, digest, size, created_by, created_at) VALUES (77, '%s', 8, 'x', now()),"
+             "(77, 'sha256:%064d', 8, 'x', now() + interval '1 hour')",
+             digest, 0);
+    ok(support_sql(&t, sql));
+    refused(claim(&t, elsewhere), "has artifacts which are not in");
+    make_folder(elsewhere, "blobs");
+    refused(claim(&t, elsewhere), "has artifacts which are not in");
+    assert_false(exists(elsewhere)); /* and it is free for others */
+    ok(claim(&t, dir));
+    refused(claim(&t, elsewhere), "not the store of this database");
+    ok(claim(&other, elsewhere));
 }
 
 int main(void)
@@ -104,7 +202,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(servers_of_a_database_share_its_store, setup, teardown),
         cmocka_unit_test_setup_teardown(a_claim_that_was_cut_off_is_finished, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_restore_goes_into_any_store, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restore_goes_into_a_new_store, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restore_leaves_the_stores_of_others_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restore_that_failed_is_repeated, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_database_with_blobs_wants_them, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -295,6 +295,9 @@ def test_backup_and_restore(fresh):
     refused = server.cli("restore", server.home / "lost", "--data-dir", server.data, expect=3)
     assert "holds no complete backup" in refused.stderr and not server.data.exists()
     server.cli("restore", server.home / "saved", "--data-dir", server.data)
+    used = server.cli("restore", server.home / "saved", "--data-dir", server.home / "second",
+                      "--store-dir", server.data, expect=7)
+    assert "is in use by another database" in used.stderr and not (server.home / "second").exists()
     server.start()
     assert server.run(number)["state"] == "succeeded"
     server.cli("artifacts", "get", f"{number}/keep/a", "-O", server.home / "a.txt")

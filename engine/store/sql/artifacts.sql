@@ -33,6 +33,9 @@ UPDATE blobs SET created_at = now() WHERE project_id = $1 AND digest = $2
 -- name: blob_get
 SELECT size FROM blobs WHERE project_id = $1 AND digest = $2
 
+-- name: blobs_newest
+SELECT digest FROM blobs ORDER BY created_at DESC LIMIT $1
+
 -- name: bundle_put
 INSERT INTO bundles (project_id, digest, size, entries, created_by) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (project_id, digest) DO UPDATE SET created_at = now()
