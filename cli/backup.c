@@ -155,6 +155,13 @@ static bool load_log(void *ctx, struct backup_log *log, const char *path, struct
            fs_mkdirs(folder, 0755, err) && fresh(name, err) && copy_to(from, name, 0640, &log->size, err);
 }
 
+/* Before anything is asked of its tables. */
+static bool was_used(const struct place *p, struct err *err)
+{
+    CONN_AUTO c = NULL;
+    return db_lease(p->db, &c, err) && backup_has_schema(c, err);
+}
+
 static int work(struct cli *cli, const struct args *args, bool restore)
 {
     struct place p = {.cli = cli};
@@ -169,7 +176,7 @@ static int work(struct cli *cli, const struct args *args, bool restore)
         cfg.dsn = p.dsn;
         cfg.bin_dir = p.cfg.postgres_bin_dir;
         ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err)
-                     : claim_store(p.db, p.cfg.store_dir, &err) && backup_make(&cfg, &done, &err);
+                     : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) && backup_make(&cfg, &done, &err);
     }
     close_place(&p);
     if (!ok) return cli_fail(cli, &err);

@@ -56,7 +56,7 @@ static void undo(const struct backup_config *config, bool made)
     if (made && fs_path(path, &ignored, "%.*s", STR_ARG(config->folder))) rmdir(path);
 }
 
-static bool has_schema(struct conn *c, struct err *err)
+bool backup_has_schema(struct conn *c, struct err *err)
 {
     RESULT_AUTO res = NULL;
     if (!conn_sql(c, "SELECT to_regclass('schema_migrations') IS NOT NULL", NULL, &res, err)) return false;
@@ -197,7 +197,7 @@ bool backup_make(const struct backup_config *config, struct backup_result *out, 
     bool made = false;
     if (!db_open(&pool, &db, err)) return false;
     struct conn *c = NULL;
-    bool ok = db_lease(db, &c, err) && has_schema(c, err) && empty_folder(config, &made, err);
+    bool ok = db_lease(db, &c, err) && backup_has_schema(c, err) && empty_folder(config, &made, err);
     bool begun = ok;
     ok = ok && retention_hold(c, err);
     if (ok) {

@@ -40,6 +40,8 @@ struct backup_result {
     int32_t schema; /* number of the last migration in it */
 };
 
+/* Has a server used the database? ERR_NOT_FOUND when none has. */
+MUST_CHECK bool backup_has_schema(struct conn *c, struct err *err);
 /* The folder must be missing or empty, and is so again when it fails. ERR_NOT_FOUND: no server has used the database.
  */
 MUST_CHECK bool backup_make(const struct backup_config *config, struct backup_result *out, struct err *err);
