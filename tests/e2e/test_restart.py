@@ -294,6 +294,11 @@ def test_backup_and_restore(fresh):
     server.data.rename(server.home / "lost")
     refused = server.cli("restore", server.home / "lost", "--data-dir", server.data, expect=3)
     assert "holds no complete backup" in refused.stderr and not server.data.exists()
+    manifest = server.home / "saved/logs.manifest"
+    manifest.rename(server.home / "away")
+    failed = server.cli("restore", server.home / "saved", "--data-dir", server.data, expect=None)
+    assert failed.returncode != 0 and "logs.manifest" in failed.stderr and (server.data / "blobs").exists()
+    (server.home / "away").rename(manifest)
     server.cli("restore", server.home / "saved", "--data-dir", server.data)
     used = server.cli("restore", server.home / "saved", "--data-dir", server.home / "second",
                       "--store-dir", server.data, expect=7)
