@@ -7,6 +7,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/map.h"
+#include "engine/flow/launch.h"
 #include "engine/flow/spec.h"
 
 const char *const param_type_names[PARAM_TYPES] = {"string", "int", "float", "bool", "list", "map", "enum", "secret"};
@@ -153,6 +154,17 @@ static bool check_list(struct arena *a, const struct param *p, const struct valu
     return true;
 }
 
+/* One with the key `artifact` is an artifact: taken as plain data, a mistyped one would reach the step as a text. */
+static bool check_map(const struct value *v, struct value *out, struct err *err)
+{
+    if (v->type != VALUE_MAP) return expected(err, v, "a map");
+    *out = *v;
+    if (!value_get(v, "artifact") || value_is_artifact(v)) return true;
+    err_set(err, ERR_INVALID, "the map has the key 'artifact', but is no artifact");
+    err_at(err, v->at, 0);
+    return err_hint(err, "write {artifact: TYPE, digest: \"sha256:<64 hex digits>\"}");
+}
+
 /* The name of a file below the project's folder of secrets. */
 static bool is_entry(struct str name)
 {
@@ -278,7 +290,7 @@ static bool to_type(struct arena *a, const struct param *p, const struct value *
     case PARAM_BOOL: return coerce_bool(v, out, err);
     case PARAM_LIST: return check_list(a, p, v, out, err);
     case PARAM_ENUM: return check_enum(a, p, v, out, err);
-    case PARAM_MAP: *out = *v; return v->type == VALUE_MAP || expected(err, v, "a map");
+    case PARAM_MAP: return check_map(v, out, err);
     case PARAM_SECRET: *out = *v; return secret_read(v, &ref, err);
     }
     return err_set(err, ERR_INTERNAL, "a param of no type");

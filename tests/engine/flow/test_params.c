@@ -12,6 +12,8 @@
 #include "engine/flow/params.h"
 #include "engine/text/json.h"
 
+#define DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static struct arena arena;
 
 static int setup(void **state)
@@ -93,6 +95,11 @@ static void values_are_brought_to_their_type(void **state)
         {"ints", "[1,\"b\"]", "!whole number"},
         {"map", "{\"a\":1}", "{\"a\":1}"},
         {"map", "[1]", "!expected a map"},
+        {"map", "{\"artifact\":\"t\",\"digest\":\"" DIGEST "\"}", "{\"artifact\":\"t\",\"digest\":\"" DIGEST "\"}"},
+        {"map", "{\"artifact\":\"t\",\"digest\":\"sha256:00\"}", "!is no artifact"},
+        {"map", "{\"artifact\":\"t\",\"digest\":5}", "!is no artifact"},
+        {"map", "{\"artifact\":\"t\"}", "!is no artifact"},
+        {"map", "{\"artifact\":5,\"digest\":\"" DIGEST "\"}", "!is no artifact"},
         {"enum", "\"small\"", "\"small\""},
         {"enum", "3", "3"},
         {"enum", "\"3\"", "3"},
@@ -159,6 +166,13 @@ static void all_problems_are_told_at_once(void **state)
     assert_false(
         param_check(&arena, param_named("enum"), &(struct value){.type = VALUE_INT, .u.i = 4}, &spent, &bound, &err));
     assert_string_equal(err.hint, "one of: small, 3, true");
+
+    static const struct param map = {.name = STR_INIT("m"), .type = PARAM_MAP};
+    err_list_init(&errors, &arena);
+    assert_true(json_parse(&arena, STR("{\"m\": {\"artifact\": \"t\"}}"), 0, &given, &err));
+    assert_false(params_bind(&arena, &map, 1, &given, &bound, &errors));
+    assert_string_equal(errors.items[0].path, "params.m");
+    assert_non_null(strstr(errors.items[0].hint, "sha256:<64 hex digits>"));
 
     err_list_init(&errors, &arena);
     assert_true(json_parse(&arena, STR("{\"name\": \"n\", \"epochs\": 3, \"note\": null}"), 0, &given, &err));
