@@ -181,12 +181,12 @@ bool auth_project(struct request *rq, struct str named, struct scope *out, struc
         if (wanted.n == 0) wanted = STR("default");
         if (!projects_get(c, wanted, rq->arena, &project, err)) {
             if (err->code != ERR_NOT_FOUND) return false;
-            err_path(err, asked ? "query.project" : "project");
+            err_path(err, asked && !named.n ? "query.project" : "project");
             return err->hint[0] ? false : err_hint(err, "GET /api/v1/projects lists them");
         }
         if (rq->who.project && project.id != rq->who.project) {
             err_set(err, ERR_FORBIDDEN, "the token is not for the project '%.*s'", STR_ARG(project.name));
-            return err_path(err, "query.project");
+            return err_path(err, named.n ? "project" : "query.project");
         }
     }
     *out = (struct scope){.project_id = project.id, .actor = rq->who.name};

@@ -364,7 +364,7 @@ static bool unique_names(struct request *rq, const struct value *values, const s
 
 /* What the headers say, before anything is compiled; empty when they are silent: then the request's counts, which is
  * not always "default". A wrong header is told by the compiler. */
-static bool named_project(const struct value *docs, size_t n, struct str *out, struct err *err)
+static bool named_project(const struct value *docs, size_t n, struct str *out, struct pos *at, struct err *err)
 {
     *out = STR("");
     for (size_t i = 0; i < n; i++) {
@@ -376,6 +376,7 @@ static bool named_project(const struct value *docs, size_t n, struct str *out, s
             return err_path(err, "project");
         }
         *out = named->u.s;
+        *at = named->at;
     }
     return true;
 }
@@ -396,6 +397,7 @@ bool source_compile(struct request *rq, const struct source *source, struct scop
 {
     struct value *values;
     struct str named;
+    struct pos named_at = {0, 0};
     struct yaml_limits limits = {.max_bytes = PLAN_MAX_SOURCE, .max_documents = SOURCE_MAX_DOCS};
     bool has_folder;
     if (!yaml_read(rq->arena, source->text, &limits, &values, n, &rq->errors)) return source_problems(rq, err);
@@ -403,9 +405,12 @@ bool source_compile(struct request *rq, const struct source *source, struct scop
         err_set(err, ERR_INVALID, "the file is empty");
         return err_hint(err, "a pipeline begins with 'apiVersion: millrace/v1'");
     }
-    if (!named_project(values, *n, &named, err) || !auth_project(rq, named, scope, project, err) ||
-        !find_bundle(rq, scope, source, &has_folder, err))
+    if (!named_project(values, *n, &named, &named_at, err)) return false;
+    if (!auth_project(rq, named, scope, project, err)) {
+        if (named.n && strcmp(err->path, "project") == 0) err_at(err, named_at, 0);
         return false;
+    }
+    if (!find_bundle(rq, scope, source, &has_folder, err)) return false;
     struct compiler k = {.rq = rq,
                          .scope = scope,
                          .source = source,

@@ -156,6 +156,11 @@ static void test_project_of_a_header(void **state)
     assert_int_equal(a.status, 201);
     assert_string_equal(http_text(&a, "project"), "other");
     http_answer_free(&a);
+    a = ask("POST", "/api/v1/pipelines?project=nowhere", YAML_TYPE, "# of nobody\nproject: nowhere\n" HELLO);
+    assert_int_equal(a.status, 404);
+    assert_string_equal(http_text(&a, "path"), "project");
+    assert_int_equal(http_number(&a, "line"), 2);
+    http_answer_free(&a);
     char two[1024];
     snprintf(two, sizeof two, "%s---\nproject: default\n%s", parent, child);
     assert_int_equal(status_with("POST", "/api/v1/pipelines", t, NULL, YAML_TYPE, two), 422);
