@@ -1,5 +1,6 @@
 /* apply, diff and validate: from files to the server, or to nothing but their problems. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -147,6 +148,38 @@ static int send_all(struct applying *k, struct files *files)
     return code;
 }
 
+static bool same_file(const struct file *a, const struct file *b)
+{
+    struct stat x, y;
+    if (strcmp(a->path, b->path) == 0) return true;
+    return stat(a->path, &x) == 0 && stat(b->path, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static bool same_pipeline(const struct file *a, const struct file *b, struct str *name)
+{
+    for (size_t i = 0; i < a->n_docs; i++)
+        for (size_t k = 0; k < b->n_docs; k++) {
+            if (!str_eq(a->docs[i].name, b->docs[k].name) || !str_eq(a->docs[i].project, b->docs[k].project)) continue;
+            *name = a->docs[i].name;
+            return true;
+        }
+    return false;
+}
+
+/* Two compiled files of one pipeline would replace each other with every apply. */
+static bool all_different(const struct files *files, struct err *err)
+{
+    struct str name;
+    for (size_t i = 1; i < files->n; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct file *a = &files->items[k], *b = &files->items[i];
+            if (!same_pipeline(a, b, &name) || same_file(a, b)) continue;
+            err_set(err, ERR_INVALID, "%s and %s both hold the pipeline '%.*s'", a->path, b->path, STR_ARG(name));
+            return err_hint(err, "give one of them another name, or leave it out: each would replace the other");
+        }
+    return true;
+}
+
 static int apply(struct cli *cli, const struct args *args, bool dry)
 {
     struct applying k = {.cli = cli, .args = args, .dry = dry};
@@ -166,6 +199,7 @@ static int apply(struct cli *cli, const struct args *args, bool dry)
         if (!first) first = code;
     }
     if (first) return first;
+    if (!all_different(&files, &err)) return cli_fail(cli, &err);
     value_list_begin(&k.items, cli->arena);
     table_begin(&k.table, cli->arena, apply_columns, sizeof apply_columns / sizeof *apply_columns);
     first = send_all(&k, &files);
@@ -243,6 +277,7 @@ int cmd_validate(struct cli *cli, const struct args *args)
     value_list_begin(&problems, cli->arena);
     for (size_t i = 0; i < files.n; i++)
         validate_file(cli, &files.items[i], &files, &table, &problems, &first);
+    if (!all_different(&files, &err)) cli_note(cli, "note: %s: they cannot be applied together", err.message);
     struct value list = value_list_end(&problems);
     if (cli->format == OUT_TABLE && !table.n_rows) return first;
     int code = show(cli, &table, &list);

@@ -132,6 +132,18 @@ def test_apply_says_what_changed(server, tmp_path):
     assert "applied" in server.cli("pipelines").stdout
 
 
+def test_two_files_of_one_pipeline_are_refused(server, tmp_path):
+    for at, word in ("a.yaml", "'true'"), ("b.yaml", "'false'"):
+        (tmp_path / at).write_text(pipeline(f"a: {{run: {word}}}", name="twofold"))
+    for verb, code in ("apply", 3), ("diff", 3), ("validate", 0):
+        said = server.cli(verb, "-f", tmp_path, expect=code).stderr
+        assert f"{tmp_path}/a.yaml and {tmp_path}/b.yaml both hold the pipeline 'twofold'" in said, (verb, said)
+    assert server.get("/api/v1/pipelines/twofold").status == 404
+    (tmp_path / "b.yaml").write_text(pipeline("a: {run: 'true'}", name="another"))
+    server.cli("apply", "-f", tmp_path)
+    server.cli("apply", tmp_path / "a.yaml", f"{tmp_path}/../{tmp_path.name}/a.yaml")  # a file is itself
+
+
 def test_run_by_name_list_get_logs(server):
     server.cli("apply", "-f", PIPELINES / "hello")
     done = server.cli("run", "hello", "-p", "who=you", "-l", "team=blue", "--name", "by-name")
