@@ -248,6 +248,11 @@ static bool resolve_beside(struct compiler *k, struct arena *a, const struct val
     if (compile_pipeline(a, doc, &env, out, k->file.n ? errors : &own)) return true;
     if (k->file.n) compile_in_file(errors, before, ref, k->file, k->text, k->file);
     if (own.n == 0) return false;
+    for (size_t i = 0; i < own.n; i++) {
+        if (!compile_is_circle(&own.items[i])) continue;
+        err_list_add(errors, ERR_INVALID, ref->at, "%s", own.items[i].message);
+        return false;
+    }
     struct err *e = err_list_add(errors, ERR_INVALID, ref->at, "the pipeline '%.*s' is not valid", STR_ARG(ref->text));
     struct str file = own.items[0].file ? own.items[0].file->name : STR("line ");
     err_hint(e, "%.*s%s%u: %s", STR_ARG(file), own.items[0].file ? ":" : "", own.items[0].at.line,

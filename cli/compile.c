@@ -49,7 +49,7 @@ static bool compile_named(const struct compiling *in, struct str name, const str
 }
 
 /* What is wrong with another one of the files given is told with that one, and here only that it is wrong; unless it is
- * not certain. */
+ * not certain, or a circle, in which no file is more wrong than another. */
 static bool fail_elsewhere(const struct compile_ref *ref, const struct file *f, const struct err_list *found,
                            struct err_list *errors)
 {
@@ -59,6 +59,8 @@ static bool fail_elsewhere(const struct compile_ref *ref, const struct file *f, 
     if (wrong == 0) *err_list_next(errors) = found->items[0];
     if (wrong == 0) return false;
     struct err *e = err_list_next(errors);
+    for (size_t i = 0; i < found->n; i++)
+        if (compile_is_circle(&found->items[i])) return err_set(e, ERR_INVALID, "%s", found->items[i].message);
     err_set(e, ERR_INVALID, "the pipeline '%.*s' is not valid", STR_ARG(ref->text));
     return err_hint(e, "see %s", f->path);
 }
@@ -198,7 +200,9 @@ bool file_compile(struct cli *cli, struct file *f, const struct files *beside, s
 {
     struct arena *a = cli->arena;
     struct compiling in = {.cli = cli, .path = f->path, .source = f->source, .top = f};
-    struct compile_env env = {.ctx = &in, .pipeline = resolve, .locate = locate};
+    const char *slash = strrchr(f->path, '/');
+    struct compile_env env = {
+        .ctx = &in, .pipeline = resolve, .locate = locate, .file = str_of(slash ? slash + 1 : f->path)};
     struct files own = {f, 1};
     struct value *docs = NULL;
     size_t n = 0;

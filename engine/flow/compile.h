@@ -22,7 +22,9 @@ struct compile_ref {
 /* The sub-pipelines being compiled around this one: how recursion is found, and how often one was looked up in all. */
 struct compile_chain {
     const struct compile_chain *above;
-    struct str text;
+    struct str text; /* a name, or a path from the folder of the outermost file */
+    bool file;
+    struct str top, top_file; /* the outermost pipeline's name and file */
     uint32_t *looked_up;
 };
 
@@ -36,12 +38,16 @@ struct compile_env {
     /* Where a place within a scalar's text stands in the source: see yaml_locate(). NULL = the scalar's start. */
     struct pos (*locate)(void *ctx, const struct value *scalar, struct pos inner);
     const struct compile_chain *chain;
-    uint64_t seed; /* of hash maps over names */
+    struct str file; /* of the document, without its folder; empty = not known */
+    uint64_t seed;   /* of hash maps over names */
 };
 
 /* env may be NULL. The plan lives in the arena and keeps pointers into the document. */
 MUST_CHECK bool compile_pipeline(struct arena *a, const struct value *doc, const struct compile_env *env,
                                  const struct plan **out, struct err_list *errors);
+
+/* It says that a pipeline would contain itself, and on which way. */
+bool compile_is_circle(const struct err *e);
 
 /* The errors from number `from` on are of the file that `ref` has led to. `in` names the text where the reference
  * stands; empty = the user knows. */

@@ -26,22 +26,73 @@ __attribute__((format(printf, 3, 4))) static void ref_error(struct compile *c, u
     if (!e->at.line) err_at(e, c->nodes[node].at, 0);
 }
 
-static bool recursive(struct compile *c, uint32_t node)
+/* A path that stands in the file `from`, as it is from where that one's own path begins. */
+static struct str beside(struct arena *a, struct str from, struct str path)
 {
-    const struct compile_ref *ref = &c->refs[node];
-    unsigned depth = 1;
-    BUF_AUTO way;
-    buf_init(&way, 250);
-    buf_str(&way, ref->text);
-    bool same = str_eq(ref->text, c->name) && !ref->file && !c->spec.env->chain;
-    for (const struct compile_chain *link = c->spec.env->chain; link && !same; link = link->above) {
-        buf_printf(&way, " ← %.*s", STR_ARG(link->text));
-        same = str_eq(link->text, ref->text);
-        depth++;
+    while (from.n && from.p[from.n - 1] != '/')
+        from.n--;
+    struct str rest = arena_printf(a, "%.*s%.*s", STR_ARG(from), STR_ARG(path)), part;
+    char *out = arena_array(a, char, rest.n + 1);
+    size_t n = 0;
+    while (str_split(&rest, '/', &part)) {
+        size_t last = n;
+        if (part.n == 0 || str_is(part, ".")) continue;
+        while (last && out[last - 1] != '/')
+            last--;
+        if (str_is(part, "..") && n && !str_is((struct str){out + last, n - last}, "..")) {
+            n = last ? last - 1 : 0;
+            continue;
+        }
+        if (n) out[n++] = '/';
+        memcpy(out + n, part.p, part.n);
+        n += part.n;
     }
-    if (!same && depth < PLAN_MAX_DEPTH) return false;
-    ref_error(c, node, same ? "the pipeline would contain itself: %s" : "sub-pipelines are nested too deeply: %s",
-              way.p);
+    return (struct str){out, n};
+}
+
+/* What the step's sub-pipeline is called from here on. Where one that was found by name has its files is not known. */
+static struct compile_chain chain_of(struct compile *c, uint32_t node)
+{
+    const struct compile_env *env = c->spec.env;
+    const struct compile_ref *ref = &c->refs[node];
+    struct compile_chain link = {env->chain, ref->text, ref->file, c->name, env->file, &c->looked_up};
+    if (ref->file)
+        link.text = beside(c->spec.arena, env->chain && env->chain->file ? env->chain->text : STR(""), ref->text);
+    if (!env->chain) return link;
+    link.top = env->chain->top;
+    link.top_file = env->chain->top_file;
+    if (env->chain->looked_up) link.looked_up = env->chain->looked_up;
+    return link;
+}
+
+#define CIRCLE "the pipeline would contain itself: "
+
+bool compile_is_circle(const struct err *e)
+{
+    return str_starts(str_of(e->message), CIRCLE);
+}
+
+static bool recursive(struct compile *c, uint32_t node, const struct compile_chain *to)
+{
+    struct str way[PLAN_MAX_DEPTH + 1] = {to->text}; /* from the inside out */
+    struct str top = to->file ? to->top_file : to->top;
+    unsigned n = 1;
+    bool same = false, known = true; /* paths are from the same folder as `to` is */
+    for (const struct compile_chain *link = to->above; link && !same && n < PLAN_MAX_DEPTH; link = link->above) {
+        known = known && (!to->file || link->file);
+        same = known && link->file == to->file && str_eq(link->text, to->text);
+        way[n++] = link->text;
+    }
+    if (!same && known && top.n && str_eq(top, to->text)) {
+        way[n++] = top;
+        same = true;
+    }
+    if (!same && n < PLAN_MAX_DEPTH) return false;
+    BUF_AUTO text;
+    buf_init(&text, 350);
+    for (unsigned i = n; i > 0; i--)
+        buf_printf(&text, "%s%.*s", i < n ? " → " : "", STR_ARG(way[i - 1]));
+    ref_error(c, node, same ? CIRCLE "%s" : "sub-pipelines are nested too deeply: %s", text.p);
     return true;
 }
 
@@ -100,13 +151,12 @@ static const struct plan *resolve(struct compile *c, uint32_t node)
     const struct compile_env *env = c->spec.env;
     const struct plan *sub = NULL;
     struct compile_ref *ref = &c->refs[node];
-    if (recursive(c, node)) return NULL;
+    struct compile_chain chain = chain_of(c, node);
+    if (recursive(c, node, &chain)) return NULL;
     if (!env->pipeline) {
         ref_error(c, node, "sub-pipelines cannot be found from here");
         return NULL;
     }
-    struct compile_chain chain = {env->chain, ref->text, &c->looked_up};
-    if (env->chain && env->chain->looked_up) chain.looked_up = env->chain->looked_up;
     if (++*chain.looked_up > COMPILE_MAX_SUBS) {
         ref_error(c, node, "more than %d sub-pipelines within each other", COMPILE_MAX_SUBS);
         return NULL;

@@ -2,6 +2,7 @@
 import hashlib
 import http.client
 import json
+import re
 import socket
 import subprocess
 import urllib.request
@@ -58,6 +59,34 @@ def test_source(server, name):
     assert "hunter2" not in answer.body.decode()
     assert says.lower() in answer.body.decode().lower(), answer
     assert server.get("/api/v1/runs?page_size=1").json["items"] == before
+
+
+def test_circles_are_named_by_their_path(server, tmp_path):
+    def calls(name, what):
+        return pipeline(f"s: {{pipeline: {what}}}", name=name)
+
+    def told(*words):
+        done = server.cli("validate", *words, expect=3, cwd=tmp_path)
+        return re.findall(r"^(\S+?):\d.* the pipeline would contain itself: (.*)$", done.stderr, re.M)
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.yaml").write_text(calls("a", "{file: sub/b.yaml}"))
+    (tmp_path / "sub/b.yaml").write_text(calls("b", "{file: ../a.yaml}"))
+    (tmp_path / "self.yaml").write_text(calls("self", "{file: self.yaml}"))
+    both = f"{calls('m', 'n')}---\n{calls('n', 'm')}"
+    (tmp_path / "both.yaml").write_text(both)
+    assert told("a.yaml") == [("sub/b.yaml", "a.yaml → sub/b.yaml → a.yaml")]
+    assert told("a.yaml", "sub/b.yaml")[0] == ("a.yaml", "a.yaml → sub/b.yaml → a.yaml")
+    assert told("self.yaml") == [("self.yaml", "self.yaml → self.yaml")]
+    assert told("both.yaml") == [("both.yaml", "m → n → m"), ("both.yaml", "n → m → n")]
+    problem = server.post("/api/v1/pipelines:validate", both, kind="application/yaml").json
+    assert [e["message"].split(": ")[1] for e in problem["errors"]] == ["m → n → m", "n → m → n"], problem
+
+    # The same file name in another folder is another file.
+    (tmp_path / "sub/self.yaml").write_text(pipeline("a: {run: 'true'}", name="leaf"))
+    (tmp_path / "sub/b.yaml").write_text(calls("b", "{file: self.yaml}"))
+    (tmp_path / "self.yaml").write_text(calls("self", "{file: sub/b.yaml}"))
+    server.cli("apply", "self.yaml", cwd=tmp_path)
 
 
 def test_all_problems_at_once(server):
