@@ -47,6 +47,7 @@ static const struct {
                            "  b: {pipeline: ./leaf.yaml, params: {n: \"${{ steps.a.outputs.twice }}\"}}\n"},
     {"./ping.yaml", HEAD "name: ping\nsteps: {a: {pipeline: ./pong.yaml}}\n"},
     {"./pong.yaml", HEAD "name: pong\nsteps: {a: {pipeline: ./ping.yaml}}\n"},
+    {"./back.yaml", HEAD "name: back\nsteps: {a: {pipeline: top}}\n"},
     {"./over.yaml", HEAD "name: over\nsteps:\n  x: {pipeline: ./broken.yaml}\n  y: {pipeline: ./gone.yaml}\n"},
     {"./broken.yaml", HEAD "name: broken\nsteps:\n  a: {run: ''}\n  b: {needs: c, run: echo}\n"},
 };
@@ -165,6 +166,8 @@ static void wrong_calls_are_told(void **state)
          "no output 'once'"},
         {"a: {pipeline: ./ping.yaml}", "steps.a.pipeline",
          "the pipeline would contain itself: ping.yaml → pong.yaml → ping.yaml"},
+        {"a: {pipeline: top}", "steps.a.pipeline", "the pipeline would contain itself: top → top"},
+        {"a: {pipeline: ./back.yaml}", "steps.a.pipeline", "the pipeline would contain itself: top → back.yaml → top"},
         {"a: {pipeline: ./broken.yaml}", "steps.a.run", "the command is empty"},
         {"a: {pipeline: wide0.yaml}", "steps.s1.pipeline", "more than 1000 sub-pipelines"},
         {"a: {pipeline: ../leaf.yaml}", "steps.a.pipeline", "no pipeline '../leaf.yaml'"},
