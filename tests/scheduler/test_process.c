@@ -176,9 +176,13 @@ static void what_the_next_launcher_does_not_know_is_lost(void **state)
     assert_int_equal(ends[0].result.failure, FAILURE_INFRA);
     assert_int_equal(ends[1].result.failure, FAILURE_INFRA);
     launch(step(&s, 4, "exec sleep 600"));
-    launch(step(&s, 5, "trap '' TERM; while :; do sleep 600; done"));
+    struct step deaf;
+    char trapped[128];
+    launch(step(&deaf, 5, "trap '' TERM; : > $MILLRACE_CHECKPOINT_DIR/trapped; while :; do sleep 600; done"));
     once(6, "true");
-    x.kill(x.self, s.req.id, 600000);
+    snprintf(trapped, sizeof trapped, "%s/checkpoints/1/5/trapped", data);
+    await_there(trapped);
+    x.kill(x.self, deaf.req.id, 600000);
     assert_int_equal(unlink(journal), 0);
     kill_launcher(7);
     await_two(4, ends);
