@@ -47,6 +47,7 @@ bool fs_mkdirs(const char *path, mode_t mode, struct err *err)
 {
     char part[FS_PATH_MAX];
     if (!fs_path(part, err, "%s", path)) return false;
+    if (mkdir(part, mode) == 0) return true; /* as a rule its parents are there */
     for (char *p = part + 1;; p++) {
         if (*p != '/' && *p != '\0') continue;
         char end = *p;

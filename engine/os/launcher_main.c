@@ -20,6 +20,7 @@
 #include "engine/os/clock.h"
 #include "engine/os/fs.h"
 #include "engine/os/launcher_host.h"
+#include "engine/os/launcher_step.h"
 #include "engine/os/log.h"
 
 #define SOCKET "sock"
@@ -200,10 +201,7 @@ static bool take_signals(struct host *h, struct err *err)
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_SETMASK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a journal that may not grow is an error like a full disk */
-    signal(SIGINT, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
+    launcher_signals(SIG_IGN);
     h->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return h->signals >= 0 || err_set(err, ERR_IO, "signalfd: %s", strerror(errno));
 }

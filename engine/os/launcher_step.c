@@ -273,6 +273,13 @@ __attribute__((noreturn)) static void execute(const struct child *c)
     fail(c, "cannot start '%s' (looked for in %s)", command, c->search);
 }
 
+void launcher_signals(void (*handler)(int))
+{
+    static const int ignored[] = {SIGPIPE, SIGXFSZ, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], handler);
+}
+
 static int child_main(void *arg)
 {
     struct child *c = arg;
@@ -280,8 +287,7 @@ static int child_main(void *arg)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != c->launcher) _exit(COULD_NOT_START);
     setsid();
-    for (int s = 1; s < NSIG; s++)
-        signal(s, SIG_DFL);
+    launcher_signals(SIG_DFL);
     umask(022);
     make_workdir(c);
     copy_code(c);

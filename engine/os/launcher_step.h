@@ -13,6 +13,10 @@
 pid_t launcher_step_start(const struct launcher_request *req, const char *cookie, struct proc_mark mark,
                           struct arena *a, int *error_fd);
 
+/* What the launcher itself ignores, from its start on; steps do not. A journal that may not grow (SIGXFSZ) is an error
+ * like a full disk. */
+void launcher_signals(void (*handler)(int));
+
 /* After the child has ended: the reason it gave, empty when it was executed; *infra when that is none of the step's
  * doing. Closes the descriptor. */
 size_t launcher_step_error(int fd, char *out, size_t room, bool *infra);
