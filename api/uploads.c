@@ -246,9 +246,9 @@ bool bundles_post(struct request *rq, struct err *err)
         return err_hint(err, "upload the archive first: POST /api/v1/uploads");
     }
     request_release(rq);
-    if (!install(rq, digest, &stats, err) || !request_db(rq, &c, err) ||
-        !bundles_put(c, &scope, digest, size, (int32_t)stats.entries, err) ||
-        !bundles_get(c, scope.project_id, digest, rq->arena, &b, err))
+    if (!install(rq, digest, &stats, err) || !request_db(rq, &c, err)) return false;
+    const struct bundle_made made = {digest, str_of(stats.code), size, (int32_t)stats.entries};
+    if (!bundles_put(c, &scope, &made, err) || !bundles_get(c, scope.project_id, digest, rq->arena, &b, err))
         return false;
     write_bundle(rq, 201, &b);
     return true;

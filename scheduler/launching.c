@@ -114,11 +114,11 @@ bool launching_cache_key(struct scheduler *s, struct live *l, uint32_t task, str
     buf_init(&extra_text, 0);
     buf_init(&text, 0);
     value_json(&extra_text, &extra, true);
-    const struct cache_facts facts = {
-        .executor = str_of(s->cfg.executor->name), .code_digest = code_of(l), .extra = buf_view(&extra_text)};
+    const struct cache_facts facts = {.executor = str_of(s->cfg.executor->name), .extra = buf_view(&extra_text)};
     launch_cache_text(&text, &spec, &facts);
     char hex[DIGEST_TEXT];
     digest_of(buf_view(&text), hex);
-    *out = arena_str(&s->arena, str_of(hex));
+    struct str code = code_of(l);
+    *out = arena_printf(&s->arena, "%s/%.*s", hex, STR_ARG(code));
     return true;
 }

@@ -22,6 +22,9 @@ struct bundle_stats {
     int64_t entries, bytes; /* unpacked */
     int64_t size;           /* packed */
     char digest[DIGEST_TEXT];
+    /* Checking and unpacking: of the names, executable bits and bytes of all entries but Millrace documents, i.e.
+     * *.yaml and *.yml in whose first 64 KiB a line begins with "apiVersion: millrace/". Steps do not read these. */
+    char code[DIGEST_TEXT];
     /* Packing: links out of the folder, and what is neither file nor folder. */
     int64_t left_out;
     char left_names[200]; /* with commas between, as many as fit */

@@ -20,8 +20,34 @@ struct unpack {
     int dir; /* -1: only checked */
     struct bundle_limits limits;
     struct bundle_stats stats;
+    struct digest_stream code;
     struct err *err;
 };
+
+/* ---- the digest of the code ---- */
+
+static bool is_document(struct str name, struct str start)
+{
+    static const char mark[] = "apiVersion: millrace/";
+    if (!str_ends(name, ".yaml") && !str_ends(name, ".yml")) return false;
+    while (start.n > 0 && !str_starts(start, mark)) {
+        const char *end = memchr(start.p, '\n', start.n);
+        start = end ? str_sub(start, (size_t)(end + 1 - start.p), start.n) : STR("");
+    }
+    return start.n > 0;
+}
+
+/* `what` is of a fixed length for each kind, but for a link's target, which holds no NUL. */
+static void count_code(struct unpack *u, char kind, struct str name, const void *what, size_t n)
+{
+    digest_add(&u->code, &kind, 1);
+    digest_add(&u->code, name.p, name.n);
+    digest_add(&u->code, "", 1);
+    digest_add(&u->code, what, n);
+    digest_add(&u->code, "", 1);
+}
+
+/* ---- entries ---- */
 
 __attribute__((format(printf, 3, 4))) static bool refuse(const struct unpack *u, struct str name, const char *fmt, ...)
 {
@@ -84,6 +110,25 @@ static bool damaged(const struct unpack *u)
     return err_hint(u->err, "pack it again");
 }
 
+static bool take_bytes(struct unpack *u, struct str name, int fd, unsigned char digest[DIGEST_BYTES], bool *document)
+{
+    char piece[PIECE];
+    struct digest_stream bytes;
+    bool ok = true;
+    digest_begin(&bytes);
+    while (ok) {
+        la_ssize_t got = archive_read_data(u->archive, piece, sizeof piece);
+        if (got == 0) break;
+        ok = got > 0 ? count_bytes(u, name, got) : damaged(u);
+        if (!ok) break;
+        if (bytes.size == 0) *document = is_document(name, (struct str){piece, (size_t)got});
+        digest_add(&bytes, piece, (size_t)got);
+        ok = fd < 0 || write_piece(u, fd, piece, (size_t)got, name);
+    }
+    digest_end_raw(&bytes, digest);
+    return ok;
+}
+
 static bool take_file(struct unpack *u, struct str name, const char *path, bool executable)
 {
     FD_AUTO fd = -1;
@@ -92,14 +137,10 @@ static bool take_file(struct unpack *u, struct str name, const char *path, bool 
                              executable ? 0755 : 0644);
         if (fd < 0) return failed(u, name);
     }
-    char piece[PIECE];
-    for (;;) {
-        la_ssize_t got = archive_read_data(u->archive, piece, sizeof piece);
-        if (got < 0) return damaged(u);
-        if (got == 0) break;
-        if (!count_bytes(u, name, got)) return false;
-        if (fd >= 0 && !write_piece(u, fd, piece, (size_t)got, name)) return false;
-    }
+    unsigned char digest[DIGEST_BYTES];
+    bool document = false;
+    if (!take_bytes(u, name, fd, digest, &document)) return false;
+    if (!document) count_code(u, executable ? 'x' : 'f', name, digest, sizeof digest);
     if (fd >= 0 && fchmod(fd, executable ? 0755 : 0644) != 0) return failed(u, name); /* whatever the umask */
     return true;
 }
@@ -117,6 +158,7 @@ static bool make_parent(struct unpack *u, struct str name, char *path)
 static bool take_link(struct unpack *u, struct str name, char *path, const char *target)
 {
     if (!bundle_link_inside(name, str_of(target))) return refuse(u, name, "is a link out of the bundle");
+    count_code(u, 'l', name, target, strlen(target));
     if (u->dir < 0) return true;
     char *slash = strrchr(path, '/');
     FD_AUTO parent = -1;
@@ -149,7 +191,9 @@ static bool take_entry(struct unpack *u, struct archive_entry *entry)
     if (!make_parent(u, name, path)) return false;
     switch (type) {
     case AE_IFREG: return take_file(u, name, path, (archive_entry_perm(entry) & 0111) != 0);
-    case AE_IFDIR: return u->dir < 0 || fs_mkdirs_beneath(u->dir, path, 0755, (uid_t)-1, (gid_t)-1) || failed(u, name);
+    case AE_IFDIR:
+        count_code(u, 'd', name, "", 0);
+        return u->dir < 0 || fs_mkdirs_beneath(u->dir, path, 0755, (uid_t)-1, (gid_t)-1) || failed(u, name);
     case AE_IFLNK:
         target = archive_entry_symlink(entry);
         if (!target) target = archive_entry_symlink_utf8(entry);
@@ -168,6 +212,7 @@ static bool unpack(struct unpack *u, int fd, struct bundle_stats *stats)
     u->archive = archive_read_new();
     struct archive_entry *entry = archive_entry_new();
     if (!u->archive || !entry) abort();
+    digest_begin(&u->code);
     bool ok = archive_read_support_filter_gzip(u->archive) == ARCHIVE_OK &&
               archive_read_support_format_tar(u->archive) == ARCHIVE_OK &&
               archive_read_open_fd(u->archive, fd, PIECE) == ARCHIVE_OK;
@@ -179,6 +224,7 @@ static bool unpack(struct unpack *u, int fd, struct bundle_stats *stats)
     }
     archive_entry_free(entry);
     archive_read_free(u->archive);
+    digest_end(&u->code, u->stats.code);
     if (ok && stats) *stats = u->stats;
     return ok;
 }

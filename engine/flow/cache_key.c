@@ -7,7 +7,7 @@
 #include "engine/flow/launch.h"
 #include "engine/flow/params.h"
 
-#define FORMAT 1 /* raised whenever the bytes change their meaning: old entries then miss */
+#define FORMAT 2 /* raised whenever the bytes change their meaning: old entries then miss */
 
 static int by_name(const void *a, const void *b)
 {
@@ -105,7 +105,6 @@ void launch_cache_text(struct buf *out, const struct launch_spec *spec, const st
     jsonw_object(&w);
     jsonw_kv_int(&w, "format", FORMAT);
     jsonw_kv_str(&w, "executor", facts->executor);
-    jsonw_kv_str(&w, "code", facts->code_digest);
     jsonw_kv_str(&w, "image", facts->image_digest);
     jsonw_kv_str(&w, "extra", facts->extra);
     jsonw_kv_str(&w, "workdir", spec->workdir);

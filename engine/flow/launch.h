@@ -61,11 +61,11 @@ struct launch_spec {
 MUST_CHECK bool launch_render(const struct node *node, const struct expr_env *env, struct arena *a,
                               struct launch_spec *out, struct err *err);
 
-/* Canonical bytes whose SHA-256 is the cache key: executor kind, code digest, resolved image digest, command, params,
- * input digests, declared outputs, the user's extra key. Secrets enter by reference, never by value. */
+/* Canonical bytes whose SHA-256 is the cache key: executor kind, resolved image digest, command, params, input digests,
+ * declared outputs, the user's extra key. Secrets enter by reference, never by value. (The code is the other part of a
+ * key: see the function cache_key of the database.) */
 struct cache_facts {
     struct str executor;     /* "process", … */
-    struct str code_digest;  /* of the bundle; empty = no code */
     struct str image_digest; /* resolved; empty where images mean nothing */
     struct str extra;        /* the evaluated cache.key */
 };

@@ -1,18 +1,18 @@
 /* Code bundles of projects. */
 #include "engine/store/bundles.h"
 
-bool bundles_put(struct conn *c, const struct scope *scope, struct str digest, int64_t size, int32_t entries,
-                 struct err *err)
+bool bundles_put(struct conn *c, const struct scope *scope, const struct bundle_made *made, struct err *err)
 {
     struct arena a;
     arena_init(&a, 0);
     struct params p;
     params_init(&p, &a);
     params_int(&p, scope->project_id);
-    params_str(&p, digest);
-    params_int(&p, size);
-    params_int(&p, entries);
+    params_str(&p, made->digest);
+    params_int(&p, made->size);
+    params_int(&p, made->entries);
     params_str(&p, scope->actor);
+    params_str(&p, made->code);
     bool ok = conn_exec(c, Q_BUNDLE_PUT, &p, NULL, err);
     arena_free(&a);
     return ok;

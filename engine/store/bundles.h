@@ -11,8 +11,13 @@ struct bundle_rec {
     int32_t entries;
 };
 
-MUST_CHECK bool bundles_put(struct conn *c, const struct scope *scope, struct str digest, int64_t size, int32_t entries,
-                            struct err *err);
+struct bundle_made {
+    struct str digest, code; /* the latter: of what steps read, see bundle_stats */
+    int64_t size;
+    int32_t entries;
+};
+
+MUST_CHECK bool bundles_put(struct conn *c, const struct scope *scope, const struct bundle_made *made, struct err *err);
 MUST_CHECK bool bundles_get(struct conn *c, int64_t project_id, struct str digest, struct arena *a,
                             struct bundle_rec *out, struct err *err);
 

@@ -448,6 +448,21 @@ steps:
     assert server.get(f"/api/v1/artifacts/{kept[0]['id']}/content").body.decode() == log(server, again, "use")
 
 
+def test_a_mended_document_keeps_what_is_cached_and_mended_code_does_not(server, tmp_path):
+    def reasons(last):
+        (tmp_path / "pipeline.yaml").write_text(
+            HEAD + f"name: iterated\nsteps:\n  a: {{cache: true, run: cat data.txt}}\n  z: {{run: [echo, {last}]}}\n")
+        run = server.cli_json("run", tmp_path)
+        items = server.get(f"/api/v1/runs/{run['id']}/tasks").json["items"]
+        return {t["path"]: t.get("reason") for t in items}
+
+    (tmp_path / "data.txt").write_text(str(time.time()))
+    assert reasons("one")["a"] != "Cached"
+    assert reasons("two")["a"] == "Cached"
+    (tmp_path / "data.txt").write_text(str(time.time()))
+    assert reasons("two")["a"] != "Cached"
+
+
 def test_a_cache_entry_expires(server, go):
     text = ("name: short\nsteps:\n  a: {cache: {ttl: 1s, key: '%s'}, run: date +%%s%%N > t, "
             "outputs: {t: {type: string, path: t}}}")

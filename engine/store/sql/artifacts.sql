@@ -37,8 +37,8 @@ SELECT size FROM blobs WHERE project_id = $1 AND digest = $2
 SELECT digest FROM blobs ORDER BY created_at DESC LIMIT $1
 
 -- name: bundle_put
-INSERT INTO bundles (project_id, digest, size, entries, created_by) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (project_id, digest) DO UPDATE SET created_at = now()
+INSERT INTO bundles (project_id, digest, size, entries, created_by, code_digest) VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (project_id, digest) DO UPDATE SET created_at = now(), code_digest = excluded.code_digest
 
 -- name: bundle_get
 SELECT digest, size, entries, created_at, created_by FROM bundles WHERE project_id = $1 AND digest = $2

@@ -149,8 +149,11 @@ SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[]
 INSERT INTO cache (project_id, key, created_by, run_id, task, attempt, outputs, created_at, expires_at)
 SELECT u.project_id, u.key, u.created_by, u.run_id, u.task, u.attempt, u.outputs::jsonb, u.created_at, u.expires_at
   FROM (SELECT DISTINCT ON (v.project_id, v.key) *
-          FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::int[], $6::int[], $7::text[], $8::timestamptz[],
-                      $9::timestamptz[])
+          FROM (SELECT w.project_id, cache_key(w.project_id, w.key), w.created_by, w.run_id, w.task, w.attempt, w.outputs,
+                       w.created_at, w.expires_at
+                  FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::int[], $6::int[], $7::text[],
+                              $8::timestamptz[], $9::timestamptz[])
+                    AS w(project_id, key, created_by, run_id, task, attempt, outputs, created_at, expires_at))
             AS v(project_id, key, created_by, run_id, task, attempt, outputs, created_at, expires_at)) u
     ON CONFLICT (project_id, key) DO UPDATE
    SET run_id = excluded.run_id, task = excluded.task, attempt = excluded.attempt, outputs = excluded.outputs,
@@ -158,7 +161,7 @@ SELECT u.project_id, u.key, u.created_by, u.run_id, u.task, u.attempt, u.outputs
 
 -- name: hot_cache_get
 SELECT c.outputs::text, c.run_id, c.task
-  FROM cache c WHERE c.project_id = $1::bigint AND c.key = $2::text AND (c.expires_at IS NULL OR c.expires_at > now())
+  FROM cache c WHERE c.project_id = $1::bigint AND c.key = cache_key($1::bigint, $2::text) AND (c.expires_at IS NULL OR c.expires_at > now())
 
 -- name: hot_run_state
 WITH done AS (

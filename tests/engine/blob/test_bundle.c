@@ -175,6 +175,48 @@ static void the_same_folder_packs_the_same(void **state)
     close(b);
 }
 
+/* Packs src and tells the digest of its code. */
+static void code_of_src(char out[DIGEST_TEXT])
+{
+    int fd = -1;
+    struct bundle_stats packed, seen;
+    ok(bundle_pack_temp(in("src"), NULL, &fd, &packed, &err) && bundle_check(fd, NULL, &seen, &err));
+    memcpy(out, seen.code, DIGEST_TEXT);
+    close(fd);
+}
+
+static void documents_are_not_code(void **state)
+{
+    (void)state;
+    char first[DIGEST_TEXT], now[DIGEST_TEXT];
+    make_folder();
+    code_of_src(first);
+    put("src/pipeline.yaml", "# mine\napiVersion: millrace/v1\nkind: Pipeline\n", 0644);
+    put("src/lib/more.yml", "apiVersion: millrace/v1\n", 0644);
+    code_of_src(now);
+    assert_string_equal(now, first);
+    static const struct {
+        const char *name, *text;
+        mode_t mode;
+    } code[] = {{"src/conf.yaml", "x: 1\n", 0644},
+                {"src/conf.yaml", "x: 2\n", 0644},
+                {"src/conf.yaml", " apiVersion: millrace/v1\n", 0644},
+                {"src/conf.yaml", "", 0644},
+                {"src/conf.py", "apiVersion: millrace/v1\n", 0644},
+                {"src/conf.py", "apiVersion: millrace/v1\n", 0755},
+                {"src/lib/conf.py", "", 0644}};
+    for (size_t i = 0; i < sizeof code / sizeof *code; i++) {
+        put(code[i].name, code[i].text, code[i].mode);
+        assert_int_equal(chmod(in(code[i].name), code[i].mode), 0);
+        code_of_src(now);
+        if (strcmp(now, first) == 0) fail_msg("row %zu: the same code as before", i);
+        memcpy(first, now, sizeof first);
+    }
+    assert_int_equal(symlink("train.py", in("src/lib/alias")), 0);
+    code_of_src(now);
+    assert_string_not_equal(now, first);
+}
+
 static void limits_hold(void **state)
 {
     (void)state;
@@ -429,6 +471,7 @@ int main(void)
         cmocka_unit_test(patterns_match),
         cmocka_unit_test_setup_teardown(the_same_folder_packs_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(folders_of_artifacts_are_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(documents_are_not_code, setup, teardown),
         cmocka_unit_test_setup_teardown(limits_hold, setup, teardown),
         cmocka_unit_test_setup_teardown(harm_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(bombs_are_refused, setup, teardown),

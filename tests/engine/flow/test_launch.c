@@ -298,7 +298,7 @@ static void fill(struct whole *w)
         .inputs = {{.name = STR("x"), .artifact = true, .digest = STR(D1), .path = STR("inputs/x")},
                    {.name = STR("y"), .path = STR("inputs/y"), .text = STR("3")}},
         .argv = {STR("train"), STR("--fast")},
-        .facts = {STR("process"), STR(D1), STR(D2), STR("\"k\"")},
+        .facts = {STR("process"), STR(D2), STR("\"k\"")},
     };
     w->node = (struct node){.name = STR("step"), .outputs = w->outputs, .n_outputs = 2};
     w->spec = (struct launch_spec){.node = &w->node,
@@ -326,7 +326,6 @@ CHANGE(order_of_env, struct launch_env e = w->env[0]; w->env[0] = w->env[1]; w->
 CHANGE(order_of_inputs, struct launch_input e = w->inputs[0]; w->inputs[0] = w->inputs[1]; w->inputs[1] = e)
 CHANGE(order_of_outputs, struct output e = w->outputs[0]; w->outputs[0] = w->outputs[1]; w->outputs[1] = e)
 CHANGE(executor, w->facts.executor = STR("kubernetes"))
-CHANGE(code, w->facts.code_digest = STR(D2))
 CHANGE(image, w->facts.image_digest = STR(D1))
 CHANGE(extra, w->facts.extra = STR("\"l\""))
 CHANGE(argument, w->argv[1] = STR("--slow"))
@@ -361,21 +360,35 @@ static void keys(void **state)
         change *apply;
         bool same;
     } rows[] = {
-        ROW(nothing, true),         ROW(name_of_step, true),
-        ROW(tag_of_image, true),    ROW(timeout, true),
-        ROW(size_of_input, true),   ROW(order_of_env, true),
-        ROW(order_of_inputs, true), ROW(order_of_outputs, true),
-        ROW(executor, false),       ROW(code, false),
-        ROW(image, false),          ROW(extra, false),
-        ROW(argument, false),       ROW(split_of_arguments, false),
-        ROW(command, false),        ROW(script, false),
-        ROW(workdir, false),        ROW(workers, false),
-        ROW(value_of_env, false),   ROW(name_of_env, false),
-        ROW(name_of_secret, false), ROW(source_of_secret, false),
-        ROW(less_env, false),       ROW(digest_of_input, false),
-        ROW(text_of_input, false),  ROW(path_of_input, false),
-        ROW(type_of_output, false), ROW(kind_of_param, false),
-        ROW(path_of_output, false), ROW(output_may_be_absent, false),
+        ROW(nothing, true),
+        ROW(name_of_step, true),
+        ROW(tag_of_image, true),
+        ROW(timeout, true),
+        ROW(size_of_input, true),
+        ROW(order_of_env, true),
+        ROW(order_of_inputs, true),
+        ROW(order_of_outputs, true),
+        ROW(executor, false),
+        ROW(image, false),
+        ROW(extra, false),
+        ROW(argument, false),
+        ROW(split_of_arguments, false),
+        ROW(command, false),
+        ROW(script, false),
+        ROW(workdir, false),
+        ROW(workers, false),
+        ROW(value_of_env, false),
+        ROW(name_of_env, false),
+        ROW(name_of_secret, false),
+        ROW(source_of_secret, false),
+        ROW(less_env, false),
+        ROW(digest_of_input, false),
+        ROW(text_of_input, false),
+        ROW(path_of_input, false),
+        ROW(type_of_output, false),
+        ROW(kind_of_param, false),
+        ROW(path_of_output, false),
+        ROW(output_may_be_absent, false),
         ROW(less_outputs, false),
     };
     struct whole w;
@@ -401,7 +414,7 @@ static void the_bytes_stay(void **state)
     struct whole w;
     fill(&w);
     static const char want[] =
-        "{\"format\":1,\"executor\":\"process\",\"code\":\"" D1 "\",\"image\":\"" D2 "\",\"extra\":\"\\\"k\\\"\","
+        "{\"format\":2,\"executor\":\"process\",\"image\":\"" D2 "\",\"extra\":\"\\\"k\\\"\","
         "\"workdir\":\"\",\"workers\":1,\"argv\":[\"train\",\"--fast\"],\"command\":0,\"script\":\"\","
         "\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"K\",\"secret\":\"env\",\"entry\":\"KEY\"}],"
         "\"inputs\":[{\"path\":\"inputs/x\",\"digest\":\"" D1 "\"},{\"path\":\"inputs/y\",\"text\":\"3\"}],"

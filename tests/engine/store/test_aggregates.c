@@ -156,7 +156,8 @@ static void uploads_end_as_blobs(void **state)
     refuse(blobs_get(c, 2, STR("sha256:u"), &size, &err), ERR_NOT_FOUND);
     refuse(uploads_finish(c, &me, one.id, STR("sha256:x"), 10, &err), ERR_NOT_FOUND);
     refuse(blobs_get(c, 1, STR("sha256:x"), &size, &err), ERR_NOT_FOUND); /* nothing in half */
-    ok(bundles_put(c, &me, STR("sha256:u"), 10, 3, &err) && bundles_put(c, &me, STR("sha256:u"), 10, 3, &err));
+    const struct bundle_made made = {STR("sha256:u"), STR("sha256:c"), 10, 3};
+    ok(bundles_put(c, &me, &made, &err) && bundles_put(c, &me, &made, &err));
     struct bundle_rec b;
     ok(bundles_get(c, 1, STR("sha256:u"), &t.arena, &b, &err));
     assert_int_equal(b.entries, 3);
