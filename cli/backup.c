@@ -12,6 +12,7 @@
 #include "engine/blob/logs.h"
 #include "engine/os/config.h"
 #include "engine/os/fs.h"
+#include "engine/os/secret.h"
 #include "engine/store/backup.h"
 #include "engine/store/embedded.h"
 
@@ -24,6 +25,7 @@ struct place { /* what both commands work on */
     struct str dsn;
     struct db *db;
     struct disk *disk;
+    struct mask secrets; /* steps are running, and what they show of them is covered at their end */
 };
 
 /* The server's own configuration counts, so that its environment and file need not be repeated. */
@@ -135,7 +137,7 @@ static bool save_log(void *ctx, struct backup_log *log, const char *path, struct
     if (from < 0 && errno == ENOENT) return true;
     if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", name, strerror(errno));
     return fs_path(folder, err, "%.*s", (int)(strrchr(path, '/') - path), path) && fs_mkdirs(folder, 0700, err) &&
-           copy_to(from, path, 0600, &log->size, err);
+           copy_to(from, path, 0600, &log->size, err) && step_log_cover(path, 0, &p->secrets, err);
 }
 
 /* A restore that failed half-way may be repeated. */
@@ -175,6 +177,7 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     if (ok) {
         cfg.dsn = p.dsn;
         cfg.bin_dir = p.cfg.postgres_bin_dir;
+        if (!restore) secret_mask(p.cfg.secrets_dir, STR(""), cli->arena, &p.secrets);
         ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err)
                      : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) && backup_make(&cfg, &done, &err);
     }

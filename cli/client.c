@@ -213,7 +213,7 @@ static bool no_answer(struct client *c, CURLcode code, const struct exchange *x,
 
 static void add_auth_hint(struct client *c, struct err *err)
 {
-    if (err->code != ERR_UNAUTHENTICATED || err->hint[0]) return;
+    if (err->code != ERR_UNAUTHENTICATED || (err->hint[0] && c->settings.token)) return;
     if (c->settings.token)
         err_hint(err, "the token is from %s", c->settings.token_place);
     else if (c->settings.token_place)

@@ -109,7 +109,7 @@ static const struct option artifacts_ls_options[] = {
     END,
 };
 static const struct option artifacts_get_options[] = {
-    {"to", 'O', "PATH", "a file or folder to write to; - is standard output", NULL, WORD_FILE, false},
+    {"to", 'O', "PATH", "a file or folder to write to, - is stdout; a folder comes as .tar.gz", NULL, WORD_FILE, false},
     END,
 };
 static const struct option artifacts_put_options[] = {
@@ -190,8 +190,8 @@ static const char completion_details[] = "  bash:  source <(millrace completion 
                                          "  zsh:   millrace completion zsh > \"${fpath[1]}/_millrace\"\n"
                                          "  fish:  millrace completion fish | source";
 static const char retry_details[] =
-    "What succeeded is kept. With --from, the step and all that depend on it run again. A --bundle needs the role\n"
-    "editor.";
+    "What failed runs again; with --from, so do that step and all that depend on it. A --bundle is mended code, not a\n"
+    "mended pipeline, and needs the role editor.";
 
 #define RUNS "Runs"
 #define PIPELINES "Pipelines"

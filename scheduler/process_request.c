@@ -6,6 +6,7 @@
 
 #include "engine/blob/bundle.h"
 #include "engine/blob/logs.h"
+#include "engine/os/log.h"
 #include "engine/os/secret.h"
 #include "scheduler/process_inner.h"
 
@@ -104,6 +105,9 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
         if (e->secret.source != SECRET_NONE) {
             if (!secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
                 return err_path(err, "env.%.*s", STR_ARG(e->name));
+            struct err why = {0};
+            if (!secret_given(p->cfg.secrets_dir, req->project, value, &why))
+                log_err(LEVEL_WARN, "a log may show a secret that changes while its step runs", &why);
             a->secrets_of = arena_str(m, req->project);
             mask_add(&a->mask, m, value);
         }

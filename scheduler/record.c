@@ -158,7 +158,7 @@ static void room_reason(const void *ctx, const struct node *n, struct buf *text)
     const struct scheduler *s = room->s;
     struct resources wanted = admit_wanted(room->l, n);
     if (s->cfg.executor == NULL) {
-        buf_c(text, "waits for a server that runs local steps: this one was started with --no-local-exec");
+        buf_c(text, "waits for a server that runs local steps: this one was started with --local-exec=false");
     } else if (capacity_fits(&s->capacity, &wanted)) {
         buf_c(text, "is about to start");
     } else {

@@ -24,6 +24,7 @@ void mask_add(struct mask *m, struct arena *a, struct str value)
 {
     struct str rest = value, line;
     add(m, a, value);
+    if (str_trim(value).n < value.n) add(m, a, str_trim(value));
     if (memchr(value.p, '\n', value.n) == NULL) return;
     while (str_split(&rest, '\n', &line))
         if (str_trim(line).n >= MASK_SHORTEST_LINE) add(m, a, str_trim(line));

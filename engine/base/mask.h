@@ -15,7 +15,7 @@ struct mask {
     size_t n, room;
 };
 
-/* One more value, and its lines; it is not copied. Before mask_sort. */
+/* One more value, also without the blanks around it, and its lines; it is not copied. Before mask_sort. */
 void mask_add(struct mask *m, struct arena *a, struct str value);
 void mask_sort(struct mask *m); /* brings the values into that order; too short ones are dropped */
 bool mask_holds(const struct mask *m, struct str s);

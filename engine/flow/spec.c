@@ -104,7 +104,7 @@ static struct str translated(struct str key)
         {{"tasks", "jobs", "stages"}, "steps"},
         {{"json", "data", "payload"}, "body"},
         {{"attempts", "max_attempts", "maxAttempts", "count", "times"}, "limit"},
-        {{"delay", "interval"}, "backoff"},
+        {{"delay", "interval", "base", "factor", "jitter"}, "backoff"},
     };
     for (size_t i = 0; i < SPEC_COUNT(rows); i++)
         for (size_t k = 0; k < SPEC_COUNT(rows[i].words) && rows[i].words[k]; k++)

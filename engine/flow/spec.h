@@ -103,8 +103,12 @@ bool spec_each(struct spec *s, const struct spec_at *at, const struct value *v, 
 
 void spec_str(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* struct str */
 void spec_name(struct spec *s, const struct spec_at *at, const struct value *v,
-               void *out); /* struct str, a plain name */
-void spec_bool(struct spec *s, const struct spec_at *at, const struct value *v, void *out);     /* bool */
+               void *out);           /* struct str, a plain name */
+bool spec_yaml11_bool(struct str s); /* yes, off, … are strings here: errors say so */
+void spec_bool(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* bool */
+/* Also of a numeric string, as other tools write them. False with an error. */
+bool spec_whole(struct spec *s, const struct spec_at *at, const struct value *v, int64_t min, int64_t max,
+                int64_t *out);
 void spec_count(struct spec *s, const struct spec_at *at, const struct value *v, void *out);    /* uint32_t, ≥ 0 */
 void spec_positive(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* uint32_t, ≥ 1 */
 void spec_int32(struct spec *s, const struct spec_at *at, const struct value *v, void *out);    /* int32_t */

@@ -194,8 +194,10 @@ bool spec_condition(struct spec *s, const struct spec_at *at, const struct value
         return false;
     }
     if (t.literal) {
-        err_hint(spec_error(s, at, v, "a condition is an expression"), "write ${{ %.*s }}",
-                 STR_ARG(str_sub(v->u.s, 0, 100)));
+        struct str meant = spec_yaml11_bool(v->u.s)
+                               ? STR("true or false")
+                               : arena_printf(s->arena, "${{ %.*s }}", STR_ARG(str_sub(v->u.s, 0, 100)));
+        err_hint(spec_error(s, at, v, "a condition is an expression"), "write %.*s", STR_ARG(meant));
         return false;
     }
     if (!t.single) {

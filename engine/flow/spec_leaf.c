@@ -6,8 +6,7 @@
 
 #define LONGEST_NAME 63
 
-/* What YAML 1.1 calls a boolean arrives as a string: say so instead of "expected a bool". */
-static bool yaml11_bool(struct str s)
+bool spec_yaml11_bool(struct str s)
 {
     static const char *const words[] = {"yes", "no", "on", "off", "Yes", "No", "On", "Off", "y", "n"};
     for (size_t i = 0; i < SPEC_COUNT(words); i++) {
@@ -74,12 +73,10 @@ void spec_bool(struct spec *s, const struct spec_at *at, const struct value *v, 
     }
     if (has_expression(s, at, v)) return;
     struct err *e = spec_expected(s, at, v, "true or false");
-    if (v->type == VALUE_STRING && yaml11_bool(v->u.s)) err_hint(e, "YAML 1.2 knows only true and false");
+    if (v->type == VALUE_STRING && spec_yaml11_bool(v->u.s)) err_hint(e, "YAML 1.2 knows only true and false");
 }
 
-/* Numeric fields also take numeric strings, as other tools write them. */
-static bool whole(struct spec *s, const struct spec_at *at, const struct value *v, int64_t min, int64_t max,
-                  int64_t *out)
+bool spec_whole(struct spec *s, const struct spec_at *at, const struct value *v, int64_t min, int64_t max, int64_t *out)
 {
     int64_t i;
     if (has_expression(s, at, v)) return false;
@@ -100,19 +97,19 @@ static bool whole(struct spec *s, const struct spec_at *at, const struct value *
 void spec_count(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     int64_t i;
-    if (whole(s, at, v, 0, 1000000, &i)) *(uint32_t *)out = (uint32_t)i;
+    if (spec_whole(s, at, v, 0, 1000000, &i)) *(uint32_t *)out = (uint32_t)i;
 }
 
 void spec_positive(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     int64_t i;
-    if (whole(s, at, v, 1, 1000000, &i)) *(uint32_t *)out = (uint32_t)i;
+    if (spec_whole(s, at, v, 1, 1000000, &i)) *(uint32_t *)out = (uint32_t)i;
 }
 
 void spec_int32(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     int64_t i;
-    if (whole(s, at, v, INT32_MIN, INT32_MAX, &i)) *(int32_t *)out = (int32_t)i;
+    if (spec_whole(s, at, v, INT32_MIN, INT32_MAX, &i)) *(int32_t *)out = (int32_t)i;
 }
 
 void spec_double(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

@@ -239,8 +239,14 @@ static void read_backoff(struct spec *s, const struct spec_at *at, const struct 
     }
 }
 
+static void read_limit(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    int64_t i;
+    if (spec_whole(s, at, v, 0, 100, &i)) ((struct retry *)out)->limit = (uint32_t)i;
+}
+
 static const struct spec_field retry_fields[] = {
-    {"limit", spec_count, offsetof(struct retry, limit), 0, true},
+    {"limit", read_limit, 0, 0, true},
     {"for", read_for, offsetof(struct retry, on), 0, false},
     {"exitCodes", read_exit_codes, 0, 0, false},
     {"backoff", read_backoff, 0, 0, false},
@@ -251,7 +257,7 @@ void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v,
     struct retry *retry = out;
     int64_t i;
     if (is_number(v, &i))
-        spec_count(s, at, v, &retry->limit);
+        read_limit(s, at, v, retry);
     else if (v->type != VALUE_MAP)
         spec_expected(s, at, v, "a number of retries, or a map");
     else
@@ -260,10 +266,6 @@ void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v,
     if (codes && !(retry->on & FAILURE_ERROR))
         err_hint(spec_error(s, at, codes, "exit codes choose among errors, and 'for' leaves errors out"),
                  "for: [error, oom], or leave 'for' away");
-    if (retry->limit > 100) {
-        spec_error(s, at, v, "more than 100 retries");
-        retry->limit = 100;
-    }
 }
 
 /* ---- cache ---- */

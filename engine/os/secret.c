@@ -8,9 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/os/clock.h"
+#include "engine/os/digest.h"
 #include "engine/os/fs.h"
 
 #define DEPTH_MAX 64 /* of folders among the secrets */
+#define GIVEN ".given"
+#define GIVEN_US ((int64_t)30 * 24 * 3600 * 1000000)
 
 bool secret_folder(const char *secrets_dir, struct err *err)
 {
@@ -46,6 +50,7 @@ static bool read_all(int fd, struct str name, struct arena *a, struct str *out, 
     if (memchr(p, '\0', n) != NULL)
         return err_set(err, ERR_INVALID, "the secret '%.*s' has a NUL byte in it", STR_ARG(name));
     if (n > 0 && p[n - 1] == '\n') n--;
+    if (n > 0 && p[n - 1] == '\r') n--;
     p[n] = '\0';
     *out = (struct str){p, n};
     return true;
@@ -64,7 +69,7 @@ bool secret_fetch(struct str secrets_dir, struct str project, struct str name, s
     size_t depth = 0;
     for (size_t i = 0; i < name.n; i++)
         depth += name.p[i] == '/';
-    if (!fs_relative(project) || !fs_relative(name) || depth > DEPTH_MAX)
+    if (!fs_relative(project) || !fs_relative(name) || depth > DEPTH_MAX || str_starts(name, GIVEN "/"))
         return err_set(err, ERR_INVALID, "'%.*s' is not the name of a secret", STR_ARG(name));
     int dir = open_project(secrets_dir, project, a, O_PATH);
     int fd = dir >= 0 ? fs_open_beneath(dir, arena_cstr(a, name), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) : -1;
@@ -74,6 +79,36 @@ bool secret_fetch(struct str secrets_dir, struct str project, struct str name, s
     close(fd);
     return ok;
 }
+
+/* ---- values that were given ---- */
+
+static void drop_old(const char *folder)
+{
+    DIR *d = opendir(folder);
+    struct stat st;
+    int64_t now = os_now_us();
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            now - (int64_t)st.st_mtim.tv_sec * 1000000 > GIVEN_US)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d != NULL) closedir(d);
+}
+
+bool secret_given(struct str secrets_dir, struct str project, struct str value, struct err *err)
+{
+    char folder[FS_PATH_MAX], path[FS_PATH_MAX], digest[DIGEST_TEXT];
+    if (value.n < MASK_SHORTEST) return true;
+    digest_of(value, digest);
+    if (!fs_path(folder, err, "%.*s/%.*s/" GIVEN, STR_ARG(secrets_dir), STR_ARG(project)) ||
+        !fs_path(path, err, "%s/%s", folder, strchr(digest, ':') + 1))
+        return false;
+    if (utimensat(AT_FDCWD, path, NULL, 0) == 0) return true;
+    if (!fs_mkdirs(folder, 0700, err) || !fs_write(path, value, 0600, false, err)) return false;
+    drop_old(folder);
+    return true;
+}
+
+/* ---- what is to be covered ---- */
 
 /* Each file below `dir`, which is closed. A value of 64 KiB fits into `scratch`. */
 static void collect(int dir, int depth, struct arena *scratch, struct arena *a, struct mask *out)
@@ -106,7 +141,8 @@ static void collect(int dir, int depth, struct arena *scratch, struct arena *a, 
 void secret_mask(struct str secrets_dir, struct str project, struct arena *a, struct mask *out)
 {
     *out = (struct mask){0};
-    int dir = open_project(secrets_dir, project, a, O_RDONLY);
+    int dir = project.n > 0 ? open_project(secrets_dir, project, a, O_RDONLY)
+                            : open(arena_cstr(a, secrets_dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return;
     struct arena scratch;
     arena_init(&scratch, 0);

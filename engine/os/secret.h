@@ -13,13 +13,17 @@
  * as somebody else, and are given only what they declare. */
 MUST_CHECK bool secret_folder(const char *secrets_dir, struct err *err);
 
-/* The file's bytes without one trailing newline. Errors name the entry, never its content: ERR_NOT_FOUND, ERR_INVALID
- * for a name that leaves the folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
+/* The file's bytes without one line break (\n or \r\n) at their end. Errors name the entry, never its content:
+ * ERR_NOT_FOUND, ERR_INVALID for a name that leaves the folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
 MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a,
                              struct str *out, struct err *err);
 
-/* The values of all secrets of a project, to be covered in what its steps wrote; in the arena. What cannot be read is
- * no step's secret either. */
+/* Keeps a value that a step is about to be given, for 30 days from the last time, in <project>/.given: should its file
+ * change while the step runs, secret_mask knows it still, whichever process asks. Harmless to repeat. */
+MUST_CHECK bool secret_given(struct str secrets_dir, struct str project, struct str value, struct err *err);
+
+/* The values of all secrets of a project (empty = of all), those that were given with them, to be covered in what its
+ * steps wrote; in the arena. What cannot be read is no step's secret either. */
 void secret_mask(struct str secrets_dir, struct str project, struct arena *a, struct mask *out);
 
 #endif

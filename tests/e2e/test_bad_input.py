@@ -330,6 +330,34 @@ def test_secrets_that_a_step_shows_are_covered(fresh):
     assert not [p for p in written if SECRET in p.read_bytes() or SECRET[::-1] in p.read_bytes()]
 
 
+def test_a_secret_that_changes_while_its_step_runs_stays_covered(fresh, tmp_path):
+    """Live, in a backup, and at the end, also where the server was killed meanwhile."""
+    server = fresh()
+    secret = server.data / "secrets" / "default" / "API_KEY"
+    secret.parent.mkdir(parents=True)
+    secret.write_bytes(SECRET + b"\r\n")
+    go = server.home / "go"
+    number = server.submit(pipeline(
+        f"a: {{env: {{KEY: {{secret: {{file: API_KEY}}}}}}, run: 'echo $KEY; until test -e {go}; do sleep 0.05; done; "
+        "echo $KEY; exit 3'}"))
+    written = server.data / "logs" / str(number) / "0-1.log"
+    until("the log", lambda: written.exists() and SECRET in written.read_bytes())
+    secret.write_bytes(b"another-one")
+    server.cli("backup", "--data-dir", server.data, tmp_path / "saved")
+    assert not [p for p in (tmp_path / "saved").rglob("*.log") if SECRET in p.read_bytes()]
+    covered = b"*" * len(SECRET) + b"\n"
+    assert server.get(f"/api/v1/runs/{number}/tasks/a/logs").body == covered
+    server.crash()
+    go.touch()
+    server.start()
+    server.ended(number)
+    assert SECRET.decode() not in json.dumps(server.tasks(number))
+    assert written.read_bytes() == 2 * covered
+    again = server.submit(pipeline("a: {env: {KEY: {secret: {file: .given/x}}}, run: 'true'}"))
+    assert server.ended(again)["state"] == "failed"
+    assert "not the name of a secret" in server.tasks(again)["a"]["message"]
+
+
 def test_folder_of_secrets_is_closed(fresh):
     server = fresh()
     folder = server.data / "secrets"
