@@ -184,7 +184,8 @@ def test_database_away_for_a_while(fresh, database):
     number = server.submit(pipeline(
         f"short: {{run: 'echo short >> {folder}/ran; sleep 2; echo short >> {folder}/ended'}}",
         f"after: {{needs: [short], run: 'echo after >> {folder}/ran'}}",
-        f"long: {{run: 'echo long >> {folder}/ran; sleep {outage + 4}; echo long >> {folder}/ended'}}",
+        f"long: {{run: 'echo long >> {folder}/ran; until test -e {folder}/back; do sleep 0.1; done; "
+        f"echo long >> {folder}/ended'}}",
         "timer: {wait: 3s}", f"late: {{needs: [timer], run: 'echo late >> {folder}/ran'}}"))
     until("both steps to run", lambda: len(lines(folder / "ran")) == 2)
     server.wait_task(number, "timer", "waiting")
@@ -199,6 +200,7 @@ def test_database_away_for_a_while(fresh, database):
         time.sleep(0.2)
     assert lines(folder / "ended") == ["short"] and len(lines(folder / "ran")) == 2
     database.start()
+    (folder / "back").touch()
     run = server.ended(number)
     assert run["state"] == "succeeded" and server.process.pid == process and server.process.poll() is None
     assert sorted(lines(folder / "ran")) == ["after", "late", "long", "short"]
