@@ -147,7 +147,7 @@ static void launch_now(struct process *p, struct attempt *a)
         end_locally(p, a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped before it began"));
         return;
     }
-    a->request->workdir_made = work_take(p, a->workdir);
+    work_take(p, a);
     if (!launcher_launch(p->launcher, a->request, &err)) {
         end_locally(p, a, FAILURE_INVALID, REASON_INVALID, arena_printf(&a->arena, "%s", err.message));
         return;
@@ -383,7 +383,7 @@ static void executor_forget(void *self, struct attempt_id id)
     struct attempt *a = find(p, name);
     if (a == NULL || a->queued) return;
     launcher_ack(p->launcher, str_of(a->name));
-    work_give_back(p, a->workdir);
+    work_give_back(p, a);
     drop(p, a);
 }
 

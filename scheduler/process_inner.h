@@ -56,6 +56,7 @@ struct attempt {
     struct mask mask;      /* their values: those it was given, and once it has ended what is there now */
     bool quotable;         /* its log shows none of them */
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
+    const char *checkpoint; /* folder that the step's attempts share; NULL until it is requested here */
     int64_t log_told;
     struct launcher_event end; /* its strings copied */
     struct err prepare_error;
@@ -86,7 +87,7 @@ struct process {
     size_t n, room;
     struct attempt *events, **events_end;
     size_t running;
-    size_t n_spare;      /* working directories to be used again */
+    size_t n_spare[2];   /* folders to be used again, by enum spare */
     struct grown *grown; /* logs that have grown, to be told */
     size_t n_grown, room_grown;
 };
@@ -102,10 +103,10 @@ void process_result(struct attempt *a);
 /* process.c: whether an attempt of that name is at hand. */
 bool process_knows(const struct process *p, const char *name);
 
-/* process_work.c: true when a working directory is in place, as the launcher would make it. */
-bool work_take(struct process *p, const char *workdir);
-/* Of a forgotten attempt: kept to be used again, or removed. */
-void work_give_back(struct process *p, const char *workdir);
+/* process_work.c: puts folders in place as the launcher would make them, where there are spare ones. */
+void work_take(struct process *p, struct attempt *a);
+/* Of a forgotten attempt: kept to be used again; else a working directory is removed, and a checkpoint stays. */
+void work_give_back(struct process *p, const struct attempt *a);
 /* Removes what attempts nobody knows of have left. */
 void work_sweep(struct process *p);
 /* For a job that came back from the workers: frees it when it was one of these. */

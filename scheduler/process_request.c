@@ -233,6 +233,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         return false;
     folders[0] = STR(".tmp");
     folders[1] = checkpoint;
+    a->checkpoint = checkpoint.p;
     for (size_t i = 0; i < a->n_wanted; i++) { /* a step may write its outputs at once */
         const char *slash = strrchr(a->wanted[i].path.p, '/');
         if (slash)

@@ -1,6 +1,6 @@
-/* Working directories of attempts after their end. One that was left as it was made serves a later attempt: to make and
- * remove two folders a step costs a file system more than to run it (ext4 does not give out a freed inode again for a
- * minute, and looks through all of these for each new one). */
+/* Folders of attempts after their end. A working directory or an empty checkpoint that was left as it was made serves a
+ * later attempt: to make and remove three folders a step costs a file system more than to run it (ext4 does not give
+ * out a freed inode again for a minute, and looks through all of these for each new one). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,9 +49,12 @@ bool work_drop_job(struct job *job)
     return true;
 }
 
-static void spare_path(const struct process *p, size_t number, char out[FS_PATH_MAX])
+enum spare { SPARE_WORKDIR, SPARE_CHECKPOINT };
+
+static void spare_path(const struct process *p, enum spare kind, size_t number, char out[FS_PATH_MAX])
 {
-    snprintf(out, FS_PATH_MAX, "%.*s/work/.spare-%zu", STR_ARG(p->cfg.data_dir), number);
+    snprintf(out, FS_PATH_MAX, "%.*s/work/.spare-%c%zu", STR_ARG(p->cfg.data_dir), kind == SPARE_WORKDIR ? 'w' : 'c',
+             number);
 }
 
 /* An empty folder, but for one of the name `inner`, with the owner and rights it was made with and nothing attached. */
@@ -75,22 +78,45 @@ static bool as_made(int at, const char *path, int64_t uid, const char *inner)
     return made;
 }
 
-bool work_take(struct process *p, const char *workdir)
+/* Nothing that is there gives way. */
+static bool take(struct process *p, enum spare kind, const char *to)
 {
     char spare[FS_PATH_MAX];
-    if (p->n_spare == 0) return false;
-    spare_path(p, --p->n_spare, spare);
-    return rename(spare, workdir) == 0;
+    if (p->n_spare[kind] == 0) return false;
+    spare_path(p, kind, p->n_spare[kind] - 1, spare);
+    if (renameat2(AT_FDCWD, spare, AT_FDCWD, to, RENAME_NOREPLACE) != 0) return false;
+    p->n_spare[kind]--;
+    return true;
 }
 
-void work_give_back(struct process *p, const char *workdir)
+static bool keep(struct process *p, enum spare kind, const char *from, const char *inner)
 {
     char spare[FS_PATH_MAX];
-    spare_path(p, p->n_spare, spare);
-    if (p->n_spare < SPARE_MAX && as_made(AT_FDCWD, workdir, p->uid, ".tmp") && rename(workdir, spare) == 0)
-        p->n_spare++;
-    else if (access(workdir, F_OK) == 0)
-        remove_later(p, workdir);
+    spare_path(p, kind, p->n_spare[kind], spare);
+    if (p->n_spare[kind] == SPARE_MAX || !as_made(AT_FDCWD, from, p->uid, inner) || rename(from, spare) != 0)
+        return false;
+    p->n_spare[kind]++;
+    return true;
+}
+
+void work_take(struct process *p, struct attempt *a)
+{
+    a->request->workdir_made = take(p, SPARE_WORKDIR, a->workdir);
+    (void)take(p, SPARE_CHECKPOINT, a->checkpoint); /* not a run's first: the launcher makes the run's folder */
+}
+
+/* Has the folder been touched since the attempt began? Then another server may have given it to a later attempt. */
+static bool untouched(const struct attempt *a)
+{
+    struct stat st;
+    return lstat(a->checkpoint, &st) == 0 &&
+           (int64_t)st.st_ctim.tv_sec * 1000000 + st.st_ctim.tv_nsec / 1000 <= a->end.started_us;
+}
+
+void work_give_back(struct process *p, const struct attempt *a)
+{
+    if (!keep(p, SPARE_WORKDIR, a->workdir, ".tmp") && access(a->workdir, F_OK) == 0) remove_later(p, a->workdir);
+    if (a->result.ok && a->checkpoint != NULL && untouched(a)) (void)keep(p, SPARE_CHECKPOINT, a->checkpoint, NULL);
 }
 
 void work_sweep(struct process *p)
@@ -107,7 +133,7 @@ void work_sweep(struct process *p)
             !process_knows(p, e->d_name) && renameat(dirfd(dir), e->d_name, to, e->d_name) != 0)
             log_warn("cannot put an old working directory aside", LOG_CSTR("folder", e->d_name),
                      LOG_CSTR("error", strerror(errno)));
-    p->n_spare = 0; /* swept, too */
+    memset(p->n_spare, 0, sizeof p->n_spare); /* swept, too */
     if (dir != NULL) closedir(dir);
     if (to >= 0) close(to);
     remove_later(p, swept);

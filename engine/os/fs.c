@@ -47,7 +47,8 @@ bool fs_mkdirs(const char *path, mode_t mode, struct err *err)
 {
     char part[FS_PATH_MAX];
     if (!fs_path(part, err, "%s", path)) return false;
-    if (mkdir(part, mode) == 0) return true; /* as a rule its parents are there */
+    struct stat st;
+    if (mkdir(part, mode) == 0 || (stat(part, &st) == 0 && S_ISDIR(st.st_mode))) return true; /* as a rule */
     for (char *p = part + 1;; p++) {
         if (*p != '/' && *p != '\0') continue;
         char end = *p;
@@ -57,7 +58,6 @@ bool fs_mkdirs(const char *path, mode_t mode, struct err *err)
         if (end == '\0') break;
         *p = end;
     }
-    struct stat st;
     if (stat(part, &st) != 0) return io_err(err, "make the folder", part);
     if (!S_ISDIR(st.st_mode)) {
         errno = ENOTDIR;

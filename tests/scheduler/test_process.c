@@ -228,6 +228,29 @@ static void a_clean_working_directory_serves_again(void **state)
     }
 }
 
+static bool has(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", data, name);
+    return access(path, F_OK) == 0;
+}
+
+/* But not where it may be another's by now, or the attempt has a successor. */
+static void an_empty_checkpoint_serves_another(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* steps begin before their folders are made */
+#endif
+    once(1, "true");
+    assert_true(has("work/.spare-c0") && !has("checkpoints/1/1"));
+    once(2, "echo x > $MILLRACE_CHECKPOINT_DIR/x");
+    assert_true(!has("work/.spare-c0") && has("checkpoints/1/2/x"));
+    once(3, "exit 3");
+    once(4, "chmod 755 $MILLRACE_CHECKPOINT_DIR"); /* as it was, but touched */
+    assert_true(!has("work/.spare-c0") && has("checkpoints/1/3") && has("checkpoints/1/4"));
+}
+
 static void what_nobody_knows_is_swept(void **state)
 {
     (void)state;
@@ -238,9 +261,10 @@ static void what_nobody_knows_is_swept(void **state)
     launch(step(&s, 2, "until test -e $MILLRACE_CHECKPOINT_DIR/go; do sleep 0.02; done; pwd"));
     once(3, "exit 3"); /* the second has been launched before it */
     snprintf(orphan, sizeof orphan, "%s/work/9-9-9", data);
-    snprintf(spare, sizeof spare, "%s/work/.spare-0", data);
+    snprintf(spare, sizeof spare, "%s/work/.spare-w0", data);
     snprintf(go, sizeof go, "%s/checkpoints/1/2/go", data);
     assert_true(fs_mkdirs(orphan, 0755, &err));
+    assert_int_equal(access(spare, F_OK), 0);
     x.stop(x.self);
     open_executor();
     await_gone(orphan);
@@ -281,6 +305,7 @@ int main(int argc, char **argv)
         T(what_nobody_asks_for_is_known),
         T(what_the_next_launcher_does_not_know_is_lost),
         T(a_clean_working_directory_serves_again),
+        T(an_empty_checkpoint_serves_another),
         T(what_nobody_knows_is_swept),
         T(killing_and_forgetting),
     };
