@@ -61,9 +61,10 @@ MUST_CHECK bool runs_delete(struct conn *c, int64_t project_id, int64_t id, stru
  * "vision" fields: state, pipeline, name, created_by, created, ended, started, version, archived, id, labels.KEY;
  * operators = != < <= > >= ~ (contains), in (a, b) archived runs are left out unless the filter names `archived`.
  * order_by: "created desc" (default), "created asc", "ended desc", "ended asc", "name asc", …
- * Fast at any size: ordered by created or ended (or id), filtered by one of state, pipeline, pipeline and state,
- * archived or a label, with or without a range of the order's time. Anything else has 2 s, then ERR_LIMIT says what
- * would make it fast. Ordered by another field, runs without it are left out.
+ * Fast at any size: ordered by created (or id), all or filtered by a state, a pipeline, both, a label, or a label and a
+ * state, with or without a range of created; ordered by ended, all or a range of it; each of runs that are not archived
+ * or, with `archived = true`, of those that are. Anything else has 2 s, then ERR_LIMIT says what would make it fast.
+ * Ordered by another field, runs without it are left out.
  */
 struct runs_search {
     int64_t project_id;

@@ -6,6 +6,17 @@
 
 #define RETRY_PENDING "5" /* an active run in a final state: RUN_SUCCEEDED, RUN_FAILED or RUN_CANCELLED */
 
+/* The first `labels.KEY = value` is a walk along an index of run_labels, whose run_id then stands for the run's id in
+ * bounds and order. It has the run's state, too, and whether it is archived. */
+static const struct search_term *walked_label(const struct search *s)
+{
+    for (size_t i = 0; i < s->n_terms; i++) {
+        const struct search_term *t = &s->terms[i];
+        if (t->key.n > 0 && str_starts(t->field, "labels.") && t->n_values == 1 && strcmp(t->op, "=") == 0) return t;
+    }
+    return NULL;
+}
+
 /* The state of an active run is in the narrow table, that of a finished one in runs: each word knows where to look. */
 static bool by_state(struct search *s, const struct search_term *t, struct err *err)
 {
@@ -14,6 +25,7 @@ static bool by_state(struct search *s, const struct search_term *t, struct err *
     for (int i = RUN_QUEUED; i < RUN_STATE_COUNT; i++)
         known[n++] = str_of(run_state_name((enum run_state)i));
     known[n++] = STR("active");
+    char of = walked_label(s) ? 'l' : 'r';
     bool negate = strcmp(t->op, "!=") == 0;
     if (!negate && strcmp(t->op, "=") != 0)
         return err_set(err, ERR_INVALID, "a state can only be = or != or in a list");
@@ -31,25 +43,14 @@ static bool by_state(struct search *s, const struct search_term *t, struct err *
         if (i) buf_c(&s->where, " OR ");
         int state = (int)k + RUN_QUEUED;
         if (k == n - 1)
-            buf_c(&s->where, "r.state = 0");
+            buf_printf(&s->where, "%c.state = 0", of);
         else if (run_state_terminal((enum run_state)state))
-            buf_printf(&s->where, "r.state = %d", state);
+            buf_printf(&s->where, "%c.state = %d", of, state);
         else
-            buf_printf(&s->where, "(r.state = 0 AND (a.state = %d%s))", state,
+            buf_printf(&s->where, "(%c.state = 0 AND (a.state = %d%s))", of, state,
                        state == RUN_QUEUED ? " OR a.state >= " RETRY_PENDING : "");
     }
     return buf_char(&s->where, ')');
-}
-
-/* The first `labels.KEY = value` is a walk along the key of run_labels, whose run_id then stands for the run's id in
- * bounds and order. */
-static const struct search_term *walked_label(const struct search *s)
-{
-    for (size_t i = 0; i < s->n_terms; i++) {
-        const struct search_term *t = &s->terms[i];
-        if (t->key.n > 0 && str_starts(t->field, "labels.") && t->n_values == 1 && strcmp(t->op, "=") == 0) return t;
-    }
-    return NULL;
 }
 
 /* Any other label is looked up in the JSON. */
@@ -68,6 +69,14 @@ static bool by_label(struct search *s, const struct search_term *t, struct err *
     s->slow = true;
     struct str column = arena_printf(s->arena, "(r.labels ->> $%d::text)", key);
     return search_compare(s, column.p, SEARCH_TEXT, t, err);
+}
+
+/* Each index has archived runs apart: a search through both kinds has none that gives it in order. */
+static bool by_archived(struct search *s, const struct search_term *t, struct err *err)
+{
+    if (t->n_values != 1 || strcmp(t->op, "=") != 0) s->slow = true;
+    return search_compare(s, "r.archived", SEARCH_BOOL, t, err) &&
+           (!walked_label(s) || search_compare(s, "l.archived", SEARCH_BOOL, t, err));
 }
 
 /* Ids rise with the time of creation (to within the slack): a bound of the time bounds the ids, and so any index by id.
@@ -103,7 +112,7 @@ static const struct search_field fields[] = {
     {"name", NULL, SEARCH_TEXT, "r.name", true, false, NULL},
     {"created_by", "createdBy", SEARCH_TEXT, "r.created_by", true, false, NULL},
     {"version", "pipelineVersion", SEARCH_INT, "r.pipeline_version", true, false, NULL},
-    {"archived", NULL, SEARCH_BOOL, "r.archived", false, true, NULL},
+    {"archived", NULL, SEARCH_BOOL, "r.archived", false, true, by_archived},
     {"id", NULL, SEARCH_INT, "r.id", true, true, NULL},
     {"labels.", NULL, SEARCH_CUSTOM, "r.labels", false, true, by_label},
 };
@@ -124,14 +133,23 @@ static const struct search_list list = {
     .id_order = "created",
 };
 
+/* An index has a label, or a label and one state, in the order of ids. */
+static bool label_is_slow(const struct search *s)
+{
+    const struct search_term *state = search_term_of(s, "state");
+    bool in_order = strcmp(s->order->name, "created") == 0 || strcmp(s->order->name, "id") == 0;
+    return search_term_of(s, "pipeline") || (state && (state->n_values != 1 || !in_order));
+}
+
 static bool ask(struct search *s, struct conn *c, const struct runs_search *q, PGresult **res, size_t *n,
                 struct str *next, struct err *err)
 {
     params_int(&s->params, q->project_id); /* $1: the conditions above rely on it */
     buf_c(&s->where, " AND r.project_id = $1::bigint");
     if (walked_label(s)) s->id = "l.run_id";
-    if (walked_label(s) && (search_term_of(s, "state") || search_term_of(s, "pipeline"))) s->slow = true;
-    if (!search_term_of(s, "archived")) buf_c(&s->where, " AND NOT r.archived");
+    if (walked_label(s) && label_is_slow(s)) s->slow = true;
+    if (!search_term_of(s, "archived"))
+        buf_c(&s->where, walked_label(s) ? " AND NOT l.archived AND NOT r.archived" : " AND NOT r.archived");
     return search_run(s, c, res, n, next, err);
 }
 

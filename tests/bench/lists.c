@@ -28,8 +28,14 @@ static const struct shape documented[] = {
     {"page_size=100", 100},
     {"filter=pipeline%3Dp7%20and%20state%3Dcancelled", 100}, /* there are none */
     {"filter=labels.team%3Dt3%20and%20state%3Dcancelled", 100},
-    {"filter=pipeline%3Dp7%20and%20created%3C2023-02-01", 100},
+    {"filter=labels.team%3Dt1%20and%20state%3Dfailed", 100},
+    {"filter=labels.team%3Dt3%20and%20state%3Dactive", 100},
+    {"filter=archived%3Dtrue", 100},
+    {"filter=archived%3Dtrue%20and%20labels.team%3Dt3%20and%20state%3Dfailed", 100},
+    {"filter=pipeline%3Dp7%20and%20created%3C2023-02-01", 100}, /* all archived */
+    {"filter=pipeline%3Dp7%20and%20created%3C2023-08-01", 100},
     {"filter=labels.team%3Dt3%20and%20created%3C2023-02-01", 100},
+    {"filter=labels.team%3Dt3%20and%20created%3C2023-08-01", 100},
 };
 static const struct shape others[] = {
     {"order_by=name", 8},
@@ -38,23 +44,33 @@ static const struct shape others[] = {
     {"filter=labels.shard%3E5", 8},
     {"filter=pipeline%3Dp7%20and%20labels.team%3Dt3", 8},
     {"filter=state%3Dcancelled&order_by=ended%20desc", 8},
+    {"filter=archived%20in%20(true,false)%20and%20pipeline%3Dp7", 8},
 };
 
-/* A run a minute, newest last, most of them fine; a label of twenty teams, fifty pipelines. */
+/* A run a minute, newest last; a label of twenty teams, fifty pipelines. What an index must not have to pass on its way
+ * is there in bulk: the oldest and the newest quarter are archived, and but for some twenty the failed runs are all of
+ * team t1. A hundred are active, in a shard that no server has, so that none of them is carried out. */
+#define FILL                                                                                                           \
+    "INSERT INTO runs (project_id, pipeline, name, plan_id, labels, state, archived, tasks_total, tasks_failed, "      \
+    "created_at, created_by, started_at, ended_at) "                                                                   \
+    "SELECT 1, 'p' || g % 50, 'run-' || g, (SELECT max(id) FROM plans), jsonb_build_object('team', 't' || g % 20), "   \
+    "CASE WHEN active THEN 0 WHEN g % 60 = 1 OR g % 50021 = 0 THEN 6 ELSE 5 END, g <= 250000 OR g > 750000, 3, 0, "    \
+    "t, 'bench', t, CASE WHEN NOT active THEN t + interval '40 s' END "                                                \
+    "FROM (SELECT g, timestamptz '2023-01-01Z' + g * interval '1 min' AS t, "                                          \
+    "g % 5003 = 0 AND g BETWEEN 250001 AND 750000 AS active FROM generate_series(1, 1000000) g) x"
+
 static void fill(struct server *s)
 {
     server_sql(
         s, "INSERT INTO plans (project_id, digest, source, plan, created_by) VALUES (1, 'bench', '', '{}', 'bench')");
-    server_sql(s, "INSERT INTO runs (project_id, pipeline, name, plan_id, labels, state, tasks_total, tasks_failed, "
-                  "created_at, created_by, "
-                  "started_at, ended_at) SELECT 1, 'p' || g % 50, 'run-' || g, (SELECT max(id) FROM plans), "
-                  "jsonb_build_object('team', 't' || "
-                  "g % 20), CASE WHEN g % 37 = 0 THEN 6 ELSE 5 END, 3, 0, t, 'bench', t, t + interval '40 s' FROM "
-                  "(SELECT g, timestamptz "
-                  "'2023-01-01Z' + g * interval '1 min' AS t FROM generate_series(1, 1000000) g) x");
-    server_sql(s, "INSERT INTO run_labels SELECT project_id, 'team', labels ->> 'team', id, created_by FROM runs");
+    server_sql(s, FILL);
+    server_sql(s, "INSERT INTO run_labels (project_id, key, value, run_id, created_by, archived, state) SELECT "
+                  "project_id, 'team', labels ->> 'team', id, created_by, archived, state FROM runs");
+    server_sql(s, "INSERT INTO active_runs (run_id, project_id, created_by, shard, state, started_at) SELECT id, "
+                  "project_id, created_by, 999, 2, started_at FROM runs WHERE state = 0");
     server_sql(s, "VACUUM ANALYZE runs");
     server_sql(s, "VACUUM ANALYZE run_labels");
+    server_sql(s, "VACUUM ANALYZE active_runs");
     if (server_number(s, "SELECT count(*) FROM runs") < RUNS) bench_die("the runs are not there");
 }
 

@@ -54,9 +54,8 @@ WITH gone AS (
     DELETE FROM runs r WHERE r.id = $1 AND (r.project_id = $2 OR $2 = 0) AND r.state <> 0
        AND NOT EXISTS (SELECT 1 FROM artifacts x JOIN run_names n ON n.project_id = x.project_id AND n.name = 'artifact:' || x.id
                          JOIN active_runs a ON a.run_id = n.run_id WHERE x.run_id = r.id)
-    RETURNING r.id, r.project_id, r.labels),
-l AS (DELETE FROM run_labels x USING gone, jsonb_each_text(gone.labels) AS j
-       WHERE x.project_id = gone.project_id AND x.key = j.key AND x.value = j.value AND x.run_id = gone.id),
+    RETURNING r.id),
+l AS (DELETE FROM run_labels x USING gone WHERE x.run_id = gone.id),
 t AS (DELETE FROM tasks x USING gone WHERE x.run_id = gone.id),
 f AS (DELETE FROM frames x USING gone WHERE x.run_id = gone.id),
 a AS (DELETE FROM attempts x USING gone WHERE x.run_id = gone.id),

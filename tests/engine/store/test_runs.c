@@ -278,6 +278,15 @@ static void lists_filter_order_and_page(void **state)
         {"pipeline in ('odd', \"x y\")", "", "5,3,1"},
         {"labels.team = a", "", "3,2,1"},
         {"labels.team = b and labels.x = 1", "", "5,4"},
+        {"labels.team = a and state = failed", "", "3"},
+        {"labels.team = a and state = active", "", "1"},
+        {"labels.team = b and state = running", "", "5"},
+        {"labels.team = a and state in (succeeded, failed)", "created asc", "2,3"},
+        {"labels.team = a and state != failed", "", "2,1"},
+        {"labels.team = a", "ended asc", "3,2"},
+        {"labels.team = b", "", "5,4"},
+        {"labels.team = b and archived = true", "", "6"},
+        {"labels.team = b and archived in (true, false)", "", "6,5,4"},
         {"labels.team != a", "", "5,4"},
         {"archived = true", "", "6"},
         {"archived in (true, false)", "", "6,5,4,3,2,1"},
@@ -321,6 +330,24 @@ static void lists_filter_order_and_page(void **state)
             bad++;
         }
     assert_int_equal(bad, 0);
+}
+
+/* A search by label goes by what run_labels has of the run. */
+static void labels_follow_their_run(void **state)
+{
+    (void)state;
+    static const char same[] = "SELECT count(*) FROM run_labels l JOIN runs r ON r.id = l.run_id WHERE l.state = "
+                               "r.state AND l.archived = r.archived";
+    int64_t id = make("p", "{\"team\": \"a\", \"x\": \"1\"}");
+    make("p", "{\"team\": \"a\"}");
+    end(id, RUN_FAILED, "2024-05-01");
+    ok(runs_archive(c, 1, id, true, &err));
+    assert_int_equal(support_number(&t, "SELECT count(*) FROM run_labels WHERE archived AND state = 6"), 2);
+    assert_int_equal(support_number(&t, same), 3);
+    ok(runs_archive(c, 1, id, false, &err));
+    assert_int_equal(support_number(&t, "SELECT count(*) FROM run_labels WHERE archived"), 0);
+    assert_true(support_sql(&t, "UPDATE runs SET state = 0 WHERE id = 1")); /* as a retry does */
+    assert_int_equal(support_number(&t, same), 3);
 }
 
 static void cursors_fit_only_their_list(void **state)
@@ -383,6 +410,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(runs_of_a_limited_pipeline_share_a_shard, setup, teardown),
         cmocka_unit_test_setup_teardown(deletion_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_filter_order_and_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(labels_follow_their_run, setup, teardown),
         cmocka_unit_test_setup_teardown(cursors_fit_only_their_list, setup, teardown),
         cmocka_unit_test(times_are_read),
     };
