@@ -35,7 +35,6 @@ struct bench {
 
 bool bench_wanted(const struct bench *b, const char *name);
 void bench_sample(struct bench_row *row, double v);
-double bench_median(const struct bench_row *row);         /* of sorted samples */
 double bench_sorted(struct bench_row *row, double share); /* sorts; the percentile */
 double bench_sorted_median(struct bench_row *row);
 void bench_report(struct bench *b, struct bench_row *row); /* sorts the samples, prints and writes the row */
