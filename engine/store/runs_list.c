@@ -79,8 +79,8 @@ static bool by_archived(struct search *s, const struct search_term *t, struct er
            (!walked_label(s) || search_compare(s, "l.archived", SEARCH_BOOL, t, err));
 }
 
-/* Ids rise with the time of creation (to within the slack): a bound of the time bounds the ids, and so any index by id.
- */
+/* Ids rise with the time of creation, to within the slack: the last run that is older than a time by more has a lower
+ * id than any from that time on. So a bound of the time bounds the ids, and any index by id. */
 #define SLACK "interval '1 minute'"
 
 static bool by_created(struct search *s, const struct search_term *t, struct err *err)
@@ -90,13 +90,13 @@ static bool by_created(struct search *s, const struct search_term *t, struct err
     int at = search_param(s);
     if (t->op[0] == '>' || t->op[0] == '=')
         buf_printf(&s->where,
-                   " AND %s >= coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at >= "
-                   "$%d::timestamptz - " SLACK " ORDER BY x.created_at, x.id LIMIT 1), 9223372036854775807)",
+                   " AND %s > coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at < "
+                   "$%d::timestamptz - " SLACK " ORDER BY x.created_at DESC, x.id DESC LIMIT 1), 0)",
                    s->id, at);
     if (t->op[0] == '<' || t->op[0] == '=')
         buf_printf(&s->where,
-                   " AND %s <= coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at <= "
-                   "$%d::timestamptz + " SLACK " ORDER BY x.created_at DESC, x.id DESC LIMIT 1), 0)",
+                   " AND %s < coalesce((SELECT x.id FROM runs x WHERE x.project_id = $1::bigint AND x.created_at > "
+                   "$%d::timestamptz + " SLACK " ORDER BY x.created_at, x.id LIMIT 1), 9223372036854775807)",
                    s->id, at);
     return true;
 }

@@ -332,6 +332,21 @@ static void lists_filter_order_and_page(void **state)
     assert_int_equal(bad, 0);
 }
 
+/* Of two servers that make runs at the same time, one may take its number first and its time last. */
+static void numbers_and_times_may_cross(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        make("p", "");
+    assert_true(support_sql(&t,
+                            "UPDATE runs SET created_at = timestamptz '2024-01-01Z' + CASE id WHEN 1 THEN interval "
+                            "'0' WHEN 2 THEN interval '601.5 s' WHEN 3 THEN interval '601 s' ELSE interval '20 min' "
+                            "END"));
+    assert_string_equal(listed("created >= 2024-01-01T00:10:00Z and created < 2024-01-01T00:15:00Z", "created asc", 9),
+                        "2,3");
+    assert_string_equal(listed("created < 2024-01-01T00:10:02Z", "created asc", 9), "1,2,3");
+}
+
 /* A search by label goes by what run_labels has of the run. */
 static void labels_follow_their_run(void **state)
 {
@@ -410,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(runs_of_a_limited_pipeline_share_a_shard, setup, teardown),
         cmocka_unit_test_setup_teardown(deletion_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_filter_order_and_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(numbers_and_times_may_cross, setup, teardown),
         cmocka_unit_test_setup_teardown(labels_follow_their_run, setup, teardown),
         cmocka_unit_test_setup_teardown(cursors_fit_only_their_list, setup, teardown),
         cmocka_unit_test(times_are_read),
