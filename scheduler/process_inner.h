@@ -87,6 +87,7 @@ struct process {
     size_t n, room;
     struct attempt *events, **events_end;
     size_t running;
+    bool forgetful;      /* the folder of secrets may not be written: said once */
     size_t n_spare[2];   /* folders to be used again, by enum spare */
     struct grown *grown; /* logs that have grown, to be told */
     size_t n_grown, room_grown;

@@ -106,8 +106,10 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
             if (!secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
                 return err_path(err, "env.%.*s", STR_ARG(e->name));
             struct err why = {0};
-            if (!secret_given(p->cfg.secrets_dir, req->project, value, &why))
-                log_err(LEVEL_WARN, "a log may show a secret that changes while its step runs", &why);
+            if (!secret_given(p->cfg.secrets_dir, req->project, value, &why) && !p->forgetful) {
+                log_err(LEVEL_WARN, "logs may show secrets that change while their steps run", &why);
+                p->forgetful = true;
+            }
             a->secrets_of = arena_str(m, req->project);
             mask_add(&a->mask, m, value);
         }
