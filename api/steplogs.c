@@ -1,7 +1,5 @@
 /* What an attempt wrote: its log as text, by range, or followed as it grows. */
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/files.h"
@@ -87,15 +85,15 @@ static int64_t sure_size(struct request *rq, const struct log_ref *ref, int fd, 
 static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tail, struct err *err)
 {
     char path[FS_PATH_MAX];
-    struct stat st = {0};
+    int64_t size = 0; /* what is written later is neither covered nor sent */
     struct str dir = str_of(rq->api->cfg.store_dir);
     if (!step_log_path(dir, ref->run_id, ref->task, ref->attempt, path, err)) return false;
-    FD_AUTO fd = ref->attempt ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd >= 0 && fstat(fd, &st) != 0) st.st_size = 0; /* what is written later is neither covered nor sent */
-    if (fd >= 0) st.st_size = sure_size(rq, ref, fd, st.st_size);
+    FD_AUTO fd = ref->attempt ? step_log_open(dir, ref->run_id, ref->task, ref->attempt, &size, err) : -1;
+    if (fd == -2) return false;
+    if (fd >= 0) size = sure_size(rq, ref, fd, size);
     if (!step_log_cover(path, 0, &ref->secrets, err)) return false;
     response_header(rq, "X-Attempt", "%d", ref->attempt);
-    struct file_answer f = {.fd = fd, .size = fd < 0 ? 0 : st.st_size, .type = "text/plain; charset=utf-8"};
+    struct file_answer f = {.fd = fd, .size = size, .type = "text/plain; charset=utf-8"};
     if (tail <= 0 || f.size == 0) return files_send(rq, &f, err);
     int64_t from;
     if (!step_log_tail(dir, ref->run_id, ref->task, ref->attempt, tail, &from, err)) return false;

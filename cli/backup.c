@@ -131,11 +131,11 @@ static bool load_blob(void *ctx, struct str digest, int64_t size, const char *pa
 static bool save_log(void *ctx, struct backup_log *log, const char *path, struct err *err)
 {
     const struct place *p = ctx;
-    char name[FS_PATH_MAX], folder[FS_PATH_MAX];
-    if (!step_log_path(p->cfg.store_dir, log->run, log->task, log->attempt, name, err)) return false;
-    FD_AUTO from = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (from < 0 && errno == ENOENT) return true;
-    if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", name, strerror(errno));
+    char folder[FS_PATH_MAX];
+    int64_t size;
+    FD_AUTO from = step_log_open(p->cfg.store_dir, log->run, log->task, log->attempt, &size, err);
+    if (from == -2) return false;
+    if (size == 0) return true;
     return fs_path(folder, err, "%.*s", (int)(strrchr(path, '/') - path), path) && fs_mkdirs(folder, 0700, err) &&
            copy_to(from, path, 0600, &log->size, err) && step_log_cover(path, 0, &p->secrets, err);
 }

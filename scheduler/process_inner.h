@@ -71,6 +71,8 @@ struct grown {
     int64_t from, to;
 };
 
+enum spare { SPARE_WORKDIR, SPARE_CHECKPOINT, SPARE_LOG, SPARES };
+
 struct process {
     struct process_config cfg;
     struct arena arena; /* strings of the configuration */
@@ -87,9 +89,9 @@ struct process {
     size_t n, room;
     struct attempt *events, **events_end;
     size_t running;
-    bool forgetful;      /* the folder of secrets may not be written: said once */
-    size_t n_spare[2];   /* folders to be used again, by enum spare */
-    struct grown *grown; /* logs that have grown, to be told */
+    bool forgetful;         /* the folder of secrets may not be written: said once */
+    size_t n_spare[SPARES]; /* folders and logs to be used again */
+    struct grown *grown;    /* logs that have grown, to be told */
     size_t n_grown, room_grown;
 };
 
@@ -104,9 +106,9 @@ void process_result(struct attempt *a);
 /* process.c: whether an attempt of that name is at hand. */
 bool process_knows(const struct process *p, const char *name);
 
-/* process_work.c: puts folders in place as the launcher would make them, where there are spare ones. */
+/* process_work.c: puts folders and the log in place as the launcher would make them, where there are spare ones. */
 void work_take(struct process *p, struct attempt *a);
-/* Of a forgotten attempt: kept to be used again; else a working directory is removed, and a checkpoint stays. */
+/* Of a forgotten attempt: kept to be used again; else a working directory is removed, checkpoint and log stay. */
 void work_give_back(struct process *p, const struct attempt *a);
 /* Removes what attempts nobody knows of have left. */
 void work_sweep(struct process *p);

@@ -1,6 +1,6 @@
-/* Folders of attempts after their end. A working directory or an empty checkpoint that was left as it was made serves a
- * later attempt: to make and remove three folders a step costs a file system more than to run it (ext4 does not give
- * out a freed inode again for a minute, and looks through all of these for each new one). */
+/* Folders and logs of attempts after their end. A working directory, an empty checkpoint or an empty log that was left
+ * as it was made serves a later attempt: to make and remove four inodes a step costs a file system more than to run it
+ * (ext4 does not give out a freed one again for a minute, and looks through all of these for each new one). */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include "scheduler/process_inner.h"
 
 #define FOLDER_MODE 0755 /* as the launcher makes them */
+#define LOG_MODE 0640u
 
 struct cleanup {
     struct job job; /* first */
@@ -49,12 +50,11 @@ bool work_drop_job(struct job *job)
     return true;
 }
 
-enum spare { SPARE_WORKDIR, SPARE_CHECKPOINT };
+static const char spare_letters[] = {[SPARE_WORKDIR] = 'w', [SPARE_CHECKPOINT] = 'c', [SPARE_LOG] = 'l'};
 
 static void spare_path(const struct process *p, enum spare kind, size_t number, char out[FS_PATH_MAX])
 {
-    snprintf(out, FS_PATH_MAX, "%.*s/work/.spare-%c%zu", STR_ARG(p->cfg.data_dir), kind == SPARE_WORKDIR ? 'w' : 'c',
-             number);
+    snprintf(out, FS_PATH_MAX, "%.*s/work/.spare-%c%zu", STR_ARG(p->cfg.data_dir), spare_letters[kind], number);
 }
 
 /* An empty folder, but for one of the name `inner`, with the owner and rights it was made with and nothing attached. */
@@ -78,6 +78,14 @@ static bool as_made(int at, const char *path, int64_t uid, const char *inner)
     return made;
 }
 
+/* Nothing was written to it, and nothing was done to it. */
+static bool log_as_made(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 && st.st_nlink == 1 &&
+           st.st_uid == geteuid() && (st.st_mode & 07777 & ~LOG_MODE) == 0 && llistxattr(path, NULL, 0) == 0;
+}
+
 /* Nothing that is there gives way. */
 static bool take(struct process *p, enum spare kind, const char *to)
 {
@@ -89,12 +97,11 @@ static bool take(struct process *p, enum spare kind, const char *to)
     return true;
 }
 
-static bool keep(struct process *p, enum spare kind, const char *from, const char *inner)
+static bool keep(struct process *p, enum spare kind, const char *from)
 {
     char spare[FS_PATH_MAX];
     spare_path(p, kind, p->n_spare[kind], spare);
-    if (p->n_spare[kind] == SPARE_MAX || !as_made(AT_FDCWD, from, p->uid, inner) || rename(from, spare) != 0)
-        return false;
+    if (p->n_spare[kind] == SPARE_MAX || rename(from, spare) != 0) return false;
     p->n_spare[kind]++;
     return true;
 }
@@ -102,7 +109,9 @@ static bool keep(struct process *p, enum spare kind, const char *from, const cha
 void work_take(struct process *p, struct attempt *a)
 {
     a->request->workdir_made = take(p, SPARE_WORKDIR, a->workdir);
-    (void)take(p, SPARE_CHECKPOINT, a->checkpoint); /* not a run's first: the launcher makes the run's folder */
+    /* Not a run's first: the launcher makes the run's folders. */
+    (void)take(p, SPARE_CHECKPOINT, a->checkpoint);
+    if (a->log[0] != '\0') (void)take(p, SPARE_LOG, a->log);
 }
 
 /* Has the folder been touched since the attempt began? Then another server may have given it to a later attempt. */
@@ -115,8 +124,11 @@ static bool untouched(const struct attempt *a)
 
 void work_give_back(struct process *p, const struct attempt *a)
 {
-    if (!keep(p, SPARE_WORKDIR, a->workdir, ".tmp") && access(a->workdir, F_OK) == 0) remove_later(p, a->workdir);
-    if (a->result.ok && a->checkpoint != NULL && untouched(a)) (void)keep(p, SPARE_CHECKPOINT, a->checkpoint, NULL);
+    bool kept = as_made(AT_FDCWD, a->workdir, p->uid, ".tmp") && keep(p, SPARE_WORKDIR, a->workdir);
+    if (!kept && access(a->workdir, F_OK) == 0) remove_later(p, a->workdir);
+    if (a->result.ok && a->checkpoint != NULL && untouched(a) && as_made(AT_FDCWD, a->checkpoint, p->uid, NULL))
+        (void)keep(p, SPARE_CHECKPOINT, a->checkpoint);
+    if (a->end.kind == LAUNCHER_ENDED && log_as_made(a->log)) (void)keep(p, SPARE_LOG, a->log);
 }
 
 void work_sweep(struct process *p)

@@ -22,11 +22,18 @@ bool step_log_path(struct str store_dir, int64_t run, int32_t task, int32_t atte
     return fs_path(out, err, "%.*s/logs/%lld/%d-%d.log", STR_ARG(store_dir), (long long)run, task, attempt);
 }
 
-/* -1 when there is no file yet; -2 with an error. */
-static int open_log(struct str store_dir, int64_t run, int32_t task, int32_t attempt, int64_t *size, struct err *err)
+/* An empty log may serve another attempt once its own has ended; one with text in it stays where it is. */
+static bool still_there(const char *path, const struct stat *of)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && st.st_ino == of->st_ino && st.st_dev == of->st_dev;
+}
+
+int step_log_open(struct str store_dir, int64_t run, int32_t task, int32_t attempt, int64_t *size, struct err *err)
 {
     char path[FS_PATH_MAX];
     struct stat st;
+    *size = 0;
     if (!step_log_path(store_dir, run, task, attempt, path, err)) return -2;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno == ENOENT) return -1;
@@ -35,7 +42,10 @@ static int open_log(struct str store_dir, int64_t run, int32_t task, int32_t att
         fs_close(&fd);
         return -2;
     }
-    *size = st.st_size;
+    if (still_there(path, &st))
+        *size = st.st_size;
+    else
+        fs_close(&fd);
     return fd;
 }
 
@@ -43,7 +53,7 @@ bool step_log_read(struct str store_dir, int64_t run, int32_t task, int32_t atte
                    struct buf *out, int64_t *total, struct err *err)
 {
     int64_t size = 0;
-    FD_AUTO fd = open_log(store_dir, run, task, attempt, &size, err);
+    FD_AUTO fd = step_log_open(store_dir, run, task, attempt, &size, err);
     if (fd == -2) return false;
     *total = size;
     if (fd < 0 || from < 0 || from >= size) return true;
@@ -66,7 +76,7 @@ bool step_log_tail(struct str store_dir, int64_t run, int32_t task, int32_t atte
                    struct err *err)
 {
     int64_t size = 0;
-    FD_AUTO fd = open_log(store_dir, run, task, attempt, &size, err);
+    FD_AUTO fd = step_log_open(store_dir, run, task, attempt, &size, err);
     if (fd == -2) return false;
     *from = size;
     if (fd < 0 || lines <= 0) return true;

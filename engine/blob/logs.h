@@ -8,7 +8,11 @@
 
 MUST_CHECK bool step_log_path(struct str store_dir, int64_t run, int32_t task, int32_t attempt, char out[FS_PATH_MAX],
                               struct err *err);
-/* Appends at most n bytes from offset `from` to *out; *total = the size now. No file yet: nothing and 0. */
+/* For reading, with its size now. -1: there is no file yet, or none is kept since nothing was written; -2 with an
+ * error. */
+MUST_CHECK int step_log_open(struct str store_dir, int64_t run, int32_t task, int32_t attempt, int64_t *size,
+                             struct err *err);
+/* Appends at most n bytes from offset `from` to *out; *total = the size now. No file: nothing and 0. */
 MUST_CHECK bool step_log_read(struct str store_dir, int64_t run, int32_t task, int32_t attempt, int64_t from, size_t n,
                               struct buf *out, int64_t *total, struct err *err);
 /* Where the last `lines` lines begin: for `logs --tail`. */

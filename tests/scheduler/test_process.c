@@ -251,6 +251,22 @@ static void an_empty_checkpoint_serves_another(void **state)
     assert_true(!has("work/.spare-c0") && has("checkpoints/1/3") && has("checkpoints/1/4"));
 }
 
+/* The next one finds it empty, and whoever asks for the first one's finds none. */
+static void an_empty_log_serves_another(void **state)
+{
+    (void)state;
+    once(1, "true");
+    assert_true(has("work/.spare-l0") && !has("logs/1/1-1.log"));
+    once(2, "true"); /* makes no other */
+    assert_true(has("work/.spare-l0") && !has("work/.spare-l1") && !has("logs/1/2-1.log"));
+    once(3, "echo words");
+    assert_true(!has("work/.spare-l0"));
+    assert_string_equal(log_of(3), "words\n");
+    assert_string_equal(log_of(1), "");
+    once(4, "exit 3");
+    assert_true(has("work/.spare-l0"));
+}
+
 static void what_nobody_knows_is_swept(void **state)
 {
     (void)state;
@@ -306,6 +322,7 @@ int main(int argc, char **argv)
         T(what_the_next_launcher_does_not_know_is_lost),
         T(a_clean_working_directory_serves_again),
         T(an_empty_checkpoint_serves_another),
+        T(an_empty_log_serves_another),
         T(what_nobody_knows_is_swept),
         T(killing_and_forgetting),
     };
