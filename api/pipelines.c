@@ -108,6 +108,12 @@ static bool check_match(const struct request *rq, bool found, int32_t version, s
     return err_hint(err, "look at it, then send If-Match: %s", tag);
 }
 
+static bool names_version(const struct request *rq)
+{
+    const char *match = request_header(rq, "If-Match");
+    return match != NULL && strcmp(match, "*") != 0;
+}
+
 static bool preview(struct request *rq, const struct source_doc *doc, const struct source *source,
                     const struct version_rec *old, bool found, struct applied *out)
 {
@@ -321,7 +327,8 @@ bool pipelines_remove(struct request *rq, struct err *err)
     struct pipeline_rec p;
     if (!auth_project(rq, no_project, &scope, NULL, err) || !request_db(rq, &c, err)) return false;
     if (!pipelines_get(c, scope.project_id, rq->segments[0], rq->arena, &p, err) ||
-        !check_match(rq, true, p.latest_version, err) || !pipelines_delete(c, scope.project_id, p.name, err))
+        !check_match(rq, true, p.latest_version, err) ||
+        !pipelines_delete(c, scope.project_id, p.name, names_version(rq) ? p.latest_version : 0, err))
         return false;
     response_begin(rq, 204, NULL);
     return true;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/routes.h"
+#include "engine/store/turns.h"
 
 const struct route *precondition_shown(const struct route *route)
 {
@@ -16,12 +17,9 @@ const struct route *precondition_shown(const struct route *route)
     return NULL;
 }
 
-bool precondition_check(struct request *rq, struct err *err)
+static bool holds(struct request *rq, const struct route *shown, const char *match, char tag[RESPONSE_TAG],
+                  struct err *err)
 {
-    const char *match = request_header(rq, "If-Match");
-    const struct route *shown = match ? precondition_shown(rq->route) : NULL;
-    if (!shown || strstr(rq->route->pattern, "{pipeline}")) return true;
-    char tag[RESPONSE_TAG];
     rq->res.whole = true;
     bool ok = shown->handler(rq, err) && response_settle(rq, err);
     if (ok) response_tag(rq, tag);
@@ -31,4 +29,19 @@ bool precondition_check(struct request *rq, struct err *err)
     err_set(err, ERR_PRECONDITION, "it is not any more what it was: its ETag is %s", tag);
     err_path(err, "If-Match");
     return err_hint(err, "look at it again with GET, then send If-Match with its ETag");
+}
+
+/* Of several with the same tag, each looks only when the one before has done what it does. */
+bool precondition_check(struct request *rq, struct err *err)
+{
+    const char *match = request_header(rq, "If-Match");
+    const struct route *shown = match ? precondition_shown(rq->route) : NULL;
+    if (!shown || strstr(rq->route->pattern, "{pipeline}")) return true;
+    char tag[RESPONSE_TAG];
+    struct conn *c;
+    if (!holds(rq, shown, match, tag, err)) return false;
+    if (strcmp(match, "*") == 0) return true;
+    if (!request_db(rq, &c, err) || !turn_take(c, str_of(tag), err)) return false;
+    rq->turn = true;
+    return holds(rq, shown, match, tag, err);
 }

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "api/routes.h"
+#include "engine/store/turns.h"
 
 #define MAX_ARGS 64
 
@@ -150,6 +151,8 @@ bool request_db(struct request *rq, struct conn **out, struct err *err)
 
 void request_release(struct request *rq)
 {
+    if (rq->turn) turn_end(rq->lease);
+    rq->turn = false;
     db_return(rq->lease);
     rq->lease = NULL;
 }

@@ -53,6 +53,7 @@ struct request {
     size_t n_args;
     struct identity who;
     struct conn *lease;
+    bool turn;              /* taken on the lease (engine/store/turns.h) */
     struct str body;        /* read before the handler, for routes that take text */
     struct str location;    /* of what a create made; kept with its answer */
     struct err_list errors; /* what a validator found; goes into the answer beside the error */

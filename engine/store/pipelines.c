@@ -232,17 +232,24 @@ bool pipelines_versions(struct conn *c, int64_t project_id, struct str name, int
     return true;
 }
 
-bool pipelines_delete(struct conn *c, int64_t project_id, struct str name, struct err *err)
+bool pipelines_delete(struct conn *c, int64_t project_id, struct str name, int32_t version, struct err *err)
 {
     struct arena a;
+    struct pipeline_rec now;
     arena_init(&a, 0);
     struct params p;
     params_init(&p, &a);
     params_int(&p, project_id);
     params_str(&p, name);
+    if (version > 0)
+        params_int(&p, version);
+    else
+        params_null(&p);
     int64_t n = 0;
     bool ok = conn_exec(c, Q_PIPELINE_DELETE, &p, &n, err);
-    if (ok && n == 0) ok = not_found(c, project_id, name, &a, err);
+    if (ok && n == 0)
+        ok = pipelines_get(c, project_id, name, &a, &now, err) &&
+             err_set(err, ERR_PRECONDITION, "the pipeline's newest version is %d", now.latest_version);
     arena_free(&a);
     return ok;
 }

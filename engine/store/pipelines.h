@@ -54,6 +54,7 @@ MUST_CHECK bool pipelines_version(struct conn *c, int64_t project_id, struct str
 MUST_CHECK bool pipelines_versions(struct conn *c, int64_t project_id, struct str name, int32_t before, uint32_t limit,
                                    struct arena *a, struct version_rec **out, size_t *n, struct err *err);
 /* With all its versions; its runs stay. */
-MUST_CHECK bool pipelines_delete(struct conn *c, int64_t project_id, struct str name, struct err *err);
+/* Only while `version` is the newest, ERR_PRECONDITION otherwise; 0 = whichever is. */
+MUST_CHECK bool pipelines_delete(struct conn *c, int64_t project_id, struct str name, int32_t version, struct err *err);
 
 #endif

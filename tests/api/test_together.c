@@ -152,6 +152,37 @@ static void test_if_match(void **state)
     assert_int_equal(change("DELETE", "/api/v1/runs/1", "*", NULL), 204);
 }
 
+static char shared_tag[64];
+
+static void *archive(void *ctx)
+{
+    *(int *)ctx = change("POST", "/api/v1/runs/1:archive", shared_tag, NULL);
+    return NULL;
+}
+
+/* Of several who saw the same, one changes it. */
+static void test_if_match_at_once(void **state)
+{
+    (void)state;
+    enum { ARCHIVERS = 6 };
+    assert_true(support_sql(&fx.db, "UPDATE runs SET state = 5, ended_at = now(); DELETE FROM active_runs"));
+    for (int turn = 0; turn < 10; turn++) {
+        pthread_t threads[ARCHIVERS];
+        int status[ARCHIVERS], won = 0;
+        tag_of("/api/v1/runs/1", shared_tag);
+        for (int i = 0; i < ARCHIVERS; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, archive, &status[i]), 0);
+        for (int i = 0; i < ARCHIVERS; i++) {
+            pthread_join(threads[i], NULL);
+            assert_true(status[i] == 412 || status[i] / 100 == 2);
+            won += status[i] / 100 == 2;
+        }
+        assert_int_equal(won, 1);
+        assert_int_equal(change("POST", "/api/v1/runs/1:unarchive", "*", NULL) / 100, 2);
+    }
+    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0);
+}
+
 /* ---- applying ---- */
 
 struct applier {
@@ -227,6 +258,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_answer, open_asking, fixture_close),
         cmocka_unit_test_setup_teardown(test_applied_at_once, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_if_match, open_asking, fixture_close),
+        cmocka_unit_test_setup_teardown(test_if_match_at_once, open_asking, fixture_close),
         cmocka_unit_test_setup_teardown(test_contradictions, open_asking, fixture_close),
     };
     return cmocka_run_group_tests_name("together", tests, NULL, NULL);

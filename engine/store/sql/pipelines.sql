@@ -62,4 +62,4 @@ SELECT v.pipeline_id, v.version, p.name, v.plan_id, pl.digest, coalesce(v.bundle
  ORDER BY v.version DESC LIMIT $4
 
 -- name: pipeline_delete
-DELETE FROM pipelines WHERE project_id = $1 AND name = $2
+DELETE FROM pipelines WHERE project_id = $1 AND name = $2 AND latest_version = coalesce($3::int, latest_version)

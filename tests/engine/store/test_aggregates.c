@@ -106,8 +106,9 @@ static void versions_are_made_only_by_change(void **state)
     q.filter = STR("state = failed");
     refuse(pipelines_list(c, &q, &t.arena, &rows, &n, &next, &err), ERR_INVALID);
     refuse(pipelines_get(c, 2, STR("digits"), &t.arena, &p, &err), ERR_NOT_FOUND);
-    ok(pipelines_delete(c, 1, STR("digits"), &err));
-    refuse(pipelines_delete(c, 1, STR("digits"), &err), ERR_NOT_FOUND);
+    refuse(pipelines_delete(c, 1, STR("digits"), 2, &err), ERR_PRECONDITION); /* 3 came meanwhile */
+    ok(pipelines_delete(c, 1, STR("digits"), 3, &err));
+    refuse(pipelines_delete(c, 1, STR("digits"), 0, &err), ERR_NOT_FOUND);
     struct plan_text text;
     ok(plans_get(c, v.plan_id, &t.arena, &text, &err)); /* runs may still need it */
 }
