@@ -69,18 +69,13 @@ static bool find_log(struct request *rq, struct log_ref *ref, struct err *err)
     return true;
 }
 
-/* ---- text ---- */
-
-/* How much of a log of `size` bytes, which grows, is surely no beginning of a secret. */
-static int64_t sure_size(struct request *rq, const struct log_ref *ref, int fd, int64_t size)
+/* May more come behind what is in the log? */
+static bool grows(const struct log_ref *ref, const struct task_rec *row)
 {
-    int64_t n = (int64_t)mask_longest(&ref->secrets) - 1;
-    if (n > size) n = size;
-    if (n <= 0 || ref->row.state != TASK_RUNNING || ref->row.attempt != ref->attempt) return size;
-    char *end = arena_alloc(rq->arena, (size_t)n);
-    ssize_t got = pread(fd, end, (size_t)n, size - n);
-    return got == n ? size - (int64_t)mask_unsure(&ref->secrets, (struct str){end, (size_t)n}) : size;
+    return row->task >= 0 && row->attempt == ref->attempt && task_state_writes(row->state);
 }
+
+/* ---- text ---- */
 
 static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tail, struct err *err)
 {
@@ -90,7 +85,7 @@ static bool send_text(struct request *rq, const struct log_ref *ref, int64_t tai
     if (!step_log_path(dir, ref->run_id, ref->task, ref->attempt, path, err)) return false;
     FD_AUTO fd = ref->attempt ? step_log_open(dir, ref->run_id, ref->task, ref->attempt, &size, err) : -1;
     if (fd == -2) return false;
-    if (fd >= 0) size = sure_size(rq, ref, fd, size);
+    if (fd >= 0 && grows(ref, &ref->row)) size = step_log_sure(fd, size, &ref->secrets);
     if (!step_log_cover(path, 0, &ref->secrets, err)) return false;
     response_header(rq, "X-Attempt", "%d", ref->attempt);
     struct file_answer f = {.fd = fd, .size = size, .type = "text/plain; charset=utf-8"};
@@ -223,7 +218,7 @@ static bool look(struct sse_stream *s, struct log_ref *ref, int64_t *offset, boo
     request_release(s->rq);
     if (ref->attempt == 0) ref->attempt = row.attempt;
     bool current = row.attempt == ref->attempt;
-    bool ended = !current || (row.state != TASK_RUNNING && row.state != TASK_STOPPING && row.state != TASK_READY);
+    bool ended = !grows(ref, &row);
     if (ref->attempt > 0 && !tell_new(s, ref, ended, offset, err)) return false;
     if (s->out.n >= (1u << 20)) return true; /* more at once */
     if (!ended) return true;

@@ -153,6 +153,19 @@ bool step_log_cover(const char *path, int64_t from, const struct mask *m, struct
     return ok;
 }
 
+int64_t step_log_sure(int fd, int64_t size, const struct mask *m)
+{
+    int64_t n = (int64_t)mask_longest(m) - 1;
+    if (n > size) n = size;
+    if (n <= 0) return size;
+    char *end = malloc((size_t)n);
+    if (end == NULL) abort();
+    size_t unsure = (size_t)n; /* of what cannot be read nothing is sure */
+    if (read_at(fd, end, (size_t)n, size - n) == n) unsure = mask_unsure(m, (struct str){end, (size_t)n});
+    free(end);
+    return size - (int64_t)unsure;
+}
+
 bool run_files_delete(struct str store_dir, int64_t run, struct err *err)
 {
     char path[FS_PATH_MAX];

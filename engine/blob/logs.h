@@ -21,6 +21,9 @@ MUST_CHECK bool step_log_tail(struct str store_dir, int64_t run, int32_t task, i
 /* Covers the values where they stand in the file from offset `from` on, or reach into that; its size stays. A step may
  * be appending to it meanwhile. Harmless to repeat. */
 MUST_CHECK bool step_log_cover(const char *path, int64_t from, const struct mask *m, struct err *err);
+/* How much of the first `size` bytes, behind which more may be written, is surely no beginning of a value; asked before
+ * they are covered. */
+int64_t step_log_sure(int fd, int64_t size, const struct mask *m);
 /* What a deleted run leaves: its logs, and the checkpoints beside them. */
 MUST_CHECK bool run_files_delete(struct str store_dir, int64_t run, struct err *err);
 /* The runs that have such files, which nothing was added to or taken from within the last older_us; a run may come

@@ -43,6 +43,7 @@ enum command {
 
 const char *task_state_name(enum task_state s);
 bool task_state_terminal(enum task_state s);
+bool task_state_writes(enum task_state s); /* may its attempt be writing: does one run, or is about to? */
 const char *run_state_name(enum run_state s);
 bool run_state_terminal(enum run_state s);
 const char *reason_name(enum reason r);

@@ -46,6 +46,11 @@ bool task_state_terminal(enum task_state s)
     return (unsigned)s < TASK_STATE_COUNT ? task_states[s].terminal : true;
 }
 
+bool task_state_writes(enum task_state s)
+{
+    return s == TASK_READY || s == TASK_RUNNING || s == TASK_STOPPING;
+}
+
 const char *run_state_name(enum run_state s)
 {
     return (unsigned)s < RUN_STATE_COUNT ? run_states[s].name : run_states[RUN_REFUSED].name;

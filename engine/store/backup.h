@@ -19,6 +19,7 @@ struct backup_log {
     int64_t run;
     int32_t task, attempt;
     int64_t size; /* set by the callback to what it copied; -1 = there is none */
+    bool grows;   /* backup: the attempt was under way */
 };
 
 struct backup_config {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/flow/run.h"
 #include "engine/store/backup_int.h"
 
 #define PAGE 1000
@@ -59,6 +60,7 @@ bool backup_save_logs(const struct backup_config *config, struct conn *c, struct
             log.run = row_int(res, i, 0);
             log.task = (int32_t)row_int(res, i, 1);
             log.attempt = (int32_t)row_int(res, i, 2);
+            log.grows = task_state_writes((enum task_state)row_int(res, i, 3));
             ok = save_one(config, &log, list, out, err);
         }
         more = ok && PQntuples(res) == PAGE;

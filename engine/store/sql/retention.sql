@@ -76,11 +76,11 @@ SELECT digest, max(size) FROM blobs WHERE digest > $1 GROUP BY digest ORDER BY d
 
 -- name: backup_logs
 -- Attempts that may have written something, after a given one: current ones are in tasks, earlier ones in attempts.
-SELECT run_id, task, attempt FROM (
-    (SELECT run_id, task, attempt FROM tasks
+SELECT run_id, task, attempt, state FROM (
+    (SELECT run_id, task, attempt, state FROM tasks
       WHERE (run_id, task) >= ($1::bigint, $2::int) AND (run_id, task, attempt) > ($1, $2, $3::int)
         AND attempt > 0 ORDER BY run_id, task LIMIT $4)
     UNION ALL
-    (SELECT run_id, task, attempt FROM attempts
+    (SELECT run_id, task, attempt, state FROM attempts
       WHERE (run_id, task, attempt) > ($1, $2, $3) ORDER BY run_id, task, attempt LIMIT $4)) AS both_kinds
  ORDER BY run_id, task, attempt LIMIT $4

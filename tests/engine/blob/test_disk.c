@@ -249,6 +249,34 @@ static void secrets_are_covered_in_logs(void **state)
     free(raw);
 }
 
+/* What may be the beginning of a value, and only that. */
+static void the_end_of_a_log_may_be_unsure(void **state)
+{
+    (void)state;
+    char path[FS_PATH_MAX];
+    struct str value = STR("sesame-4711");
+    const struct mask m = {&value, 1, 1}, none = {0};
+    static const struct {
+        const char *text;
+        int64_t size, sure;
+    } rows[] = {{"", 0, 0},
+                {"up", 2, 2},
+                {"up sesame-", 10, 3},
+                {"up sesame-4711", 14, 14},
+                {"up sesame-4711", 13, 3}, /* what is behind that size came later */
+                {"ses", 3, 0},
+                {"sesame- ", 8, 8}};
+    ok(fs_path(path, &err, "%s/log", dir));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        ok(fs_write(path, str_of(rows[i].text), 0600, false, &err));
+        FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
+        int64_t sure = step_log_sure(fd, rows[i].size, &m);
+        if (sure != rows[i].sure) fail_msg("'%s': %lld", rows[i].text, (long long)sure);
+        assert_int_equal(step_log_sure(fd, rows[i].size, &none), rows[i].size);
+    }
+    assert_int_equal(step_log_sure(-1, 20, &m), 10); /* it cannot be read */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +286,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sweeps_spare_the_young, setup, teardown),
         cmocka_unit_test_setup_teardown(logs_are_read_by_range, setup, teardown),
         cmocka_unit_test_setup_teardown(secrets_are_covered_in_logs, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_end_of_a_log_may_be_unsure, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
