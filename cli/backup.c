@@ -8,6 +8,7 @@
 #include "cli/claim.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/secrets.h"
 #include "engine/blob/disk.h"
 #include "engine/blob/logs.h"
 #include "engine/os/config.h"
@@ -31,7 +32,7 @@ struct place { /* what both commands work on */
 /* The server's own configuration counts, so that its environment and file need not be repeated. */
 static bool find_config(struct place *p, const struct args *args, struct err *err)
 {
-    static const char *const names[] = {"data-dir", "store-dir", "database-url"};
+    static const char *const names[] = {"data-dir", "store-dir", "secrets-dir", "database-url"};
     struct arena *a = p->cli->arena;
     struct err_list errors;
     char *argv[sizeof names / sizeof *names];
@@ -127,6 +128,32 @@ static bool load_blob(void *ctx, struct str digest, int64_t size, const char *pa
     return disk_put_fd(p->disk, from, digest, got, NULL, err);
 }
 
+/* In the server's own folder of secrets, or the one that is named instead. Where it is that of the store, there may be
+ * none: a server that runs no local steps does not make it. */
+static bool know_secrets(struct place *p, const struct args *args, struct err *err)
+{
+    struct arena *a = p->cli->arena;
+    struct config *cfg = &p->cfg;
+    bool named = args_get(args, "secrets-dir") != NULL;
+    if (!named && !secrets_remembered(cfg->store_dir, a, &cfg->secrets_dir, err) && err->code != ERR_NOT_FOUND)
+        return false;
+    err_clear(err);
+    if (secret_mask_all(cfg->secrets_dir, a, &p->secrets, err)) return true;
+    if (!named && err->code == ERR_NOT_FOUND && secrets_in_store(cfg->store_dir, cfg->secrets_dir)) return true;
+    return err_hint(err, "logs that running steps write are covered by what is in it: name it with --secrets-dir, as a "
+                         "user who may read all of it; if it is gone for good, name an empty folder");
+}
+
+/* A step may be about to write the rest of a secret that the copy ends in the midst of. */
+static bool conceal(const struct place *p, struct backup_log *log, const char *path, struct err *err)
+{
+    FD_AUTO copy = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (copy < 0) return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+    if (log->grows) log->size = step_log_sure(copy, log->size, &p->secrets);
+    return step_log_cover(path, 0, &p->secrets, err) &&
+           (ftruncate(copy, log->size) == 0 || err_set(err, ERR_IO, "%s: %s", path, strerror(errno)));
+}
+
 /* A running step may still be writing: what is there now is enough. */
 static bool save_log(void *ctx, struct backup_log *log, const char *path, struct err *err)
 {
@@ -137,7 +164,7 @@ static bool save_log(void *ctx, struct backup_log *log, const char *path, struct
     if (from == -2) return false;
     if (size == 0) return true;
     return fs_path(folder, err, "%.*s", (int)(strrchr(path, '/') - path), path) && fs_mkdirs(folder, 0700, err) &&
-           copy_to(from, path, 0600, &log->size, err) && step_log_cover(path, 0, &p->secrets, err);
+           copy_to(from, path, 0600, &log->size, err) && conceal(p, log, path, err);
 }
 
 /* A restore that failed half-way may be repeated. */
@@ -177,9 +204,9 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     if (ok) {
         cfg.dsn = p.dsn;
         cfg.bin_dir = p.cfg.postgres_bin_dir;
-        if (!restore) secret_mask(p.cfg.secrets_dir, STR(""), cli->arena, &p.secrets);
         ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err)
-                     : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) && backup_make(&cfg, &done, &err);
+                     : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) && know_secrets(&p, args, &err) &&
+                           backup_make(&cfg, &done, &err);
     }
     close_place(&p);
     if (!ok) return cli_fail(cli, &err);

@@ -119,10 +119,11 @@ static const struct option artifacts_put_options[] = {
     END,
 };
 static const struct option backup_options[] = {
+    {"secrets-dir", 0, "DIR", "the server's secrets (default: the folder that it uses)", NULL, WORD_FOLDER, false},
+#define RESTORE_OPTIONS (backup_options + 1) /* which covers nothing */
     {"data-dir", 0, "DIR", "the server's data folder", NULL, WORD_FOLDER, false},
     {"store-dir", 0, "DIR", "its store, where it is not in the data folder", NULL, WORD_FOLDER, false},
-    {"database-url", 0, "URL", "the server's database (DATABASE_URL; default: the embedded one)", NULL, WORD_ANY,
-     false},
+    {"database-url", 0, "URL", "its database (DATABASE_URL; default: the embedded one)", NULL, WORD_ANY, false},
     END,
 };
 static const struct option context_options[] = {
@@ -390,7 +391,7 @@ const struct cli_command commands[] = {
      1,
      1,
      {WORD_FOLDER},
-     backup_options,
+     RESTORE_OPTIONS,
      SERVER,
      "bring a backup back",
      NULL,

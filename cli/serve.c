@@ -19,6 +19,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "cli/secrets.h"
 #include "cli/upkeep.h"
 #include "engine/os/clock.h"
 #include "engine/os/config.h"
@@ -52,7 +53,7 @@ struct server {
     pthread_mutex_t api_lock; /* the scheduler's thread wakes the API, which comes after it and goes before it */
     struct api *api;
     struct upkeep *upkeep;
-    int lock, executor_lock;
+    int lock, executor_lock, secrets_lock;
     bool standing_by;
 };
 
@@ -279,7 +280,8 @@ static bool start(struct server *s, struct err *err)
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err) || !fs_mkdirs(s->cfg.store_dir.p, 0711, err)) return false;
     if (s->cfg.local_exec && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
     if (!lock_data_dir(s, err) || !open_database(s, err) || !claim_store(s->db, s->cfg.store_dir, err) ||
-        !read_step_key(s, err) || !try_scheduling(s, err) || !open_api(s, err))
+        !secrets_hold(s->cfg.store_dir, s->cfg.secrets_dir, &s->secrets_lock, err) || !read_step_key(s, err) ||
+        !try_scheduling(s, err) || !open_api(s, err))
         return false;
     return upkeep_start(s->db, &s->cfg, &s->upkeep, err);
 }

@@ -92,7 +92,8 @@ static const struct option options[] = {
     {"allow-private-egress", "BOOL", OPTION_BOOL, FIELD(allow_private_egress), 0, 0, "false", NULL, NULL, NULL,
      "let http steps reach private and loopback addresses"},
     {"secrets-dir", "DIR", OPTION_PATH, FIELD(secrets_dir), 0, 0, "", NULL, NULL, NULL,
-     "secrets that steps may name: <dir>/<project>/<name> (secrets under the data folder)"},
+     "secrets that steps may name: <dir>/<project>/<name>; all servers of one database must share it (secrets under "
+     "the store)"},
     {"api-url", "URL", OPTION_STRING, FIELD(api_url), 0, 0, "", NULL, NULL, NULL,
      "address of the API as steps see it; empty: made from listen"},
     {"max-body", "SIZE", OPTION_BYTES, FIELD(max_body_bytes), 64 << 10, 64 << 20, "8Mi", NULL, NULL, NULL,
@@ -413,7 +414,7 @@ bool config_load(struct arena *a, int argc, char *const *argv, struct config *ou
                  "the private PostgreSQL belongs to one process: use --role all, or set DATABASE_URL");
     if (errs->total != before) return false;
     if (c.store_dir.n == 0) c.store_dir = c.data_dir;
-    if (c.secrets_dir.n == 0) c.secrets_dir = arena_printf(a, "%.*s/secrets", STR_ARG(c.data_dir));
+    if (c.secrets_dir.n == 0) c.secrets_dir = arena_printf(a, "%.*s/secrets", STR_ARG(c.store_dir));
     *out = c;
     return true;
 }

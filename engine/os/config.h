@@ -21,7 +21,7 @@ struct config {
     struct str hosts;            /* further names of the server, comma-separated; empty = none */
     struct str database_url;     /* empty = the embedded PostgreSQL */
     struct str postgres_bin_dir; /* empty = found by itself */
-    struct str secrets_dir;      /* empty = <data-dir>/secrets */
+    struct str secrets_dir;      /* absolute; <store-dir>/secrets when not given */
     struct str step_user; /* empty = the server's own, or "nobody"-like when the server is root: see process executor */
     struct str step_path; /* PATH of local steps */
     struct str api_url;   /* what steps are told; empty = from listen */

@@ -14,7 +14,8 @@
 MUST_CHECK bool secret_folder(const char *secrets_dir, struct err *err);
 
 /* The file's bytes without one line break (\n or \r\n) at their end. Errors name the entry, never its content:
- * ERR_NOT_FOUND, ERR_INVALID for a name that leaves the folder or a value with a NUL, ERR_TOO_LARGE, ERR_IO. */
+ * ERR_NOT_FOUND, ERR_INVALID for a name that leaves the folder, for what is no file and for a value with a NUL,
+ * ERR_TOO_LARGE, ERR_IO. */
 MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct str name, struct arena *a,
                              struct str *out, struct err *err);
 
@@ -22,8 +23,14 @@ MUST_CHECK bool secret_fetch(struct str secrets_dir, struct str project, struct 
  * change while the step runs, secret_mask knows it still, whichever process asks. Harmless to repeat. */
 MUST_CHECK bool secret_given(struct str secrets_dir, struct str project, struct str value, struct err *err);
 
-/* The values of all secrets of a project (empty = of all), those that were given with them, to be covered in what its
- * steps wrote; in the arena. What cannot be read is no step's secret either. */
+/* For whoever goes from one folder to another: what was given from the old one stays known in the new one. */
+MUST_CHECK bool secret_carry(struct str from, struct str to, struct err *err);
+
+/* The values of all secrets of a project, those that were given with them, to be covered in what its steps wrote; in
+ * the arena. What cannot be read is no step's secret either. */
 void secret_mask(struct str secrets_dir, struct str project, struct arena *a, struct mask *out);
+/* Those of all projects, for somebody else than the server: steps may have what he cannot read, so that is an error.
+ * ERR_NOT_FOUND: there is no such folder. */
+MUST_CHECK bool secret_mask_all(struct str secrets_dir, struct arena *a, struct mask *out, struct err *err);
 
 #endif

@@ -2,6 +2,7 @@
 import hashlib
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
@@ -356,6 +357,78 @@ def test_a_secret_that_changes_while_its_step_runs_stays_covered(fresh, tmp_path
     again = server.submit(pipeline("a: {env: {KEY: {secret: {file: .given/x}}}, run: 'true'}"))
     assert server.ended(again)["state"] == "failed"
     assert "not the name of a secret" in server.tasks(again)["a"]["message"]
+
+
+def test_a_backup_covers_from_the_folder_that_the_server_uses(fresh, tmp_path):
+    """Though only the server's command line names it; and without it there is no backup."""
+    server = fresh(start=False)
+    folder = server.home / "keys"
+    (folder / "default").mkdir(parents=True)
+    folder.chmod(0o700)
+    (folder / "default" / "API_KEY").write_bytes(SECRET)
+    server.options += ["--secrets-dir", str(folder)]
+    server.start()
+    number = server.submit(pipeline("a: {env: {KEY: {secret: {file: API_KEY}}}, run: 'echo $KEY; sleep 600'}"))
+    written = server.data / "logs" / str(number) / "0-1.log"
+    until("the log", lambda: written.exists() and SECRET in written.read_bytes())
+    folder.rename(server.home / "moved")
+    lost = server.cli("backup", "--data-dir", server.data, tmp_path / "lost", expect=None)
+    assert lost.returncode != 0 and not (tmp_path / "lost").exists()
+    assert f"the folder of secrets {folder} cannot be read" in lost.stderr and "--secrets-dir" in lost.stderr
+    words = ["backup", "--data-dir", server.data]
+    server.cli(*words, "--secrets-dir", server.home / "moved", tmp_path / "named")
+    (server.home / "moved").rename(folder)
+    server.cli(*words, tmp_path / "remembered")
+    for saved in ("named", "remembered"):
+        log = tmp_path / saved / "logs" / str(number) / "0-1.log"
+        assert log.read_bytes() == b"*" * len(SECRET) + b"\n", saved
+    assert SECRET in written.read_bytes(), "it was the backups' work"
+    server.post(f"/api/v1/runs/{number}:cancel")
+
+
+def test_half_a_secret_is_not_shown(fresh, tmp_path):
+    """Of a step that is about to write the rest: in a backup, and while it is told to stop."""
+    server = fresh()
+    secret = server.data / "secrets" / "default" / "API_KEY"
+    secret.parent.mkdir(parents=True)
+    secret.write_bytes(SECRET)
+    source = server.home / "half.yaml"
+    source.write_text("""apiVersion: millrace/v1
+kind: Pipeline
+name: half
+steps:
+  a:
+    env: {KEY: {secret: {file: API_KEY}}}
+    run: |
+      trap 'printf "bye %s" "${KEY%4711}"; sleep 600' TERM
+      printf "up %s" "${KEY%4711}"
+      while :; do sleep 0.1; done
+""")
+    number = server.submit(source.read_text())
+    written = server.data / "logs" / str(number) / "0-1.log"
+    until("the log", lambda: written.exists() and written.read_bytes() == b"up sesame-")
+    server.cli("backup", "--data-dir", server.data, tmp_path / "saved")
+    assert (tmp_path / "saved" / "logs" / str(number) / "0-1.log").read_bytes() == b"up "
+    assert f"{number} 0 1 3\n" in (tmp_path / "saved" / "logs.manifest").read_text()
+    logs = f"/api/v1/runs/{number}/tasks/a/logs"
+    assert server.get(logs).body == b"up "
+    server.post(f"/api/v1/runs/{number}:cancel", {"grace": "60s"})
+    until("the step to hear of it", lambda: written.read_bytes().endswith(b"bye sesame-"))
+    assert server.tasks(number)["a"]["state"] == "stopping"
+    assert server.get(logs).body.endswith(b"bye ")  # the shell may have said something of its own before
+
+
+def test_what_is_no_secret_fails_its_step_at_once(fresh):
+    """Nothing that passes by itself: it is not tried again and again."""
+    server = fresh()
+    folder = server.data / "secrets" / "default"
+    (folder / "db").mkdir(parents=True)
+    (folder / ".given").mkdir()
+    os.mkfifo(folder / "pipe")
+    for name, said in [("db", "is a folder"), ("pipe", "is no file"), (".given", "is not the name of a secret")]:
+        number = server.submit(pipeline(f"a: {{env: {{KEY: {{secret: {{file: {name}}}}}}}, run: 'true'}}"))
+        assert server.ended(number)["state"] == "failed", name
+        assert said in server.tasks(number)["a"]["message"], name
 
 
 def test_folder_of_secrets_is_closed(fresh):

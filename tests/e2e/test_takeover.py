@@ -61,6 +61,35 @@ def test_a_server_without_the_store_is_refused(pair, store, said):
     assert said in second.tail()
 
 
+def test_either_covers_what_the_other_gave(pair):
+    """The secrets are the store's, as the logs are."""
+    first, second = pair()
+    folder = first.home / "store" / "secrets"
+    (folder / "default").mkdir(parents=True)
+    (folder / "default" / "KEY").write_text("sesame-4711")
+    second.start()
+    number = first.submit(pipeline("a: {env: {KEY: {secret: {file: KEY}}}, run: 'echo $KEY; sleep 600'}"))
+    written = first.home / "store" / "logs" / str(number) / "0-1.log"
+    until("the log", lambda: written.exists() and b"4711" in written.read_bytes())
+    for server in (second, first):
+        assert server.get(f"/api/v1/runs/{number}/tasks/a/logs").body == b"*" * 11 + b"\n"
+    first.post(f"/api/v1/runs/{number}:cancel")
+
+
+def test_a_server_with_other_secrets_is_refused(pair):
+    """It would show what it does not know; once it is alone it may bring a folder of its own."""
+    first, second = pair()
+    theirs, ours = first.home / "store" / "secrets", second.home / "keys"
+    second.options += ["--secrets-dir", str(ours)]
+    second.start(wait=False)
+    assert second.process.wait(60) != 0
+    second.process = None
+    assert str(theirs) in second.tail() and str(ours) in second.tail() and "--secrets-dir" in second.tail()
+    assert first.stop() == 0
+    second.start(wait=False)
+    until("it to work", lambda: owned(second))
+
+
 def noted(server, script):
     """A pipeline of one step that notes each beginning in a file; $count is how many there were."""
     notes = server.home / "notes"

@@ -105,6 +105,20 @@ static void stronger_sources_win(void **state)
     assert_true(str_is(c.database_url, "postgres://y"));
 }
 
+/* Servers with data folders of their own share a store, and what they give to steps. */
+static void secrets_are_in_the_store(void **state)
+{
+    (void)state;
+    struct config c;
+    struct err_list errs;
+    const char *const apart[] = {"--data-dir", data, "--store-dir", "/srv/store", NULL};
+    const char *const named[] = {"--data-dir", data, "--store-dir", "/srv/store", "--secrets-dir", "/srv/keys", NULL};
+    assert_true(load(apart, &c, &errs));
+    assert_true(str_is(c.secrets_dir, "/srv/store/secrets"));
+    assert_true(load(named, &c, &errs));
+    assert_true(str_is(c.secrets_dir, "/srv/keys"));
+}
+
 static void values_are_read(void **state)
 {
     (void)state;
@@ -217,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(defaults_fit_the_machine, setup, teardown),
         cmocka_unit_test_setup_teardown(stronger_sources_win, setup, teardown),
+        cmocka_unit_test_setup_teardown(secrets_are_in_the_store, setup, teardown),
         cmocka_unit_test_setup_teardown(values_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(problems_are_told_all_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(help_names_every_option, setup, teardown),

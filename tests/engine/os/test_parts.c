@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -250,6 +251,67 @@ static void secrets_stay_in_their_folder(void **state)
     assert_true(fs_remove_tree(root, &err));
 }
 
+/* What is there but is no secret is the pipeline's mistake, and no trouble that passes. */
+static void only_files_are_secrets(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/millrace-secrets-XXXXXX", path[128];
+    struct err err;
+    struct arena a;
+    struct str out;
+    arena_init(&a, 0);
+    assert_non_null(mkdtemp(root));
+    snprintf(path, sizeof path, "%s/one/db", root);
+    assert_true(fs_mkdirs(path, 0700, &err) && secret_given(str_of(root), STR("one"), STR("kept"), &err));
+    snprintf(path, sizeof path, "%s/one/pipe", root);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    static const struct {
+        const char *name, *message;
+    } rows[] = {{"db", "'db' is a folder"},
+                {"pipe", "is no file"},
+                {".given", "'.given' is not the name of a secret"},
+                {".given/x", "'.given/x' is not the name of a secret"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        err_clear(&err);
+        bool ok = secret_fetch(str_of(root), STR("one"), str_of(rows[i].name), &a, &out, &err);
+        if (ok || err.code != ERR_INVALID || strstr(err.message, rows[i].message) == NULL)
+            fail_msg("%s: %s (%s)", rows[i].name, err.message, err_name(err.code));
+    }
+    arena_free(&a);
+    assert_true(fs_remove_tree(root, &err));
+}
+
+static void all_projects_are_covered_or_none(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/millrace-secrets-XXXXXX", path[128];
+    struct err err;
+    struct arena a;
+    struct mask m = {0};
+    arena_init(&a, 0);
+    assert_non_null(mkdtemp(root));
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/p%d/sub", root, i);
+        assert_true(fs_mkdirs(path, 0700, &err));
+        snprintf(path, sizeof path, "%s/p%d/sub/KEY", root, i);
+        assert_true(fs_write(path, i == 0 ? STR("first\n") : STR("second"), 0600, false, &err));
+    }
+    assert_true(secret_mask_all(str_of(root), &a, &m, &err));
+    assert_true(mask_holds(&m, STR("first")) && mask_holds(&m, STR("second")));
+    if (geteuid() != 0) { /* who may read everything */
+        assert_int_equal(chmod(path, 0), 0);
+        assert_false(secret_mask_all(str_of(root), &a, &m, &err));
+        assert_non_null(strstr(err.message, "KEY in the folder of secrets cannot be read"));
+        assert_int_equal(chmod(path, 0600), 0);
+    }
+    assert_false(secret_mask_all(str_of(path), &a, &m, &err));
+    assert_int_equal(err.code, ERR_IO);
+    assert_true(fs_remove_tree(root, &err));
+    assert_false(secret_mask_all(str_of(root), &a, &m, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    arena_free(&a);
+}
+
 /* ---- tokens of steps ---- */
 
 static void tokens_cannot_be_made_up(void **state)
@@ -284,6 +346,8 @@ int main(void)
         cmocka_unit_test(jobs_come_back),
         cmocka_unit_test(a_closed_pool_hands_back_all),
         cmocka_unit_test(secrets_stay_in_their_folder),
+        cmocka_unit_test(only_files_are_secrets),
+        cmocka_unit_test(all_projects_are_covered_or_none),
         cmocka_unit_test(tokens_cannot_be_made_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
