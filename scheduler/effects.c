@@ -26,9 +26,8 @@ static void launch(struct scheduler *s, struct live *l, const struct effect *e)
         core_refuse(s, id, &err);
         return;
     }
-    if (!launching_request(s, l, e->task, e->attempt, &req, &err) ||
-        !x->launch(x->self, &req, r != NULL, r != NULL ? r->by : STR(""), &err))
-        core_refuse(s, id, &err);
+    bool made = launching_request(s, l, id, r != NULL, &req, &err);
+    if (!made || !x->launch(x->self, &req, r != NULL, r != NULL ? r->by : STR(""), &err)) core_refuse(s, id, &err);
 }
 
 static void perform(struct scheduler *s, struct live *l, const struct effect *e)
@@ -38,7 +37,7 @@ static void perform(struct scheduler *s, struct live *l, const struct effect *e)
     case EFFECT_KILL:
         if (s->cfg.executor != NULL)
             s->cfg.executor->kill(s->cfg.executor->self, (struct attempt_id){l->id, e->task, e->attempt},
-                                  e->grace_ms > 0 ? e->grace_ms : s->cfg.grace_ms);
+                                  run_head(l->run)->project, e->grace_ms > 0 ? e->grace_ms : s->cfg.grace_ms);
         break;
     case EFFECT_HTTP: chores_http(s->chores, s, l, e); break;
     case EFFECT_IMPORT: chores_import(s->chores, s, l, e); break;

@@ -48,7 +48,7 @@ struct exec_event {
 
 struct exec_known { /* an attempt in the executor's memory */
     struct attempt_id id;
-    bool ended; /* its end was told, or nobody asked for it: forget it, or leave it */
+    bool ended; /* its end was told, or nobody asked for it: disown it, or leave it */
 };
 
 /* One row an executor; `self` is its own state. */
@@ -59,11 +59,16 @@ struct executor {
     struct str (*instance)(void *self);
     /* Launches; a name it knows already is not launched again, its end (past or future) is reported. `restored` says
      * that the attempt was recorded as running by an earlier process under instance `by`: then it must not be launched
-     * anew unless surely never launched (same instance, unknown name). */
+     * anew unless surely never launched (same instance, unknown name). It may run, so it is not refused for what a
+     * launch would need: what there is of the spec serves to take its end. */
     bool (*launch)(void *self, const struct exec_request *req, bool restored, struct str by, struct err *err);
-    void (*kill)(void *self, struct attempt_id id, int64_t grace_ms);
+    /* `project`: whose secrets its log may show, where nobody has asked for the attempt; empty = of any. */
+    void (*kill)(void *self, struct attempt_id id, struct str project, int64_t grace_ms);
     /* The result is durable: forget the attempt and clean up behind it. */
     void (*forget)(void *self, struct attempt_id id);
+    /* It counts no more: it is killed if it runs, its log covered as `kill` says, and then it is forgotten. Nothing is
+     * told of it. */
+    void (*disown)(void *self, struct attempt_id id, struct str project, int64_t grace_ms);
     /* What it knows, but for what is on its way: being prepared, collected, told, or killed. In the arena; returns how
      * many. */
     size_t (*known)(void *self, struct arena *a, struct exec_known **out);

@@ -69,32 +69,33 @@ static bool check_inputs(struct scheduler *s, struct live *l, struct attempt_id 
     return true;
 }
 
-bool launching_request(struct scheduler *s, struct live *l, uint32_t task, uint32_t attempt, struct exec_request *out,
-                       struct err *err)
+bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id, bool restored,
+                       struct exec_request *out, struct err *err)
 {
     const struct run_header *h = run_head(l->run);
-    const struct node *n = run_task_node(l->run, task);
+    const struct node *n = run_task_node(l->run, id.task);
     struct expr_env env;
     struct exec_request req = {
-        .id = {l->id, task, attempt},
+        .id = id,
         .project_id = l->project_id,
         .project = h->project,
         .run_name = h->name,
         .step = n->name,
-        .path = run_task_path(l->run, task, &s->arena),
+        .path = run_task_path(l->run, id.task, &s->arena),
         .bundle_digest = code_of(l),
+        .spec = {.node = n, .workdir = n->workdir},
         .resources = admit_wanted(l, n),
         .timeout_ms = n->timeout_ms,
         .grace_ms = s->cfg.grace_ms,
         .api_url = s->cfg.api_url,
     };
-    req.checkpoint = checkpoint_of(s, l, task, req.path);
-    run_task_env(l->run, task, &env, &s->arena);
+    req.checkpoint = checkpoint_of(s, l, id.task, req.path);
+    run_task_env(l->run, id.task, &env, &s->arena);
     bool ok = launch_render(n, &env, &s->arena, &req.spec, err);
     s->effects_cost += *env.spent;
-    if (!ok || !check_inputs(s, l, req.id, &req.spec, err)) return false;
+    if (!(ok && check_inputs(s, l, id, &req.spec, err)) && !restored) return false;
     if (s->cfg.step_key.n > 0)
-        req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, task, attempt});
+        req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, id.task, id.attempt});
     *out = req;
     return true;
 }

@@ -160,7 +160,7 @@ static void take_end(struct process *p, struct attempt *a)
 {
     stop_running(p, a);
     bool quotes = a->end.code != 0 || a->end.signal != 0;
-    if (a->n_wanted == 0 && !quotes && a->secrets_of.n == 0) {
+    if (a->n_wanted == 0 && !quotes && !a->secretive) {
         process_result(a);
         tell(p, a);
         return;
@@ -170,13 +170,25 @@ static void take_end(struct process *p, struct attempt *a)
     workers_add(p->workers, &a->job);
 }
 
-/* Asked for after a restart, and the launcher, which has told all it knows, does not know it. */
-static void answer_held(struct process *p, struct attempt *a)
+static void answer_unknown(struct process *p, struct attempt *a)
 {
     if (a->kill_wanted)
         end_locally(p, a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
     else
         tell(p, a);
+}
+
+/* Asked for after a restart, and the launcher, which has told all it knows, does not know it. It may have run under
+ * another one, and nobody will come back to its log. */
+static void answer_held(struct process *p, struct attempt *a)
+{
+    if (!a->secretive || a->never) {
+        answer_unknown(p, a);
+        return;
+    }
+    a->phase = PHASE_COLLECTING;
+    a->job.run = process_cover;
+    workers_add(p->workers, &a->job);
 }
 
 /* ---- what the launcher and the workers say ---- */
@@ -192,7 +204,7 @@ static void hear_started(struct process *p, struct attempt *a)
 
 static void hear_end(struct process *p, struct attempt *a, const struct launcher_event *e)
 {
-    if (a->ended) return;
+    if (a->ended || a->phase == PHASE_COLLECTING) return;
     a->known = a->ended = true;
     a->end = *e;
     a->end.name = str_of(a->name);
@@ -200,15 +212,12 @@ static void hear_end(struct process *p, struct attempt *a, const struct launcher
     if (a->asked) take_end(p, a);
 }
 
-/* A launcher that knows nothing of what a former one had started: its journal is gone, and with it the attempt. */
+/* A launcher that knows nothing of what a former one had started: its journal is gone, and with it the attempt. What it
+ * wrote is there, and is looked after as at any other end. */
 static void lose(struct process *p, struct attempt *a)
 {
-    if (!a->asked)
-        drop(p, a);
-    else if (a->kill_wanted)
-        end_locally(p, a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
-    else
-        end_locally(p, a, FAILURE_INFRA, REASON_INFRA, STR(LOST_MESSAGE));
+    const struct launcher_event lost = {.kind = LAUNCHER_LOST, .code = -1, .killed = a->kill_wanted, .error = STR("")};
+    hear_end(p, a, &lost);
 }
 
 static void hear_synced(struct process *p)
@@ -265,10 +274,12 @@ static void hear_workers(struct process *p)
     for (struct job *job; (job = workers_take(p->workers)) != NULL;) {
         struct attempt *a = (struct attempt *)(void *)job;
         if (work_drop_job(job)) continue;
-        if (a->phase == PHASE_COLLECTING)
+        if (a->phase != PHASE_COLLECTING)
+            hear_prepared(p, a);
+        else if (a->ended)
             tell(p, a);
         else
-            hear_prepared(p, a);
+            answer_unknown(p, a);
     }
 }
 
@@ -339,24 +350,28 @@ static bool executor_launch(void *self, const struct exec_request *req, bool res
     name_of(req->id, name);
     struct attempt *a = find(p, name);
     if (a != NULL && a->asked) { /* asked again, after the scheduler lost its memory: its end is told again */
+        a->disowned = false;
         if (a->phase == PHASE_TOLD) tell(p, a);
         return true;
     }
-    bool new = a == NULL;
-    if (new) a = add(p, req->id);
+    if (a != NULL || restored) {
+        if (a == NULL) a = add(p, req->id);
+        process_expect(p, a, req);
+        a->asked = true;
+        resume(p, a, by);
+        return true;
+    }
+    a = add(p, req->id);
     if (!process_request(p, a, req, err)) {
-        if (new) drop(p, a);
+        drop(p, a);
         return false;
     }
     a->asked = true;
-    if (restored || !new)
-        resume(p, a, by);
-    else
-        prepare(p, a);
+    prepare(p, a);
     return true;
 }
 
-static void executor_kill(void *self, struct attempt_id id, int64_t grace_ms)
+static void executor_kill(void *self, struct attempt_id id, struct str project, int64_t grace_ms)
 {
     struct process *p = self;
     char name[ATTEMPT_NAME];
@@ -370,9 +385,17 @@ static void executor_kill(void *self, struct attempt_id id, int64_t grace_ms)
         if (a->phase == PHASE_TOLD) tell(p, a);
         return;
     }
-    a->asked = true;
+    a->asked = a->secretive = true; /* for all that is known */
+    a->secrets_of = arena_str(&a->arena, project);
     resume(p, a, STR(""));
     if (a->phase == PHASE_RUNNING) launcher_kill(p->launcher, str_of(a->name), grace_ms);
+}
+
+static void forget(struct process *p, struct attempt *a)
+{
+    launcher_ack(p->launcher, str_of(a->name));
+    work_give_back(p, a);
+    drop(p, a);
 }
 
 static void executor_forget(void *self, struct attempt_id id)
@@ -381,10 +404,18 @@ static void executor_forget(void *self, struct attempt_id id)
     char name[ATTEMPT_NAME];
     name_of(id, name);
     struct attempt *a = find(p, name);
-    if (a == NULL || a->queued) return;
-    launcher_ack(p->launcher, str_of(a->name));
-    work_give_back(p, a);
-    drop(p, a);
+    if (a != NULL && !a->queued) forget(p, a);
+}
+
+static void executor_disown(void *self, struct attempt_id id, struct str project, int64_t grace_ms)
+{
+    struct process *p = self;
+    char name[ATTEMPT_NAME];
+    name_of(id, name);
+    struct attempt *a = find(p, name);
+    if (a == NULL) return;
+    a->disowned = true;
+    executor_kill(p, id, project, grace_ms);
 }
 
 static size_t executor_known(void *self, struct arena *m, struct exec_known **out)
@@ -426,6 +457,19 @@ static void copy_end(struct arena *m, const struct attempt *a, struct exec_event
     out->n_artifacts = a->n_artifacts;
 }
 
+static struct attempt *next_told(struct process *p)
+{
+    struct attempt *a;
+    while ((a = p->events) != NULL) {
+        p->events = a->next_event;
+        if (p->events == NULL) p->events_end = &p->events;
+        a->queued = false;
+        if (!a->disowned) break;
+        forget(p, a);
+    }
+    return a;
+}
+
 static bool executor_next(void *self, struct arena *m, struct exec_event *out)
 {
     struct process *p = self;
@@ -435,11 +479,8 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
         *out = (struct exec_event){.kind = EXEC_LOG, .id = g->id, .log_from = g->from, .log_bytes = g->to};
         return true;
     }
-    struct attempt *a = p->events;
+    struct attempt *a = next_told(p);
     if (a == NULL) return false;
-    p->events = a->next_event;
-    if (p->events == NULL) p->events_end = &p->events;
-    a->queued = false;
     *out = (struct exec_event){.kind = EXEC_ENDED, .id = a->id};
     if (a->ended) {
         copy_end(m, a, out);
@@ -533,6 +574,7 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
                              .launch = executor_launch,
                              .kill = executor_kill,
                              .forget = executor_forget,
+                             .disown = executor_disown,
                              .known = executor_known,
                              .fds = executor_fds,
                              .next = executor_next,

@@ -37,7 +37,7 @@ static void fail(struct attempt *a, enum failure f, enum reason r, struct str me
 static bool conceal(struct attempt *a)
 {
     struct err err = {0};
-    if (a->secrets_of.n == 0) return true;
+    if (!a->secretive) return true;
     struct mask now; /* a secret may have changed meanwhile, and others' may have come in with an input */
     secret_mask(a->owner->cfg.secrets_dir, a->secrets_of, &a->arena, &now);
     for (size_t i = 0; i < now.n; i++)
@@ -66,7 +66,7 @@ static void failed_by_end(struct attempt *a)
     const struct launcher_event *e = &a->end;
     struct arena *m = &a->arena;
     char size[32];
-    if (e->kind == LAUNCHER_LOST)
+    if (e->kind == LAUNCHER_LOST && !e->killed)
         fail(a, FAILURE_INFRA, REASON_INFRA, STR(LOST_MESSAGE));
     else if (e->not_started)
         fail(a, e->infra ? FAILURE_INFRA : FAILURE_ERROR, e->infra ? REASON_INFRA : REASON_ERROR,
@@ -333,4 +333,10 @@ void process_result(struct attempt *a)
 void process_collect(struct job *job)
 {
     process_result((struct attempt *)(void *)job);
+}
+
+void process_cover(struct job *job)
+{
+    struct attempt *a = (struct attempt *)(void *)job;
+    if (access(a->log, F_OK) == 0) (void)conceal(a);
 }

@@ -20,8 +20,8 @@ enum attempt_phase {
     PHASE_HELD,      /* asked for after a restart; the launcher has not told all it knows */
     PHASE_PREPARING, /* code and folders are being unpacked by a worker */
     PHASE_RUNNING,
-    PHASE_COLLECTING,
-    PHASE_TOLD /* the scheduler has its end, or will with the next event */
+    PHASE_COLLECTING, /* or of one that is unknown, the log is being covered */
+    PHASE_TOLD        /* the scheduler has its end, or will with the next event */
 };
 
 struct wanted { /* an output to be read at the end */
@@ -44,15 +44,17 @@ struct attempt {
     bool ended;     /* `end` or `result` holds how */
     bool queued;    /* among the events to be told */
     bool never;     /* unknown to the launcher that would know: it was never launched */
+    bool disowned;  /* nothing is told of it: it is forgotten as soon as it has ended */
     bool kill_wanted;
     int64_t kill_grace_ms;
-    struct launcher_request *request;   /* until it is launched */
+    struct launcher_request *request;   /* of one that is to be launched */
     struct str bundle;                  /* code to unpack; empty = none */
     const struct launch_input *folders; /* packed folders among its inputs, unpacked into scratch first */
     size_t n_folders;
     const struct wanted *wanted;
     size_t n_wanted;
-    struct str secrets_of; /* project whose secrets it was given; empty = none */
+    bool secretive;        /* it was given secrets, or may have been: its log is covered before it is forgotten */
+    struct str secrets_of; /* project whose secrets; empty = of any */
     struct mask mask;      /* their values: those it was given, and once it has ended what is there now */
     bool quotable;         /* its log shows none of them */
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
@@ -97,10 +99,15 @@ struct process {
 
 /* process_request.c: fills a->request and a->wanted from the scheduler's request. */
 MUST_CHECK bool process_request(struct process *p, struct attempt *a, const struct exec_request *req, struct err *err);
+/* Of an attempt that is under way, or may be: only what it takes to collect it. What it was launched with may be gone
+ * by now, which is no reason to end it. */
+void process_expect(struct process *p, struct attempt *a, const struct exec_request *req);
 /* In a worker: code and packed folders are unpacked. */
 void process_prepare(struct job *job);
 /* process_collect.c, in a worker: what the ended attempt left, and its result. */
 void process_collect(struct job *job);
+/* In a worker, for one whose end nobody will know: its log is covered, if there is one. */
+void process_cover(struct job *job);
 /* The result of an end that needs no worker: no outputs, or no log to quote. */
 void process_result(struct attempt *a);
 /* process.c: whether an attempt of that name is at hand. */

@@ -1,4 +1,5 @@
-/* What the launcher is to do for an attempt: its files, folders, environment and limits. */
+/* What the launcher is to do for an attempt: its files, folders, environment and limits. And what is needed of all this
+ * for one that is under way already. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,24 @@ static void push_declared(struct strings *env, struct str name, struct str line)
     push(env, line);
 }
 
+/* What it may show in its log is noted, to be covered there. */
+static bool give_secret(struct process *p, struct attempt *a, struct str project, const struct launch_env *e,
+                        struct str *out, struct err *err)
+{
+    a->secretive = true;
+    a->secrets_of = arena_str(&a->arena, project);
+    if (!launch_secret_here(&e->secret, err) ||
+        !secret_fetch(p->cfg.secrets_dir, project, e->secret.name, &a->arena, out, err))
+        return err_path(err, "env.%.*s", STR_ARG(e->name));
+    struct err why = {0};
+    if (!secret_given(p->cfg.secrets_dir, project, *out, &why) && !p->forgetful) {
+        log_err(LEVEL_WARN, "logs may show secrets that change while their steps run", &why);
+        p->forgetful = true;
+    }
+    mask_add(&a->mask, &a->arena, *out);
+    return true;
+}
+
 static bool declared_variables(struct process *p, struct attempt *a, const struct exec_request *req,
                                struct strings *env, struct err *err)
 {
@@ -101,18 +120,7 @@ static bool declared_variables(struct process *p, struct attempt *a, const struc
     for (size_t i = 0; i < spec->n_env; i++) {
         const struct launch_env *e = &spec->env[i];
         struct str value = e->value;
-        if (!launch_secret_here(&e->secret, err)) return err_path(err, "env.%.*s", STR_ARG(e->name));
-        if (e->secret.source != SECRET_NONE) {
-            if (!secret_fetch(p->cfg.secrets_dir, req->project, e->secret.name, m, &value, err))
-                return err_path(err, "env.%.*s", STR_ARG(e->name));
-            struct err why = {0};
-            if (!secret_given(p->cfg.secrets_dir, req->project, value, &why) && !p->forgetful) {
-                log_err(LEVEL_WARN, "logs may show secrets that change while their steps run", &why);
-                p->forgetful = true;
-            }
-            a->secrets_of = arena_str(m, req->project);
-            mask_add(&a->mask, m, value);
-        }
+        if (e->secret.source != SECRET_NONE && !give_secret(p, a, req->project, e, &value, err)) return false;
         push_declared(env, e->name, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
     }
     return true;
@@ -218,6 +226,30 @@ static bool place_code(struct process *p, struct attempt *a, struct str digest, 
     return true;
 }
 
+static struct str checkpoint_of(const struct process *p, struct attempt *a, const struct exec_request *req)
+{
+    return arena_printf(&a->arena, "%.*s/checkpoints/%lld/%.*s", STR_ARG(p->cfg.store_dir), (long long)req->id.run,
+                        STR_ARG(req->checkpoint));
+}
+
+void process_expect(struct process *p, struct attempt *a, const struct exec_request *req)
+{
+    const struct launch_spec *spec = &req->spec;
+    want_outputs(a, spec);
+    a->checkpoint = checkpoint_of(p, a, req).p;
+    for (size_t i = 0; i < spec->n_env; i++) {
+        struct err err = {0};
+        struct str value; /* what it was given is known by secret_given, too, and its file may have another by now */
+        if (spec->env[i].secret.source != SECRET_NONE)
+            (void)give_secret(p, a, req->project, &spec->env[i], &value, &err);
+    }
+    for (size_t i = spec->n_env; i < spec->node->n_env; i++) { /* the spec could not be made */
+        if (spec->node->env[i].secret.source == SECRET_NONE && !spec->node->env[i].secret_param) continue;
+        a->secretive = true;
+        a->secrets_of = arena_str(&a->arena, req->project);
+    }
+}
+
 bool process_request(struct process *p, struct attempt *a, const struct exec_request *req, struct err *err)
 {
     struct arena *m = &a->arena;
@@ -226,8 +258,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     struct strings env = {.arena = m};
     struct str *folders = arena_array(m, struct str, spec->node->n_outputs + 2);
     size_t n_folders = 2;
-    struct str checkpoint = arena_printf(m, "%.*s/checkpoints/%lld/%.*s", STR_ARG(p->cfg.store_dir),
-                                         (long long)req->id.run, STR_ARG(req->checkpoint));
+    struct str checkpoint = checkpoint_of(p, a, req);
     want_outputs(a, spec);
     own_variables(p, a, req, &env, checkpoint.p);
     if (!declared_variables(p, a, req, &env, err) || !fits_exec(req, &env, err) ||

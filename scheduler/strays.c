@@ -1,6 +1,6 @@
 /* Attempts that the executor knows and no record counts any more: their run was over before the server came back, or
  * another server took it over when this one had been away for too long, and runs the step anew. What still runs is
- * killed, and what ended is forgotten; nothing else would ever do that. */
+ * killed, what it wrote is covered of its secrets, and it is forgotten; nothing else would ever do that. */
 #include "engine/os/log.h"
 #include "engine/store/row.h"
 #include "scheduler/core.h"
@@ -15,15 +15,12 @@ static bool current(const struct scheduler *s, struct attempt_id id)
     return !task_state_terminal(run_task_state(l->run, id.task));
 }
 
-static void drop(struct scheduler *s, const struct exec_known *k)
+static void drop(struct scheduler *s, const struct exec_known *k, struct str project)
 {
     struct executor *x = s->cfg.executor;
     log_info(k->ended ? "an attempt that counts no more is forgotten" : "an attempt that counts no more is killed",
              LOG_INT("run", k->id.run), LOG_INT("task", k->id.task), LOG_INT("attempt", k->id.attempt));
-    if (k->ended)
-        x->forget(x->self, k->id);
-    else
-        x->kill(x->self, k->id, s->cfg.grace_ms);
+    x->disown(x->self, k->id, project, s->cfg.grace_ms);
 }
 
 static bool ask(struct scheduler *s, const struct exec_known *known, size_t n, struct err *err)
@@ -45,7 +42,7 @@ static bool ask(struct scheduler *s, const struct exec_known *known, size_t n, s
     RESULT_AUTO res = NULL;
     if (!hot_query(s->hot, Q_HOT_STRAYS, params, 4, &res, err)) return false;
     for (int i = 0; i < PQntuples(res); i++)
-        drop(s, &known[row_int(res, i, 0) - 1]);
+        drop(s, &known[row_int(res, i, 0) - 1], row_str(res, i, 1));
     return true;
 }
 

@@ -101,6 +101,45 @@ def test_killed_under_a_step_that_ends_meanwhile(fresh):
     assert [t["attempt"] for t in server.tasks(number).values()] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("orderly", [True, False])
+@pytest.mark.parametrize("ends", ["before", "after"])
+def test_a_step_outlives_its_secret(fresh, orderly, ends):
+    """Its secret is gone when the server comes back, before or after the step's end: it is not ended for that, nor
+    run again, and what it wrote is covered. A step that is launched only now is refused."""
+    server = fresh()
+    folder = notes(server)
+    secret = server.data / "secrets/default/k"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("sesame-4711")
+    env = "env: {T: {secret: {file: k}}}"
+    number = server.submit(pipeline(
+        f"s: {{{env}, retry: {{limit: 3}}, outputs: {{o: {{type: string, path: o}}}}, run: 'echo $T; echo s >> "
+        f"{folder}/ran; until test -e {folder}/go; do sleep 0.05; done; echo $T; echo fine > o; echo s >> "
+        f"{folder}/ended'}}",
+        f"late: {{needs: [s], {env}, run: 'true'}}"))
+    until("the step to run", lambda: lines(folder / "ran"))
+    if orderly:
+        server.stop()
+    else:
+        server.crash()
+    secret.rename(server.home / "k")
+    if ends == "before":
+        (folder / "go").touch()
+        until("the step to end without a server", lambda: lines(folder / "ended"))
+    server.start()
+    (folder / "go").touch()
+    assert server.ended(number)["state"] == "failed"
+    tasks = server.tasks(number)
+    assert tasks["s"]["state"] == "succeeded" and tasks["s"]["attempt"] == 1, tasks["s"]
+    assert tasks["late"]["state"] == "failed" and "secret 'k'" in tasks["late"]["message"], tasks["late"]
+    covered = b"*" * len("sesame-4711") + b"\n"
+    assert (server.data / f"logs/{number}/0-1.log").read_bytes() == 2 * covered
+    (server.home / "k").rename(secret)
+    assert server.post(f"/api/v1/runs/{number}:retry", {}).status in (200, 202)
+    until("the retry to end", lambda: server.run(number)["state"] == "succeeded")
+    assert lines(folder / "ran") == ["s"]
+
+
 def test_killed_many_times(fresh):
     server = fresh()
     folder = notes(server)

@@ -142,6 +142,25 @@ static inline const char *log_of(uint32_t task)
     return text;
 }
 
+static inline bool has(const char *name)
+{
+    char path[FS_PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", data, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Nothing but growing logs is told meanwhile. */
+static inline void await_gone(const char *name)
+{
+    for (int64_t until = os_mono_us() + PATIENCE_US; has(name);) { /* a worker removes it */
+        struct exec_event e;
+        if (os_mono_us() > until) fail_msg("%s stays", name);
+        while (x.next(x.self, &arena, &e))
+            if (e.kind != EXEC_LOG) fail_msg("an event of task %u", e.id.task);
+        sched_yield();
+    }
+}
+
 /* Runs the line, forgets the attempt, and gives what it wrote. */
 static inline const char *once(uint32_t task, const char *line)
 {

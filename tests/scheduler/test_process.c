@@ -110,7 +110,7 @@ static void a_restarted_server_hears_the_end(void **state)
     }
 }
 
-/* Ends and processes that nobody asks for after a restart: they are listed, and can be killed and forgotten. */
+/* Ends and processes that nobody asks for after a restart: they are listed, and can be disowned. */
 static void what_nobody_asks_for_is_known(void **state)
 {
     (void)state;
@@ -129,16 +129,10 @@ static void what_nobody_asks_for_is_known(void **state)
     }
     for (size_t i = 0; i < 2; i++) {
         assert_true(known[i].ended == (known[i].id.task == 2));
-        if (known[i].ended)
-            x.forget(x.self, known[i].id);
-        else
-            x.kill(x.self, known[i].id, 100);
+        x.disown(x.self, known[i].id, STR("default"), 100);
     }
-    struct exec_event e = await_end(1);
-    assert_false(e.result.ok);
-    assert_int_equal(x.known(x.self, &arena, &known), 1);
-    assert_true(known[0].ended);
-    x.forget(x.self, known[0].id);
+    await_gone("work/1-1-1"); /* and nothing is told of them */
+    await_gone("work/1-2-1");
     assert_int_equal(x.known(x.self, &arena, &known), 0);
 }
 
@@ -182,7 +176,7 @@ static void what_the_next_launcher_does_not_know_is_lost(void **state)
     once(6, "true");
     snprintf(trapped, sizeof trapped, "%s/checkpoints/1/5/trapped", data);
     await_there(trapped);
-    x.kill(x.self, deaf.req.id, 600000);
+    x.kill(x.self, deaf.req.id, STR("default"), 600000);
     assert_int_equal(unlink(journal), 0);
     kill_launcher(7);
     await_two(4, ends);
@@ -195,17 +189,6 @@ static void what_the_next_launcher_does_not_know_is_lost(void **state)
 }
 
 /* ---- working directories ---- */
-
-static void await_gone(const char *path)
-{
-    for (int64_t until = os_mono_us() + PATIENCE_US; access(path, F_OK) == 0;) { /* a worker removes it */
-        struct exec_event e;
-        if (os_mono_us() > until) fail_msg("%s stays", path);
-        while (x.next(x.self, &arena, &e))
-            continue;
-        sched_yield();
-    }
-}
 
 static void a_clean_working_directory_serves_again(void **state)
 {
@@ -226,13 +209,6 @@ static void a_clean_working_directory_serves_again(void **state)
         snprintf(first, sizeof first, "%s", now);
         rest = strchr(first, '\n');
     }
-}
-
-static bool has(const char *name)
-{
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", data, name);
-    return access(path, F_OK) == 0;
 }
 
 /* But not where it may be another's by now, or the attempt has a successor. */
@@ -272,19 +248,18 @@ static void what_nobody_knows_is_swept(void **state)
     (void)state;
     struct step s;
     struct err err;
-    char orphan[128], spare[128], go[128];
+    char orphan[128], go[128];
     once(1, "true"); /* leaves a spare one */
     launch(step(&s, 2, "until test -e $MILLRACE_CHECKPOINT_DIR/go; do sleep 0.02; done; pwd"));
     once(3, "exit 3"); /* the second has been launched before it */
     snprintf(orphan, sizeof orphan, "%s/work/9-9-9", data);
-    snprintf(spare, sizeof spare, "%s/work/.spare-w0", data);
     snprintf(go, sizeof go, "%s/checkpoints/1/2/go", data);
     assert_true(fs_mkdirs(orphan, 0755, &err));
-    assert_int_equal(access(spare, F_OK), 0);
+    assert_true(has("work/.spare-w0"));
     x.stop(x.self);
     open_executor();
-    await_gone(orphan);
-    await_gone(spare);
+    await_gone("work/9-9-9");
+    await_gone("work/.spare-w0");
     assert_true(fs_write(go, STR(""), 0644, false, &err));
     assert_true(x.launch(x.self, &s.req, true, STR(""), &err));
     assert_true(await_end(2).result.ok); /* its own was left in peace */
@@ -295,9 +270,8 @@ static void killing_and_forgetting(void **state)
 {
     (void)state;
     struct step s;
-    char path[128];
     launch(step(&s, 1, "touch x; sleep 1000"));
-    x.kill(x.self, s.req.id, 50); /* perhaps before it has begun */
+    x.kill(x.self, s.req.id, STR("default"), 50); /* perhaps before it has begun */
     struct exec_event e = await_end(1);
     assert_false(e.result.ok);
     assert_int_equal(e.result.reason, REASON_CANCELLED);
@@ -308,8 +282,7 @@ static void killing_and_forgetting(void **state)
     x.forget(x.self, e.id);
     launch(step(&s, 3, "true"));
     await_end(3);
-    snprintf(path, sizeof path, "%s/work/1-2-1", data);
-    await_gone(path);
+    await_gone("work/1-2-1");
 }
 
 int main(int argc, char **argv)

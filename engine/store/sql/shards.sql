@@ -26,6 +26,9 @@ SELECT pg_terminate_backend(a.pid)
 
 -- name: hot_strays
 -- Of the attempts that an executor knows, by their place in the arrays: those which no record has as its own and under way.
-SELECT u.n FROM unnest($1::bigint[], $2::int[], $3::int[]) WITH ORDINALITY AS u(run_id, task, attempt, n)
+-- With the run's project, empty when the run is gone.
+SELECT u.n, coalesce(p.name, '')
+  FROM unnest($1::bigint[], $2::int[], $3::int[]) WITH ORDINALITY AS u(run_id, task, attempt, n)
+  LEFT JOIN runs r ON r.id = u.run_id LEFT JOIN projects p ON p.id = r.project_id
  WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.run_id = u.run_id AND t.task = u.task AND t.attempt = u.attempt
                                            AND t.state IN (5, 6) AND t.executor = $4::text)
