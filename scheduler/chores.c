@@ -95,7 +95,10 @@ static void do_http(struct chore *c)
         return;
     }
     char *bytes = arena_cstr(&c->arena, answer.body);
-    mask_cover(&c->secrets, bytes, answer.body.n); /* some answer with what they were sent */
+    mask_forms(&c->secrets, &c->arena);
+    mask_sort(&c->secrets);
+    /* Some answer with what they were sent, in JSON, which expressions read. */
+    mask_cover_escaped(&c->secrets, bytes, answer.body.n);
     struct str body = printable((struct str){bytes, answer.body.n});
     if (!expected(c, answer.status)) {
         struct str begin = printable(str_sub(body, 0, QUOTE_BYTES));
@@ -365,7 +368,6 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
     headers[call->n_headers] =
         (struct egress_header){STR("Idempotency-Key"), arena_printf(&c->arena, "millrace-%lld-%u-%u",
                                                                     (long long)c->id.run, c->id.task, c->id.attempt)};
-    mask_sort(&c->secrets);
     c->http.headers = headers;
     c->http.n_headers = call->n_headers + 1;
     if (type.n > 0) headers[c->http.n_headers++] = (struct egress_header){STR("Content-Type"), type};

@@ -38,6 +38,7 @@ static bool conceal(struct attempt *a)
 {
     struct err err = {0};
     if (!a->secretive) return true;
+    mask_forms(&a->mask, &a->arena);
     struct mask now; /* a secret may have changed meanwhile, and others' may have come in with an input */
     secret_mask(a->owner->cfg.secrets_dir, a->secrets_of, &a->arena, &now);
     for (size_t i = 0; i < now.n; i++)
@@ -174,22 +175,10 @@ static bool cannot_open(struct attempt *a, const struct wanted *w)
                                     : strerror(errno));
 }
 
-/* JSON may write a secret otherwise than it is. */
-static bool value_holds(const struct mask *mask, const struct value *v)
-{
-    if (v->type == VALUE_STRING) return mask_holds(mask, v->u.s);
-    for (size_t i = 0; v->type == VALUE_LIST && i < v->u.list.n; i++)
-        if (value_holds(mask, &v->u.list.items[i])) return true;
-    for (size_t i = 0; v->type == VALUE_MAP && i < v->u.map.n; i++)
-        if (mask_holds(mask, v->u.map.entries[i].key) || value_holds(mask, &v->u.map.entries[i].value)) return true;
-    return false;
-}
-
 static bool collect_value(struct attempt *a, int fd, const struct wanted *w, struct value *out)
 {
     struct str text;
-    if (!read_text(a, fd, w, &text) || !typed(a, w, text, out)) return false;
-    return !value_holds(&a->mask, out) || missing(a, w, SECRETIVE);
+    return read_text(a, fd, w, &text) && typed(a, w, text, out);
 }
 
 static bool collect_param(struct attempt *a, int fd, const struct wanted *w, struct jsonw *out)

@@ -219,6 +219,7 @@ static bool collect_all(int dir, int depth, struct arena *a, struct mask *out, s
     arena_init(&scratch, 0);
     bool whole = collect(dir, depth, &scratch, a, out, err);
     arena_free(&scratch);
+    mask_forms(out, a);
     mask_sort(out);
     return whole;
 }
@@ -227,8 +228,9 @@ void secret_mask(struct str secrets_dir, struct str project, struct arena *a, st
 {
     struct err ignored;
     *out = (struct mask){0};
-    int dir = open_project(secrets_dir, project, a, O_RDONLY);
-    if (dir >= 0 && !collect_all(dir, DEPTH_MAX, a, out, &ignored)) return; /* what there is */
+    int dir = project.n > 0 ? open_project(secrets_dir, project, a, O_RDONLY)
+                            : open(arena_cstr(a, secrets_dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir >= 0 && !collect_all(dir, DEPTH_MAX + (project.n == 0), a, out, &ignored)) return; /* what there is */
 }
 
 bool secret_mask_all(struct str secrets_dir, struct arena *a, struct mask *out, struct err *err)

@@ -26,8 +26,8 @@ MUST_CHECK bool secret_given(struct str secrets_dir, struct str project, struct 
 /* For whoever goes from one folder to another: what was given from the old one stays known in the new one. */
 MUST_CHECK bool secret_carry(struct str from, struct str to, struct err *err);
 
-/* The values of all secrets of a project, those that were given with them, to be covered in what its steps wrote; in
- * the arena. What cannot be read is no step's secret either. */
+/* The values of all secrets of a project (empty = of all) and their forms, those that were given with them, to be
+ * covered in what its steps wrote; in the arena. What cannot be read is no step's secret either. */
 void secret_mask(struct str secrets_dir, struct str project, struct arena *a, struct mask *out);
 /* Those of all projects, for somebody else than the server: steps may have what he cannot read, so that is an error.
  * ERR_NOT_FOUND: there is no such folder. */

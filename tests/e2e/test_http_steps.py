@@ -1,9 +1,11 @@
 """http steps against a real server: what they send, what they take for an answer, how long they wait, and what they may
 not reach; secrets on their way into headers and variables."""
+import base64
 import http.server
 import json
 import threading
 import time
+import urllib.parse
 
 import pytest
 from test_format import HEAD, log
@@ -150,6 +152,64 @@ def test_secret_params_reach_env_and_headers(fresh, hook):
     message = mine.tasks(elsewhere)["post"]["message"]
     assert "http.headers.X-Key" in message and "secrets of Kubernetes do not exist" in message, message
     assert not [p for p, _, _ in Hook.seen if p == "/cluster/200"]
+
+
+ECHOES = {
+    "json": json.dumps,
+    "slashes": lambda s: json.dumps(s).replace("/", "\\/"),
+    "codes": lambda s: '"' + "".join(f"\\u{ord(c):04X}" for c in s) + '"',
+    "within": lambda s: json.dumps(json.dumps({"x": s})),
+    "base64": lambda s: json.dumps(base64.b64encode(s.encode()).decode()),
+    "url": lambda s: json.dumps(urllib.parse.quote(s, safe="")),
+}
+
+
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Tells the header X-Key in the way that the path names, as the value and the name of a member."""
+
+    def do_GET(self):
+        status, way = self.path.strip("/").split("/")
+        told = ECHOES[way](self.headers["X-Key"])
+        self.send_response(int(status))
+        self.end_headers()
+        self.wfile.write(f'{{ "n":1.50, "got":{told},"in":{{{told}: [{told}]}} }}\n'.encode())
+
+    def log_message(self, *args):
+        pass
+
+
+def test_answers_that_tell_a_secret_are_covered(fresh):
+    """However they write it: it is in no output, message or file, and what is said besides stays byte for byte."""
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    secret = 'q"uo\\te/se same <4714>'
+    mine = fresh("--allow-private-egress")
+    folder = mine.data / "secrets" / "default"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "KEY").write_text(secret)
+    call = "{http: {url: 'http://127.0.0.1:%d/%%d/%%s', headers: {X-Key: {secret: {file: KEY}}}}}" % made.server_port
+    steps = "".join(f"  {way}: {call % (200, way)}\n  got-{way}: "
+                    f"{{expr: '${{{{ json(steps.{way}.outputs.body).got }}}}'}}\n" for way in ECHOES)
+    run = mine.ended(mine.submit(HEAD + "name: echo\nsteps:\n" + steps + "outputs:\n" + "".join(
+        f"  {way}: \"${{{{ steps['got-{way}'].value }}}}\"\n" for way in ECHOES)))
+    assert run["state"] == "succeeded", mine.tasks(run["id"])
+    shown = {way: told.strip('{}" :\\x') for way, told in run["outputs"].items()}
+    assert all(set(told) <= set("*=") and told for told in shown.values()), shown
+    for way in ECHOES:
+        body = mine.tasks(run["id"])[way]["outputs"]["body"]
+        assert body.startswith('{ "n":1.50, "got":"') and body.endswith("]} }\n"), body
+        assert len(body) == len(f'{{ "n":1.50, "got":,"in":{{: []}} }}\n') + 3 * len(ECHOES[way](secret)), body
+    bad = mine.submit(HEAD + "name: bad\nsteps:\n" + "".join(f"  {w}: {call % (500, w)}\n" for w in ECHOES))
+    assert mine.ended(bad)["state"] == "failed"
+    messages = {way: task["message"] for way, task in mine.tasks(bad).items()}
+    assert all("****" in text for text in messages.values()), messages
+    made.shutdown()
+    assert mine.stop() == 0
+    forms = [secret] + [tell(secret).strip('"').rstrip("=") for tell in ECHOES.values()]
+    forms += [form.replace("\\", "\\\\") for form in forms]
+    for path in mine.data.rglob("*"):
+        if path.is_file() and path.parent.name not in ("default", ".given"):
+            assert not [form for form in forms if form.encode() in path.read_bytes()], path
 
 
 def test_private_addresses_are_not_called(server, hook):

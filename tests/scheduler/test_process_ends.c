@@ -151,6 +151,7 @@ static void metadata_is_collected(void **state)
         {"echo x > o; ln -s /etc/hostname o.metadata.json", NULL, "link that leads out"},
         {"echo x > o; echo \"{\\\"a\\\": \\\"$KEY\\\"}\" > o.metadata.json", NULL, "holds a secret"},
         {"echo x > o; echo '{\"a\": [{\"quoted\\u0020\\\"secret\": 1}]}' > o.metadata.json", NULL, "holds a secret"},
+        {"echo x > o; echo '{\"a\": \"cXVvdGVkICJzZWNyZXQ=\"}' > o.metadata.json", NULL, "holds a secret"},
     };
     struct err err;
     char path[128];
