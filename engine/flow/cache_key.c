@@ -7,7 +7,7 @@
 #include "engine/flow/launch.h"
 #include "engine/flow/params.h"
 
-#define FORMAT 2 /* raised whenever the bytes change their meaning: old entries then miss */
+#define FORMAT 3 /* raised whenever the bytes change their meaning: old entries then miss */
 
 static int by_name(const void *a, const void *b)
 {
@@ -71,6 +71,7 @@ static void write_inputs(struct jsonw *w, const struct launch_spec *spec)
         jsonw_object(w);
         jsonw_kv_str(w, "path", in->path);
         jsonw_kv_str(w, in->artifact ? "digest" : "text", in->artifact ? in->digest : in->text);
+        if (in->artifact) jsonw_kv_bool(w, "folder", in->folder);
         jsonw_object_end(w);
     }
     jsonw_array_end(w);

@@ -159,10 +159,16 @@ static bool check_map(const struct value *v, struct value *out, struct err *err)
 {
     if (v->type != VALUE_MAP) return expected(err, v, "a map");
     *out = *v;
-    if (!value_get(v, "artifact") || value_is_artifact(v)) return true;
-    err_set(err, ERR_INVALID, "the map has the key 'artifact', but is no artifact");
-    err_at(err, v->at, 0);
-    return err_hint(err, "write {artifact: TYPE, digest: \"sha256:<64 hex digits>\"}");
+    if (!value_get(v, "artifact")) return true;
+    const struct value *folder = value_get(v, "folder");
+    if (!value_is_artifact(v)) {
+        err_set(err, ERR_INVALID, "the map has the key 'artifact', but is no artifact");
+        err_at(err, v->at, 0);
+        return err_hint(err, "write {artifact: TYPE, digest: \"sha256:<64 hex digits>\"}");
+    }
+    if (folder == NULL || folder->type == VALUE_BOOL) return true;
+    expected(err, folder, "true or false as an artifact's 'folder'");
+    return err_hint(err, "write folder: true for a packed folder, and leave it out for a file");
 }
 
 /* The name of a file below the project's folder of secrets. */

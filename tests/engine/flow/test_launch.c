@@ -340,6 +340,7 @@ CHANGE(name_of_secret, w->env[1].secret.name = STR("OTHER"))
 CHANGE(source_of_secret, w->env[1].secret.source = SECRET_FILE)
 CHANGE(less_env, w->spec.n_env = 1)
 CHANGE(digest_of_input, w->inputs[0].digest = STR(D2))
+CHANGE(input_is_a_folder, w->inputs[0].folder = true)
 CHANGE(text_of_input, w->inputs[1].text = STR("4"))
 CHANGE(path_of_input, w->inputs[1].path = STR("inputs/z"))
 CHANGE(type_of_output, w->outputs[0].artifact_type = STR("data"))
@@ -383,6 +384,7 @@ static void keys(void **state)
         ROW(source_of_secret, false),
         ROW(less_env, false),
         ROW(digest_of_input, false),
+        ROW(input_is_a_folder, false),
         ROW(text_of_input, false),
         ROW(path_of_input, false),
         ROW(type_of_output, false),
@@ -414,10 +416,11 @@ static void the_bytes_stay(void **state)
     struct whole w;
     fill(&w);
     static const char want[] =
-        "{\"format\":2,\"executor\":\"process\",\"image\":\"" D2 "\",\"extra\":\"\\\"k\\\"\","
+        "{\"format\":3,\"executor\":\"process\",\"image\":\"" D2 "\",\"extra\":\"\\\"k\\\"\","
         "\"workdir\":\"\",\"workers\":1,\"argv\":[\"train\",\"--fast\"],\"command\":0,\"script\":\"\","
         "\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"K\",\"secret\":\"env\",\"entry\":\"KEY\"}],"
-        "\"inputs\":[{\"path\":\"inputs/x\",\"digest\":\"" D1 "\"},{\"path\":\"inputs/y\",\"text\":\"3\"}],"
+        "\"inputs\":[{\"path\":\"inputs/x\",\"digest\":\"" D1
+        "\",\"folder\":false},{\"path\":\"inputs/y\",\"text\":\"3\"}],"
         "\"outputs\":[{\"name\":\"a\",\"path\":\"m\",\"artifact\":\"model\",\"optional\":false},"
         "{\"name\":\"b\",\"path\":\"n\",\"type\":\"int\",\"optional\":false}]}";
     assert_string_equal(key_of(&w.spec, &w.facts).p, want);
