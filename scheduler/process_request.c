@@ -144,7 +144,8 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
         char path[FS_PATH_MAX];
         if (in->folder) { /* a packed folder is unpacked beside the code bundles, once for all who use it */
             if (!bundle_tree_path(p->cfg.store_dir, in->digest, path, err)) return false;
-            folders[a->n_folders++] = (struct launch_input){.digest = arena_str(m, in->digest)};
+            folders[a->n_folders++] =
+                (struct launch_input){.name = arena_str(m, in->name), .digest = arena_str(m, in->digest)};
         } else if (!disk_path(p->disk, in->digest, path, err)) {
             return false;
         }
@@ -302,7 +303,11 @@ void process_prepare(struct job *job)
     struct attempt *a = (struct attempt *)(void *)job;
     struct process *p = a->owner;
     if (a->bundle.n > 0 && !bundle_install(p->disk, p->cfg.store_dir, a->bundle, NULL, &a->prepare_error)) return;
-    for (size_t i = 0; i < a->n_folders; i++)
-        if (!bundle_install(p->disk, p->cfg.store_dir, a->folders[i].digest, &bundle_of_artifact, &a->prepare_error))
-            return;
+    for (size_t i = 0; i < a->n_folders; i++) {
+        const struct launch_input *in = &a->folders[i];
+        struct err why = {0};
+        if (bundle_install(p->disk, p->cfg.store_dir, in->digest, &bundle_of_artifact, &why)) continue;
+        err_set(&a->prepare_error, why.code, "inputs.%.*s: %s", STR_ARG(in->name), why.message);
+        return;
+    }
 }

@@ -14,7 +14,7 @@ struct bundle_limits { /* 0 = the default */
     int64_t entries;   /* 20,000 */
     int64_t bytes;     /* unpacked: 1 GiB */
     int64_t ratio;     /* unpacked to packed, above 1 MiB: 200 */
-    bool whole;        /* packing: nothing is left out; what cannot be packed is ERR_INVALID */
+    bool whole;        /* a folder, not code. Packing: nothing is left out; what cannot be packed is ERR_INVALID */
 };
 extern const struct bundle_limits bundle_of_artifact; /* a folder as an artifact: whole, and as big as it is */
 
@@ -23,7 +23,7 @@ struct bundle_stats {
     int64_t size;           /* packed */
     char digest[DIGEST_TEXT];
     /* Checking and unpacking: of the names, executable bits and bytes of all entries but Millrace documents, i.e.
-     * *.yaml and *.yml in whose first 64 KiB a line begins with "apiVersion: millrace/". Steps do not read these. */
+     * *.yaml and *.yml with nothing else in them: see document.h. Steps do not read these. */
     char code[DIGEST_TEXT];
     /* Packing: links out of the folder, and what is neither file nor folder. */
     int64_t left_out;
@@ -38,7 +38,8 @@ MUST_CHECK bool bundle_pack(const char *folder, int out_fd, const struct bundle_
 MUST_CHECK bool bundle_pack_temp(const char *folder, const struct bundle_limits *limits, int *fd,
                                  struct bundle_stats *stats, struct err *err);
 
-/* Reads it through without unpacking: is every entry allowed? For what was uploaded, before it becomes visible. */
+/* Reads it through without unpacking: is every entry allowed, and is it a whole tar.gz and nothing else? For what was
+ * uploaded, before it becomes visible. */
 MUST_CHECK bool bundle_check(int fd, const struct bundle_limits *limits, struct bundle_stats *stats, struct err *err);
 /* Unpacks into the existing empty folder. Regular files, folders and links that stay inside only; modes 0755 or 0644.
  */

@@ -11,13 +11,18 @@
 #include <unistd.h>
 
 #include "engine/blob/bundle_int.h"
+#include "engine/blob/document.h"
+#include "engine/blob/gunzip.h"
 #include "engine/os/clock.h"
 
 #define PIECE 65536
+#define PADDING_MAX (1 << 20) /* behind a tar's end, where some fill up a tape's block */
 
 struct unpack {
     struct archive *archive;
-    int dir; /* -1: only checked */
+    struct gunzip *gunzip;
+    bool over; /* the archive was asked for more than there is: its end is missing */
+    int dir;   /* -1: only checked */
     struct bundle_limits limits;
     struct bundle_stats stats;
     struct digest_stream code;
@@ -25,17 +30,6 @@ struct unpack {
 };
 
 /* ---- the digest of the code ---- */
-
-static bool is_document(struct str name, struct str start)
-{
-    static const char mark[] = "apiVersion: millrace/";
-    if (!str_ends(name, ".yaml") && !str_ends(name, ".yml")) return false;
-    while (start.n > 0 && !str_starts(start, mark)) {
-        const char *end = memchr(start.p, '\n', start.n);
-        start = end ? str_sub(start, (size_t)(end + 1 - start.p), start.n) : STR("");
-    }
-    return start.n > 0;
-}
 
 /* `what` is of a fixed length for each kind, but for a link's target, which holds no NUL. */
 static void count_code(struct unpack *u, char kind, struct str name, const void *what, size_t n)
@@ -47,7 +41,12 @@ static void count_code(struct unpack *u, char kind, struct str name, const void 
     digest_add(&u->code, "", 1);
 }
 
-/* ---- entries ---- */
+/* ---- what is refused ---- */
+
+static const char *what_it_is(const struct unpack *u)
+{
+    return u->limits.whole ? "the packed folder" : "the bundle";
+}
 
 __attribute__((format(printf, 3, 4))) static bool refuse(const struct unpack *u, struct str name, const char *fmt, ...)
 {
@@ -56,8 +55,18 @@ __attribute__((format(printf, 3, 4))) static bool refuse(const struct unpack *u,
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    err_set(u->err, ERR_INVALID, "the bundle is refused: '%.*s' %s", name.n > 150 ? 150 : (int)name.n, name.p, what);
-    return err_hint(u->err, "bundles hold files, folders and links within themselves");
+    err_set(u->err, ERR_INVALID, "%s is refused: '%.*s' %s", what_it_is(u), name.n > 150 ? 150 : (int)name.n, name.p,
+            what);
+    return err_hint(u->err, "it may hold files, folders and links within itself");
+}
+
+static bool damaged(const struct unpack *u)
+{
+    const struct gunzip *g = u->gunzip;
+    const char *said = g->said != NULL ? g->said : archive_error_string(u->archive);
+    if (g->failed != 0) return err_set(u->err, ERR_IO, "unpacking: %s", strerror(g->failed));
+    err_set(u->err, ERR_INVALID, "%s is damaged or no tar.gz: %s", what_it_is(u), said ? said : "it cannot be read");
+    return err_hint(u->err, "pack it again");
 }
 
 static bool failed(const struct unpack *u, struct str name)
@@ -67,6 +76,8 @@ static bool failed(const struct unpack *u, struct str name)
         return refuse(u, name, "is there twice, or below something that is no folder");
     return err_set(u->err, errno == ENOSPC ? ERR_SPACE : ERR_IO, "unpacking %.*s: %s", STR_ARG(name), strerror(errno));
 }
+
+/* ---- entries ---- */
 
 /* "./a/b/" → "a/b"; empty for the root itself. */
 static struct str plain_name(const char *raw)
@@ -83,7 +94,7 @@ static bool count_bytes(struct unpack *u, struct str name, int64_t n)
 {
     u->stats.bytes += n;
     if (u->stats.bytes > u->limits.bytes) {
-        err_set(u->err, ERR_TOO_LARGE, "the bundle unpacks to more than %lld bytes", (long long)u->limits.bytes);
+        err_set(u->err, ERR_TOO_LARGE, "%s unpacks to more than %lld bytes", what_it_is(u), (long long)u->limits.bytes);
         return err_hint(u->err, "list what the steps do not need in .millraceignore");
     }
     if (u->stats.bytes > 1 << 20 && u->stats.bytes / u->limits.ratio > u->stats.size)
@@ -103,29 +114,24 @@ static bool write_piece(const struct unpack *u, int fd, const char *p, size_t n,
     return true;
 }
 
-static bool damaged(const struct unpack *u)
-{
-    const char *said = archive_error_string(u->archive);
-    err_set(u->err, ERR_INVALID, "the bundle is damaged or no tar.gz: %s", said ? said : "it cannot be read");
-    return err_hint(u->err, "pack it again");
-}
-
 static bool take_bytes(struct unpack *u, struct str name, int fd, unsigned char digest[DIGEST_BYTES], bool *document)
 {
     char piece[PIECE];
     struct digest_stream bytes;
-    bool ok = true;
+    struct document seen = {0};
+    bool ok = true, yaml = document_named(name);
     digest_begin(&bytes);
     while (ok) {
         la_ssize_t got = archive_read_data(u->archive, piece, sizeof piece);
         if (got == 0) break;
         ok = got > 0 ? count_bytes(u, name, got) : damaged(u);
         if (!ok) break;
-        if (bytes.size == 0) *document = is_document(name, (struct str){piece, (size_t)got});
+        if (yaml) document_add(&seen, piece, (size_t)got);
         digest_add(&bytes, piece, (size_t)got);
         ok = fd < 0 || write_piece(u, fd, piece, (size_t)got, name);
     }
     digest_end_raw(&bytes, digest);
+    *document = yaml && document_end(&seen);
     return ok;
 }
 
@@ -138,7 +144,7 @@ static bool take_file(struct unpack *u, struct str name, const char *path, bool 
         if (fd < 0) return failed(u, name);
     }
     unsigned char digest[DIGEST_BYTES];
-    bool document = false;
+    bool document;
     if (!take_bytes(u, name, fd, digest, &document)) return false;
     if (!document) count_code(u, executable ? 'x' : 'f', name, digest, sizeof digest);
     if (fd >= 0 && fchmod(fd, executable ? 0755 : 0644) != 0) return failed(u, name); /* whatever the umask */
@@ -157,7 +163,7 @@ static bool make_parent(struct unpack *u, struct str name, char *path)
 
 static bool take_link(struct unpack *u, struct str name, char *path, const char *target)
 {
-    if (!bundle_link_inside(name, str_of(target))) return refuse(u, name, "is a link out of the bundle");
+    if (!bundle_link_inside(name, str_of(target))) return refuse(u, name, "is a link out of it");
     count_code(u, 'l', name, target, strlen(target));
     if (u->dir < 0) return true;
     char *slash = strrchr(path, '/');
@@ -183,7 +189,7 @@ static bool take_entry(struct unpack *u, struct archive_entry *entry)
     if (!fs_relative(name) || !fs_path(path, u->err, "%.*s", STR_ARG(name)))
         return refuse(u, name, "is not a plain relative path");
     if (++u->stats.entries > u->limits.entries) {
-        err_set(u->err, ERR_TOO_LARGE, "the bundle has more than %lld entries", (long long)u->limits.entries);
+        err_set(u->err, ERR_TOO_LARGE, "%s has more than %lld entries", what_it_is(u), (long long)u->limits.entries);
         return err_hint(u->err, "list what the steps do not need in .millraceignore");
     }
     if (archive_entry_hardlink(entry)) return refuse(u, name, "is a hard link");
@@ -202,6 +208,49 @@ static bool take_entry(struct unpack *u, struct archive_entry *entry)
     }
 }
 
+/* ---- the archive ---- */
+
+static la_ssize_t read_more(struct archive *archive, void *ctx, const void **p)
+{
+    struct unpack *u = ctx;
+    size_t n;
+    if (!gunzip_more(u->gunzip, &n)) {
+        archive_set_error(archive, EIO, "it cannot be read");
+        return -1;
+    }
+    *p = u->gunzip->out;
+    u->over = n == 0;
+    return (la_ssize_t)n;
+}
+
+/* Nothing of it is believed before all of it was read: the checksum stands at the end. */
+static bool read_end(struct unpack *u)
+{
+    size_t n = 1;
+    if (u->over) u->gunzip->said = "the end of its tar is missing";
+    for (size_t all = 0; u->gunzip->said == NULL && n > 0; all += n) {
+        if (!gunzip_more(u->gunzip, &n)) break;
+        if (all > PADDING_MAX) u->gunzip->said = "its tar ends long before it does";
+    }
+    return (u->gunzip->said == NULL && u->gunzip->failed == 0) || damaged(u);
+}
+
+static bool take_all(struct unpack *u)
+{
+    struct archive_entry *entry = archive_entry_new();
+    if (!entry) abort();
+    bool ok = archive_read_support_format_tar(u->archive) == ARCHIVE_OK &&
+              archive_read_open(u->archive, u, NULL, read_more, NULL) == ARCHIVE_OK;
+    if (!ok) damaged(u);
+    while (ok) {
+        int r = archive_read_next_header2(u->archive, entry);
+        if (r == ARCHIVE_EOF) break;
+        ok = r == ARCHIVE_OK || r == ARCHIVE_WARN ? take_entry(u, entry) : damaged(u);
+    }
+    archive_entry_free(entry);
+    return ok && read_end(u);
+}
+
 static bool unpack(struct unpack *u, int fd, struct bundle_stats *stats)
 {
     struct stat st;
@@ -210,20 +259,14 @@ static bool unpack(struct unpack *u, int fd, struct bundle_stats *stats)
     if (!digest_fd(fd, u->stats.digest, &u->stats.size, u->err)) return false;
     if (lseek(fd, 0, SEEK_SET) != 0) return err_set(u->err, ERR_IO, "unpacking: %s", strerror(errno));
     u->archive = archive_read_new();
-    struct archive_entry *entry = archive_entry_new();
-    if (!u->archive || !entry) abort();
+    u->gunzip = malloc(sizeof *u->gunzip);
+    if (!u->archive || !u->gunzip) abort();
+    gunzip_begin(u->gunzip, fd);
     digest_begin(&u->code);
-    bool ok = archive_read_support_filter_gzip(u->archive) == ARCHIVE_OK &&
-              archive_read_support_format_tar(u->archive) == ARCHIVE_OK &&
-              archive_read_open_fd(u->archive, fd, PIECE) == ARCHIVE_OK;
-    if (!ok) damaged(u);
-    while (ok) {
-        int r = archive_read_next_header2(u->archive, entry);
-        if (r == ARCHIVE_EOF) break;
-        ok = r == ARCHIVE_OK || r == ARCHIVE_WARN ? take_entry(u, entry) : damaged(u);
-    }
-    archive_entry_free(entry);
+    bool ok = take_all(u);
     archive_read_free(u->archive);
+    gunzip_end(u->gunzip);
+    free(u->gunzip);
     digest_end(&u->code, u->stats.code);
     if (ok && stats) *stats = u->stats;
     return ok;

@@ -122,6 +122,28 @@ static void outputs_are_collected(void **state)
     assert_string_equal(log_of(2), "artifact\ndeep\nhello\nfull\n");
 }
 
+/* An input that is no packed folder, though it was said to be one, is named. */
+static void folders_that_are_none_are_named(void **state)
+{
+    (void)state;
+    struct err err;
+    struct disk *d;
+    struct step s;
+    char digest[DIGEST_TEXT];
+    assert_true(disk_open(str_of(data), &d, &err) && disk_put_bytes(d, STR("no archive"), digest, &err));
+    disk_close(d);
+    const struct launch_input in = {
+        .name = STR("model"), .artifact = true, .folder = true, .digest = str_of(digest), .path = STR("inputs/model")};
+    step(&s, 1, "true");
+    s.req.spec.inputs = &in;
+    s.req.spec.n_inputs = 1;
+    launch(&s.req);
+    struct exec_event e = await_end(1);
+    assert_false(e.result.ok);
+    assert_int_equal(e.result.reason, REASON_INVALID);
+    if (!strstr(message(&e), "inputs.model: the packed folder is damaged or no tar.gz")) fail_msg("%s", message(&e));
+}
+
 /* What a step tells about its artifacts, in files beside them. */
 static void metadata_is_collected(void **state)
 {
@@ -220,10 +242,8 @@ int main(int argc, char **argv)
 {
     if (argc > 2 && strcmp(argv[1], LAUNCHER_COMMAND) == 0) return launcher_main(argc - 2, argv + 2);
     const struct CMUnitTest tests[] = {
-        T(failures_say_what_to_do),
-        T(outputs_are_collected),
-        T(bad_outputs_are_failures),
-        T(metadata_is_collected),
+        T(failures_say_what_to_do),         T(outputs_are_collected), T(bad_outputs_are_failures),
+        T(folders_that_are_none_are_named), T(metadata_is_collected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

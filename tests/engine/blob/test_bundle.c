@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "engine/blob/bundle.h"
 #include "engine/blob/ignore.h"
@@ -192,7 +193,7 @@ static void documents_are_not_code(void **state)
     make_folder();
     code_of_src(first);
     put("src/pipeline.yaml", "# mine\napiVersion: millrace/v1\nkind: Pipeline\n", 0644);
-    put("src/lib/more.yml", "apiVersion: millrace/v1\n", 0644);
+    put("src/lib/more.yml", "apiVersion: millrace/v1\nkind: Pipeline\n", 0644);
     code_of_src(now);
     assert_string_equal(now, first);
     static const struct {
@@ -202,6 +203,10 @@ static void documents_are_not_code(void **state)
                 {"src/conf.yaml", "x: 2\n", 0644},
                 {"src/conf.yaml", " apiVersion: millrace/v1\n", 0644},
                 {"src/conf.yaml", "", 0644},
+                {"src/conf.yaml", "lr: 1\ndoc: |2\napiVersion: millrace/v1\n", 0644},
+                {"src/conf.yaml", "lr: 2\ndoc: |2\napiVersion: millrace/v1\n", 0644},
+                {"src/go.yml", "echo 1; exit\napiVersion: millrace/v1\nkind: Pipeline\n", 0644},
+                {"src/go.yml", "echo 2; exit\napiVersion: millrace/v1\nkind: Pipeline\n", 0644},
                 {"src/conf.py", "apiVersion: millrace/v1\n", 0644},
                 {"src/conf.py", "apiVersion: millrace/v1\n", 0755},
                 {"src/lib/conf.py", "", 0644}};
@@ -373,8 +378,7 @@ static void garbage_is_refused(void **state)
         put("cut", "", 0644);
         int c = open(in("cut"), O_RDWR);
         assert_int_equal(write(c, whole, (size_t)cut), cut);
-        bool taken = bundle_check(c, NULL, &stats, &err);
-        if (taken && cut < n - 8) fail_msg("taken when cut at %d of %d", (int)cut, (int)n);
+        if (bundle_check(c, NULL, &stats, &err)) fail_msg("taken when cut at %d of %d", (int)cut, (int)n);
         close(c);
     }
     close(fd);
@@ -383,6 +387,114 @@ static void garbage_is_refused(void **state)
     assert_false(bundle_check(fd, NULL, &stats, &err));
     assert_int_equal(err.code, ERR_INVALID);
     close(fd);
+}
+
+/* A tar of one file, not packed, as `filter` packs it. */
+static size_t tar_of_one(const char *filter, char *out, size_t room)
+{
+    size_t n;
+    struct archive *ar = archive_write_new();
+    struct archive_entry *entry = archive_entry_new();
+    archive_write_set_format_gnutar(ar);
+    if (filter) assert_int_equal(archive_write_add_filter_by_name(ar, filter), ARCHIVE_OK);
+    archive_write_open_memory(ar, out, room, &n);
+    archive_entry_set_pathname(entry, "go.sh");
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_entry_set_size(entry, 7);
+    assert_int_equal(archive_write_header(ar, entry), ARCHIVE_OK);
+    assert_int_equal(archive_write_data(ar, "echo hi", 7), 7);
+    archive_entry_free(entry);
+    archive_write_close(ar);
+    archive_write_free(ar);
+    return n;
+}
+
+/* Without timing or names: what gzip makes of the bytes. */
+static size_t gzip_of(const char *p, size_t n, char *out, size_t room)
+{
+    z_stream z = {.next_in = (unsigned char *)(uintptr_t)p,
+                  .avail_in = (unsigned)n,
+                  .next_out = (unsigned char *)out,
+                  .avail_out = (unsigned)room};
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&z);
+    return room - z.avail_out;
+}
+
+static void only_whole_archives_are_taken(void **state)
+{
+    (void)state;
+    static char tar[4 << 20], zip[1 << 16], two[1 << 16];
+    size_t n = tar_of_one(NULL, tar, sizeof tar), packed = gzip_of(tar, n, zip, sizeof zip);
+    size_t half = gzip_of(tar, 700, two, sizeof two), both = half + gzip_of(tar + 700, n - 700, two + half, sizeof two);
+    static char other[1 << 16];
+    size_t lz = tar_of_one("xz", other, sizeof other);
+    struct {
+        const char *what, *p;
+        size_t n;
+        const char *says; /* NULL = taken */
+        char edit[32];
+        size_t edited; /* bytes of `edit` at the end, over what is there or behind it */
+        bool behind;
+    } rows[] = {
+        {"as it is", zip, packed, NULL, "", 0, false},
+        {"two streams", two, both, NULL, "", 0, false},
+        {"checksum", zip, packed, "data check", "\1\2\3\4\0\50\0", 8, false},
+        {"length", zip, packed, "length check", "\1\2\3\4", 4, false},
+        {"junk behind", zip, packed, "other bytes follow its end", "junk", 4, true},
+        {"zeros behind", zip, packed, "other bytes follow its end", "", 8, true},
+        {"another begins", zip, packed, "incorrect header check", "\x1f", 2, true},
+        {"another is cut off", zip, packed, "it is cut off", "\x1f\x8b\x8", 3, true},
+        {"no checksum", zip, packed - 8, "it is cut off", "", 0, false},
+        {"half of it", zip, packed / 2, "it is cut off", "", 0, false},
+        {"nothing", zip, 0, "it is empty", "", 0, false},
+        {"not packed", tar, n, "does not begin as gzip does", "", 0, false},
+        {"packed otherwise", other, lz, "does not begin as gzip does", "", 0, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bundle_stats stats;
+        FILE *f = tmpfile();
+        assert_true(fwrite(rows[i].p, 1, rows[i].n, f) == rows[i].n);
+        if (!rows[i].behind) assert_int_equal(fseek(f, -(long)rows[i].edited, SEEK_CUR), 0);
+        assert_true(fwrite(rows[i].edit, 1, rows[i].edited, f) == rows[i].edited && fflush(f) == 0);
+        bool taken = bundle_check(fileno(f), NULL, &stats, &err);
+        if (taken != (rows[i].says == NULL)) fail_msg("%s: %s", rows[i].what, taken ? "taken" : err.message);
+        if (!taken && (!strstr(err.message, rows[i].says) || err.code != ERR_INVALID))
+            fail_msg("%s: %s", rows[i].what, err.message);
+        fclose(f);
+    }
+}
+
+static void a_tar_ends_as_it_should(void **state)
+{
+    (void)state;
+    enum { ENTRY = 1024 }; /* its header and its bytes */
+    static char tar[4 << 20], zip[1 << 16];
+    tar_of_one(NULL, tar, sizeof tar);
+    static const struct {
+        size_t n; /* of the tar, before it is packed */
+        const char *says;
+    } ends[] = {{ENTRY, "the end of its tar is missing"},
+                {ENTRY + 512, "the end of its tar is missing"},
+                {ENTRY + 1024, NULL},
+                {1 << 20, NULL},
+                {4 << 20, "its tar ends long before it does"},
+                {ENTRY - 300, "cut off"},
+                {300, "tar.gz"}};
+    struct bundle_limits folder = bundle_of_artifact;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        struct bundle_stats stats;
+        FILE *f = tmpfile();
+        size_t size = gzip_of(tar, ends[i].n, zip, sizeof zip);
+        assert_true(fwrite(zip, 1, size, f) == size && fflush(f) == 0);
+        bool taken = bundle_check(fileno(f), &folder, &stats, &err);
+        if (taken != (ends[i].says == NULL)) fail_msg("%zu: %s", ends[i].n, taken ? "taken" : err.message);
+        if (!taken && !strstr(err.message, "the packed folder is damaged or no tar.gz")) fail_msg("%s", err.message);
+        if (!taken && !strstr(err.message, ends[i].says) && ends[i].n >= ENTRY) fail_msg("%s", err.message);
+        fclose(f);
+    }
 }
 
 struct installer {
@@ -476,6 +588,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(harm_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(bombs_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(garbage_is_refused, setup, teardown),
+        cmocka_unit_test(only_whole_archives_are_taken),
+        cmocka_unit_test(a_tar_ends_as_it_should),
         cmocka_unit_test_setup_teardown(installation_is_all_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(damaged_bundles_are_not_installed, setup, teardown),
     };
