@@ -235,7 +235,7 @@ bool pipelines_versions(struct conn *c, int64_t project_id, struct str name, int
 bool pipelines_delete(struct conn *c, int64_t project_id, struct str name, int32_t version, struct err *err)
 {
     struct arena a;
-    struct pipeline_rec now;
+    struct pipeline_rec now = {0};
     arena_init(&a, 0);
     struct params p;
     params_init(&p, &a);
