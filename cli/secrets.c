@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/os/fs.h"
 #include "engine/os/log.h"
@@ -94,13 +95,14 @@ bool secrets_hold(struct str store_dir, struct str secrets_dir, int *held, struc
     char path[FS_PATH_MAX];
     struct arena a;
     if (!fs_path(path, err, "%.*s/" SECRETS_FILE ".lock", STR_ARG(store_dir))) return false;
-    FD_AUTO fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return err_set(err, ERR_IO, "cannot open %s: %s", path, strerror(errno));
     arena_init(&a, 0);
     bool ok = hold(fd, store_dir, secrets_dir, &a, err);
     arena_free(&a);
-    if (!ok) return false;
-    *held = fd;
-    fd = -1;
-    return true;
+    if (ok)
+        *held = fd;
+    else
+        close(fd);
+    return ok;
 }
