@@ -35,7 +35,7 @@ def upload(server, content):
 
 def blobs_and_bundles(server):
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         tar.addfile(tarfile.TarInfo("empty.txt"))
     digest = upload(server, packed.getvalue())
     assert server.get(f"{API}/blobs/{digest}").body == packed.getvalue()

@@ -151,35 +151,33 @@ def test_a_server_that_stays_away_loses_its_steps(pair):
 
 
 def give_secret(server, value):
-    folder = server.data / "secrets/default"
+    folder = server.home / "store/secrets/default"
     folder.mkdir(exist_ok=True)
     (folder / "k").write_text(value)
 
 
 @pytest.mark.parametrize("ends", [True, False])
 def test_what_a_superseded_step_wrote_is_covered(pair, ends):
-    """Its server comes back to an attempt that counts no more, ended or not. The secret has changed meanwhile, so that
-    only this server knows what the step was given."""
+    """Its server comes back to an attempt that counts no more, ended or not. The secret has changed meanwhile."""
     first, second = pair("--takeover", "1s")
     give_secret(first, "sesame-4711")
     number = first.submit(pipeline(
-        f"s: {{env: {{T: {{secret: {{file: k}}}}}}, run: 'echo $T; if [ $MILLRACE_ATTEMPT = 1 ]; then until test -e "
-        f"{first.home}/go; do sleep 0.1; done; fi'}}"))
+        f"s: {{env: {{T: {{secret: {{file: k}}}}}}, run: 'if [ $MILLRACE_ATTEMPT = 1 ]; then until test -e "
+        f"{first.home}/go; do echo $T; sleep 0.1; done; fi'}}"))
     log = first.home / f"store/logs/{number}/0-1.log"
     until("the step to write", lambda: log.exists() and log.read_bytes())
     second.start()
-    give_secret(second, "another")
+    give_secret(first, "another")
     first.crash()
     assert second.ended(number)["state"] == "succeeded"
-    give_secret(first, "another")
     work = first.data / f"work/{number}-0-1"
     if ends:
         (first.home / "go").touch()
         until("the step to end", lambda: not processes(f"MILLRACE_ATTEMPT_ID={number}-0-1"))
-    assert log.read_bytes() == b"sesame-4711\n"
+    assert b"sesame" in log.read_bytes()  # also where the other server has covered what there was
     first.start()
     until("the attempt to be forgotten", lambda: not work.exists())
-    assert log.read_bytes() == b"*" * len("sesame-4711") + b"\n"
+    assert b"*" * len("sesame-4711") in log.read_bytes() and b"sesame" not in log.read_bytes()
 
 
 def test_a_stopped_server_loses_its_shards(pair):
