@@ -1,0 +1,50 @@
+/* See base64.h. */
+#include "engine/kube/base64.h"
+
+static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static int digit(char c)
+{
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool base64_decode(struct arena *a, struct str text, struct str *out)
+{
+    char *p = arena_alloc(a, text.n / 4 * 3 + 4);
+    size_t n = 0, digits = 0, padding = 0;
+    uint32_t bits = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == ' ' || c == '\t' || c == '\r' || c == '\n') continue;
+        if (c == '=') {
+            padding++;
+            continue;
+        }
+        int d = digit(c);
+        if (d < 0 || padding > 0) return false;
+        bits = bits << 6 | (uint32_t)d;
+        if (digits++ % 4 > 0) p[n++] = (char)(bits >> (6 - 2 * ((digits - 1) % 4)));
+    }
+    if (digits % 4 == 1 || padding > 2 || (padding > 0 && (digits + padding) % 4 != 0)) return false;
+    p[n] = '\0';
+    *out = (struct str){p, n};
+    return true;
+}
+
+struct str base64_encode(struct arena *a, struct str bytes)
+{
+    char *p = arena_alloc(a, bytes.n / 3 * 4 + 5);
+    size_t n = 0;
+    for (size_t i = 0; i < bytes.n; i += 3) {
+        size_t have = bytes.n - i < 3 ? bytes.n - i : 3;
+        uint32_t bits = 0;
+        for (size_t k = 0; k < 3; k++)
+            bits = bits << 8 | (k < have ? (unsigned char)bytes.p[i + k] : 0);
+        for (size_t k = 0; k < 4; k++)
+            p[n++] = k <= have ? letters[bits >> (18 - 6 * k) & 63] : '=';
+    }
+    return (struct str){p, n};
+}
