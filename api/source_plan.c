@@ -70,6 +70,8 @@ bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t
     if (!cfg->local_only) return true;
     struct plan_offer offer = {.cpu_milli = cfg->cpu_milli,
                                .memory_bytes = cfg->memory_bytes,
+                               .cluster = cfg->cluster,
+                               .image = cfg->image,
                                .ignore_gpu = (ignored & SOURCE_IGNORE_GPU) != 0,
                                .ignore_cpu = (ignored & SOURCE_IGNORE_CPU) != 0,
                                .ignore_memory = (ignored & SOURCE_IGNORE_MEMORY) != 0};

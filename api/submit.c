@@ -227,7 +227,7 @@ static struct str merged_labels(struct request *rq, const struct value *ours, co
 static struct str options_text(struct request *rq, const struct submission *s)
 {
     struct str words[16];
-    size_t n = rq->api->cfg.local_only ? plan_unused_here(s->plan, words, 16) : 0;
+    size_t n = rq->api->cfg.local_only && !rq->api->cfg.cluster ? plan_unused_here(s->plan, words, 16) : 0;
     bool waived = s->ignore && s->ignore->u.list.n > 0;
     struct value_list_builder unused;
     struct value_map_builder b;

@@ -110,12 +110,12 @@ static void write_task(const struct emit *e, const struct listing *l, uint32_t t
         emit_int(e, "attempt", 0);
     }
     bool begun = row && row->state != TASK_READY && row->state != TASK_PENDING && row->state != TASK_BACKOFF;
-    if (!begun && !run_state_terminal(l->run->state)) {
+    if ((!begun || row->state == TASK_RUNNING) && !run_state_terminal(l->run->state)) {
         struct str why = told_reason(l, task);
         uint32_t n;
         const uint32_t *needs = runtree_needs(&l->tree, task, &n);
-        if (why.n == 0) why = upstream_reason(l, needs, n);
-        emit_str(e, "waitingFor", why);
+        if (why.n == 0 && !begun) why = upstream_reason(l, needs, n);
+        emit_str(e, "waitingFor", why); /* of a running one: it was launched, and does not run yet */
     }
     jsonw_object_end(e->w);
 }

@@ -30,11 +30,13 @@
 #include "engine/store/embedded.h"
 #include "engine/store/migrate.h"
 #include "engine/store/settings.h"
+#include "scheduler/kube.h"
 #include "scheduler/process.h"
 #include "scheduler/scheduler.h"
 
 #define START_PATIENCE_US 60000000 /* for a database that is still on its way up */
 #define POLL_WITH_HINTS_MS 1000
+#define NO_BOUND (INT64_MAX / 2)
 #define START_POLL_MS 500
 #define STANDBY_POLL_MS 100
 #define STOP_PATIENCE_MS 10000 /* for what hangs in the database */
@@ -113,6 +115,11 @@ static bool is_loopback(struct str host)
     return str_starts(host, "127.") || str_is(host, "::1") || str_is(host, "localhost");
 }
 
+static bool is_local(const struct config *c)
+{
+    return c->local_exec && c->executor == EXECUTOR_PROCESS;
+}
+
 static bool check_rules(const struct server *s, struct err *err)
 {
     const struct config *c = &s->cfg;
@@ -121,7 +128,7 @@ static bool check_rules(const struct server *s, struct err *err)
                 c->role == ROLE_API ? "api" : "scheduler");
         return err_hint(err, "give --database-url or DATABASE_URL; the embedded database is for one server only");
     }
-    if (c->local_exec && !c->allow_local_exec && runs_api(s) && !is_loopback(c->listen_host)) {
+    if (is_local(c) && !c->allow_local_exec && runs_api(s) && !is_loopback(c->listen_host)) {
         err_set(err, ERR_INVALID,
                 "whoever may submit a pipeline can run commands on this machine, and --listen %.*s lets others in",
                 STR_ARG(c->listen));
@@ -149,7 +156,7 @@ static bool lock_data_dir(struct server *s, struct err *err)
 static bool take_executor_lock(struct server *s, bool *taken, struct err *err)
 {
     char path[FS_PATH_MAX];
-    *taken = !s->cfg.local_exec;
+    *taken = !is_local(&s->cfg);
     if (*taken) return true;
     if (!fs_path(path, err, "%.*s/executor.lock", STR_ARG(s->cfg.data_dir))) return false;
     if (s->executor_lock <= 0) s->executor_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -158,8 +165,32 @@ static bool take_executor_lock(struct server *s, bool *taken, struct err *err)
     return true;
 }
 
+/* All servers of a database speak of the same Jobs. */
+static bool open_cluster(struct server *s, struct err *err)
+{
+    unsigned char bytes[6];
+    char made[2 * sizeof bytes + 1];
+    struct str instance;
+    os_random(bytes, sizeof bytes);
+    digest_hex(bytes, sizeof bytes, made);
+    CONN_AUTO c = NULL;
+    if (!db_lease(s->db, &c, err) || !settings_get_or_make(c, STR("instance"), str_of(made), &s->arena, &instance, err))
+        return false;
+    const struct kube_config cfg = {.kubeconfig = s->cfg.kubeconfig,
+                                    .context = s->cfg.kube_context,
+                                    .namespace = s->cfg.kube_namespace,
+                                    .instance = instance,
+                                    .store_dir = s->cfg.store_dir,
+                                    .image = s->cfg.kube_image,
+                                    .start_ms = s->cfg.kube_start_ms,
+                                    .requests_per_s = (double)s->cfg.kube_requests_s};
+    s->has_executor = kube_executor_open(&cfg, &s->executor, err);
+    return s->has_executor;
+}
+
 static bool open_executor(struct server *s, struct err *err)
 {
+    if (s->cfg.executor == EXECUTOR_KUBERNETES) return open_cluster(s, err);
     if (!s->cfg.local_exec) return true;
     const struct process_config cfg = {
         .data_dir = s->cfg.data_dir,
@@ -219,8 +250,9 @@ static bool open_scheduler(struct server *s, struct err *err)
         .conninfo = conninfo.p,
         .owner = arena_printf(&s->arena, "%s:%d", host, (int)getpid()).p,
         .executor = s->has_executor ? &s->executor : NULL,
-        .cpu_milli = s->cfg.cpu_milli,
-        .memory_bytes = s->cfg.memory_bytes,
+        .cpu_milli = is_local(&s->cfg) ? s->cfg.cpu_milli : NO_BOUND,
+        .memory_bytes = is_local(&s->cfg) ? s->cfg.memory_bytes : NO_BOUND,
+        .most = is_local(&s->cfg) ? 0 : (uint32_t)s->cfg.kube_jobs,
         .grace_ms = s->cfg.grace_ms,
         .poll_ms = s->pg != NULL ? POLL_WITH_HINTS_MS : POLL_WITHOUT_HINTS_MS, /* others may write, too */
         .takeover_ms = s->pg != NULL ? 0 : s->cfg.takeover_ms,
@@ -232,7 +264,7 @@ static bool open_scheduler(struct server *s, struct err *err)
         .committed = on_committed,
         .committed_ctx = s,
     };
-    if (s->has_executor && !process_start(&s->executor, err)) return false;
+    if (s->has_executor && is_local(&s->cfg) && !process_start(&s->executor, err)) return false;
     return scheduler_start(&cfg, &s->scheduler, err);
 }
 
@@ -261,6 +293,8 @@ static bool open_api(struct server *s, struct err *err)
         .notify = !runs_scheduler(s),
         .max_body = s->cfg.max_body_bytes,
         .local_only = true,
+        .cluster = !is_local(&s->cfg) && s->cfg.executor == EXECUTOR_KUBERNETES,
+        .image = s->cfg.kube_image.n > 0,
         .cpu_milli = s->cfg.cpu_milli,
         .memory_bytes = s->cfg.memory_bytes,
         .hint = on_hint,
@@ -278,7 +312,7 @@ static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err) || !fs_mkdirs(s->cfg.store_dir.p, 0711, err)) return false;
-    if (s->cfg.local_exec && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
+    if (is_local(&s->cfg) && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
     if (!lock_data_dir(s, err) || !open_database(s, err) || !claim_store(s->db, s->cfg.store_dir, err) ||
         !secrets_hold(s->cfg.store_dir, s->cfg.secrets_dir, &s->secrets_lock, err) || !read_step_key(s, err) ||
         !try_scheduling(s, err) || !open_api(s, err))

@@ -13,14 +13,19 @@ static int64_t memory_of(const struct resources *r)
     return r->memory_bytes > 0 ? r->memory_bytes : CAPACITY_DEFAULT_MEMORY;
 }
 
-void capacity_init(struct capacity *c, int64_t cpu_milli, int64_t memory_bytes)
+void capacity_init(struct capacity *c, int64_t cpu_milli, int64_t memory_bytes, uint32_t most)
 {
-    *c = (struct capacity){.cpu_total = cpu_milli, .memory_total = memory_bytes};
+    *c = (struct capacity){.cpu_total = cpu_milli, .memory_total = memory_bytes, .most = most};
+}
+
+static bool crowded(const struct capacity *c)
+{
+    return c->most > 0 && c->running >= c->most;
 }
 
 bool capacity_fits(const struct capacity *c, const struct resources *r)
 {
-    return c->cpu_used + cpu_of(r) <= c->cpu_total && c->memory_used + memory_of(r) <= c->memory_total;
+    return !crowded(c) && c->cpu_used + cpu_of(r) <= c->cpu_total && c->memory_used + memory_of(r) <= c->memory_total;
 }
 
 void capacity_take(struct capacity *c, const struct resources *r)
@@ -46,6 +51,10 @@ void capacity_reason(const struct capacity *c, const struct resources *r, struct
 {
     bool possible = capacity_possible(c, r);
     char need[32], have[32];
+    if (possible && crowded(c)) {
+        buf_printf(out, "%u of %u steps run at once", c->running, c->most);
+        return;
+    }
     if (cpu_of(r) > (possible ? c->cpu_total - c->cpu_used : c->cpu_total)) {
         if (possible)
             buf_printf(out, "needs %g CPUs, %g of %g are free", (double)cpu_of(r) / 1000,

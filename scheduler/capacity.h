@@ -13,10 +13,10 @@
 struct capacity {
     int64_t cpu_total, memory_total; /* thousandths of a CPU, bytes */
     int64_t cpu_used, memory_used;
-    uint32_t running;
+    uint32_t running, most; /* most: at once; 0 = any number */
 };
 
-void capacity_init(struct capacity *c, int64_t cpu_milli, int64_t memory_bytes);
+void capacity_init(struct capacity *c, int64_t cpu_milli, int64_t memory_bytes, uint32_t most);
 bool capacity_fits(const struct capacity *c, const struct resources *r);
 void capacity_take(struct capacity *c, const struct resources *r); /* also beyond the total: of what runs already */
 void capacity_give(struct capacity *c, const struct resources *r);

@@ -81,6 +81,7 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
     if (!run_task_ended(l->run, id.task, id.attempt, res, s->now_us, core_random(), out)) return false;
     s->heard_cost += out->cost + out->spent - before;
     if (held) admit_release(s, l, id.task);
+    (void)live_starting(l, id.task, id.attempt, STR(""));
     s->stats.tasks_ended++;
     return true;
 }
@@ -116,6 +117,11 @@ static void hear_event(struct scheduler *s, const struct exec_event *e)
         if (live_get(&s->live, e->id.run) != NULL || hot_owned(s->hot) == RUN_SHARDS) forget_later(s, e->id);
         break;
     case EXEC_UNKNOWN: hear_unknown(s, e); break;
+    case EXEC_WAITS:
+        l = live_get(&s->live, e->id.run);
+        if (l == NULL || l->finished || run_task_attempt(l->run, e->id.task) != e->id.attempt) break;
+        if (live_starting(l, e->id.task, e->id.attempt, e->result.message)) (void)core_touch(s, l);
+        break;
     case EXEC_LOG:
         l = live_get(&s->live, e->id.run);
         if (l != NULL) record_log(s, l, e);

@@ -25,6 +25,8 @@ static void live_destroy(struct live *l)
     if (l->batch != NULL) batch_free(l->batch);
     free(l->batch);
     free(l->put_off);
+    while (l->starting != NULL)
+        (void)live_starting(l, l->starting->task, l->starting->attempt, STR(""));
     free(l);
 }
 
@@ -124,6 +126,31 @@ struct live *live_next(const struct live_set *set, size_t *cursor)
         if (l != NULL && l != &grave) return l;
     }
     return NULL;
+}
+
+bool live_starting(struct live *l, uint32_t task, uint32_t attempt, struct str why)
+{
+    struct starting **at = &l->starting, *s;
+    while ((s = *at) != NULL && s->task != task)
+        at = &s->next;
+    if (s != NULL && (why.n == 0 || s->attempt != attempt)) {
+        *at = s->next;
+        free(s->why);
+        free(s);
+        s = NULL;
+        if (why.n == 0) return true;
+    }
+    if (why.n == 0 || (s != NULL && str_is(why, s->why))) return false;
+    if (s == NULL) {
+        s = calloc(1, sizeof *s);
+        if (s == NULL) abort();
+        *s = (struct starting){.task = task, .attempt = attempt, .next = l->starting};
+        l->starting = s;
+    }
+    free(s->why);
+    s->why = strndup(why.p, why.n);
+    if (s->why == NULL) abort();
+    return true;
 }
 
 /* ---- plans ---- */

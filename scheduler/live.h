@@ -21,6 +21,12 @@ struct restored { /* an attempt that was recorded as running when the run was lo
     struct restored *next;
 };
 
+struct starting { /* an attempt that was launched and cannot run yet */
+    uint32_t task, attempt;
+    char *why;
+    struct starting *next;
+};
+
 struct live {
     int64_t id, project_id;
     uint16_t shard;
@@ -35,6 +41,7 @@ struct live {
     int64_t waiting_due_us;               /* not before then the summary of its waiting tasks is written; 0 = not set */
     uint64_t waiting_told;                /* hash of the last one; 0 = none yet */
     struct batch *batch;                  /* its own transaction, while runs are written one by one */
+    struct starting *starting;            /* why they wait, as the executor says */
     struct effect *put_off;               /* effects that wait for a turn with time for them */
     uint32_t n_put_off, room_put_off;
     bool touched;
@@ -72,6 +79,9 @@ struct live *live_next(const struct live_set *set,
 struct plan_ref *live_plan_find(struct live_set *set, int64_t id);
 struct plan_ref *live_plan_add(struct live_set *set, int64_t id); /* its arena is ready to load into */
 void live_plan_drop(struct live_set *set, struct plan_ref *p);    /* unused ones beyond a few are freed */
+
+/* Why an attempt that was launched does not run yet; an empty text: it does, or is over. True when that is news. */
+bool live_starting(struct live *l, uint32_t task, uint32_t attempt, struct str why);
 
 void live_timer(struct live_set *set, struct live *l, int64_t due_us); /* keeps the earliest of a run */
 int64_t live_timer_first(const struct live_set *set);                  /* INT64_MAX when none */

@@ -16,8 +16,8 @@
 #include "engine/os/log.h"
 #include "engine/os/secret.h"
 #include "engine/store/artifacts.h"
-#include "engine/text/json.h"
 #include "scheduler/process_inner.h"
+#include "scheduler/step_value.h"
 
 #define PARAM_MAX ((size_t)64 << 10) /* read as ARTIFACT_METADATA_MAX, too */
 #define METADATA ".metadata.json"    /* behind an artifact's path: where a step tells about it */
@@ -116,49 +116,17 @@ static bool read_text(struct attempt *a, int fd, const struct wanted *w, struct 
     if (n > PARAM_MAX)
         return missing(a, w,
                        w->kind == IO_PARAM ? "is longer than 64 KiB: make it an artifact" : "is longer than 64 KiB");
-    if (n > 0 && p[n - 1] == '\n') n--;
-    if (n > 0 && p[n - 1] == '\r') n--;
-    if (!utf8_valid((struct str){p, n}, &bad) || memchr(p, '\0', n) != NULL)
+    *out = step_text((struct str){p, n});
+    if (!utf8_valid(*out, &bad) || memchr(p, '\0', out->n) != NULL)
         return missing(a, w, w->kind == IO_PARAM ? "is not UTF-8 text: make it an artifact" : "is not UTF-8 text");
-    *out = (struct str){p, n};
     return !mask_holds(&a->mask, *out) || missing(a, w, SECRETIVE);
 }
 
-/* A file's text as a value of the declared type. */
 static bool typed(struct attempt *a, const struct wanted *w, struct str text, struct value *out)
 {
-    struct err err = {0};
-    struct str bare = str_trim(text);
-    double d;
-    int64_t i;
-    switch (w->param) {
-    case PARAM_INT:
-        if (!str_int(bare, &i)) return missing(a, w, "does not hold a whole number");
-        *out = value_int(i);
-        return true;
-    case PARAM_FLOAT:
-        if (!str_double(bare, &d)) return missing(a, w, "does not hold a number");
-        *out = value_double(d);
-        return true;
-    case PARAM_BOOL:
-        if (!str_is(bare, "true") && !str_is(bare, "false")) return missing(a, w, "does not hold true or false");
-        *out = value_bool(str_is(bare, "true"));
-        return true;
-    case PARAM_LIST:
-    case PARAM_MAP:
-        if (json_parse(&a->arena, bare, w->kind == IO_ARTIFACT ? ARTIFACT_METADATA_DEPTH : 0, out, &err) &&
-            out->type == (w->param == PARAM_LIST ? VALUE_LIST : VALUE_MAP))
-            return true;
-        return missing(a, w,
-                       err.code == ERR_LIMIT    ? "is nested too deeply"
-                       : w->param == PARAM_LIST ? "does not hold a JSON list"
-                                                : "does not hold a JSON object");
-    case PARAM_STRING:
-    case PARAM_ENUM:
-    case PARAM_SECRET: break;
-    }
-    *out = value_string(text);
-    return true;
+    const char *why;
+    size_t depth = w->kind == IO_ARTIFACT ? ARTIFACT_METADATA_DEPTH : 0;
+    return step_value(&a->arena, w->param, text, depth, out, &why) || missing(a, w, why);
 }
 
 static int open_output(struct attempt *a, int dir, const struct wanted *w)

@@ -167,10 +167,21 @@ static void room_reason(const void *ctx, const struct node *n, struct buf *text)
     }
 }
 
+static bool next_starting(const void *ctx, const void **cursor, uint32_t *task, struct str *why)
+{
+    const struct room *room = ctx;
+    const struct starting *before = *cursor, *s = before != NULL ? before->next : room->l->starting;
+    if (s == NULL) return false;
+    *cursor = s;
+    *task = s->task;
+    *why = str_of(s->why);
+    return true;
+}
+
 /* Most runs never wait that long. Others' use of the machine changes reasons without a turn of the run. */
 static void record_waiting(struct scheduler *s, struct live *l)
 {
-    if (l->finished || (l->waiting_told == 0 && !run_waits(l->run))) return;
+    if (l->finished || (l->waiting_told == 0 && l->starting == NULL && !run_waits(l->run))) return;
     if (l->waiting_due_us == 0) l->waiting_due_us = s->now_us + WAITING_FIRST_US;
     if (s->now_us < l->waiting_due_us) {
         live_timer(&s->live, l, l->waiting_due_us);
@@ -179,7 +190,8 @@ static void record_waiting(struct scheduler *s, struct live *l)
     const struct room room = {s, l};
     BUF_AUTO text;
     buf_init(&text, 0);
-    run_waiting_json(l->run, WAITING_EXAMPLES, room_reason, &room, &text);
+    const struct run_waiting how = {.max = WAITING_EXAMPLES, .room = room_reason, .next = next_starting, .ctx = &room};
+    run_waiting_json(l->run, &how, &text);
     l->waiting_due_us = s->now_us + WAITING_EVERY_US;
     if (run_ready_next(l->run, UINT32_MAX) != UINT32_MAX) live_timer(&s->live, l, s->now_us + 2 * WAITING_EVERY_US);
     uint64_t hash = str_hash(buf_view(&text)) | 1;

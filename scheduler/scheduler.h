@@ -13,7 +13,8 @@ struct scheduler_config {
     const char *conninfo;            /* of the scheduler's own connection */
     const char *owner;               /* for people: host and pid */
     struct executor *executor;       /* NULL: inline steps only */
-    int64_t cpu_milli, memory_bytes; /* of the local executor */
+    int64_t cpu_milli, memory_bytes; /* what steps may use together */
+    uint32_t most;                   /* how many at once; 0 = any number */
     int64_t grace_ms;                /* between the polite and the final signal */
     int64_t poll_ms;                 /* how long an unhinted change may go unseen */
     int64_t takeover_ms; /* how long a server that is gone may come back to its running steps; 0: no other would take

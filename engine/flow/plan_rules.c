@@ -36,8 +36,21 @@ static void check_resources(const struct rules *r, const struct plan_offer *o)
                             units_bytes_text(want->memory_bytes, asked), units_bytes_text(o->memory_bytes, there)));
 }
 
+/* In a cluster, how much it has is the cluster's to say, and it may change. */
+static void check_job(const struct rules *r, const struct plan_offer *o)
+{
+    enum verb v = r->node->verb;
+    if ((v == VERB_RUN || v == VERB_SCRIPT) && r->node->image.n == 0 && !o->image)
+        refuse(r, "image", r->node->at, "name one in the step or in the pipeline's defaults",
+               STR("a step in a cluster needs an image, and the server has none for those that name none"));
+}
+
 static void check_node(const struct rules *r, const struct plan_offer *o)
 {
+    if (o->cluster) {
+        check_job(r, o);
+        return;
+    }
     if (r->node->verb == VERB_IMAGE)
         refuse(r, "image", r->node->at, "give it a run: or a script:, or run it on a cluster",
                STR("a step that is only an image needs a cluster: here steps run as processes"));

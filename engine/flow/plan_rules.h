@@ -4,14 +4,15 @@
 
 #include "engine/flow/plan.h"
 
-/* What one machine offers; 0 = unknown, nothing is refused for it. GPUs are not shared out here: none are offered. */
+/* What a place offers; 0 = unknown, nothing is refused for it. GPUs are not shared out here: none are offered. */
 struct plan_offer {
     int64_t cpu_milli, memory_bytes;
     bool ignore_cpu, ignore_memory, ignore_gpu; /* waived by the user */
+    bool cluster;                               /* steps are Jobs in a cluster, in images of their own */
+    bool image;                                 /* of a cluster: there is one for steps that name none */
 };
 
-/* Everything in the plan that the process executor cannot do on a machine that offers this. True when there is nothing.
- */
+/* Everything in the plan that cannot be done where this is offered. True when there is nothing. */
 MUST_CHECK bool plan_fits_machine(const struct plan *p, const struct plan_offer *offer, struct err_list *errors);
 
 /* Things that are kept but mean nothing on one machine, as texts for a notice ("image", "nodeSelector"); at most

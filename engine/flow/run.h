@@ -291,10 +291,15 @@ void run_task_env(const struct run *r, uint32_t task, struct expr_env *out, stru
 bool run_task_waits(const struct run *r, uint32_t task, struct buf *text);
 bool run_waits(const struct run *r); /* some task of it does */
 /* {"ready": n, "pending": n, …} with up to `max` examples {task, path, reason}: what active_runs.waiting holds. What
- * keeps a task that wants an executor is known to who admits it: told by `room`. */
-void run_waiting_json(const struct run *r, size_t max,
-                      void (*room)(const void *ctx, const struct node *n, struct buf *text), const void *ctx,
-                      struct buf *out);
+ * keeps a task that wants an executor is known to who admits it: told by `room`. `next` gives those that were launched
+ * and cannot run yet, one a call, beginning with *cursor NULL; false at their end; it may be NULL. */
+struct run_waiting {
+    size_t max;
+    void (*room)(const void *ctx, const struct node *n, struct buf *text);
+    bool (*next)(const void *ctx, const void **cursor, uint32_t *task, struct str *why);
+    const void *ctx;
+};
+void run_waiting_json(const struct run *r, const struct run_waiting *how, struct buf *out);
 /* When a `wait` ends: after a duration, or at an RFC 3339 time. */
 MUST_CHECK bool wait_due(const struct value *v, bool until, int64_t now_us, int64_t *due_us, struct err *err);
 /* Debug: checks every invariant (dependencies first, terminal states absorb, counters true); for the simulator. */

@@ -147,24 +147,37 @@ bool run_waits(const struct run *r)
 
 struct examples {
     const struct run *r;
-    void (*room)(const void *ctx, const struct node *n, struct buf *text);
-    const void *ctx;
+    const struct run_waiting *how;
     struct arena arena;
     struct jsonw w;
     size_t left;
 };
 
+static void told(struct examples *x, uint32_t task, struct str why)
+{
+    jsonw_object(&x->w);
+    jsonw_kv_int(&x->w, "task", task);
+    jsonw_kv_str(&x->w, "path", run_task_path(x->r, task, &x->arena));
+    jsonw_kv_str(&x->w, "reason", why);
+    jsonw_object_end(&x->w);
+    x->left--;
+}
+
 static void example(struct examples *x, uint32_t task)
 {
     BUF_AUTO why;
     buf_init(&why, 400);
-    if (!run_task_waits(x->r, task, &why)) x->room(x->ctx, run_task_node(x->r, task), &why);
-    jsonw_object(&x->w);
-    jsonw_kv_int(&x->w, "task", task);
-    jsonw_kv_str(&x->w, "path", run_task_path(x->r, task, &x->arena));
-    jsonw_kv_str(&x->w, "reason", buf_view(&why));
-    jsonw_object_end(&x->w);
-    x->left--;
+    if (!run_task_waits(x->r, task, &why)) x->how->room(x->how->ctx, run_task_node(x->r, task), &why);
+    told(x, task, buf_view(&why));
+}
+
+static void starting_examples(struct examples *x)
+{
+    const void *cursor = NULL;
+    uint32_t task;
+    struct str why;
+    while (x->how->next != NULL && x->left > 0 && x->how->next(x->how->ctx, &cursor, &task, &why))
+        told(x, task, why);
 }
 
 static void examples_of(struct examples *x, enum task_state state)
@@ -178,11 +191,9 @@ static void examples_of(struct examples *x, enum task_state state)
     }
 }
 
-void run_waiting_json(const struct run *r, size_t max,
-                      void (*room)(const void *ctx, const struct node *n, struct buf *text), const void *ctx,
-                      struct buf *out)
+void run_waiting_json(const struct run *r, const struct run_waiting *how, struct buf *out)
 {
-    struct examples x = {.r = r, .room = room, .ctx = ctx, .left = max};
+    struct examples x = {.r = r, .how = how, .left = how->max};
     arena_init(&x.arena, 0);
     jsonw_to_buf(&x.w, out);
     jsonw_object(&x.w);
@@ -191,6 +202,7 @@ void run_waiting_json(const struct run *r, size_t max,
             jsonw_kv_int(&x.w, task_state_name(waiting_states[i]), r->count[waiting_states[i]]);
     jsonw_key(&x.w, "examples");
     jsonw_array(&x.w);
+    starting_examples(&x);
     for (size_t i = 0; i < WAITING_STATES; i++)
         examples_of(&x, waiting_states[i]);
     jsonw_array_end(&x.w);

@@ -84,8 +84,10 @@ static void free_call(struct kube_call *call)
 
 static void drop_all(struct kube_link *head)
 {
-    while (!kube_link_alone(head))
-        free_call(KUBE_OF(head->next, struct kube_call, home));
+    for (struct kube_link *l = head->next, *next; l != head; l = next) {
+        next = l->next;
+        free_call(KUBE_OF(l, struct kube_call, home));
+    }
 }
 
 void kube_client_close(struct kube_client *c)

@@ -26,7 +26,7 @@ static void heard(struct kube_call *call)
     call->byte_us = call->pool->byte_us = os_mono_us();
 }
 
-static size_t on_header(char *p, size_t size, size_t n, void *ctx)
+static size_t on_header(const char *p, size_t size, size_t n, void *ctx)
 {
     struct kube_call *call = ctx;
     struct str line = {p, size * n};
@@ -66,7 +66,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
 
 /* Just before the request leaves on a connection: from here on it may be carried out. When a connection that was used
  * before is lost without an answer, curl takes a new one and sends anew; what is not idempotent is not to be. */
-static int on_sent(void *ctx, char *ip, char *local, int port, int local_port)
+static int on_sent(void *ctx, const char *ip, const char *local, int port, int local_port)
 {
     struct kube_call *call = ctx;
     (void)ip, (void)local, (void)port, (void)local_port;

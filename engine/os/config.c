@@ -36,6 +36,7 @@ struct option {
 };
 
 static const char *const roles[] = {"all", "api", "scheduler", NULL};
+static const char *const executors[] = {"process", "kubernetes", NULL};
 static const char *const levels[] = {"debug", "info", "warn", "error", "none", NULL};
 
 static struct str default_data_dir(struct arena *a);
@@ -85,6 +86,22 @@ static const struct option options[] = {
      "how long a step may take to end after SIGTERM before it is killed"},
     {"takeover", "TIME", OPTION_DURATION, FIELD(takeover_ms), 1, YEARS(1), "30s", NULL, NULL, NULL,
      "how long a server that is gone may come back to its running steps before another runs them anew"},
+    {"executor", "NAME", OPTION_ENUM, FIELD(executor), 0, 0, "process", NULL, NULL, executors,
+     "what runs steps: process, on this machine, or kubernetes, as Jobs"},
+    {"kubeconfig", "FILE", OPTION_PATH, FIELD(kubeconfig), 0, 0, "", NULL, NULL, NULL,
+     "how the cluster is reached; empty: as kubectl finds it, or from within a pod"},
+    {"kube-context", "NAME", OPTION_STRING, FIELD(kube_context), 0, 0, "", NULL, NULL, NULL,
+     "context of the kubeconfig; empty: the current one"},
+    {"kube-namespace", "NAME", OPTION_STRING, FIELD(kube_namespace), 0, 0, "", NULL, NULL, NULL,
+     "where Jobs are made; empty: the context's"},
+    {"kube-image", "IMAGE", OPTION_STRING, FIELD(kube_image), 0, 0, "", NULL, NULL, NULL,
+     "image of steps that name none; empty: such a step is refused"},
+    {"kube-jobs", "N", OPTION_INT, FIELD(kube_jobs), 1, 100000, "500", NULL, NULL, NULL,
+     "how many unfinished Jobs there are at most; other steps wait in the database"},
+    {"kube-requests", "N", OPTION_INT, FIELD(kube_requests_s), 1, 10000, "50", NULL, NULL, NULL,
+     "requests a second to the API server; twice as many in a burst"},
+    {"kube-start", "TIME", OPTION_DURATION, FIELD(kube_start_ms), 1000, YEARS(1), "5m", NULL, NULL, NULL,
+     "how long a step may be unable to start for want of an image, a Secret or a volume before it fails"},
     {"local-exec", "BOOL", OPTION_BOOL, FIELD(local_exec), 0, 0, "true", NULL, NULL, NULL,
      "run steps as processes on this machine"},
     {"allow-local-exec", "BOOL", OPTION_BOOL, FIELD(allow_local_exec), 0, 0, "false", NULL, NULL, NULL,

@@ -10,6 +10,7 @@
 #include "engine/os/log.h"
 
 enum config_role { ROLE_ALL, ROLE_API, ROLE_SCHEDULER };
+enum config_executor { EXECUTOR_PROCESS, EXECUTOR_KUBERNETES };
 
 struct config {
     struct str data_dir;    /* absolute */
@@ -39,7 +40,13 @@ struct config {
     int64_t step_log_bytes;    /* a step that writes more is stopped; 0 = not limited */
     bool allow_local_exec;
     bool allow_private_egress;
-    bool local_exec; /* run process steps at all */
+    bool local_exec;                                     /* run process steps at all */
+    int64_t executor;                                    /* enum config_executor */
+    struct str kubeconfig, kube_context, kube_namespace; /* empty = as kubectl has it */
+    struct str kube_image;                               /* of steps that name none; empty = they are refused */
+    int64_t kube_jobs;                                   /* unfinished ones at once */
+    int64_t kube_requests_s;                             /* to the API server, watches apart */
+    int64_t kube_start_ms;                               /* what cannot start fails after so long */
 };
 
 /* argv without the program's and the command's name. False when anything was wrong; all problems are in *errs. */

@@ -78,7 +78,7 @@ static void rows_fit_or_not(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct capacity c;
-        capacity_init(&c, 4000, 1024 * MIB);
+        capacity_init(&c, 4000, 1024 * MIB, 0);
         for (int k = 0; k < 3; k++)
             if (rows[i].taken[k].cpu_milli) capacity_take(&c, &rows[i].taken[k]);
         bool fits = capacity_fits(&c, &rows[i].asked), possible = capacity_possible(&c, &rows[i].asked);
@@ -99,7 +99,7 @@ static void what_is_given_back_is_free(void **state)
     static const struct resources big = {.cpu_milli = 3000, .memory_bytes = 800 * MIB}, plain = NOTHING_SAID,
                                   all = {.cpu_milli = 4000, .memory_bytes = 1024 * MIB};
     struct capacity c;
-    capacity_init(&c, 4000, 1024 * MIB);
+    capacity_init(&c, 4000, 1024 * MIB, 0);
     capacity_take(&c, &big);
     capacity_take(&c, &big);
     capacity_take(&c, &plain);

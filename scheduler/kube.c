@@ -1,0 +1,397 @@
+/* The Kubernetes executor: the attempts it knows, and what the scheduler asks of them. See kube.h and kube_inner.h. */
+#include "scheduler/kube.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "engine/os/clock.h"
+#include "engine/os/fs.h"
+#include "engine/os/log.h"
+#include "scheduler/kube_inner.h"
+
+#define START_MS 300000
+
+/* ---- the table of attempts ---- */
+
+static struct kube_attempt **slot_of(const struct kube *k, struct attempt_id id)
+{
+    uint64_t h = (uint64_t)id.run * 0x9e3779b97f4a7c15u ^ (uint64_t)id.task * 0xc2b2ae3d27d4eb4fu ^ id.attempt;
+    return &k->slots[(size_t)(h ^ h >> 29) & (k->room - 1)];
+}
+
+struct kube_attempt *kube_find(const struct kube *k, struct attempt_id id)
+{
+    struct kube_attempt *a = *slot_of(k, id);
+    while (a != NULL && (a->id.run != id.run || a->id.task != id.task || a->id.attempt != id.attempt))
+        a = a->next;
+    return a;
+}
+
+static void grow(struct kube *k)
+{
+    size_t old_room = k->room;
+    struct kube_attempt **old = k->slots;
+    k->room = old_room > 0 ? old_room * 2 : 256;
+    k->slots = calloc(k->room, sizeof *k->slots);
+    if (k->slots == NULL) abort();
+    for (size_t i = 0; i < old_room; i++)
+        for (struct kube_attempt *a = old[i], *next; a != NULL; a = next) {
+            next = a->next;
+            struct kube_attempt **slot = slot_of(k, a->id);
+            a->next = *slot;
+            *slot = a;
+        }
+    free(old);
+}
+
+static void set_timer(struct kube *k)
+{
+    bool on = k->n > 0;
+    if (on == k->ticking) return;
+    struct itimerspec t = {0};
+    if (on) t.it_interval.tv_sec = t.it_value.tv_sec = 1;
+    timerfd_settime(k->timer, 0, &t, NULL);
+    k->ticking = on;
+}
+
+struct kube_attempt *kube_add(struct kube *k, struct attempt_id id)
+{
+    struct kube_attempt *a = calloc(1, sizeof *a);
+    if (a == NULL) abort();
+    if (k->n >= k->room) grow(k);
+    a->owner = k;
+    a->id = id;
+    a->log_fd = -1;
+    arena_init(&a->arena, 0);
+    struct kube_attempt **slot = slot_of(k, id);
+    a->next = *slot;
+    *slot = a;
+    k->n++;
+    set_timer(k);
+    return a;
+}
+
+/* Not while it is among the events. */
+void kube_drop(struct kube *k, struct kube_attempt *a)
+{
+    struct kube_attempt **at = slot_of(k, a->id);
+    while (*at != a)
+        at = &(*at)->next;
+    *at = a->next;
+    k->n--;
+    set_timer(k);
+    kube_log_close(a);
+    if (a->call != NULL) kube_cancel(k->client, a->call);
+    arena_free(&a->arena);
+    free(a);
+}
+
+void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a))
+{
+    for (size_t i = 0; i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i], *next; a != NULL; a = next) {
+            next = a->next;
+            fn(k, a);
+        }
+}
+
+static void queue(struct kube_attempt *a)
+{
+    struct kube *k = a->owner;
+    if (a->queued) return;
+    a->queued = true;
+    a->next_event = NULL;
+    *k->events_end = a;
+    k->events_end = &a->next_event;
+}
+
+void kube_tell(struct kube_attempt *a)
+{
+    kube_log_close(a);
+    a->phase = KUBE_TOLD;
+    queue(a);
+}
+
+/* ---- after a restart ---- */
+
+/* All that is there was told: what was asked for and is not among it was never launched, or has vanished. */
+static void answer_held(struct kube *k, struct kube_attempt *a)
+{
+    (void)k;
+    if (a->phase == KUBE_HELD) queue(a);
+}
+
+static void synced(void *ctx)
+{
+    struct kube *k = ctx;
+    if (kube_watch_synced(k->jobs) && kube_watch_synced(k->pods)) kube_each(k, answer_held);
+}
+
+static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
+{
+    a->never = str_eq(by, str_of(k->instance));
+    a->phase = a->job_there || a->pod_uid[0] != '\0' ? KUBE_CREATED : KUBE_HELD;
+    if (a->ended)
+        kube_finish(a);
+    else if (a->phase == KUBE_HELD && kube_watch_synced(k->jobs) && kube_watch_synced(k->pods))
+        queue(a);
+    else if (a->stage == KUBE_STAGE_RUNNING)
+        kube_log_follow(a);
+}
+
+/* ---- what the scheduler asks ---- */
+
+static struct str executor_instance(void *self)
+{
+    struct kube *k = self;
+    return str_of(k->instance);
+}
+
+static bool executor_launch(void *self, const struct exec_request *req, bool restored, struct str by, struct err *err)
+{
+    struct kube *k = self;
+    struct kube_attempt *a = kube_find(k, req->id);
+    if (a != NULL && a->asked) { /* asked again, after the scheduler lost its memory: its end is told again */
+        if (a->phase == KUBE_TOLD) queue(a);
+        return true;
+    }
+    bool new = a == NULL;
+    if (new) a = kube_add(k, req->id);
+    if (!kube_prepare(k, a, req, err)) {
+        if (new) kube_drop(k, a);
+        return false;
+    }
+    a->asked = true;
+    a->asked_us = os_mono_us();
+    if (restored || !new) {
+        take_up(k, a, by);
+        return true;
+    }
+    a->phase = KUBE_CREATING;
+    kube_create(a);
+    return true;
+}
+
+static void executor_kill(void *self, struct attempt_id id, struct str project, int64_t grace_ms)
+{
+    struct kube *k = self;
+    struct kube_attempt *a = kube_find(k, id);
+    (void)project;  /* no secret of the server reaches a pod */
+    (void)grace_ms; /* the pod has its own, from when it was made */
+    if (a == NULL) a = kube_add(k, id);
+    if (!a->kill_wanted) a->killed_us = os_mono_us();
+    a->kill_wanted = true;
+    switch (a->phase) {
+    case KUBE_SEEN:
+    case KUBE_CREATED:
+        if (a->job_there) kube_delete(a);
+        break;
+    case KUBE_CREATING: /* what its answer says first; then it is deleted */
+        if (a->call == NULL) kube_create(a);
+        break;
+    case KUBE_TOLD: queue(a); break;
+    case KUBE_HELD:
+    case KUBE_DRAINING:
+    case KUBE_FORGOTTEN: break;
+    }
+}
+
+static void executor_forget(void *self, struct attempt_id id)
+{
+    struct kube *k = self;
+    struct kube_attempt *a = kube_find(k, id);
+    if (a == NULL || a->queued) return;
+    a->phase = KUBE_FORGOTTEN;
+    kube_log_close(a);
+    if (a->deleted)
+        kube_drop(k, a);
+    else
+        kube_delete(a);
+}
+
+/* Its pod goes with its Job. */
+static void executor_disown(void *self, struct attempt_id id, struct str project, int64_t grace_ms)
+{
+    (void)project;
+    (void)grace_ms;
+    executor_forget(self, id);
+}
+
+static size_t executor_known(void *self, struct arena *m, struct exec_known **out)
+{
+    struct kube *k = self;
+    size_t n = 0;
+    *out = arena_array(m, struct exec_known, k->n + 1);
+    for (size_t i = 0; i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
+            bool still = (a->ended && a->phase == KUBE_SEEN) || (a->phase == KUBE_TOLD && !a->queued);
+            bool runs = !a->ended && !a->kill_wanted && (a->phase == KUBE_SEEN || a->phase == KUBE_CREATED);
+            if (still || runs) (*out)[n++] = (struct exec_known){a->id, still};
+        }
+    return n;
+}
+
+static size_t executor_fds(void *self, int *fds, size_t max)
+{
+    const struct kube *k = self;
+    const int all[] = {kube_client_fd(k->client), k->timer};
+    size_t n = 0;
+    for (; n < max && n < sizeof all / sizeof *all; n++)
+        fds[n] = all[n];
+    return n;
+}
+
+/* ---- what the scheduler hears ---- */
+
+static void look(struct kube *k, struct kube_attempt *a)
+{
+    kube_tick_attempt(k, a);
+}
+
+static void hear(struct kube *k)
+{
+    uint64_t ticks;
+    kube_client_turn(k->client);
+    if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_each(k, look);
+}
+
+static bool news(struct kube *k, struct arena *m, struct exec_event *out)
+{
+    for (size_t i = 0; i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
+            if (!a->waits_changed || !a->asked) continue;
+            a->waits_changed = false;
+            *out = (struct exec_event){.kind = EXEC_WAITS, .id = a->id};
+            out->result.message = arena_str(m, a->waits);
+            return true;
+        }
+    return false;
+}
+
+static bool executor_next(void *self, struct arena *m, struct exec_event *out)
+{
+    struct kube *k = self;
+    if (k->events == NULL) hear(k);
+    struct kube_attempt *a = k->events;
+    if (a == NULL) return news(k, m, out);
+    k->events = a->next_event;
+    if (k->events == NULL) k->events_end = &k->events;
+    a->queued = false;
+    *out = (struct exec_event){.kind = EXEC_ENDED, .id = a->id};
+    if (a->phase == KUBE_TOLD) {
+        out->result = a->result;
+        out->result.message = arena_str(m, a->result.message);
+        out->result.outputs = arena_str(m, a->result.outputs);
+        return true;
+    }
+    if (a->phase != KUBE_HELD) return executor_next(self, m, out); /* it turned up meanwhile */
+    out->kind = EXEC_UNKNOWN;
+    out->never = a->never;
+    kube_drop(k, a);
+    return true;
+}
+
+/* ---- start and stop ---- */
+
+static void drop_one(struct kube *k, struct kube_attempt *a)
+{
+    kube_drop(k, a);
+}
+
+static void executor_stop(void *self)
+{
+    struct kube *k = self;
+    kube_each(k, drop_one);
+    kube_watch_close(k->jobs);
+    kube_watch_close(k->pods);
+    kube_client_close(k->client);
+    if (k->timer >= 0) close(k->timer);
+    free(k->slots);
+    arena_free(&k->arena);
+    free(k);
+}
+
+static void trouble(void *ctx, const struct kube_answer *answer)
+{
+    const struct kube *k = ctx;
+    if (answer == NULL)
+        log_info("the cluster answers again", LOG_STR("server", k->access.server));
+    else
+        log_warn("the cluster cannot be watched", LOG_STR("server", k->access.server),
+                 LOG_INT("status", answer->status), LOG_STR("message", answer->message));
+}
+
+static bool open_watch(struct kube *k, const char *collection,
+                       void (*changed)(void *, enum kube_change, const struct value *), struct kube_watch **out,
+                       struct err *err)
+{
+    const struct kube_watch_config cfg = {
+        .path = arena_printf(&k->arena, collection, (int)k->cfg.namespace.n, k->cfg.namespace.p),
+        .selector = arena_printf(&k->arena, KUBE_LABEL_INSTANCE "=%.*s", STR_ARG(k->cfg.instance)),
+        .changed = changed,
+        .synced = synced,
+        .trouble = trouble,
+        .ctx = k};
+    return kube_watch_open(k->client, &cfg, out, err);
+}
+
+static void copy_config(struct kube *k, const struct kube_config *cfg)
+{
+    struct arena *m = &k->arena;
+    k->cfg = *cfg;
+    k->cfg.kubeconfig = arena_str(m, cfg->kubeconfig);
+    k->cfg.context = arena_str(m, cfg->context);
+    k->cfg.instance = arena_str(m, cfg->instance);
+    k->cfg.store_dir = arena_str(m, cfg->store_dir);
+    k->cfg.image = arena_str(m, cfg->image);
+    k->cfg.pull_policy = arena_str(m, cfg->pull_policy);
+    k->cfg.gpu_resource = cfg->gpu_resource.n > 0 ? arena_str(m, cfg->gpu_resource) : STR("nvidia.com/gpu");
+    if (k->cfg.start_ms == 0) k->cfg.start_ms = START_MS;
+}
+
+static bool open_all(struct kube *k, const struct kube_config *cfg, struct err *err)
+{
+    char path[FS_PATH_MAX];
+    if (!fs_path(path, err, "%.*s/logs", STR_ARG(k->cfg.store_dir)) || !fs_mkdirs(path, 0700, err) ||
+        !kube_access_load(&k->arena, k->cfg.kubeconfig, k->cfg.context, &k->access, err))
+        return false;
+    k->cfg.namespace = cfg->namespace.n > 0 ? arena_str(&k->arena, cfg->namespace) : k->access.namespace;
+    snprintf(k->instance, sizeof k->instance, "kubernetes:%.*s", STR_ARG(k->cfg.namespace));
+    const struct kube_client_config client = {.access = &k->access,
+                                              .requests_per_s = cfg->requests_per_s,
+                                              .burst = 2 * cfg->requests_per_s,
+                                              .user_agent = "millrace/" MILLRACE_VERSION};
+    return kube_client_open(&client, &k->client, err) &&
+           open_watch(k, "/apis/batch/v1/namespaces/%.*s/jobs", kube_hear_job, &k->jobs, err) &&
+           open_watch(k, "/api/v1/namespaces/%.*s/pods", kube_hear_pod, &k->pods, err);
+}
+
+bool kube_executor_open(const struct kube_config *cfg, struct executor *out, struct err *err)
+{
+    struct kube *k = calloc(1, sizeof *k);
+    if (k == NULL) abort();
+    arena_init(&k->arena, 0);
+    copy_config(k, cfg);
+    k->events_end = &k->events;
+    k->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    grow(k);
+    if (!open_all(k, cfg, err)) {
+        executor_stop(k);
+        return false;
+    }
+    *out = (struct executor){.name = "kubernetes",
+                             .self = k,
+                             .instance = executor_instance,
+                             .launch = executor_launch,
+                             .kill = executor_kill,
+                             .forget = executor_forget,
+                             .disown = executor_disown,
+                             .known = executor_known,
+                             .fds = executor_fds,
+                             .next = executor_next,
+                             .stop = executor_stop};
+    return true;
+}

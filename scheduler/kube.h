@@ -1,0 +1,23 @@
+/* The Kubernetes executor: each attempt is a Job (kube_job.h). Job and pods are watched; what the watch says is a hint
+ * to look, names and uids are the truth. Any server with the same database and cluster can take an attempt over. */
+#ifndef MILLRACE_SCHEDULER_KUBE_H
+#define MILLRACE_SCHEDULER_KUBE_H
+
+#include "scheduler/executor.h"
+
+struct kube_config {
+    struct str kubeconfig, context; /* see engine/kube/access.h */
+    struct str namespace;           /* of the Jobs; empty = the context's */
+    struct str instance;            /* a label's value: the installation, the same for all servers of a database */
+    struct str store_dir;           /* of logs */
+    struct str image;               /* of steps that name none; empty: they are refused */
+    struct str pull_policy;         /* empty = Kubernetes' default */
+    struct str gpu_resource;        /* empty = nvidia.com/gpu */
+    int64_t start_ms; /* what cannot start (no such image, no such secret) fails after so long; 0 = 5 min */
+    double requests_per_s;
+};
+
+/* `out` is valid until its stop(). Does not wait for the cluster: it may be away. */
+MUST_CHECK bool kube_executor_open(const struct kube_config *cfg, struct executor *out, struct err *err);
+
+#endif

@@ -1,0 +1,107 @@
+/* What the files kube*.c share. Nobody else includes this.
+ *
+ * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
+ * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
+#ifndef MILLRACE_SCHEDULER_KUBE_INNER_H
+#define MILLRACE_SCHEDULER_KUBE_INNER_H
+
+#include "engine/kube/watch.h"
+#include "scheduler/kube.h"
+#include "scheduler/kube_job.h"
+#include "scheduler/kube_pod.h"
+
+#define KUBE_UID 64
+#define KUBE_POD_NAME 254
+
+enum kube_phase {
+    KUBE_SEEN,     /* a watch spoke of it, nobody asked yet */
+    KUBE_HELD,     /* asked for after a restart; the watch has not told all there is */
+    KUBE_CREATING, /* until it is sure that its Job is there */
+    KUBE_CREATED,
+    KUBE_DRAINING, /* its pod has ended */
+    KUBE_TOLD,     /* the scheduler has its end, or will with the next event */
+    KUBE_FORGOTTEN /* nobody wants to know any more: its Job is being deleted */
+};
+
+struct kube_output { /* a param that comes back as the termination message */
+    struct str name;
+    enum param_type type;
+    bool optional;
+};
+
+struct kube_attempt {
+    struct kube *owner;
+    struct attempt_id id;
+    char name[KUBE_JOB_NAME];
+    struct arena arena;
+    enum kube_phase phase;
+    bool asked, queued, never;
+    bool job_there; /* by the watch, or by the answer to its creation */
+    bool kill_wanted;
+    bool deleted; /* its deletion was accepted, or it was gone */
+    char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
+    enum kube_stage stage;
+    struct str manifest;    /* of the Job, while it is being created */
+    struct kube_call *call; /* creation or deletion under way */
+    int64_t retry_us;       /* the next try of what `call` would do; 0 = none */
+    uint32_t tries;
+    struct kube_call *log; /* stream or request under way */
+    int log_fd;            /* -1 = not open */
+    int64_t log_skip;      /* bytes of the answer that are in the file already */
+    int64_t log_bytes, log_told;
+    bool log_whole, log_follows;
+    uint32_t log_tries;
+    int64_t asked_us, drain_us, killed_us;
+    int64_t hangs_us; /* since when it has been unable to start; 0 = it is not */
+    struct str waits; /* why it does not run yet, as it was told last */
+    bool waits_changed;
+    bool ended;                /* its pod: `result` and `said` say how */
+    struct str said;           /* the termination message */
+    struct kube_output output; /* name empty = none */
+    struct task_result result;
+    struct kube_attempt *next_event, *next;
+};
+
+struct kube {
+    struct kube_config cfg;
+    struct arena arena; /* strings of the configuration */
+    struct kube_access access;
+    struct kube_client *client;
+    struct kube_watch *jobs, *pods;
+    char instance[160];
+    int timer; /* once a second while there is anything to look after */
+    bool ticking;
+    struct kube_attempt **slots; /* chained hash by id */
+    size_t n, room;
+    struct kube_attempt *events, **events_end;
+};
+
+/* ---- kube.c ---- */
+struct kube_attempt *kube_find(const struct kube *k, struct attempt_id id);
+struct kube_attempt *kube_add(struct kube *k, struct attempt_id id);
+void kube_drop(struct kube *k, struct kube_attempt *a);
+void kube_tell(struct kube_attempt *a); /* its end; a->result is set */
+/* Visits all, also when fn drops the one it is given. */
+void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a));
+
+/* ---- kube_request.c ---- */
+/* Fills a->name, a->manifest and what its end needs. */
+MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
+
+/* ---- kube_jobs.c: Jobs are created, watched, deleted ---- */
+void kube_create(struct kube_attempt *a);
+void kube_delete(struct kube_attempt *a);
+void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
+void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
+void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
+void kube_tick_attempt(struct kube *k, struct kube_attempt *a);
+/* It ends here and now, for a reason of ours. */
+void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
+
+/* ---- kube_logs.c ---- */
+void kube_log_follow(struct kube_attempt *a); /* its container runs */
+void kube_log_drain(struct kube_attempt *a);  /* it has ended: what is missing is fetched; then kube_drained */
+void kube_log_close(struct kube_attempt *a);
+void kube_drained(struct kube_attempt *a);
+
+#endif

@@ -1,0 +1,403 @@
+/* The Job of an attempt. See kube_job.h. */
+#include "scheduler/kube_job.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/jsonw.h"
+#include "engine/os/digest.h"
+
+#define LABEL_MAX 63
+#define NAME_STEP 30 /* characters of the step in a Job's name */
+#define NAME_HASH 16
+
+/* ---- names ---- */
+
+/* RFC 1123: lower case, digits and '-', a letter first. */
+void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME])
+{
+    char hex[DIGEST_TEXT], facts[160];
+    size_t n = 0;
+    for (size_t i = 0; i < step.n && n < NAME_STEP; i++) {
+        char c = (char)tolower((unsigned char)step.p[i]);
+        bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (n == 0 && !(c >= 'a' && c <= 'z')) out[n++] = 's';
+        if (plain || out[n - 1] != '-') out[n++] = plain ? c : '-';
+    }
+    if (n == 0) out[n++] = 's';
+    while (n > 1 && out[n - 1] == '-')
+        n--;
+    snprintf(facts, sizeof facts, "%.*s/%" PRId64 "/%u/%u", STR_ARG(str_sub(instance, 0, 64)), id.run, id.task,
+             id.attempt);
+    digest_of(str_of(facts), hex);
+    snprintf(out + n, KUBE_JOB_NAME - n, "-%.*s", NAME_HASH, hex + sizeof "sha256:" - 1);
+}
+
+struct str kube_label(struct arena *a, struct str text)
+{
+    char *p = arena_alloc(a, LABEL_MAX + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < text.n && n < LABEL_MAX; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        bool plain = c < 128 && isalnum(c);
+        if (plain || n > 0) p[n++] = plain || strchr("-_.", c) ? (char)c : '-';
+    }
+    while (n > 0 && !isalnum((unsigned char)p[n - 1]))
+        n--;
+    return (struct str){p, n};
+}
+
+/* ---- metadata ---- */
+
+static void kv_number_text(struct jsonw *w, const char *key, int64_t n)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, n);
+    jsonw_kv_cstr(w, key, text);
+}
+
+static void own_labels(struct jsonw *w, const struct kube_job *j, struct arena *a)
+{
+    jsonw_kv_cstr(w, "app.kubernetes.io/name", "millrace-step");
+    jsonw_kv_str(w, "app.kubernetes.io/component", kube_label(a, j->step));
+    jsonw_kv_str(w, "app.kubernetes.io/part-of", kube_label(a, j->run_name));
+    jsonw_kv_cstr(w, "app.kubernetes.io/managed-by", "millrace");
+    jsonw_kv_str(w, "millrace.dev/project", kube_label(a, j->project));
+    jsonw_kv_str(w, KUBE_LABEL_INSTANCE, j->instance);
+    kv_number_text(w, KUBE_LABEL_RUN, j->id.run);
+    kv_number_text(w, KUBE_LABEL_TASK, j->id.task);
+    kv_number_text(w, KUBE_LABEL_ATTEMPT, j->id.attempt);
+}
+
+/* The user's own, but for names that are ours. */
+static void users(struct jsonw *w, const struct kube_job *j, const char *field)
+{
+    const struct value *map = value_get(j->cluster, field);
+    for (size_t i = 0; map != NULL && map->type == VALUE_MAP && i < map->u.map.n; i++) {
+        const struct value_entry *e = &map->u.map.entries[i];
+        if (str_starts(e->key, "millrace.dev/") || str_starts(e->key, "app.kubernetes.io/")) continue;
+        jsonw_key_str(w, e->key);
+        jsonw_str(w, e->value.u.s);
+    }
+}
+
+static void labels(struct jsonw *w, const struct kube_job *j, struct arena *a, bool with_users)
+{
+    jsonw_key(w, "labels");
+    jsonw_object(w);
+    own_labels(w, j, a);
+    if (with_users) users(w, j, "labels");
+    jsonw_object_end(w);
+}
+
+/* The key of a file's annotation: by its place, since a path may be longer than a key. */
+static struct str file_key(struct arena *a, size_t i)
+{
+    return arena_printf(a, "files.millrace.dev/%zu", i);
+}
+
+static void annotations(struct jsonw *w, const struct kube_job *j, struct arena *a, bool of_pod)
+{
+    jsonw_key(w, "annotations");
+    jsonw_object(w);
+    jsonw_kv_str(w, "millrace.dev/path", j->path);
+    jsonw_kv_str(w, "millrace.dev/run-name", j->run_name);
+    if (of_pod) {
+        jsonw_kv_cstr(w, "kubectl.kubernetes.io/default-container", KUBE_CONTAINER);
+        users(w, j, "annotations");
+        for (size_t i = 0; i < j->n_files; i++) {
+            jsonw_key_str(w, file_key(a, i));
+            jsonw_str(w, j->files[i].text);
+        }
+    }
+    jsonw_object_end(w);
+}
+
+/* ---- volumes ---- */
+
+/* Files of one folder are one volume, which is mounted there: the first file of each folder names it. */
+static struct str folder_of(struct str path)
+{
+    while (path.n > 0 && path.p[path.n - 1] != '/')
+        path.n--;
+    return str_sub(path, 0, path.n > 1 ? path.n - 1 : path.n);
+}
+
+static bool first_of_folder(const struct kube_job *j, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (str_eq(folder_of(j->files[k].path), folder_of(j->files[i].path))) return false;
+    return true;
+}
+
+static void named(struct jsonw *w, struct arena *a, const char *prefix, size_t i)
+{
+    jsonw_kv_str(w, "name", arena_printf(a, "%s-%zu", prefix, i));
+}
+
+static void files_volume(struct jsonw *w, const struct kube_job *j, struct arena *a, size_t first)
+{
+    jsonw_object(w);
+    named(w, a, "files", first);
+    jsonw_key(w, "downwardAPI");
+    jsonw_object(w);
+    jsonw_key(w, "items");
+    jsonw_array(w);
+    for (size_t i = first; i < j->n_files; i++) {
+        struct str folder = folder_of(j->files[i].path);
+        if (!str_eq(folder, folder_of(j->files[first].path))) continue;
+        jsonw_object(w);
+        jsonw_kv_str(w, "path", str_sub(j->files[i].path, folder.n + 1, j->files[i].path.n));
+        jsonw_kv_int(w, "mode", j->files[i].program ? 0555 : 0444);
+        jsonw_key(w, "fieldRef");
+        jsonw_object(w);
+        jsonw_kv_str(w, "fieldPath", arena_printf(a, "metadata.annotations['%.*s']", STR_ARG(file_key(a, i))));
+        jsonw_object_end(w);
+        jsonw_object_end(w);
+    }
+    jsonw_array_end(w);
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+}
+
+static void one_field(struct jsonw *w, const char *kind, const char *field, const struct value *name)
+{
+    jsonw_key(w, kind);
+    jsonw_object(w);
+    jsonw_key(w, field);
+    jsonw_value(w, name);
+    jsonw_object_end(w);
+}
+
+static void users_volume(struct jsonw *w, struct arena *a, size_t i, const struct value *v)
+{
+    static const struct {
+        const char *ours, *kind, *field;
+    } sources[] = {{"claim", "persistentVolumeClaim", "claimName"},
+                   {"configMap", "configMap", "name"},
+                   {"secret", "secret", "secretName"},
+                   {"hostPath", "hostPath", "path"},
+                   {"scratch", "emptyDir", "sizeLimit"}};
+    jsonw_object(w);
+    named(w, a, "volume", i);
+    for (size_t k = 0; k < sizeof sources / sizeof *sources; k++) {
+        const struct value *name = value_get(v, sources[k].ours);
+        if (name != NULL) one_field(w, sources[k].kind, sources[k].field, name);
+    }
+    jsonw_object_end(w);
+}
+
+static const struct value *users_volumes(const struct kube_job *j, size_t *n)
+{
+    const struct value *list = value_get(j->cluster, "volumes");
+    *n = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
+    return *n > 0 ? list->u.list.items : NULL;
+}
+
+static void volumes(struct jsonw *w, const struct kube_job *j, struct arena *a)
+{
+    size_t n;
+    const struct value *list = users_volumes(j, &n);
+    jsonw_key(w, "volumes");
+    jsonw_array(w);
+    if (!j->own_workdir) {
+        jsonw_object(w);
+        jsonw_kv_cstr(w, "name", "work");
+        jsonw_key(w, "emptyDir");
+        jsonw_object(w);
+        jsonw_object_end(w);
+        jsonw_object_end(w);
+    }
+    for (size_t i = 0; i < j->n_files; i++)
+        if (first_of_folder(j, i)) files_volume(w, j, a, i);
+    for (size_t i = 0; i < n; i++)
+        users_volume(w, a, i, &list[i]);
+    jsonw_array_end(w);
+}
+
+static void mounts(struct jsonw *w, const struct kube_job *j, struct arena *a)
+{
+    size_t n;
+    const struct value *list = users_volumes(j, &n);
+    jsonw_key(w, "volumeMounts");
+    jsonw_array(w);
+    if (!j->own_workdir) {
+        jsonw_object(w);
+        jsonw_kv_cstr(w, "name", "work");
+        jsonw_kv_cstr(w, "mountPath", KUBE_WORKDIR);
+        jsonw_object_end(w);
+    }
+    for (size_t i = 0; i < j->n_files; i++) {
+        if (!first_of_folder(j, i)) continue;
+        jsonw_object(w);
+        named(w, a, "files", i);
+        jsonw_kv_str(w, "mountPath", folder_of(j->files[i].path));
+        jsonw_object_end(w);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct value *path = value_get(&list[i], "path"), *only = value_get(&list[i], "readOnly");
+        jsonw_object(w);
+        named(w, a, "volume", i);
+        if (path != NULL) jsonw_kv_str(w, "mountPath", path->u.s);
+        if (only != NULL && only->type == VALUE_BOOL) jsonw_kv_bool(w, "readOnly", only->u.b);
+        jsonw_object_end(w);
+    }
+    jsonw_array_end(w);
+}
+
+/* ---- the pod ---- */
+
+/* Kubernetes expands $(NAME) in arguments and values; $$ stands for one $. */
+static void literal(struct jsonw *w, struct str text)
+{
+    BUF_AUTO escaped;
+    buf_init(&escaped, 0);
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '$') buf_char(&escaped, '$');
+        buf_char(&escaped, text.p[i]);
+    }
+    jsonw_str(w, buf_view(&escaped));
+}
+
+static void texts(struct jsonw *w, const char *key, const struct str *items, size_t n)
+{
+    if (n == 0) return;
+    jsonw_key(w, key);
+    jsonw_array(w);
+    for (size_t i = 0; i < n; i++)
+        literal(w, items[i]);
+    jsonw_array_end(w);
+}
+
+static void environment(struct jsonw *w, const struct kube_job *j)
+{
+    jsonw_key(w, "env");
+    jsonw_array(w);
+    for (size_t i = 0; i < j->n_env; i++) {
+        const struct kube_variable *v = &j->env[i];
+        jsonw_object(w);
+        jsonw_kv_str(w, "name", v->name);
+        if (v->secret.n > 0) {
+            jsonw_key(w, "valueFrom");
+            jsonw_object(w);
+            jsonw_key(w, "secretKeyRef");
+            jsonw_object(w);
+            jsonw_kv_str(w, "name", v->secret);
+            jsonw_kv_str(w, "key", v->key);
+            jsonw_object_end(w);
+            jsonw_object_end(w);
+        } else {
+            jsonw_key(w, "value");
+            literal(w, v->value);
+        }
+        jsonw_object_end(w);
+    }
+    jsonw_array_end(w);
+}
+
+/* Requests and limits: memory and GPUs are had for oneself, CPUs are shared when there are more. */
+static void resources(struct jsonw *w, const struct kube_job *j, struct arena *a)
+{
+    const struct resources *r = &j->resources;
+    jsonw_key(w, "resources");
+    jsonw_object(w);
+    for (int limits = 0; limits < 2; limits++) {
+        jsonw_key(w, limits ? "limits" : "requests");
+        jsonw_object(w);
+        if (r->cpu_milli > 0 && !limits) jsonw_kv_str(w, "cpu", arena_printf(a, "%" PRId64 "m", r->cpu_milli));
+        if (r->memory_bytes > 0) jsonw_kv_str(w, "memory", arena_printf(a, "%" PRId64, r->memory_bytes));
+        if (r->ephemeral_bytes > 0)
+            jsonw_kv_str(w, "ephemeral-storage", arena_printf(a, "%" PRId64, r->ephemeral_bytes));
+        if (r->gpu_count > 0 && j->gpu_resource.n > 0) {
+            jsonw_key_str(w, j->gpu_resource);
+            jsonw_str(w, arena_printf(a, "%u", r->gpu_count));
+        }
+        jsonw_object_end(w);
+    }
+    jsonw_object_end(w);
+}
+
+static void container(struct jsonw *w, const struct kube_job *j, struct arena *a)
+{
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", KUBE_CONTAINER);
+    jsonw_kv_str(w, "image", j->image);
+    if (j->pull_policy.n > 0) jsonw_kv_str(w, "imagePullPolicy", j->pull_policy);
+    texts(w, "command", j->command, j->n_command);
+    texts(w, "args", j->args, j->n_args);
+    if (!j->own_workdir)
+        jsonw_kv_str(w, "workingDir",
+                     j->cwd.n > 0 ? arena_printf(a, KUBE_WORKDIR "/%.*s", STR_ARG(j->cwd)) : STR(KUBE_WORKDIR));
+    environment(w, j);
+    resources(w, j, a);
+    mounts(w, j, a);
+    if (j->message_path.n > 0) jsonw_kv_str(w, "terminationMessagePath", j->message_path);
+    jsonw_kv_cstr(w, "terminationMessagePolicy", "FallbackToLogsOnError");
+    jsonw_object_end(w);
+}
+
+static void as_written(struct jsonw *w, const struct kube_job *j, const char *field)
+{
+    const struct value *v = value_get(j->cluster, field);
+    if (v == NULL) return;
+    jsonw_key(w, field);
+    jsonw_value(w, v);
+}
+
+static void pod(struct jsonw *w, const struct kube_job *j, struct arena *a)
+{
+    jsonw_key(w, "template");
+    jsonw_object(w);
+    jsonw_key(w, "metadata");
+    jsonw_object(w);
+    labels(w, j, a, true);
+    annotations(w, j, a, true);
+    jsonw_object_end(w);
+    jsonw_key(w, "spec");
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "restartPolicy", "Never");
+    jsonw_kv_bool(w, "automountServiceAccountToken", false);
+    jsonw_kv_bool(w, "enableServiceLinks", false);
+    jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + 999) / 1000);
+    /* The pod's own deadline counts from when it has a node: what waits is not timed out. Its end says so by itself. */
+    if (j->timeout_ms > 0) jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + 999) / 1000);
+    as_written(w, j, "nodeSelector");
+    as_written(w, j, "tolerations");
+    jsonw_key(w, "containers");
+    jsonw_array(w);
+    container(w, j, a);
+    jsonw_array_end(w);
+    volumes(w, j, a);
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+}
+
+void kube_job_json(const struct kube_job *j, struct buf *out)
+{
+    struct jsonw w;
+    struct arena a;
+    arena_init(&a, 0);
+    jsonw_to_buf(&w, out);
+    jsonw_object(&w);
+    jsonw_kv_cstr(&w, "apiVersion", "batch/v1");
+    jsonw_kv_cstr(&w, "kind", "Job");
+    jsonw_key(&w, "metadata");
+    jsonw_object(&w);
+    jsonw_kv_str(&w, "name", j->name);
+    jsonw_kv_str(&w, "namespace", j->namespace);
+    labels(&w, j, &a, false);
+    annotations(&w, j, &a, false);
+    jsonw_object_end(&w);
+    jsonw_key(&w, "spec");
+    jsonw_object(&w);
+    jsonw_kv_int(&w, "backoffLimit", 0);
+    jsonw_kv_int(&w, "completions", 1);
+    jsonw_kv_int(&w, "parallelism", 1);
+    pod(&w, j, &a);
+    jsonw_object_end(&w);
+    jsonw_object_end(&w);
+    (void)jsonw_end(&w);
+    arena_free(&a);
+}

@@ -1,0 +1,62 @@
+/* From what an attempt is to do to the Job that does it. Pure.
+ *
+ * One batch/v1 Job an attempt, with one pod that is never restarted: retries are the engine's. Texts (scripts, inputs
+ * that are params) come as files through annotations of the pod, so that a step without artifacts is the user's
+ * container alone and costs the API server one object.
+ * https://kubernetes.io/docs/concepts/workloads/controllers/job/ */
+#ifndef MILLRACE_SCHEDULER_KUBE_JOB_H
+#define MILLRACE_SCHEDULER_KUBE_JOB_H
+
+#include "engine/base/buf.h"
+#include "scheduler/executor.h"
+
+#define KUBE_JOB_NAME 53 /* 52 characters: a pod's name adds some, and has 63 at most */
+#define KUBE_WORKDIR "/millrace/work"
+#define KUBE_FILES "/millrace/files"
+#define KUBE_CONTAINER "step"
+#define KUBE_FILES_MAX ((size_t)250 << 10) /* bytes of all annotations together: Kubernetes takes 256 KiB */
+
+#define KUBE_LABEL_INSTANCE "millrace.dev/instance"
+#define KUBE_LABEL_RUN "millrace.dev/run"
+#define KUBE_LABEL_TASK "millrace.dev/task"
+#define KUBE_LABEL_ATTEMPT "millrace.dev/attempt"
+
+struct kube_variable {
+    struct str name, value;
+    struct str secret, key; /* set: the value is this key of a Secret */
+};
+
+struct kube_file {
+    struct str path; /* absolute */
+    struct str text;
+    bool program;
+};
+
+struct kube_job {
+    struct attempt_id id;
+    struct str name, namespace;
+    struct str instance; /* the installation: two of them may share a namespace */
+    struct str project, run_name, step, path;
+    struct str image, pull_policy; /* pull_policy empty = Kubernetes' default */
+    const struct str *command, *args;
+    size_t n_command, n_args;
+    bool own_workdir; /* the image's own working directory stays */
+    struct str cwd;   /* beneath KUBE_WORKDIR; empty = itself */
+    const struct kube_variable *env;
+    size_t n_env;
+    const struct kube_file *files;
+    size_t n_files;
+    struct resources resources;
+    struct str gpu_resource; /* nvidia.com/gpu; empty = none is asked for */
+    int64_t timeout_ms, grace_ms;
+    struct str message_path;     /* absolute: the file that comes back as the termination message; empty = none */
+    const struct value *cluster; /* nodeSelector, tolerations, … as the plan has them; NULL = none */
+};
+
+/* Of the attempt, always the same: readable by its step, unique by a hash of the rest. */
+void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME]);
+void kube_job_json(const struct kube_job *job, struct buf *out);
+/* A text as the value of a label: what may not be in one becomes '-'. */
+struct str kube_label(struct arena *a, struct str text);
+
+#endif

@@ -1,0 +1,341 @@
+/* Jobs of attempts: created until that is sure, watched with their pods, deleted. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/jsonw.h"
+#include "engine/os/clock.h"
+#include "engine/os/log.h"
+#include "scheduler/kube_inner.h"
+#include "scheduler/step_value.h"
+
+#define SECOND_US 1000000
+#define RETRY_FIRST_US (SECOND_US / 2)
+#define RETRY_MOST_US (15 * SECOND_US)
+#define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
+#define DRAIN_MOST_US (15 * SECOND_US)   /* for the rest of a log */
+#define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
+
+void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message)
+{
+    if (a->phase == KUBE_TOLD || a->phase == KUBE_FORGOTTEN) return;
+    a->result = (struct task_result){.failure = f,
+                                     .reason = r,
+                                     .exit_code = -1,
+                                     .message = arena_str(&a->arena, message),
+                                     .log_bytes = a->log_bytes};
+    kube_tell(a);
+}
+
+static void later(struct kube_attempt *a)
+{
+    int64_t pause = RETRY_FIRST_US << (a->tries < 5 ? a->tries : 5);
+    a->tries++;
+    a->retry_us = os_mono_us() + (pause < RETRY_MOST_US ? pause : RETRY_MOST_US);
+}
+
+static void waits(struct kube_attempt *a, struct str text)
+{
+    if (str_eq(a->waits, text)) return;
+    a->waits = arena_str(&a->arena, text);
+    a->waits_changed = true;
+}
+
+static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bool one)
+{
+    const struct kube *k = a->owner;
+    snprintf(room, n, "/apis/batch/v1/namespaces/%.*s/jobs%s%s", STR_ARG(k->cfg.namespace), one ? "/" : "",
+             one ? a->name : "");
+    return str_of(room);
+}
+
+/* ---- creation ---- */
+
+/* What the server would not take, and whose fault that is. A quota is a wait: it may be free again. */
+static void refused(struct kube_attempt *a, const struct kube_answer *answer)
+{
+    size_t at;
+    struct arena *m = &a->arena;
+    bool quota = answer->status == 403 && str_find(answer->message, STR("exceeded quota"), &at);
+    struct str said = arena_printf(m, "Kubernetes says: %.*s", STR_ARG(answer->message));
+    if (quota) {
+        waits(a, arena_printf(m, "waits for quota; %.*s", STR_ARG(said)));
+        later(a);
+    } else if (answer->status == 400 || answer->status == 422 ||
+               (answer->status == 403 && answer->reason.n > 0 && str_find(answer->message, STR("admission"), &at))) {
+        kube_end(a, FAILURE_INVALID, REASON_INVALID, arena_printf(m, "its Job was refused; %.*s", STR_ARG(said)));
+    } else {
+        kube_end(a, FAILURE_INFRA, REASON_INFRA, arena_printf(m, "its Job could not be created; %.*s", STR_ARG(said)));
+    }
+}
+
+static void created(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    a->call = NULL;
+    bool there = answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
+    if (!there && answer->outcome == KUBE_REFUSED) {
+        if (a->phase == KUBE_CREATING) refused(a, answer);
+        return;
+    }
+    if (!there) { /* not carried out, or nobody knows: the name makes another try harmless */
+        waits(a, arena_printf(&a->arena, "waits for the API server: %.*s", STR_ARG(answer->message)));
+        later(a);
+        return;
+    }
+    a->tries = 0;
+    a->job_there = true;
+    a->deleted = false;
+    if (a->phase == KUBE_CREATING) a->phase = KUBE_CREATED;
+    if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) kube_delete(a);
+}
+
+void kube_create(struct kube_attempt *a)
+{
+    char path[512];
+    a->retry_us = 0;
+    if (a->call != NULL) return;
+    const struct kube_request req = {.method = "POST",
+                                     .path = path_of(a, path, sizeof path, false),
+                                     .body = a->manifest,
+                                     .priority = KUBE_NORMAL,
+                                     .tries = 1,
+                                     .done = created,
+                                     .ctx = a};
+    a->call = kube_request(a->owner->client, &req);
+}
+
+/* ---- deletion ---- */
+
+static void gone(struct kube_attempt *a)
+{
+    a->job_there = false;
+    a->deleted = true;
+    if (a->phase == KUBE_FORGOTTEN || (a->phase == KUBE_SEEN && a->pod_uid[0] == '\0')) {
+        kube_drop(a->owner, a);
+        return;
+    }
+    /* Its pod, if there is one, says when it has ended. */
+    if (a->kill_wanted && a->pod_uid[0] == '\0' && a->phase == KUBE_CREATED)
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped before it began"));
+}
+
+static void deleted(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    a->call = NULL;
+    if (answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409)
+        gone(a); /* 409: one of that name with another uid, which is not ours to delete */
+    else
+        later(a);
+}
+
+/* The pods go with it; without a policy they would be left behind. */
+void kube_delete(struct kube_attempt *a)
+{
+    char path[512];
+    a->retry_us = 0;
+    if (a->call != NULL || a->deleted) return;
+    BUF_AUTO body;
+    buf_init(&body, 0);
+    buf_c(&body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"");
+    if (a->job_uid[0] != '\0') buf_printf(&body, ",\"preconditions\":{\"uid\":\"%s\"}", a->job_uid);
+    buf_char(&body, '}');
+    const struct kube_request req = {.method = "DELETE",
+                                     .path = path_of(a, path, sizeof path, true),
+                                     .body = buf_view(&body),
+                                     .priority = a->phase == KUBE_FORGOTTEN ? KUBE_IDLE : KUBE_URGENT,
+                                     .done = deleted,
+                                     .ctx = a};
+    a->call = kube_request(a->owner->client, &req);
+}
+
+/* ---- what the watches say ---- */
+
+static struct str text_of(const struct value *map, const char *key)
+{
+    const struct value *v = value_get(map, key);
+    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
+}
+
+static void keep(char *room, size_t n, struct str text)
+{
+    snprintf(room, n, "%.*s", STR_ARG(text));
+}
+
+/* A deletion that was seen only by a new list has no labels: found by its name. */
+static struct kube_attempt *by_name(struct kube *k, const char *which, struct str name)
+{
+    for (size_t i = 0; i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
+            if (str_is(name, which[0] == 'p' ? a->pod : a->name)) return a;
+    return NULL;
+}
+
+void kube_hear_job(void *ctx, enum kube_change change, const struct value *object)
+{
+    struct kube *k = ctx;
+    struct kube_pod labels; /* a Job has the same labels as its pod */
+    struct kube_attempt *a;
+    const struct value *meta = value_get(object, "metadata");
+    struct str name = text_of(meta, "name"), uid = text_of(meta, "uid");
+    if (!kube_pod_read(object, &labels))
+        a = by_name(k, "job", name);
+    else if ((a = kube_find(k, labels.id)) == NULL && change == KUBE_PRESENT)
+        a = kube_add(k, labels.id);
+    if (a == NULL || (a->job_uid[0] != '\0' && !str_is(uid, a->job_uid) && change == KUBE_DELETED)) return;
+    if (change == KUBE_DELETED) {
+        bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && a->pod_uid[0] == '\0';
+        gone(a);
+        if (unwanted) kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
+        return;
+    }
+    keep(a->name, sizeof a->name, name);
+    keep(a->job_uid, sizeof a->job_uid, uid);
+    a->job_there = true;
+    a->deleted = value_get(meta, "deletionTimestamp") != NULL;
+    if (a->phase == KUBE_HELD) a->phase = KUBE_CREATED;
+    if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
+}
+
+/* Its one output, from the termination message. */
+static void read_output(struct kube_attempt *a)
+{
+    const char *why = "was not written";
+    struct value v;
+    struct arena *m = &a->arena;
+    const struct kube_output *o = &a->output;
+    if (o->name.n == 0 || (a->said.n == 0 && o->optional)) return;
+    bool absent = a->said.n == 0 && o->type != PARAM_STRING;
+    if (absent || !step_value(m, o->type, step_text(a->said), 0, &v, &why)) {
+        a->result.ok = false;
+        a->result.failure = FAILURE_ERROR;
+        a->result.reason = REASON_OUTPUT;
+        a->result.message = arena_printf(m, "exited with code 0, but its output '%.*s' %s", STR_ARG(o->name), why);
+        return;
+    }
+    BUF_AUTO text;
+    struct jsonw w;
+    buf_init(&text, 0);
+    jsonw_to_buf(&w, &text);
+    jsonw_object(&w);
+    jsonw_key_str(&w, o->name);
+    jsonw_value(&w, &v);
+    jsonw_object_end(&w);
+    (void)jsonw_end(&w);
+    a->result.outputs = arena_str(m, buf_view(&text));
+}
+
+void kube_finish(struct kube_attempt *a)
+{
+    if (a->result.ok) read_output(a);
+    a->phase = KUBE_DRAINING;
+    a->drain_us = os_mono_us();
+    if (a->kill_wanted && !a->result.ok) {
+        a->result.failure = FAILURE_ERROR;
+        a->result.reason = REASON_CANCELLED;
+        a->result.message = STR("was stopped");
+    }
+    if (a->result.exit_code >= 0) /* its container ran */
+        kube_log_drain(a);
+    else
+        kube_drained(a);
+}
+
+/* The first end counts: a kubelet that was restarted may tell another one later. */
+static void ended(struct kube_attempt *a, const struct kube_pod *pod)
+{
+    a->stage = KUBE_STAGE_ENDED;
+    if (a->ended) return;
+    a->ended = true;
+    kube_pod_result(pod, &a->arena, &a->result);
+    a->result.message = arena_str(&a->arena, a->result.message);
+    a->said = arena_str(&a->arena, pod->message);
+    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING || a->phase == KUBE_CREATED) kube_finish(a);
+}
+
+static void pod_gone(struct kube_attempt *a)
+{
+    a->pod_uid[0] = '\0';
+    if (a->phase == KUBE_SEEN && !a->job_there) {
+        kube_drop(a->owner, a);
+    } else if (a->phase == KUBE_CREATED) {
+        if (a->kill_wanted)
+            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
+        else
+            kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod was deleted by somebody else, or with its node"));
+    }
+}
+
+static void alive(struct kube_attempt *a, const struct kube_pod *pod)
+{
+    struct arena turn;
+    struct str text;
+    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) a->phase = KUBE_CREATED;
+    a->stage = pod->stage;
+    if (a->phase != KUBE_CREATED) return;
+    arena_init(&turn, 0);
+    if (pod->stage == KUBE_STAGE_RUNNING) {
+        a->hangs_us = 0;
+        waits(a, STR(""));
+        kube_log_follow(a);
+    } else {
+        enum kube_hope hope = kube_pod_waits(pod, &turn, &text);
+        waits(a, text);
+        if (hope == KUBE_HOPE)
+            a->hangs_us = 0;
+        else if (a->hangs_us == 0)
+            a->hangs_us = os_mono_us();
+    }
+    arena_free(&turn);
+}
+
+void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object)
+{
+    struct kube *k = ctx;
+    struct kube_pod pod;
+    const struct value *meta = value_get(object, "metadata");
+    struct str uid = text_of(meta, "uid");
+    bool known = kube_pod_read(object, &pod);
+    struct kube_attempt *a = known ? kube_find(k, pod.id) : by_name(k, "pod", text_of(meta, "name"));
+    if (a == NULL && known && change == KUBE_PRESENT) a = kube_add(k, pod.id);
+    if (a == NULL || a->phase == KUBE_FORGOTTEN) return;
+    /* A Job may come to have two pods: the first one is the attempt's. */
+    if (a->pod_uid[0] != '\0' && !str_is(uid, a->pod_uid)) return;
+    if (change == KUBE_DELETED) {
+        if (known && pod.stage == KUBE_STAGE_ENDED) ended(a, &pod);
+        pod_gone(a);
+        return;
+    }
+    keep(a->pod_uid, sizeof a->pod_uid, uid);
+    keep(a->pod, sizeof a->pod, pod.name);
+    if (pod.stage == KUBE_STAGE_ENDED)
+        ended(a, &pod);
+    else
+        alive(a, &pod);
+}
+
+/* ---- what time brings ---- */
+
+static void give_up(struct kube_attempt *a)
+{
+    struct str why = arena_printf(&a->arena, "could not start, and was given up: %.*s", STR_ARG(a->waits));
+    kube_delete(a); /* forgetting it will delete it, too; this is sooner */
+    kube_end(a, FAILURE_ERROR, REASON_ERROR, why);
+}
+
+void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
+{
+    int64_t now = os_mono_us();
+    if (a->retry_us != 0 && now >= a->retry_us && a->call == NULL) {
+        if (a->phase == KUBE_CREATING && a->kill_wanted && a->tries == 0)
+            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped before it began"));
+        else if (a->phase == KUBE_CREATING)
+            kube_create(a);
+        else
+            kube_delete(a);
+    }
+    if (a->phase == KUBE_DRAINING && now - a->drain_us > DRAIN_MOST_US) kube_drained(a);
+    if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
+    if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US)
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped; its node has not confirmed it"));
+}

@@ -1,0 +1,105 @@
+/* Logs of steps: followed while their container runs, into the file from which everybody reads them, and completed when
+ * it has ended. An answer always begins at the log's beginning: what the file has already is skipped, so that a log is
+ * whole after a cut connection or a restart. (Kubelets rotate logs at 10 MiB and keep five: of a longer one that was
+ * not followed at the time, the first part is lost.)
+ * https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/blob/logs.h"
+#include "engine/os/log.h"
+#include "scheduler/kube_inner.h"
+
+#define IDLE_MS 0 /* a step may be silent for days: the watch tells of its end */
+
+static bool open_file(struct kube_attempt *a)
+{
+    char path[FS_PATH_MAX], folder[FS_PATH_MAX];
+    struct err err = {0};
+    struct stat st;
+    if (a->log_fd >= 0) return true;
+    if (!step_log_path(a->owner->cfg.store_dir, a->id.run, (int32_t)a->id.task, (int32_t)a->id.attempt, path, &err) ||
+        !fs_path(folder, &err, "%.*s", (int)(strrchr(path, '/') - path), path) || !fs_mkdirs(folder, 0755, &err)) {
+        log_err(LEVEL_ERROR, "a log cannot be kept", &err);
+        return false;
+    }
+    a->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (a->log_fd < 0 || fstat(a->log_fd, &st) != 0) {
+        log_error("a log cannot be kept", LOG_CSTR("file", path), LOG_CSTR("error", strerror(errno)));
+        return false;
+    }
+    a->log_bytes = st.st_size;
+    return true;
+}
+
+static bool data(void *ctx, struct str bytes)
+{
+    struct kube_attempt *a = ctx;
+    int64_t known = a->log_skip < (int64_t)bytes.n ? a->log_skip : (int64_t)bytes.n;
+    a->log_skip -= known;
+    bytes = str_sub(bytes, (size_t)known, bytes.n);
+    while (bytes.n > 0) {
+        ssize_t put = write(a->log_fd, bytes.p, bytes.n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) {
+            log_error("a log is cut short", LOG_INT("run", a->id.run), LOG_CSTR("error", strerror(errno)));
+            return false;
+        }
+        bytes = str_sub(bytes, (size_t)put, bytes.n);
+        a->log_bytes += put;
+    }
+    return true;
+}
+
+static void done(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    a->log = NULL;
+    /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
+    a->log_whole = answer->outcome == KUBE_DONE && (a->phase == KUBE_DRAINING || a->log_follows);
+    if (a->phase == KUBE_DRAINING) kube_log_drain(a);
+}
+
+static void ask(struct kube_attempt *a, bool follow)
+{
+    char path[1024];
+    if (a->log != NULL || !open_file(a)) return;
+    a->log_skip = a->log_bytes;
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s/log?container=" KUBE_CONTAINER "%s",
+             STR_ARG(a->owner->cfg.namespace), a->pod, follow ? "&follow=true" : "");
+    const struct kube_stream_request req = {
+        .path = str_of(path), .idle_timeout_ms = IDLE_MS, .data = data, .done = done, .ctx = a};
+    a->log = kube_stream(a->owner->client, &req);
+    a->log_follows = follow;
+}
+
+void kube_log_follow(struct kube_attempt *a)
+{
+    ask(a, true);
+}
+
+/* A stream that follows ends by itself when the container has ended, with everything in it. */
+void kube_log_drain(struct kube_attempt *a)
+{
+    if (a->log != NULL) return;
+    if (!a->log_whole && a->log_tries++ < 2) ask(a, false);
+    if (a->log == NULL) kube_drained(a);
+}
+
+void kube_log_close(struct kube_attempt *a)
+{
+    if (a->log != NULL) kube_cancel(a->owner->client, a->log);
+    a->log = NULL;
+    fs_close(&a->log_fd);
+}
+
+void kube_drained(struct kube_attempt *a)
+{
+    kube_log_close(a);
+    a->result.log_bytes = a->log_bytes;
+    kube_tell(a);
+}

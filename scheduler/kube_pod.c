@@ -1,0 +1,252 @@
+/* Reading pods. See kube_pod.h. */
+#include "scheduler/kube_pod.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "scheduler/kube_job.h"
+
+/* ---- reading ---- */
+
+static struct str text_of(const struct value *v)
+{
+    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
+}
+
+static struct str field(const struct value *map, const char *key)
+{
+    return text_of(value_get(map, key));
+}
+
+static bool label(const struct value *labels, const char *key, int64_t most, int64_t *out)
+{
+    return str_int(field(labels, key), out) && *out >= 0 && *out <= most;
+}
+
+int64_t kube_time_us(struct str text)
+{
+    char copy[21];
+    struct tm tm = {0};
+    if (text.n != sizeof copy - 1) return 0;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    const char *end = strptime(copy, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return end != NULL && *end == '\0' ? (int64_t)timegm(&tm) * 1000000 : 0;
+}
+
+static const struct value *item(const struct value *list, size_t i)
+{
+    return list != NULL && list->type == VALUE_LIST && i < list->u.list.n ? &list->u.list.items[i] : NULL;
+}
+
+static void read_conditions(const struct value *status, struct kube_pod *out)
+{
+    const struct value *list = value_get(status, "conditions"), *c;
+    for (size_t i = 0; (c = item(list, i)) != NULL; i++) {
+        struct str type = field(c, "type");
+        bool on = str_is(field(c, "status"), "True");
+        if (str_is(type, "DisruptionTarget") && on) {
+            out->disruption = field(c, "reason");
+            out->disruption_message = field(c, "message");
+        } else if (str_is(type, "PodScheduled") && !on && out->stage == KUBE_STAGE_PLACING) {
+            out->reason = field(c, "reason");
+            out->message = field(c, "message");
+        }
+    }
+}
+
+static void read_terminated(const struct value *t, struct kube_pod *out)
+{
+    const struct value *code = value_get(t, "exitCode");
+    out->stage = KUBE_STAGE_ENDED;
+    out->has_exit = code != NULL && code->type == VALUE_INT;
+    if (out->has_exit) out->exit_code = (int32_t)code->u.i;
+    out->reason = field(t, "reason");
+    out->message = field(t, "message");
+    out->started_us = kube_time_us(field(t, "startedAt"));
+    out->ended_us = kube_time_us(field(t, "finishedAt"));
+}
+
+static void read_waiting(const struct value *state, struct kube_pod *out)
+{
+    const struct value *w = value_get(state, "waiting");
+    struct str reason = field(w, "reason");
+    if (w == NULL || str_is(reason, "PodInitializing")) return; /* the init containers say why */
+    out->reason = reason;
+    out->message = field(w, "message");
+}
+
+static void read_containers(const struct value *status, struct kube_pod *out)
+{
+    static const char *const lists[] = {"initContainerStatuses", "containerStatuses"};
+    const struct value *c;
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
+        for (size_t i = 0; (c = item(value_get(status, lists[k]), i)) != NULL; i++) {
+            const struct value *state = value_get(c, "state"), *running = value_get(state, "running");
+            if (!str_is(field(c, "name"), KUBE_CONTAINER)) {
+                if (out->stage == KUBE_STAGE_STARTING) read_waiting(state, out);
+            } else if (value_get(state, "terminated") != NULL) {
+                read_terminated(value_get(state, "terminated"), out);
+            } else if (running != NULL) {
+                out->stage = KUBE_STAGE_RUNNING;
+                out->started_us = kube_time_us(field(running, "startedAt"));
+            } else if (out->stage == KUBE_STAGE_STARTING) {
+                read_waiting(state, out);
+            }
+        }
+}
+
+static struct str owner_of(const struct value *meta)
+{
+    const struct value *list = value_get(meta, "ownerReferences"), *o;
+    for (size_t i = 0; (o = item(list, i)) != NULL; i++)
+        if (str_is(field(o, "kind"), "Job")) return field(o, "name");
+    return STR("");
+}
+
+static void read_limits(const struct value *spec, struct kube_pod *out)
+{
+    const struct value *list = value_get(spec, "containers"), *c;
+    for (size_t i = 0; (c = item(list, i)) != NULL; i++)
+        if (str_is(field(c, "name"), KUBE_CONTAINER))
+            out->memory_limit = value_get(value_get(value_get(c, "resources"), "limits"), "memory") != NULL;
+}
+
+bool kube_pod_read(const struct value *object, struct kube_pod *out)
+{
+    const struct value *meta = value_get(object, "metadata"), *labels = value_get(meta, "labels");
+    const struct value *status = value_get(object, "status");
+    int64_t run, task, attempt;
+    if (!label(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !label(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
+        !label(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
+        return false;
+    struct str phase = field(status, "phase");
+    *out = (struct kube_pod){
+        .id = {run, (uint32_t)task, (uint32_t)attempt},
+        .name = field(meta, "name"),
+        .uid = field(meta, "uid"),
+        .job = owner_of(meta),
+        .node = field(value_get(object, "spec"), "nodeName"),
+        .deleting = value_get(meta, "deletionTimestamp") != NULL,
+        .pod_reason = field(status, "reason"),
+        .pod_message = field(status, "message"),
+        .failed = str_is(phase, "Failed"),
+    };
+    out->stage = out->node.n > 0 ? KUBE_STAGE_STARTING : KUBE_STAGE_PLACING;
+    read_limits(value_get(object, "spec"), out);
+    read_containers(status, out);
+    read_conditions(status, out);
+    if (out->failed || str_is(phase, "Succeeded")) out->stage = KUBE_STAGE_ENDED;
+    return true;
+}
+
+/* ---- ends ---- */
+
+/* Reasons of a pod, or of its container, that are not the step's own doing. */
+static const struct {
+    const char *reason, *words;
+} infra[] = {
+    {"Evicted", "was evicted by its node"},
+    {"UnexpectedAdmissionError", "was refused by its node"},
+    {"OutOfcpu", "was refused by its node"},
+    {"OutOfmemory", "was refused by its node"},
+    {"OutOfpods", "was refused by its node"},
+    {"OutOfephemeral-storage", "was refused by its node"},
+    {"NodeAffinity", "was refused by its node"},
+    {"Preempting", "gave way to another pod"},
+    {"NodeLost", "was lost with its node"},
+    {"NodeShutdown", "ended as its node was shut down"},
+    {"Shutdown", "ended as its node was shut down"},
+    {"Terminated", "ended as its node was shut down"},
+    {"ContainerStatusUnknown", "was lost: its node does not know any more how it ended"},
+};
+
+static struct str quote(struct arena *a, struct str reason, struct str message)
+{
+    struct str m = str_trim(message);
+    if (m.n > 0) return arena_printf(a, "; Kubernetes says: %.*s: %.*s", STR_ARG(reason), STR_ARG(m));
+    return reason.n > 0 ? arena_printf(a, "; Kubernetes says: %.*s", STR_ARG(reason)) : STR("");
+}
+
+static void fail(struct task_result *out, enum failure f, enum reason r, struct str message)
+{
+    out->ok = false;
+    out->failure = f;
+    out->reason = r;
+    out->message = message;
+}
+
+static bool failed_by_infra(const struct kube_pod *p, struct arena *a, struct task_result *out)
+{
+    if (p->disruption.n > 0) {
+        fail(out, FAILURE_INFRA, REASON_INFRA,
+             arena_printf(a, "was disrupted%.*s", STR_ARG(quote(a, p->disruption, p->disruption_message))));
+        return true;
+    }
+    for (size_t i = 0; i < sizeof infra / sizeof *infra; i++) {
+        bool pod = str_is(p->pod_reason, infra[i].reason);
+        if (!pod && !str_is(p->reason, infra[i].reason)) continue;
+        struct str said = pod ? quote(a, p->pod_reason, p->pod_message) : quote(a, p->reason, p->message);
+        fail(out, FAILURE_INFRA, REASON_INFRA, arena_printf(a, "%s%.*s", infra[i].words, STR_ARG(said)));
+        return true;
+    }
+    return false;
+}
+
+static bool exits_of_memory(const struct kube_pod *p)
+{
+    return str_is(p->reason, "OOMKilled") || (p->exit_code == 137 && p->memory_limit);
+}
+
+void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_result *out)
+{
+    *out = (struct task_result){
+        .exit_code = p->has_exit ? p->exit_code : -1, .started_us = p->started_us, .ended_us = p->ended_us};
+    /* The first that fits decides: what happened to the pod comes before what that did to the step. */
+    if (p->has_exit && p->exit_code == 0)
+        out->ok = true;
+    else if (str_is(p->pod_reason, "DeadlineExceeded"))
+        fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, STR("ran longer than its timeout"));
+    else if (failed_by_infra(p, a, out))
+        return;
+    else if (!p->has_exit)
+        fail(out, FAILURE_INFRA, REASON_INFRA,
+             arena_printf(a, "its pod ended before it began%.*s", STR_ARG(quote(a, p->pod_reason, p->pod_message))));
+    else if (p->deleting)
+        fail(out, FAILURE_INFRA, REASON_INFRA, STR("was stopped as its pod was deleted by somebody else"));
+    else if (exits_of_memory(p))
+        fail(out, FAILURE_OOM, REASON_OOM,
+             STR("used more memory than it may: raise resources.memory; Kubernetes says: OOMKilled"));
+    else if (str_is(p->reason, "StartError") || str_is(p->reason, "ContainerCannotRun"))
+        fail(out, FAILURE_ERROR, REASON_ERROR,
+             arena_printf(a, "could not be started%.*s", STR_ARG(quote(a, p->reason, p->message))));
+    else if (str_trim(p->message).n > 0)
+        fail(
+            out, FAILURE_ERROR, REASON_ERROR,
+            arena_printf(a, "exited with code %d; its last lines:\n%.*s", p->exit_code, STR_ARG(str_trim(p->message))));
+    else
+        fail(out, FAILURE_ERROR, REASON_ERROR, arena_printf(a, "exited with code %d", p->exit_code));
+}
+
+/* ---- waits ---- */
+
+static const char *const on_its_way[] = {"", "ContainerCreating", "PodInitializing", "SchedulingGated"};
+
+enum kube_hope kube_pod_waits(const struct kube_pod *p, struct arena *a, struct str *text)
+{
+    struct str said = str_trim(p->message);
+    *text = STR("");
+    if (p->stage == KUBE_STAGE_PLACING) {
+        if (p->reason.n > 0)
+            *text = arena_printf(a, "%.*s: %.*s", STR_ARG(p->reason), STR_ARG(said.n > 0 ? said : STR("no node yet")));
+        return KUBE_HOPE;
+    }
+    for (size_t i = 0; i < sizeof on_its_way / sizeof *on_its_way; i++) {
+        if (!str_is(p->reason, on_its_way[i])) continue;
+        *text = arena_printf(a, "starts on node %.*s", STR_ARG(p->node));
+        return KUBE_HOPE;
+    }
+    *text = arena_printf(a, "%.*s%s%.*s", STR_ARG(p->reason), said.n > 0 ? ": " : "", STR_ARG(said));
+    return KUBE_PATIENCE;
+}

@@ -1,0 +1,48 @@
+/* What a pod's status says about the attempt that it carries. Pure.
+ * https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ */
+#ifndef MILLRACE_SCHEDULER_KUBE_POD_H
+#define MILLRACE_SCHEDULER_KUBE_POD_H
+
+#include "scheduler/executor.h"
+
+enum kube_stage {
+    KUBE_STAGE_PLACING,  /* has no node yet */
+    KUBE_STAGE_STARTING, /* has one; volumes, images */
+    KUBE_STAGE_RUNNING,
+    KUBE_STAGE_ENDED
+};
+
+/* Texts are slices of the pod's own. */
+struct kube_pod {
+    struct attempt_id id;
+    struct str name, uid, job, node; /* job: its owner's name */
+    enum kube_stage stage;
+    bool deleting;
+    bool has_exit;
+    int32_t exit_code;
+    int64_t started_us, ended_us;       /* of the step's container; 0 = not said */
+    struct str reason, message;         /* why it ended, or waits: of the container */
+    struct str pod_reason, pod_message; /* of the pod as a whole */
+    struct str disruption, disruption_message;
+    bool failed;       /* the pod's phase */
+    bool memory_limit; /* the step's container has one */
+};
+
+/* False when it is no pod of a step: without our labels. */
+bool kube_pod_read(const struct value *object, struct kube_pod *out);
+
+/* How an attempt ended whose pod has (stage KUBE_STAGE_ENDED), but for its outputs: ok, failure, reason, exit code,
+ * times, and a message that quotes Kubernetes. */
+void kube_pod_result(const struct kube_pod *pod, struct arena *a, struct task_result *out);
+
+enum kube_hope {
+    KUBE_HOPE,    /* on its way */
+    KUBE_PATIENCE /* it hangs on something that may or may not be mended: an image, a secret, a volume */
+};
+/* Why an attempt has not begun yet (a stage before KUBE_STAGE_RUNNING), as text; empty = nothing to say. */
+enum kube_hope kube_pod_waits(const struct kube_pod *pod, struct arena *a, struct str *text);
+
+/* RFC 3339 in UTC, as Kubernetes writes it, in µs since 1970; 0 for anything else. */
+int64_t kube_time_us(struct str text);
+
+#endif

@@ -1,0 +1,206 @@
+"""Steps as Jobs: what a run looks like on a real cluster, how each kind of failure is told, and that nothing is lost,
+doubled or left behind."""
+import json
+import re
+import time
+
+import pytest
+
+from harness import until
+
+HELLO = """apiVersion: millrace/v1
+kind: Pipeline
+name: hello
+params: {who: {type: string, default: you}}
+steps:
+  greet:
+    run: "echo hello ${{ params.who }} $(id -u); echo 42 > n.txt"
+    outputs: {n: {type: int, path: n.txt}}
+  twice:
+    script: |
+      echo "got $(cat inputs/n) in $PWD"
+      test "$(cat "$MILLRACE_INPUT_N")" = 42 && echo 'a $(B) $$ stays'
+    inputs: {n: "${{ steps.greet.outputs.n }}"}
+outputs: {n: "${{ steps.greet.outputs.n }}"}
+"""
+
+
+def pipeline(steps, name="p", **more):
+    extra = "".join(f"{k}: {v}\n" for k, v in more.items())
+    return f"apiVersion: millrace/v1\nkind: Pipeline\nname: {name}\n{extra}steps:\n{steps}"
+
+
+def gone(namespace):
+    until("all Jobs and pods to be gone", namespace.empty)
+
+
+def test_a_run_is_jobs(cluster_server, namespace):
+    server = cluster_server()
+    run = server.submit(HELLO, params={"who": "there"})
+    done = server.ended(run)
+    assert done["state"] == "succeeded" and done["outputs"] == {"n": 42}, done
+    assert server.cli("logs", run, "greet").stdout.startswith("hello there 0")
+    assert server.cli("logs", run, "twice").stdout == "got 42 in /millrace/work\na $(B) $$ stays\n"
+    assert server.tasks(run)["greet"]["executor"] == f"kubernetes:{namespace.name}"
+    gone(namespace)
+
+
+def test_kubectl_users_find_their_way(cluster_server, namespace):
+    server = cluster_server()
+    run = server.submit(pipeline("  Long_Name: {run: 'sleep 30', labels: {team: vision}}\n"))
+    server.wait_task(run, "Long_Name", "running")
+    pod, = until("its pod", lambda: namespace.items("pods", "-l", f"millrace.dev/run={run},team=vision"))
+    assert pod["metadata"]["name"].startswith("long-name-")
+    assert pod["metadata"]["annotations"]["millrace.dev/path"] == "Long_Name"
+    assert pod["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "millrace"
+    assert len(pod["spec"]["containers"]) == 1 and not pod["spec"].get("initContainers")
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+    gone(namespace)
+
+
+ENDS = {
+    "oom": ("run: 'head -c 300m /dev/zero | tail > /dev/null', resources: {memory: 32Mi}", "OutOfMemory",
+            "raise resources.memory"),
+    "code": ("run: 'echo no such data >&2; exit 3'", "Error", "exited with code 3; its last lines:\nno such data"),
+    "command": ("run: [/nope]", "Error", "could not be started; Kubernetes says: StartError"),
+    "late": ("run: 'trap \"exit 5\" TERM; sleep 60 & wait', timeout: 2s", "Timeout", "ran longer than its timeout"),
+    "noimage": ("run: 'true', image: 'localhost/nothing:9'", "Error", "ErrImage"),
+    "badimage": ("run: 'true', image: 'UPPER/:::'", "Error", "InvalidImageName"),
+    "nosecret": ("run: 'true', env: {A: {secret: {kubernetes: none/k}}}", "Error", 'secret "none" not found'),
+    "nooutput": ("run: 'true', outputs: {n: {type: int, path: n}}", "OutputMissing", "its output 'n' was not written"),
+    "badoutput": ("run: 'echo x > n', outputs: {n: {type: int, path: n}}", "OutputMissing", "a whole number"),
+    "badlabel": ("run: 'true', labels: {team: 'not a label'}", "Invalid", "its Job was refused; Kubernetes says"),
+    "badname": ("run: 'true', nodeSelector: {'-': x}", "Invalid", "its Job was refused; Kubernetes says"),
+}
+
+
+def test_ends_are_told(cluster_server, namespace):
+    server = cluster_server("--kube-start", "4s")
+    run = server.submit(pipeline("".join(f"  {name}: {{{row[0]}}}\n" for name, row in ENDS.items())))
+    assert server.ended(run)["state"] == "failed"
+    tasks = server.tasks(run)
+    for name, (_, reason, message) in ENDS.items():
+        assert tasks[name]["state"] == "failed" and tasks[name]["reason"] == reason, (name, tasks[name])
+        assert message in tasks[name]["message"], (name, tasks[name])
+    gone(namespace)
+
+
+def test_waits_are_told_within_seconds(cluster_server, namespace):
+    server = cluster_server()
+    run = server.submit(pipeline("  gpu: {run: 'true', resources: {gpu: 99}}\n"
+                                 "  image: {run: 'true', image: 'localhost/no:1'}\n"
+                                 "  node: {run: 'true', nodeSelector: {disk: none}}\n"))
+    said = {"gpu": "Insufficient nvidia.com/gpu", "image": "ErrImagePull|ImagePullBackOff",
+            "node": "didn't match Pod's node"}
+    for path, words in said.items():
+        until(f"{path} to say why", lambda: re.search(words, server.tasks(run)[path].get("waitingFor", "")), 10)
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+    gone(namespace)
+
+
+def test_a_bound_on_unfinished_jobs(cluster_server, namespace):
+    server = cluster_server("--kube-jobs", "2")
+    run = server.submit(pipeline("  fan: {foreach: {range: 6}, run: 'sleep 1'}\n"))
+    most = 0
+    while server.run(run)["state"] not in ("succeeded", "failed"):
+        unfinished = [j for j in namespace.items("jobs") if not j["status"].get("conditions")]
+        most = max(most, len(unfinished))
+    assert server.run(run)["state"] == "succeeded" and 1 <= most <= 2
+    gone(namespace)
+
+
+@pytest.fixture
+def marks(tmp_path_factory):
+    """A folder of the node where steps leave marks."""
+    folder = tmp_path_factory.mktemp("marks")
+    for parent in [folder, *list(folder.parents)[:3]]:
+        parent.chmod(0o777)
+    return folder
+
+
+def test_a_killed_server_neither_loses_nor_doubles(cluster_server, namespace, marks):
+    server = cluster_server()
+    run = server.submit(pipeline(
+        "  fan:\n    foreach: {range: 12}\n    parallelism: 6\n"
+        f"    volumes: [{{path: /marks, hostPath: {marks}}}]\n"
+        "    run: 'echo begun ${{ item }}; echo ${{ item }} >> /marks/${{ item }}; sleep 2; echo ended ${{ item }}'\n"
+        "  last: {run: 'true', needs: [fan]}\n"))
+    for pause in (0.3, 0.8, 0.1, 1.7, 0.5, 1.1):
+        time.sleep(pause)
+        server.crash()
+        server.start()
+    done = server.ended(run, 120)
+    assert done["state"] == "succeeded", done
+    for i in range(12):
+        assert (marks / str(i)).read_text() == f"{i}\n"  # ran once
+        task = server.tasks(run)[f"fan[{i}]"]
+        assert task["attempt"] == 1 and task["state"] == "succeeded", task
+        assert server.cli("logs", run, f"fan[{i}]").stdout == f"begun {i}\nended {i}\n"
+    gone(namespace)
+
+
+def test_what_others_delete_is_run_anew(cluster_server, namespace):
+    server = cluster_server()
+    step = "{run: 'trap \"exit 9\" TERM; sleep 8 & wait'}"
+    run = server.submit(pipeline(f"  job: {step}\n  pod: {step}\n  evicted: {step}\n"))
+    pods = until("three pods to run", lambda: len(found := [p for p in namespace.items("pods")
+                                                            if p["status"]["phase"] == "Running"]) == 3 and found)
+    by_path = {p["metadata"]["annotations"]["millrace.dev/path"]: p["metadata"] for p in pods}
+    namespace("delete", "job", by_path["job"]["ownerReferences"][0]["name"], "--wait=false")
+    namespace("delete", "pod", by_path["pod"]["name"], "--wait=false", "--grace-period=1")
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": by_path["evicted"]["name"],
+                                                                           "namespace": namespace.name}}
+    path = f"/api/v1/namespaces/{namespace.name}/pods/{by_path['evicted']['name']}/eviction"
+    namespace("create", "--raw", path, "-f", "-", given=json.dumps(eviction))
+    assert server.ended(run, 120)["state"] == "succeeded", server.tasks(run)
+    for path, task in server.tasks(run).items():
+        assert task["attempt"] == 2 and task["infrastructureFailures"] == 1 and task.get("failures", 0) == 0, task
+    gone(namespace)
+
+
+def test_a_stopped_step_may_say_goodbye(cluster_server, namespace):
+    server = cluster_server()
+    run = server.submit(pipeline(
+        "  s: {run: 'trap \"echo bye; exit 0\" TERM; echo here; while true; do sleep 0.1; done'}\n"))
+    until("its log", lambda: server.cli("logs", run, "s").stdout == "here\n")
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+    assert server.cli("logs", run, "s").stdout == "here\nbye\n"
+    gone(namespace)
+
+
+def test_a_log_is_followed_live(cluster_server, namespace):
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {run: 'for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done'}\n"))
+    until("the first line", lambda: "line 1" in server.cli("logs", run, "s").stdout)
+    assert server.tasks(run)["s"]["state"] == "running"
+    assert server.cli("logs", run, "s", "-f").stdout == "".join(f"line {i}\n" for i in range(1, 7))
+    assert server.ended(run)["state"] == "succeeded"
+    gone(namespace)
+
+
+def test_secrets_of_the_cluster_reach_steps(cluster_server, namespace):
+    namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tokens"},
+                     "stringData": {"hub": "opensesame"}})
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {run: 'echo ${#HUB}', env: {HUB: {secret: {kubernetes: tokens/hub}}}}\n"))
+    assert server.ended(run)["state"] == "succeeded"
+    assert server.cli("logs", run, "s").stdout == "10\n"
+    namespace("delete", "secret", "tokens")
+    gone(namespace)
+
+
+def test_quota_is_a_wait(cluster_server, namespace):
+    namespace.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"},
+                     "spec": {"hard": {"count/jobs.batch": "1"}}})
+    try:
+        server = cluster_server()
+        run = server.submit(pipeline("  a: {run: 'sleep 3'}\n  b: {run: 'sleep 3'}\n"))
+        until("one to wait for quota", lambda: any("exceeded quota" in t.get("waitingFor", "")
+                                                   for t in server.tasks(run).values()), 20)
+        assert server.ended(run)["state"] == "succeeded"
+    finally:
+        namespace("delete", "resourcequota", "few")
+    gone(namespace)

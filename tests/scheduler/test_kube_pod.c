@@ -1,0 +1,197 @@
+/* What pods say, in rows: a status as Kubernetes writes it, and what becomes of the attempt. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/text/json.h"
+#include "scheduler/kube_pod.h"
+
+static struct arena arena;
+
+static void read_pod(const char *spec, const char *status, struct kube_pod *out)
+{
+    struct err err = {0};
+    struct value v;
+    struct str text =
+        arena_printf(&arena,
+                     "{\"metadata\":{\"name\":\"train-x\",\"uid\":\"u1\",\"labels\":{\"millrace.dev/run\":\"7\","
+                     "\"millrace.dev/task\":\"2\",\"millrace.dev/attempt\":\"3\"},"
+                     "\"ownerReferences\":[{\"kind\":\"Job\",\"name\":\"train\"}]},\"spec\":{%s},\"status\":{%s}}",
+                     spec, status);
+    if (!json_parse(&arena, text, 0, &v, &err)) fail_msg("%s: %s", status, err.message);
+    assert_true(kube_pod_read(&v, out));
+}
+
+#define NODE "\"nodeName\":\"n1\""
+#define LIMITED NODE ",\"containers\":[{\"name\":\"step\",\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}}]"
+#define ENDED(inside)                                                                                                  \
+    "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{" inside "}}}]"
+
+static const struct {
+    const char *name, *spec, *status;
+    enum failure failure; /* FAILURE_NONE = it ended well */
+    int code;
+    const char *says; /* part of its message */
+} ends[] = {
+    {"success", NODE, ENDED("\"exitCode\":0,\"reason\":\"Completed\""), FAILURE_NONE, 0, ""},
+    {"success, a child was killed for memory", NODE, ENDED("\"exitCode\":0,\"reason\":\"OOMKilled\""), FAILURE_NONE, 0,
+     ""},
+    {"exit code", NODE, ENDED("\"exitCode\":3,\"reason\":\"Error\""), FAILURE_ERROR, 3, "exited with code 3"},
+    {"its last lines", NODE, ENDED("\"exitCode\":1,\"reason\":\"Error\",\"message\":\"no such file\\n\""),
+     FAILURE_ERROR, 1, "its last lines:\nno such file"},
+    {"memory", LIMITED, ENDED("\"exitCode\":137,\"reason\":\"OOMKilled\""), FAILURE_OOM, 137, "raise resources.memory"},
+    {"memory, unsaid", LIMITED, ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_OOM, 137, "resources.memory"},
+    {"killed, without a limit", NODE, ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_ERROR, 137, "code 137"},
+    {"bad command", NODE, ENDED("\"exitCode\":128,\"reason\":\"StartError\",\"message\":\"no such file: nope\""),
+     FAILURE_ERROR, 128, "could not be started; Kubernetes says: StartError: no such file: nope"},
+    {"deadline", NODE, "\"reason\":\"DeadlineExceeded\"," ENDED("\"exitCode\":143,\"reason\":\"Error\""),
+     FAILURE_TIMEOUT, 143, "longer than its timeout"},
+    {"deadline before memory", LIMITED,
+     "\"reason\":\"DeadlineExceeded\"," ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_TIMEOUT, 137,
+     "timeout"},
+    {"eviction", NODE,
+     "\"reason\":\"Evicted\",\"message\":\"The node was low on resource: memory\",\"phase\":\"Failed\"", FAILURE_INFRA,
+     -1, "was evicted by its node; Kubernetes says: Evicted: The node was low"},
+    {"disruption", NODE,
+     "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"EvictionByEvictionAPI\","
+     "\"message\":"
+     "\"drained\"}]," ENDED("\"exitCode\":143,\"reason\":\"Error\""),
+     FAILURE_INFRA, 143, "was disrupted; Kubernetes says: EvictionByEvictionAPI: drained"},
+    {"a disruption that came too late", NODE,
+     "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"PreemptionByScheduler\"}]," ENDED(
+         "\"exitCode\":0"),
+     FAILURE_NONE, 0, ""},
+    {"admission by the kubelet", NODE,
+     "\"phase\":\"Failed\",\"reason\":\"UnexpectedAdmissionError\",\"message\":\"Allocate failed\"", FAILURE_INFRA, -1,
+     "was refused by its node"},
+    {"no room", NODE, "\"phase\":\"Failed\",\"reason\":\"OutOfcpu\"", FAILURE_INFRA, -1, "OutOfcpu"},
+
+    {"node lost", NODE, ENDED("\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\",\"message\":\"gone\""),
+     FAILURE_INFRA, 137, "its node does not know"},
+    {"a reason nobody knows", NODE, "\"phase\":\"Failed\",\"reason\":\"Weird\"", FAILURE_INFRA, -1, "Weird"},
+};
+
+static void ends_are_classified(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        struct kube_pod pod;
+        struct task_result got;
+        read_pod(ends[i].spec, ends[i].status, &pod);
+        assert_int_equal(pod.stage, KUBE_STAGE_ENDED);
+        kube_pod_result(&pod, &arena, &got);
+        struct str message = arena_str(&arena, got.message);
+        if (got.ok != (ends[i].failure == FAILURE_NONE) || got.failure != ends[i].failure ||
+            got.exit_code != ends[i].code || strstr(message.n > 0 ? message.p : "", ends[i].says) == NULL)
+            fail_msg("%s: failure %d, code %d, '%.*s'", ends[i].name, (int)got.failure, got.exit_code,
+                     STR_ARG(message));
+    }
+}
+
+#define WAITING(inside) "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"waiting\":{" inside "}}}]"
+
+static const struct {
+    const char *name, *spec, *status;
+    enum kube_stage stage;
+    enum kube_hope hope;
+    const char *text;
+} waits[] = {
+    {"not looked at", "", "", KUBE_STAGE_PLACING, KUBE_HOPE, ""},
+    {"no node", "",
+     "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":\"0/1 "
+     "nodes are "
+     "available: 1 Insufficient nvidia.com/gpu.\"}]",
+     KUBE_STAGE_PLACING, KUBE_HOPE, "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."},
+    {"on its way", NODE, WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING, KUBE_HOPE,
+     "starts on node n1"},
+    {"no image", NODE, WAITING("\"reason\":\"ErrImagePull\",\"message\":\"not found\""), KUBE_STAGE_STARTING,
+     KUBE_PATIENCE, "ErrImagePull: not found"},
+    {"no Secret", NODE, WAITING("\"reason\":\"CreateContainerConfigError\",\"message\":\"secret x not found\""),
+     KUBE_STAGE_STARTING, KUBE_PATIENCE, "CreateContainerConfigError: secret x not found"},
+    {"its helper has no image", NODE,
+     "\"initContainerStatuses\":[{\"name\":\"fetch\",\"state\":{\"waiting\":{\"reason\":\"ImagePullBackOff\"}}}]"
+     "," WAITING("\"reason\":\"PodInitializing\""),
+     KUBE_STAGE_STARTING, KUBE_PATIENCE, "ImagePullBackOff"},
+    {"it runs", NODE,
+     "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"running\":{\"startedAt\":\"2026-01-02T03:04:05Z\"}}}]",
+     KUBE_STAGE_RUNNING, KUBE_HOPE, NULL},
+};
+
+static void waits_are_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
+        struct kube_pod pod;
+        struct str text;
+        read_pod(waits[i].spec, waits[i].status, &pod);
+        if (pod.stage != waits[i].stage) fail_msg("%s: stage %d", waits[i].name, (int)pod.stage);
+        if (waits[i].text == NULL) continue;
+        enum kube_hope hope = kube_pod_waits(&pod, &arena, &text);
+        if (hope != waits[i].hope || !str_is(text, waits[i].text))
+            fail_msg("%s: hope %d, '%.*s'", waits[i].name, (int)hope, STR_ARG(text));
+    }
+}
+
+static void names_and_times_are_read(void **state)
+{
+    (void)state;
+    struct kube_pod pod;
+    read_pod(NODE,
+             ENDED("\"exitCode\":0,\"startedAt\":\"1970-01-01T00:00:01Z\",\"finishedAt\":\"1970-01-02T00:00:00Z\""),
+             &pod);
+    assert_true(pod.id.run == 7 && pod.id.task == 2 && pod.id.attempt == 3);
+    assert_true(str_is(pod.name, "train-x") && str_is(pod.uid, "u1") && str_is(pod.job, "train"));
+    assert_int_equal(pod.started_us, 1000000);
+    assert_int_equal(pod.ended_us, 86400 * INT64_C(1000000));
+    assert_int_equal(kube_time_us(STR("yesterday")), 0);
+}
+
+static void what_is_no_step_is_left(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"{}",
+                                         "[]",
+                                         "null",
+                                         "{\"metadata\":{\"labels\":{\"millrace.dev/run\":\"x\"}}}",
+                                         "{\"metadata\":{\"labels\":{\"millrace.dev/run\":\"1\",\"millrace.dev/"
+                                         "task\":\"-1\",\"millrace.dev/attempt\":\"1\"}}}",
+                                         "{\"metadata\":{\"labels\":{\"millrace.dev/run\":1,\"millrace.dev/"
+                                         "task\":\"1\",\"millrace.dev/attempt\":\"1\"}}}"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct err err = {0};
+        struct value v;
+        struct kube_pod pod;
+        assert_true(json_parse(&arena, str_of(others[i]), 0, &v, &err));
+        assert_false(kube_pod_read(&v, &pod));
+    }
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    arena_init(&arena, 0);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    arena_free(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
+        cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
+        cmocka_unit_test_setup_teardown(names_and_times_are_read, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_no_step_is_left, begin, end),
+    };
+    return cmocka_run_group_tests_name("kube pods", tests, NULL, NULL);
+}
