@@ -27,6 +27,11 @@ test: ## Build, run every unit and end-to-end test
 	@deploy/build release
 	@tests/run
 
+test-cluster: ## Test against a real single-node Kubernetes of its own (root; the first time builds it: 10 minutes)
+	@deploy/deps build demo cluster
+	@deploy/build release
+	@tests/cluster/run
+
 bench: ## Measure the engine beside floors of the same run; rows go to build/bench/engine.jsonl
 	@deploy/deps build demo
 	@deploy/build release
@@ -59,4 +64,4 @@ format: ## Rewrite C files by .clang-format
 clean: ## Remove build/
 	@rm -rf build
 
-.PHONY: help build demo test bench bench-peers fault lint fuzz format clean
+.PHONY: help build demo test test-cluster bench bench-peers fault lint fuzz format clean

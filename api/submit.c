@@ -223,11 +223,21 @@ static struct str merged_labels(struct request *rq, const struct value *ours, co
     return json_text(rq, &v);
 }
 
-/* What the user waived, and what of the pipeline means nothing to local steps: said here, once. */
+/* What of the pipeline means nothing where its steps run. */
+static size_t unused_here(const struct request *rq, const struct submission *s, struct str *words, size_t room)
+{
+    const struct api_config *cfg = &rq->api->cfg;
+    if (cfg->local_only && !cfg->cluster) return plan_unused_here(s->plan, words, room);
+    if (!cfg->cluster || s->run.bundle_digest.n == 0) return 0;
+    words[0] = STR("the folder's files");
+    return 1;
+}
+
+/* What the user waived, and what is unused: said here, once. */
 static struct str options_text(struct request *rq, const struct submission *s)
 {
     struct str words[16];
-    size_t n = rq->api->cfg.local_only && !rq->api->cfg.cluster ? plan_unused_here(s->plan, words, 16) : 0;
+    size_t n = unused_here(rq, s, words, 16);
     bool waived = s->ignore && s->ignore->u.list.n > 0;
     struct value_list_builder unused;
     struct value_map_builder b;

@@ -150,7 +150,7 @@ static void note_unused(struct cli *cli, const struct value *run)
     for (size_t i = 0; unused && unused->type == VALUE_LIST && i < unused->u.list.n; i++)
         if (unused->u.list.items[i].type == VALUE_STRING)
             buf_printf(&words, "%s%.*s", i ? ", " : "", STR_ARG(unused->u.list.items[i].u.s));
-    if (words.n > 0) cli_note(cli, "ignored here, where steps are processes: %s", words.p);
+    if (words.n > 0) cli_note(cli, "ignored here: %s", words.p);
 }
 
 /* The id alone, or the whole run as JSON or YAML. */

@@ -1,37 +1,58 @@
-"""Fixtures for tests on a real cluster. They run within the cluster's own network, so that a server is reached by its
-pods and reaches them: see tests/cluster/run."""
+"""Fixtures of the tests that need a cluster: `cluster` is the running one, `namespace` a fresh one for each module,
+`s3` an S3 server in the cluster's network, `cluster_server` makes servers whose steps are Jobs in `jobs`. All of it
+runs in that network: see tests/cluster/run."""
+import itertools
 import os
 import pathlib
 import sys
 
 import pytest
+from cluster import Cluster, Namespace, Store
 
-HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
-
-import kube  # noqa: E402
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "e2e"))
 from harness import Server  # noqa: E402
+
+COUNT = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def namespace():
-    """A namespace of this session's own: what is left in it at the end was left behind."""
-    with kube.Namespace() as made:
-        yield made
+def cluster():
+    return Cluster()
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster):
+    name = f"test-{os.getpid()}-{next(COUNT)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture
-def cluster_server(namespace):
+def jobs(cluster, namespace):
+    """The namespace as the tests of Jobs see it; empty again for the next one."""
+    made = Namespace(cluster, namespace)
+    yield made
+    made.sweep()
+
+
+@pytest.fixture
+def cluster_server(cluster, jobs):
     """cluster_server(options…) makes and starts a server whose steps are Jobs."""
     made = []
 
     def make(*options, start=True):
-        base = ["--executor", "kubernetes", "--kubeconfig", os.environ["KUBECONFIG"], "--kube-namespace",
-                namespace.name, "--kube-image", "localhost/busybox:1"]
+        base = ["--executor", "kubernetes", "--kubeconfig", cluster.kubeconfig, "--kube-namespace", jobs.name,
+                "--kube-image", "localhost/busybox:1"]
         made.append(Server(*base, *options))
         return made[-1].start() if start else made[-1]
 
     yield make
     for one in made:
         one.remove()
-    namespace.sweep()
+
+
+@pytest.fixture(scope="session")
+def s3(cluster):
+    with Store(cluster) as store:
+        yield store

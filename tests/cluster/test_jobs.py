@@ -34,29 +34,29 @@ def gone(namespace):
     until("all Jobs and pods to be gone", namespace.empty)
 
 
-def test_a_run_is_jobs(cluster_server, namespace):
+def test_a_run_is_jobs(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(HELLO, params={"who": "there"})
     done = server.ended(run)
     assert done["state"] == "succeeded" and done["outputs"] == {"n": 42}, done
     assert server.cli("logs", run, "greet").stdout.startswith("hello there 0")
     assert server.cli("logs", run, "twice").stdout == "got 42 in /millrace/work\na $(B) $$ stays\n"
-    assert server.tasks(run)["greet"]["executor"] == f"kubernetes:{namespace.name}"
-    gone(namespace)
+    assert server.tasks(run)["greet"]["executor"] == f"kubernetes:{jobs.name}"
+    gone(jobs)
 
 
-def test_kubectl_users_find_their_way(cluster_server, namespace):
+def test_kubectl_users_find_their_way(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(pipeline("  Long_Name: {run: 'sleep 30', labels: {team: vision}}\n"))
     server.wait_task(run, "Long_Name", "running")
-    pod, = until("its pod", lambda: namespace.items("pods", "-l", f"millrace.dev/run={run},team=vision"))
+    pod, = until("its pod", lambda: jobs.items("pods", "-l", f"millrace.dev/run={run},team=vision"))
     assert pod["metadata"]["name"].startswith("long-name-")
     assert pod["metadata"]["annotations"]["millrace.dev/path"] == "Long_Name"
     assert pod["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "millrace"
     assert len(pod["spec"]["containers"]) == 1 and not pod["spec"].get("initContainers")
     server.post(f"/api/v1/runs/{run}:cancel")
     assert server.ended(run)["state"] == "cancelled"
-    gone(namespace)
+    gone(jobs)
 
 
 ENDS = {
@@ -75,7 +75,7 @@ ENDS = {
 }
 
 
-def test_ends_are_told(cluster_server, namespace):
+def test_ends_are_told(cluster_server, jobs):
     server = cluster_server("--kube-start", "4s")
     run = server.submit(pipeline("".join(f"  {name}: {{{row[0]}}}\n" for name, row in ENDS.items())))
     assert server.ended(run)["state"] == "failed"
@@ -83,10 +83,10 @@ def test_ends_are_told(cluster_server, namespace):
     for name, (_, reason, message) in ENDS.items():
         assert tasks[name]["state"] == "failed" and tasks[name]["reason"] == reason, (name, tasks[name])
         assert message in tasks[name]["message"], (name, tasks[name])
-    gone(namespace)
+    gone(jobs)
 
 
-def test_waits_are_told_within_seconds(cluster_server, namespace):
+def test_waits_are_told_within_seconds(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(pipeline("  gpu: {run: 'true', resources: {gpu: 99}}\n"
                                  "  image: {run: 'true', image: 'localhost/no:1'}\n"
@@ -97,18 +97,18 @@ def test_waits_are_told_within_seconds(cluster_server, namespace):
         until(f"{path} to say why", lambda: re.search(words, server.tasks(run)[path].get("waitingFor", "")), 10)
     server.post(f"/api/v1/runs/{run}:cancel")
     assert server.ended(run)["state"] == "cancelled"
-    gone(namespace)
+    gone(jobs)
 
 
-def test_a_bound_on_unfinished_jobs(cluster_server, namespace):
+def test_a_bound_on_unfinished_jobs(cluster_server, jobs):
     server = cluster_server("--kube-jobs", "2")
     run = server.submit(pipeline("  fan: {foreach: {range: 6}, run: 'sleep 1'}\n"))
     most = 0
     while server.run(run)["state"] not in ("succeeded", "failed"):
-        unfinished = [j for j in namespace.items("jobs") if not j["status"].get("conditions")]
+        unfinished = [j for j in jobs.items("jobs") if not j["status"].get("conditions")]
         most = max(most, len(unfinished))
     assert server.run(run)["state"] == "succeeded" and 1 <= most <= 2
-    gone(namespace)
+    gone(jobs)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def marks(tmp_path_factory):
     return folder
 
 
-def test_a_killed_server_neither_loses_nor_doubles(cluster_server, namespace, marks):
+def test_a_killed_server_neither_loses_nor_doubles(cluster_server, jobs, marks):
     server = cluster_server()
     run = server.submit(pipeline(
         "  fan:\n    foreach: {range: 12}\n    parallelism: 6\n"
@@ -138,29 +138,29 @@ def test_a_killed_server_neither_loses_nor_doubles(cluster_server, namespace, ma
         task = server.tasks(run)[f"fan[{i}]"]
         assert task["attempt"] == 1 and task["state"] == "succeeded", task
         assert server.cli("logs", run, f"fan[{i}]").stdout == f"begun {i}\nended {i}\n"
-    gone(namespace)
+    gone(jobs)
 
 
-def test_what_others_delete_is_run_anew(cluster_server, namespace):
+def test_what_others_delete_is_run_anew(cluster_server, jobs):
     server = cluster_server()
     step = "{run: 'trap \"exit 9\" TERM; sleep 8 & wait'}"
     run = server.submit(pipeline(f"  job: {step}\n  pod: {step}\n  evicted: {step}\n"))
-    pods = until("three pods to run", lambda: len(found := [p for p in namespace.items("pods")
+    pods = until("three pods to run", lambda: len(found := [p for p in jobs.items("pods")
                                                             if p["status"]["phase"] == "Running"]) == 3 and found)
     by_path = {p["metadata"]["annotations"]["millrace.dev/path"]: p["metadata"] for p in pods}
-    namespace("delete", "job", by_path["job"]["ownerReferences"][0]["name"], "--wait=false")
-    namespace("delete", "pod", by_path["pod"]["name"], "--wait=false", "--grace-period=1")
+    jobs("delete", "job", by_path["job"]["ownerReferences"][0]["name"], "--wait=false")
+    jobs("delete", "pod", by_path["pod"]["name"], "--wait=false", "--grace-period=1")
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": by_path["evicted"]["name"],
-                                                                           "namespace": namespace.name}}
-    path = f"/api/v1/namespaces/{namespace.name}/pods/{by_path['evicted']['name']}/eviction"
-    namespace("create", "--raw", path, "-f", "-", given=json.dumps(eviction))
+                                                                           "namespace": jobs.name}}
+    path = f"/api/v1/namespaces/{jobs.name}/pods/{by_path['evicted']['name']}/eviction"
+    jobs("create", "--raw", path, "-f", "-", given=json.dumps(eviction))
     assert server.ended(run, 120)["state"] == "succeeded", server.tasks(run)
     for path, task in server.tasks(run).items():
         assert task["attempt"] == 2 and task["infrastructureFailures"] == 1 and task.get("failures", 0) == 0, task
-    gone(namespace)
+    gone(jobs)
 
 
-def test_a_stopped_step_may_say_goodbye(cluster_server, namespace):
+def test_a_stopped_step_may_say_goodbye(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(pipeline(
         "  s: {run: 'trap \"echo bye; exit 0\" TERM; echo here; while true; do sleep 0.1; done'}\n"))
@@ -168,33 +168,31 @@ def test_a_stopped_step_may_say_goodbye(cluster_server, namespace):
     server.post(f"/api/v1/runs/{run}:cancel")
     assert server.ended(run)["state"] == "cancelled"
     assert server.cli("logs", run, "s").stdout == "here\nbye\n"
-    gone(namespace)
+    gone(jobs)
 
 
-def test_a_log_is_followed_live(cluster_server, namespace):
+def test_a_log_is_followed_live(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(pipeline("  s: {run: 'for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done'}\n"))
     until("the first line", lambda: "line 1" in server.cli("logs", run, "s").stdout)
     assert server.tasks(run)["s"]["state"] == "running"
     assert server.cli("logs", run, "s", "-f").stdout == "".join(f"line {i}\n" for i in range(1, 7))
     assert server.ended(run)["state"] == "succeeded"
-    gone(namespace)
+    gone(jobs)
 
 
-def test_secrets_of_the_cluster_reach_steps(cluster_server, namespace):
-    namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tokens"},
-                     "stringData": {"hub": "opensesame"}})
+def test_secrets_of_the_cluster_reach_steps(cluster_server, jobs):
+    jobs.apply(kind="Secret", metadata={"name": "tokens"}, stringData={"hub": "opensesame"})
     server = cluster_server()
     run = server.submit(pipeline("  s: {run: 'echo ${#HUB}', env: {HUB: {secret: {kubernetes: tokens/hub}}}}\n"))
     assert server.ended(run)["state"] == "succeeded"
     assert server.cli("logs", run, "s").stdout == "10\n"
-    namespace("delete", "secret", "tokens")
-    gone(namespace)
+    jobs("delete", "secret", "tokens")
+    gone(jobs)
 
 
-def test_quota_is_a_wait(cluster_server, namespace):
-    namespace.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"},
-                     "spec": {"hard": {"count/jobs.batch": "1"}}})
+def test_quota_is_a_wait(cluster_server, jobs):
+    jobs.apply(kind="ResourceQuota", metadata={"name": "few"}, spec={"hard": {"count/jobs.batch": "1"}})
     try:
         server = cluster_server()
         run = server.submit(pipeline("  a: {run: 'sleep 3'}\n  b: {run: 'sleep 3'}\n"))
@@ -202,5 +200,41 @@ def test_quota_is_a_wait(cluster_server, namespace):
                                                    for t in server.tasks(run).values()), 20)
         assert server.ended(run)["state"] == "succeeded"
     finally:
-        namespace("delete", "resourcequota", "few")
-    gone(namespace)
+        jobs("delete", "resourcequota", "few")
+    gone(jobs)
+
+
+def test_the_api_server_may_be_away(cluster, cluster_server, jobs):
+    """Steps go on and end meanwhile; others wait, and say for what."""
+    if cluster.kind != "own":
+        pytest.skip("this cluster's API server is not ours to kill")
+    server = cluster_server()
+    run = server.submit(pipeline("  runs: {run: 'sleep 4; echo done'}\n  after: {run: 'true', needs: [runs]}\n"))
+    until("the step to run", lambda: "Running" in [p["status"]["phase"] for p in jobs.items("pods")])
+    cluster.stop("apiserver")
+    other = server.submit(pipeline("  s: {run: 'true'}\n"))
+    until("the other to say why it waits",
+          lambda: "API server" in server.tasks(other)["s"].get("waitingFor", ""), 30)
+    time.sleep(5)
+    cluster.bring_up()
+    for number in (run, other):
+        assert server.ended(number, 120)["state"] == "succeeded", server.tasks(number)
+        assert all(task["attempt"] == 1 for task in server.tasks(number).values())
+    assert server.cli("logs", run, "runs").stdout == "done\n"
+    gone(jobs)
+
+
+def test_the_kubelet_may_be_killed(cluster, cluster_server, jobs, marks):
+    if cluster.kind != "own":
+        pytest.skip("this cluster's kubelet is not ours to kill")
+    server = cluster_server()
+    run = server.submit(pipeline(f"  s:\n    volumes: [{{path: /marks, hostPath: {marks}}}]\n"
+                                 "    run: 'echo x >> /marks/s; sleep 6; echo done'\n"))
+    until("the step to run", lambda: (marks / "s").exists())
+    cluster.stop("kubelet")
+    time.sleep(3)
+    cluster.bring_up()
+    assert server.ended(run, 120)["state"] == "succeeded", server.tasks(run)
+    assert (marks / "s").read_text() == "x\n" and server.tasks(run)["s"]["attempt"] == 1
+    assert server.cli("logs", run, "s").stdout == "done\n"
+    gone(jobs)
