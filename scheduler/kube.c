@@ -190,7 +190,8 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
         if (a->job_there) kube_delete(a);
         break;
     case KUBE_CREATING: /* what its answer says first; then it is deleted */
-        if (a->call == NULL) kube_create(a);
+        if (a->call == NULL && a->unsure) kube_create(a);
+        if (a->call == NULL) kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
         break;
     case KUBE_TOLD: queue(a); break;
     case KUBE_HELD:

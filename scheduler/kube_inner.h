@@ -13,6 +13,8 @@
 #define KUBE_UID 64
 #define KUBE_POD_NAME 254
 
+#define NEVER_BEGAN "was stopped before it began"
+
 enum kube_phase {
     KUBE_SEEN,     /* a watch spoke of it, nobody asked yet */
     KUBE_HELD,     /* asked for after a restart; the watch has not told all there is */
@@ -36,6 +38,7 @@ struct kube_attempt {
     struct arena arena;
     enum kube_phase phase;
     bool asked, queued, never;
+    bool unsure;    /* a creation may have been carried out, nobody knows */
     bool job_there; /* by the watch, or by the answer to its creation */
     bool kill_wanted;
     bool deleted; /* its deletion was accepted, or it was gone */

@@ -73,6 +73,11 @@ static void created(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     a->call = NULL;
     bool there = answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
+    if (answer->outcome == KUBE_UNKNOWN) a->unsure = true;
+    if (!there && a->kill_wanted && !a->unsure) {
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
+        return;
+    }
     if (!there && answer->outcome == KUBE_REFUSED) {
         if (a->phase == KUBE_CREATING) refused(a, answer);
         return;
@@ -116,7 +121,7 @@ static void gone(struct kube_attempt *a)
     }
     /* Its pod, if there is one, says when it has ended. */
     if (a->kill_wanted && a->pod_uid[0] == '\0' && a->phase == KUBE_CREATED)
-        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped before it began"));
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
 }
 
 static void deleted(void *ctx, const struct kube_answer *answer)
@@ -327,9 +332,7 @@ void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
 {
     int64_t now = os_mono_us();
     if (a->retry_us != 0 && now >= a->retry_us && a->call == NULL) {
-        if (a->phase == KUBE_CREATING && a->kill_wanted && a->tries == 0)
-            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped before it began"));
-        else if (a->phase == KUBE_CREATING)
+        if (a->phase == KUBE_CREATING)
             kube_create(a);
         else
             kube_delete(a);

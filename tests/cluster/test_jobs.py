@@ -199,6 +199,11 @@ def test_quota_is_a_wait(cluster_server, jobs):
         until("one to wait for quota", lambda: any("exceeded quota" in t.get("waitingFor", "")
                                                    for t in server.tasks(run).values()), 20)
         assert server.ended(run)["state"] == "succeeded"
+        run = server.submit(pipeline("  a: {run: 'sleep 30'}\n  b: {run: 'sleep 30'}\n"))
+        until("one to wait again", lambda: any("exceeded quota" in t.get("waitingFor", "")
+                                               for t in server.tasks(run).values()), 20)
+        server.post(f"/api/v1/runs/{run}:cancel")
+        assert server.ended(run)["state"] == "cancelled"
     finally:
         jobs("delete", "resourcequota", "few")
     gone(jobs)
