@@ -1,0 +1,224 @@
+"""Steps as Jobs beside the same Jobs created raw, by eight threads with a connection each, on the same cluster in the
+same run and in turn. Times are those at which a watch of our own tells of an object."""
+import argparse
+import base64
+import http.client
+import json
+import pathlib
+import ssl
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
+
+from cluster import Cluster, Namespace, job  # noqa: E402
+from harness import ROOT, Server, until  # noqa: E402
+
+RAW_THREADS = 8
+ROUNDS = 4
+NOOP = ["/bin/true"]
+
+
+class Api:
+    """A connection of the caller's own to the API server."""
+
+    def __init__(self, kubeconfig):
+        config = json.loads(pathlib.Path(kubeconfig).read_text())
+        user, cluster = config["users"][0]["user"], config["clusters"][0]["cluster"]
+        self.host = cluster["server"].split("://")[1]
+        with tempfile.TemporaryDirectory() as folder:
+            def file(name, data):
+                path = pathlib.Path(folder, name)
+                path.write_bytes(base64.b64decode(data))
+                return path
+            self.context = ssl.create_default_context(cafile=file("ca", cluster["certificate-authority-data"]))
+            self.context.load_cert_chain(file("crt", user["client-certificate-data"]),
+                                         file("key", user["client-key-data"]))
+
+    def connect(self):
+        return http.client.HTTPSConnection(self.host, context=self.context, timeout=120)
+
+
+def ask(connection, method, path, body=None):
+    connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    assert answer.status < 400, (path, text)
+    return text
+
+
+class Watch(threading.Thread):
+    """When each object was first seen, and each pod's end: name → seconds."""
+
+    def __init__(self, api, path):
+        super().__init__(daemon=True)
+        self.api, self.path, self.seen, self.ended, self.owner = api, path, {}, {}, {}
+        self.opened = threading.Event()
+        self.start()
+        self.opened.wait()
+
+    def run(self):
+        connection = self.api.connect()
+        connection.request("GET", f"{self.path}?watch=true")
+        answer = connection.getresponse()
+        self.opened.set()
+        for line in answer:
+            now, found = time.monotonic(), json.loads(line)["object"]
+            name = found["metadata"]["name"]
+            self.seen.setdefault(name, now)
+            self.owner[name] = found["metadata"].get("labels", {}).get("millrace.dev/task") or \
+                found["metadata"].get("labels", {}).get("batch.kubernetes.io/job-name")
+            if found.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+                self.ended.setdefault(name, now)
+
+
+class Bench:
+    def __init__(self, jobs):
+        self.cluster = Cluster()
+        self.cluster.kubectl("create", "namespace", "bench")
+        self.space = Namespace(self.cluster, "bench")
+        self.api = Api(self.cluster.kubeconfig)
+        self.jobs = jobs
+        self.path = "/apis/batch/v1/namespaces/bench/jobs"
+        self.seen_jobs = Watch(self.api, self.path)
+        self.pods = Watch(self.api, "/api/v1/namespaces/bench/pods")
+        self.server = Server("--executor", "kubernetes", "--kubeconfig", self.cluster.kubeconfig, "--kube-namespace",
+                             "bench", "--kube-image", "localhost/busybox:1", "--kube-requests", "1000",
+                             "--log-level", "warn").start()
+        self.count = 0
+        self.rows = []
+
+    def close(self):
+        self.server.remove()
+        self.cluster.kubectl("delete", "namespace", "bench", "--wait=false")
+
+    # -- the raw side
+
+    def raw_jobs(self, n):
+        """Seconds until n Jobs' pods have all ended."""
+        names = [f"raw-{self.count + i}" for i in range(n)]
+        self.count += n
+        connections = threading.local()
+
+        def create(name):
+            if not hasattr(connections, "own"):
+                connections.own = self.api.connect()
+            ask(connections.own, "POST", self.path, job("bench", name, "localhost/busybox:1", NOOP))
+
+        before, start = len(self.pods.ended), time.monotonic()
+        with ThreadPoolExecutor(RAW_THREADS) as pool:
+            list(pool.map(create, names))
+        until("raw Jobs to end", lambda: len(self.pods.ended) >= before + n)
+        took = time.monotonic() - start
+        self.space.sweep()
+        return took
+
+    def raw_post(self):
+        """Milliseconds from a POST to its Job in the watch."""
+        connection = self.api.connect()
+        ask(connection, "GET", "/version")
+        name = f"raw-{self.count}"
+        self.count += 1
+        start = time.monotonic()
+        ask(connection, "POST", self.path, job("bench", name, "localhost/busybox:1", NOOP))
+        until(name, lambda: name in self.seen_jobs.seen)
+        took = (self.seen_jobs.seen[name] - start) * 1000
+        self.space.sweep()
+        return took
+
+    # -- Millrace's
+
+    def run(self, steps):
+        """A run to its end, and the moment before it was submitted."""
+        start = time.monotonic()
+        number = self.server.submit(f"apiVersion: millrace/v1\nkind: Pipeline\nname: bench\nsteps:\n{steps}")
+        done = self.server.ended(number, 300)
+        assert done["state"] == "succeeded", done
+        return number, start
+
+    def millrace_jobs(self, n):
+        before = len(self.pods.seen)
+        start = time.monotonic()
+        self.run(f"  fan: {{foreach: {{range: {n}}}, run: [/bin/true]}}\n")
+        took = time.monotonic() - start
+        self.pods_made = len(self.pods.seen) - before
+        until("all to be gone", self.space.empty)
+        return took
+
+    def millrace_post(self):
+        before = set(self.seen_jobs.seen)
+        _, start = self.run("  s: {run: [/bin/true]}\n")
+        first = min(t for name, t in self.seen_jobs.seen.items() if name not in before)
+        until("it to be gone", self.space.empty)
+        return (first - start) * 1000
+
+    def end_to_next(self, steps):
+        """Milliseconds from each pod's end to the next step's Job."""
+        jobs_before, pods_before = set(self.seen_jobs.seen), set(self.pods.seen)
+        self.run("".join(f"  s{i}: {{run: [/bin/true]{f', needs: [s{i - 1}]' if i else ''}}}\n" for i in range(steps)))
+        begun = sorted(t for name, t in self.seen_jobs.seen.items() if name not in jobs_before)
+        ended = sorted(t for name, t in self.pods.ended.items() if name not in pods_before)
+        until("all to be gone", self.space.empty)
+        return [(b - e) * 1000 for e, b in zip(ended, begun[1:])]
+
+    def requests(self):
+        """Of ours: nobody else creates, deletes or lists these Jobs, or reads logs."""
+        total = 0
+        for line in self.cluster.kubectl("get", "--raw", "/metrics").splitlines():
+            if not line.startswith("apiserver_request_total{"):
+                continue
+            ours = ('resource="jobs"' in line and any(f'verb="{v}"' in line for v in ("POST", "DELETE", "GET"))) or \
+                'subresource="log"' in line
+            total += float(line.rsplit(" ", 1)[1]) if ours else 0
+        return total
+
+    # -- rows
+
+    def row(self, name, unit, better, samples, floor, goal, words):
+        median = statistics.median(samples)
+        self.rows.append({"name": name, "unit": unit, "better": better, "n": len(samples), "min": min(samples),
+                          "median": median, "max": max(samples), "floor": floor, "goal": goal})
+        met = goal is None or (median >= goal if better == "higher" else median <= goal)
+        print(f"{name:<24} {median:9.2f} {unit:<9} [{min(samples):.2f} … {max(samples):.2f}, n={len(samples)}]  "
+              f"goal {'≥' if better == 'higher' else '≤'} {goal} {'met' if met else 'MISSED'}  {words}", flush=True)
+
+    def measure(self):
+        n = self.jobs
+        self.raw_jobs(4), self.millrace_jobs(4)  # images and connections are warm
+        raw, ours = [], []
+        for _ in range(ROUNDS):
+            raw.append(self.raw_jobs(n))
+            ours.append(self.millrace_jobs(n))
+        floor = n * 60 / statistics.median(raw)
+        self.row("jobs_per_min_ratio", "", "higher", [r / o for r, o in zip(raw, ours)], 1, 0.9,
+                 f"{n * 60 / statistics.median(ours):.0f} Jobs/min beside {floor:.0f} raw")
+        self.row("pods_per_task", "pods", "lower", [self.pods_made / n], 1, 1, "")
+        posts = [(self.raw_post(), self.millrace_post()) for _ in range(12)]
+        raw_ms = statistics.median(p[0] for p in posts)
+        self.row("ready_to_job_ratio", "", "lower", [p[1] / raw_ms for p in posts], 1, 1.5,
+                 f"from submission over HTTP; a raw POST {raw_ms:.1f} ms")
+        self.row("end_to_next_job_ms", "ms", "lower", self.end_to_next(12), raw_ms, 50, "")
+        before = self.requests()
+        self.millrace_jobs(n)
+        self.row("api_requests_per_step", "requests", "lower", [(self.requests() - before) / n], 2, 3,
+                 "creation, log, deletion")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--jobs", type=int, default=60)
+    bench = Bench(parser.parse_args().jobs)
+    try:
+        bench.measure()
+    finally:
+        bench.close()
+        out = ROOT / "build/bench/cluster.jsonl"
+        out.write_text("".join(json.dumps(row) + "\n" for row in bench.rows))
+
+
+main()
