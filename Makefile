@@ -42,6 +42,11 @@ bench-peers: ## Measure the same work in other engines, interleaved on the same 
 	@deploy/build release
 	@tests/bench/peers/run
 
+bench-cluster: ## Measure steps as Jobs beside raw Jobs; rows go to build/bench/cluster.jsonl
+	@deploy/deps build demo cluster
+	@deploy/build release millrace
+	@tests/cluster/bench
+
 fault: ## Kill server and database FAULT_KILLS (300) times under load, then check the record
 	@deploy/deps build demo
 	@deploy/build release millrace
@@ -64,4 +69,4 @@ format: ## Rewrite C files by .clang-format
 clean: ## Remove build/
 	@rm -rf build
 
-.PHONY: help build demo test test-cluster bench bench-peers fault lint fuzz format clean
+.PHONY: help build demo test test-cluster bench bench-peers bench-cluster fault lint fuzz format clean

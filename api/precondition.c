@@ -41,7 +41,8 @@ bool precondition_check(struct request *rq, struct err *err)
     struct conn *c;
     if (!holds(rq, shown, match, tag, err)) return false;
     if (strcmp(match, "*") == 0) return true;
-    if (!request_db(rq, &c, err) || !turn_take(c, str_of(tag), err)) return false;
-    rq->turn = true;
+    if (!request_db(rq, &c, err)) return false;
+    rq->turn = true; /* also if the answer is lost: it may have been given all the same */
+    if (!turn_take(c, str_of(tag), err)) return false;
     return holds(rq, shown, match, tag, err);
 }

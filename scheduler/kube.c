@@ -138,8 +138,6 @@ static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
         kube_finish(a);
     else if (a->phase == KUBE_HELD && kube_watch_synced(k->jobs) && kube_watch_synced(k->pods))
         queue(a);
-    else if (a->stage == KUBE_STAGE_RUNNING)
-        kube_log_follow(a);
 }
 
 /* ---- what the scheduler asks ---- */

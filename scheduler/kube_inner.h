@@ -102,7 +102,7 @@ void kube_tick_attempt(struct kube *k, struct kube_attempt *a);
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
 
 /* ---- kube_logs.c ---- */
-void kube_log_follow(struct kube_attempt *a); /* its container runs */
+void kube_log_follow(struct kube_attempt *a); /* its container has been running for a while */
 void kube_log_drain(struct kube_attempt *a);  /* it has ended: what is missing is fetched; then kube_drained */
 void kube_log_close(struct kube_attempt *a);
 void kube_drained(struct kube_attempt *a);

@@ -282,7 +282,6 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
     if (pod->stage == KUBE_STAGE_RUNNING) {
         a->hangs_us = 0;
         waits(a, STR(""));
-        kube_log_follow(a);
     } else {
         enum kube_hope hope = kube_pod_waits(pod, &turn, &text);
         waits(a, text);
@@ -337,6 +336,7 @@ void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
         else
             kube_delete(a);
     }
+    if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING) kube_log_follow(a);
     if (a->phase == KUBE_DRAINING && now - a->drain_us > DRAIN_MOST_US) kube_drained(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
     if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US)

@@ -60,7 +60,7 @@ static void done(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     a->log = NULL;
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
-    a->log_whole = answer->outcome == KUBE_DONE && (a->phase == KUBE_DRAINING || a->log_follows);
+    a->log_whole = answer->outcome == KUBE_DONE && !a->log_follows;
     if (a->phase == KUBE_DRAINING) kube_log_drain(a);
 }
 
@@ -82,9 +82,13 @@ void kube_log_follow(struct kube_attempt *a)
     ask(a, true);
 }
 
-/* A stream that follows ends by itself when the container has ended, with everything in it. */
+/* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. */
 void kube_log_drain(struct kube_attempt *a)
 {
+    if (a->log != NULL && a->log_follows) {
+        kube_cancel(a->owner->client, a->log);
+        a->log = NULL;
+    }
     if (a->log != NULL) return;
     if (!a->log_whole && a->log_tries++ < 2) ask(a, false);
     if (a->log == NULL) kube_drained(a);

@@ -215,10 +215,17 @@ bool mask_cover_escaped(const struct mask *m, char *p, size_t n)
 {
     struct index ix;
     if (m->n == 0 || n < MASK_SHORTEST) return false;
+    char *plain = malloc(n);
+    if (plain == NULL) abort();
+    memcpy(plain, p, n);
     index_make(&ix, m);
-    bool plain = cover(m, &ix, p, n), hidden = walk_escaped(m, &ix, (struct str){p, n}, p);
+    /* Each looks at what was written: what the one covers may be part of what the other finds. */
+    bool found = cover(m, &ix, plain, n), hidden = walk_escaped(m, &ix, (struct str){p, n}, p);
+    for (size_t i = 0; found && i < n; i++)
+        if (plain[i] == '*') p[i] = '*';
+    free(plain);
     free(ix.next);
-    return plain || hidden;
+    return found || hidden;
 }
 
 bool mask_holds(const struct mask *m, struct str s)

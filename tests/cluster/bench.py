@@ -4,6 +4,7 @@ import argparse
 import base64
 import http.client
 import json
+import os
 import pathlib
 import ssl
 import statistics
@@ -80,22 +81,23 @@ class Watch(threading.Thread):
 class Bench:
     def __init__(self, jobs):
         self.cluster = Cluster()
-        self.cluster.kubectl("create", "namespace", "bench")
-        self.space = Namespace(self.cluster, "bench")
+        self.name = f"bench-{os.getpid()}"
+        self.cluster.kubectl("create", "namespace", self.name)
+        self.space = Namespace(self.cluster, self.name)
         self.api = Api(self.cluster.kubeconfig)
         self.jobs = jobs
-        self.path = "/apis/batch/v1/namespaces/bench/jobs"
+        self.path = f"/apis/batch/v1/namespaces/{self.name}/jobs"
         self.seen_jobs = Watch(self.api, self.path)
-        self.pods = Watch(self.api, "/api/v1/namespaces/bench/pods")
+        self.pods = Watch(self.api, f"/api/v1/namespaces/{self.name}/pods")
         self.server = Server("--executor", "kubernetes", "--kubeconfig", self.cluster.kubeconfig, "--kube-namespace",
-                             "bench", "--kube-image", "localhost/busybox:1", "--kube-requests", "1000",
+                             self.name, "--kube-image", "localhost/busybox:1", "--kube-requests", "1000",
                              "--log-level", "warn").start()
         self.count = 0
         self.rows = []
 
     def close(self):
         self.server.remove()
-        self.cluster.kubectl("delete", "namespace", "bench", "--wait=false")
+        self.cluster.kubectl("delete", "namespace", self.name, "--wait=false")
 
     # -- the raw side
 
@@ -108,7 +110,7 @@ class Bench:
         def create(name):
             if not hasattr(connections, "own"):
                 connections.own = self.api.connect()
-            ask(connections.own, "POST", self.path, job("bench", name, "localhost/busybox:1", NOOP))
+            ask(connections.own, "POST", self.path, job(self.name, name, "localhost/busybox:1", NOOP))
 
         before, start = len(self.pods.ended), time.monotonic()
         with ThreadPoolExecutor(RAW_THREADS) as pool:
@@ -125,7 +127,7 @@ class Bench:
         name = f"raw-{self.count}"
         self.count += 1
         start = time.monotonic()
-        ask(connection, "POST", self.path, job("bench", name, "localhost/busybox:1", NOOP))
+        ask(connection, "POST", self.path, job(self.name, name, "localhost/busybox:1", NOOP))
         until(name, lambda: name in self.seen_jobs.seen)
         took = (self.seen_jobs.seen[name] - start) * 1000
         self.space.sweep()

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What the scripts of the test cluster share: where things lie and what they are called, how a daemon is started in the
 # cluster's namespaces and how all of it ends. Sourced, never run.
-# shellcheck disable=SC2034,SC2015 # used by those who source it
+# shellcheck disable=SC2013,SC2015,SC2034,SC2044 # names are used by those who source it; lists are of numbers
 
 : "${MILLRACE_CLUSTER_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/millrace/cluster}"
 : "${K8S_BIN:=$MILLRACE_CLUSTER_CACHE/bin}"       # what tests/cluster/build makes
@@ -51,7 +51,7 @@ until_true() {
     done
 }
 
-# ---- processes: a number may belong to another process by now; ours have the state folder in their command line -----
+# ---- processes: a number may belong to another process by now; ours have the state folder in their command line ----
 
 ours() { [ -n "$1" ] && grep -qsaF -- "$D/" "/proc/$1/cmdline"; }
 pid_of() { cat "$D/run/$1.pid" 2>/dev/null; }

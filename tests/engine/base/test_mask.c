@@ -122,10 +122,13 @@ static void escapes_are_seen_through(void **state)
         {"{\"s\": \"plainSecret\"}", "{\"s\": \"***********\"}"},
         {"{\"s\": \"\\\\u0070lain Secret \\u00zz \\q \\", "{\"s\": \"\\\\u0070lain Secret \\u00zz \\q \\"},
         {"\\ud83d\\u0070 \\ud83d", "\\ud83d\\u0070 \\ud83d"},
+        {"admin:s\\u0033cr3tXY admin", "******************* *****"}, /* one is within another */
+        {"p\\u0061ssword12345", "******************"},
         {"", ""},
     };
-    static const char *const values[] = {"plainSecret", "q\"uoted/one", "\xF0\x9F\x98\x80-smile"};
-    struct mask m = mask_of(values, 3);
+    static const char *const values[] = {"plainSecret",    "q\"uoted/one", "\xF0\x9F\x98\x80-smile", "admin",
+                                         "admin:s3cr3tXY", "sword",        "password12345"};
+    struct mask m = mask_of(values, sizeof values / sizeof *values);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[160];
         size_t n = strlen(rows[i].text);
