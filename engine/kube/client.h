@@ -103,7 +103,8 @@ MUST_CHECK bool kube_await(struct kube_client *c, const char *method, struct str
 /* JSON as API servers write it, to a value. What a step wrote may hold U+0000, which values cannot: it becomes U+FFFD.
  */
 MUST_CHECK bool kube_json(struct arena *a, struct str text, struct value *out, struct err *err);
-/* Text within a value by a path of keys, such as "metadata.name"; empty when it is not there or no text. */
+/* Text within a value by a path of keys without dots, such as "metadata.name"; empty when it is not there or no text.
+ */
 struct str kube_text(const struct value *v, const char *path);
 
 #endif

@@ -168,6 +168,28 @@ static void another_try_may_succeed(void **state)
     server_stop();
 }
 
+/* Curl would send anew what got no answer on a connection that was used before; a creation must not be. */
+static void nothing_is_created_twice(void **state)
+{
+    static const struct row script[] = {{"GET /a", 200, NULL, .body = "", .times = -1},
+                                        {"POST /b", .how = DROPPED},
+                                        {"POST /b", 201, NULL, .body = ""},
+                                        {0}};
+    (void)state;
+    server_start(script);
+    struct kube_access access = access_of_server();
+    struct kube_client *c = open_client(&(struct kube_client_config){.access = &access});
+    assert_int_equal(ask(c, "GET", "/a", 0, 0).outcome, KUBE_DONE);
+    struct told t = ask(c, "POST", "/b", 5, 0);
+    assert_int_equal(t.outcome, KUBE_UNKNOWN);
+    assert_non_null(strstr(t.message, "the connection was lost before an answer came"));
+    assert_int_equal(received(), 2);
+    assert_int_equal(server.got[1].connection, server.got[0].connection); /* else it proves nothing */
+    assert_int_equal(ask(c, "GET", "/a", 0, 0).outcome, KUBE_DONE);
+    kube_client_close(c);
+    server_stop();
+}
+
 static void what_takes_too_long_is_unknown(void **state)
 {
     static const struct row script[] = {{"/x", .how = SILENT, .times = -1}, {"/y", 200, NULL, .body = "here"}, {0}};
@@ -535,6 +557,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outcomes_are_told_apart),
         cmocka_unit_test(another_try_may_succeed),
+        cmocka_unit_test(nothing_is_created_twice),
         cmocka_unit_test(what_takes_too_long_is_unknown),
         cmocka_unit_test(nobody_there_is_surely_not_carried_out),
         cmocka_unit_test(retry_after_is_obeyed),

@@ -1,6 +1,7 @@
 /* The client and a watch against a real API server, named by the kubeconfig in MILLRACE_TEST_KUBECONFIG; without it
  * everything is skipped. MILLRACE_TEST_KUBE_RESTART, a command, restarts that server: then the watch must survive.
  * Works in the namespace "default", on objects of its own. */
+#include "engine/base/buf.h"
 #include "engine/kube/watch.h"
 #include "tests/engine/kube/rig.h"
 
@@ -135,6 +136,65 @@ static void requests_are_multiplexed(void **state)
     print_message("300 lists in %lld ms\n", (long long)(os_mono_us() - began) / 1000);
 }
 
+/* A plugin that prints our certificate. */
+static void use_plugin(struct kube_access *to)
+{
+    struct value_map_builder status, all;
+    struct str *args = arena_array(&arena, struct str, 2);
+    BUF_AUTO json;
+    buf_init(&json, 0);
+    value_map_begin(&status, &arena);
+    value_map_put(&status, STR("clientCertificateData"), value_string(to->cert_pem));
+    value_map_put(&status, STR("clientKeyData"), value_string(to->key_pem));
+    value_map_begin(&all, &arena);
+    value_map_put(&all, STR("kind"), value_string(STR("ExecCredential")));
+    value_map_put(&all, STR("apiVersion"), value_string(STR("client.authentication.k8s.io/v1")));
+    value_map_put(&all, STR("status"), value_map_end(&status));
+    struct value v = value_map_end(&all);
+    value_json(&json, &v, false);
+    args[0] = STR("%s");
+    args[1] = arena_str(&arena, buf_view(&json));
+    to->has_exec = true;
+    to->exec = (struct kube_exec){
+        .api_version = STR("client.authentication.k8s.io/v1"), .command = STR("printf"), .args = args, .n_args = 2};
+    to->cert_pem = to->key_pem = (struct str){"", 0};
+}
+
+/* Who the server is, and who we are: by another name, by a wrong one, without its authority, by a plugin's certificate.
+ */
+static void certificates_are_checked(void **state)
+{
+    static const struct {
+        const char *server_name;
+        bool no_ca, insecure, exec;
+        long status; /* 0 = no answer */
+    } rows[] = {{"kubernetes.default.svc", false, false, false, 200},
+                {"example.com", false, false, false, 0},
+                {"", true, false, false, 0},
+                {"", true, true, false, 200},
+                {"", false, false, true, 200}};
+    (void)state;
+    if (missing) skip();
+    EACH(r, rows)
+    {
+        struct kube_access other = cluster;
+        struct kube_answer a;
+        struct err err;
+        other.server_name = str_of(rows[r].server_name);
+        other.insecure = rows[r].insecure;
+        if (rows[r].no_ca) other.ca_pem = (struct str){"", 0};
+        if (rows[r].exec) use_plugin(&other);
+        struct kube_client *c = open_client(&(struct kube_client_config){.access = &other});
+        bool ok = kube_await(c, "GET", STR(MAPS), (struct str){"", 0}, &arena, &a, &err);
+        if (!ok) print_message("%s\n", err.message);
+        if (a.status != rows[r].status || a.tries != 1)
+            fail_msg("row %zu: %ld after %u tries, %.*s", r, a.status, a.tries, STR_ARG(a.message));
+        if (!ok) assert_int_equal(a.outcome, KUBE_AGAIN);
+        if (ok) assert_int_equal(kube_client_statistics(c)->http2, 1);
+        kube_client_close(c);
+    }
+}
+
 /* ---- a watch ---- */
 
 struct seen {
@@ -257,11 +317,9 @@ static void a_restart_is_survived(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(objects_are_made_read_and_removed),
-        cmocka_unit_test(jobs_are_applied),
-        cmocka_unit_test(requests_are_multiplexed),
-        cmocka_unit_test(a_collection_is_followed),
-        cmocka_unit_test(a_restart_is_survived),
+        cmocka_unit_test(objects_are_made_read_and_removed), cmocka_unit_test(jobs_are_applied),
+        cmocka_unit_test(requests_are_multiplexed),          cmocka_unit_test(certificates_are_checked),
+        cmocka_unit_test(a_collection_is_followed),          cmocka_unit_test(a_restart_is_survived),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
