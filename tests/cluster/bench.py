@@ -74,7 +74,9 @@ class Watch(threading.Thread):
             self.seen.setdefault(name, now)
             self.owner[name] = found["metadata"].get("labels", {}).get("millrace.dev/task") or \
                 found["metadata"].get("labels", {}).get("batch.kubernetes.io/job-name")
-            if found.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+            status = found.get("status", {})
+            states = [c.get("state", {}) for c in status.get("containerStatuses", [])]
+            if status.get("phase") in ("Succeeded", "Failed") or any("terminated" in state for state in states):
                 self.ended.setdefault(name, now)
 
 
