@@ -227,10 +227,9 @@ static struct str merged_labels(struct request *rq, const struct value *ours, co
 static size_t unused_here(const struct request *rq, const struct submission *s, struct str *words, size_t room)
 {
     const struct api_config *cfg = &rq->api->cfg;
-    if (cfg->local_only && !cfg->cluster) return plan_unused_here(s->plan, words, room);
-    if (!cfg->cluster || s->run.bundle_digest.n == 0) return 0;
-    words[0] = STR("the folder's files");
-    return 1;
+    size_t n = cfg->local_only ? plan_unused_here(s->plan, cfg->cluster, words, room - 1) : 0;
+    if (cfg->cluster && s->run.bundle_digest.n > 0) words[n++] = STR("the folder's files");
+    return n;
 }
 
 /* What the user waived, and what is unused: said here, once. */

@@ -182,6 +182,7 @@ static bool open_cluster(struct server *s, struct err *err)
                                     .instance = instance,
                                     .store_dir = s->cfg.store_dir,
                                     .image = s->cfg.kube_image,
+                                    .step_log_bytes = s->cfg.step_log_bytes,
                                     .start_ms = s->cfg.kube_start_ms,
                                     .requests_per_s = (double)s->cfg.kube_requests_s};
     s->has_executor = kube_executor_open(&cfg, &s->executor, err);
@@ -244,8 +245,8 @@ static bool open_scheduler(struct server *s, struct err *err)
     char host[128] = "?";
     gethostname(host, sizeof host - 1);
     if (!db_conninfo(s->dsn, 60000, &s->arena, &conninfo, err)) return false;
-    struct str url =
-        s->cfg.api_url.n > 0 ? s->cfg.api_url : arena_printf(&s->arena, "http://%.*s", STR_ARG(s->cfg.listen));
+    struct str url = s->cfg.api_url;
+    if (url.n == 0 && is_local(&s->cfg)) url = arena_printf(&s->arena, "http://%.*s", STR_ARG(s->cfg.listen));
     const struct scheduler_config cfg = {
         .conninfo = conninfo.p,
         .owner = arena_printf(&s->arena, "%s:%d", host, (int)getpid()).p,

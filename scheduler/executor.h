@@ -56,6 +56,8 @@ struct exec_known { /* an attempt in the executor's memory */
 struct executor {
     const char *name; /* "process" */
     void *self;
+    bool images;      /* steps run in images: which one is part of what they do */
+    struct str image; /* of those that name none */
     /* The instance whose memory the attempts are in, e.g. "process:<launcher id>"; stored with each attempt. */
     struct str (*instance)(void *self);
     /* Launches; a name it knows already is not launched again, its end (past or future) is reported. `restored` says

@@ -84,7 +84,9 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     k->n--;
     set_timer(k);
     kube_log_close(a);
-    if (a->call != NULL) kube_cancel(k->client, a->call);
+    kube_cancel(k->client, a->call);
+    kube_cancel(k->client, a->question);
+    free(a->waits);
     arena_free(&a->arena);
     free(a);
 }
@@ -158,16 +160,17 @@ static bool executor_launch(void *self, const struct exec_request *req, bool res
     }
     bool new = a == NULL;
     if (new) a = kube_add(k, req->id);
-    if (!kube_prepare(k, a, req, err)) {
-        if (new) kube_drop(k, a);
-        return false;
-    }
-    a->asked = true;
-    a->asked_us = os_mono_us();
-    if (restored || !new) {
+    if (restored || !new) { /* it may run: nothing that a creation would need can end it */
+        kube_expect(k, a, req);
+        a->asked = true;
         take_up(k, a, by);
         return true;
     }
+    if (!kube_prepare(k, a, req, err)) {
+        kube_drop(k, a);
+        return false;
+    }
+    a->asked = true;
     a->phase = KUBE_CREATING;
     kube_create(a);
     return true;
@@ -182,6 +185,10 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
     if (a == NULL) a = kube_add(k, id);
     if (!a->kill_wanted) a->killed_us = os_mono_us();
     a->kill_wanted = true;
+    if (!a->asked) { /* it was being stopped when its server ended */
+        a->asked = true;
+        take_up(k, a, STR(""));
+    }
     switch (a->phase) {
     case KUBE_SEEN:
     case KUBE_CREATED:
@@ -245,16 +252,11 @@ static size_t executor_fds(void *self, int *fds, size_t max)
 
 /* ---- what the scheduler hears ---- */
 
-static void look(struct kube *k, struct kube_attempt *a)
-{
-    kube_tick_attempt(k, a);
-}
-
 static void hear(struct kube *k)
 {
     uint64_t ticks;
     kube_client_turn(k->client);
-    if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_each(k, look);
+    if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_each(k, kube_tick_attempt);
 }
 
 static bool news(struct kube *k, struct arena *m, struct exec_event *out)
@@ -264,7 +266,7 @@ static bool news(struct kube *k, struct arena *m, struct exec_event *out)
             if (!a->waits_changed || !a->asked) continue;
             a->waits_changed = false;
             *out = (struct exec_event){.kind = EXEC_WAITS, .id = a->id};
-            out->result.message = arena_str(m, a->waits);
+            out->result.message = arena_str(m, str_of(a->waits));
             return true;
         }
     return false;
@@ -295,15 +297,10 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
 
 /* ---- start and stop ---- */
 
-static void drop_one(struct kube *k, struct kube_attempt *a)
-{
-    kube_drop(k, a);
-}
-
 static void executor_stop(void *self)
 {
     struct kube *k = self;
-    kube_each(k, drop_one);
+    kube_each(k, kube_drop);
     kube_watch_close(k->jobs);
     kube_watch_close(k->pods);
     kube_client_close(k->client);
@@ -358,7 +355,8 @@ static bool open_all(struct kube *k, const struct kube_config *cfg, struct err *
         !kube_access_load(&k->arena, k->cfg.kubeconfig, k->cfg.context, &k->access, err))
         return false;
     k->cfg.namespace = cfg->namespace.n > 0 ? arena_str(&k->arena, cfg->namespace) : k->access.namespace;
-    snprintf(k->instance, sizeof k->instance, "kubernetes:%.*s", STR_ARG(k->cfg.namespace));
+    snprintf(k->instance, sizeof k->instance, "kubernetes:%.*s@%.*s", STR_ARG(k->cfg.namespace),
+             STR_ARG(k->access.server)); /* another cluster may have a namespace of that name */
     const struct kube_client_config client = {.access = &k->access,
                                               .requests_per_s = cfg->requests_per_s,
                                               .burst = 2 * cfg->requests_per_s,
@@ -383,6 +381,8 @@ bool kube_executor_open(const struct kube_config *cfg, struct executor *out, str
     }
     *out = (struct executor){.name = "kubernetes",
                              .self = k,
+                             .images = true,
+                             .image = k->cfg.image,
                              .instance = executor_instance,
                              .launch = executor_launch,
                              .kill = executor_kill,

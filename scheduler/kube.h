@@ -13,6 +13,7 @@ struct kube_config {
     struct str image;               /* of steps that name none; empty: they are refused */
     struct str pull_policy;         /* empty = Kubernetes' default */
     struct str gpu_resource;        /* empty = nvidia.com/gpu */
+    int64_t step_log_bytes;         /* a step that writes more to its log is stopped; 0 = no limit */
     int64_t start_ms; /* what cannot start (no such image, no such secret) fails after so long; 0 = 5 min */
     double requests_per_s;
 };

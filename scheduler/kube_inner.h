@@ -38,25 +38,28 @@ struct kube_attempt {
     struct arena arena;
     enum kube_phase phase;
     bool asked, queued, never;
-    bool unsure;    /* a creation may have been carried out, nobody knows */
-    bool job_there; /* by the watch, or by the answer to its creation */
+    bool job_ended, job_completed; /* its Job says so; the pod tells more, if there is one */
+    bool unsure;                   /* a creation may have been carried out, nobody knows */
+    bool job_there;                /* by the watch, or by the answer to its creation */
     bool kill_wanted;
     bool deleted; /* its deletion was accepted, or it was gone */
     char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
     enum kube_stage stage;
-    struct str manifest;    /* of the Job, while it is being created */
-    struct kube_call *call; /* creation or deletion under way */
-    int64_t retry_us;       /* the next try of what `call` would do; 0 = none */
+    struct str manifest;        /* of the Job, while it is being created */
+    struct kube_call *call;     /* creation or deletion under way */
+    struct kube_call *question; /* why there is no pod */
+    int64_t retry_us;           /* the next try of what `call` would do; 0 = none */
     uint32_t tries;
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
     int64_t log_skip;      /* bytes of the answer that are in the file already */
     int64_t log_bytes, log_told;
-    bool log_whole, log_follows;
+    bool log_whole, log_follows, log_full;
     uint32_t log_tries;
-    int64_t asked_us, drain_us, killed_us;
-    int64_t hangs_us; /* since when it has been unable to start; 0 = it is not */
-    struct str waits; /* why it does not run yet, as it was told last */
+    int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
+    int64_t looked_us;                                   /* when it was last asked why there is no pod */
+    int64_t hangs_us;                                    /* since when it has been unable to start; 0 = it is not */
+    char *waits;                                         /* why it does not run yet, as it was told last */
     bool waits_changed;
     bool ended;                /* its pod: `result` and `said` say how */
     struct str said;           /* the termination message */
@@ -71,7 +74,7 @@ struct kube {
     struct kube_access access;
     struct kube_client *client;
     struct kube_watch *jobs, *pods;
-    char instance[160];
+    char instance[512];
     int timer; /* once a second while there is anything to look after */
     bool ticking;
     struct kube_attempt **slots; /* chained hash by id */
@@ -89,7 +92,12 @@ void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a
 
 /* ---- kube_request.c ---- */
 /* Fills a->name, a->manifest and what its end needs. */
+/* The same for one that may be under way already: only what its end needs. */
+void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_request *req);
 MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
+
+/* ---- kube_podless.c ---- */
+void kube_ask_why(struct kube_attempt *a); /* there is a Job and no pod */
 
 /* ---- kube_jobs.c: Jobs are created, watched, deleted ---- */
 void kube_create(struct kube_attempt *a);
@@ -97,6 +105,10 @@ void kube_delete(struct kube_attempt *a);
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
 void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
+/* Why it does not run yet; empty = it does. */
+void kube_waits(struct kube_attempt *a, struct str text);
+/* It cannot start: since when is remembered. */
+void kube_hangs(struct kube_attempt *a, bool hangs);
 void kube_tick_attempt(struct kube *k, struct kube_attempt *a);
 /* It ends here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);

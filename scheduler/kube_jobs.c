@@ -1,5 +1,7 @@
 /* Jobs of attempts: created until that is sure, watched with their pods, deleted. */
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/jsonw.h"
@@ -12,6 +14,9 @@
 #define RETRY_FIRST_US (SECOND_US / 2)
 #define RETRY_MOST_US (15 * SECOND_US)
 #define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
+#define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
+#define FOLLOW_AFTER_US SECOND_US        /* short steps' logs are fetched once, at their end */
+#define MESSAGE_MAX 4096                 /* bytes of a termination message: the kubelet cuts it there */
 #define DRAIN_MOST_US (15 * SECOND_US)   /* for the rest of a log */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
@@ -33,11 +38,31 @@ static void later(struct kube_attempt *a)
     a->retry_us = os_mono_us() + (pause < RETRY_MOST_US ? pause : RETRY_MOST_US);
 }
 
-static void waits(struct kube_attempt *a, struct str text)
+void kube_waits(struct kube_attempt *a, struct str text)
 {
-    if (str_eq(a->waits, text)) return;
-    a->waits = arena_str(&a->arena, text);
+    if (str_is(text, a->waits != NULL ? a->waits : "")) return;
+    free(a->waits);
+    a->waits = strndup(text.p, text.n);
+    if (a->waits == NULL) abort();
     a->waits_changed = true;
+}
+
+__attribute__((format(printf, 2, 3))) static void waits(struct kube_attempt *a, const char *fmt, ...)
+{
+    char text[1000];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    kube_waits(a, str_of(text));
+}
+
+void kube_hangs(struct kube_attempt *a, bool hangs)
+{
+    if (!hangs)
+        a->hangs_us = 0;
+    else if (a->hangs_us == 0)
+        a->hangs_us = os_mono_us();
 }
 
 static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bool one)
@@ -54,18 +79,26 @@ static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bo
 static void refused(struct kube_attempt *a, const struct kube_answer *answer)
 {
     size_t at;
-    struct arena *m = &a->arena;
-    bool quota = answer->status == 403 && str_find(answer->message, STR("exceeded quota"), &at);
-    struct str said = arena_printf(m, "Kubernetes says: %.*s", STR_ARG(answer->message));
+    long status = answer->status;
+    struct str said = answer->message;
+    bool quota = status == 403 && str_find(said, STR("exceeded quota"), &at);
+    bool invalid = status == 400 || status == 413 || status == 422 || str_find(said, STR("admission webhook"), &at);
     if (quota) {
-        waits(a, arena_printf(m, "waits for quota; %.*s", STR_ARG(said)));
+        waits(a, "waits for quota; Kubernetes says: %.*s", STR_ARG(said));
         later(a);
-    } else if (answer->status == 400 || answer->status == 422 ||
-               (answer->status == 403 && answer->reason.n > 0 && str_find(answer->message, STR("admission"), &at))) {
-        kube_end(a, FAILURE_INVALID, REASON_INVALID, arena_printf(m, "its Job was refused; %.*s", STR_ARG(said)));
+    } else if (invalid) {
+        kube_end(a, FAILURE_INVALID, REASON_INVALID,
+                 arena_printf(&a->arena, "its Job was refused; Kubernetes says: %.*s", STR_ARG(said)));
     } else {
-        kube_end(a, FAILURE_INFRA, REASON_INFRA, arena_printf(m, "its Job could not be created; %.*s", STR_ARG(said)));
+        kube_end(a, FAILURE_INFRA, REASON_INFRA,
+                 arena_printf(&a->arena, "its Job could not be created; Kubernetes says: %.*s", STR_ARG(said)));
     }
+}
+
+static void there_is(struct kube_attempt *a)
+{
+    a->phase = KUBE_CREATED;
+    a->created_us = os_mono_us();
 }
 
 static void created(void *ctx, const struct kube_answer *answer)
@@ -83,14 +116,14 @@ static void created(void *ctx, const struct kube_answer *answer)
         return;
     }
     if (!there) { /* not carried out, or nobody knows: the name makes another try harmless */
-        waits(a, arena_printf(&a->arena, "waits for the API server: %.*s", STR_ARG(answer->message)));
+        waits(a, "waits for the API server: %.*s", STR_ARG(answer->message));
         later(a);
         return;
     }
     a->tries = 0;
     a->job_there = true;
     a->deleted = false;
-    if (a->phase == KUBE_CREATING) a->phase = KUBE_CREATED;
+    if (a->phase == KUBE_CREATING) there_is(a);
     if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) kube_delete(a);
 }
 
@@ -139,7 +172,7 @@ void kube_delete(struct kube_attempt *a)
 {
     char path[512];
     a->retry_us = 0;
-    if (a->call != NULL || a->deleted) return;
+    if (a->call != NULL || a->deleted || a->name[0] == '\0') return; /* without a name it would be all Jobs */
     BUF_AUTO body;
     buf_init(&body, 0);
     buf_c(&body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"");
@@ -156,12 +189,6 @@ void kube_delete(struct kube_attempt *a)
 
 /* ---- what the watches say ---- */
 
-static struct str text_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
-}
-
 static void keep(char *room, size_t n, struct str text)
 {
     snprintf(room, n, "%.*s", STR_ARG(text));
@@ -176,13 +203,25 @@ static struct kube_attempt *by_name(struct kube *k, const char *which, struct st
     return NULL;
 }
 
+/* They come after the pod's end; of a pod that is gone they are all there is. */
+static void read_conditions(struct kube_attempt *a, const struct value *job)
+{
+    const struct value *list = value_get(value_get(job, "status"), "conditions");
+    for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
+        const struct value *c = &list->u.list.items[i];
+        struct str type = kube_text(c, "type");
+        if (!str_is(kube_text(c, "status"), "True")) continue;
+        a->job_completed |= str_is(type, "Complete");
+        a->job_ended |= a->job_completed || str_is(type, "Failed");
+    }
+}
+
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object)
 {
     struct kube *k = ctx;
     struct kube_pod labels; /* a Job has the same labels as its pod */
     struct kube_attempt *a;
-    const struct value *meta = value_get(object, "metadata");
-    struct str name = text_of(meta, "name"), uid = text_of(meta, "uid");
+    struct str name = kube_text(object, "metadata.name"), uid = kube_text(object, "metadata.uid");
     if (!kube_pod_read(object, &labels))
         a = by_name(k, "job", name);
     else if ((a = kube_find(k, labels.id)) == NULL && change == KUBE_PRESENT)
@@ -197,8 +236,9 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     keep(a->name, sizeof a->name, name);
     keep(a->job_uid, sizeof a->job_uid, uid);
     a->job_there = true;
-    a->deleted = value_get(meta, "deletionTimestamp") != NULL;
-    if (a->phase == KUBE_HELD) a->phase = KUBE_CREATED;
+    a->deleted = kube_text(object, "metadata.deletionTimestamp").n > 0;
+    read_conditions(a, object);
+    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) there_is(a);
     if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
 }
 
@@ -210,8 +250,9 @@ static void read_output(struct kube_attempt *a)
     struct arena *m = &a->arena;
     const struct kube_output *o = &a->output;
     if (o->name.n == 0 || (a->said.n == 0 && o->optional)) return;
-    bool absent = a->said.n == 0 && o->type != PARAM_STRING;
-    if (absent || !step_value(m, o->type, step_text(a->said), 0, &v, &why)) {
+    bool absent = a->said.n == 0 && o->type != PARAM_STRING, cut = a->said.n >= MESSAGE_MAX;
+    if (cut) why = "is longer than 4 KiB, which is all that comes back from a pod";
+    if (absent || cut || !step_value(m, o->type, step_text(a->said), 0, &v, &why)) {
         a->result.ok = false;
         a->result.failure = FAILURE_ERROR;
         a->result.reason = REASON_OUTPUT;
@@ -275,21 +316,18 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
 {
     struct arena turn;
     struct str text;
-    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) a->phase = KUBE_CREATED;
+    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) there_is(a);
     a->stage = pod->stage;
     if (a->phase != KUBE_CREATED) return;
-    arena_init(&turn, 0);
     if (pod->stage == KUBE_STAGE_RUNNING) {
-        a->hangs_us = 0;
-        waits(a, STR(""));
-    } else {
-        enum kube_hope hope = kube_pod_waits(pod, &turn, &text);
-        waits(a, text);
-        if (hope == KUBE_HOPE)
-            a->hangs_us = 0;
-        else if (a->hangs_us == 0)
-            a->hangs_us = os_mono_us();
+        if (a->running_us == 0) a->running_us = os_mono_us();
+        kube_hangs(a, false);
+        kube_waits(a, STR(""));
+        return;
     }
+    arena_init(&turn, 0);
+    kube_hangs(a, kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE);
+    kube_waits(a, text);
     arena_free(&turn);
 }
 
@@ -297,10 +335,9 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
 {
     struct kube *k = ctx;
     struct kube_pod pod;
-    const struct value *meta = value_get(object, "metadata");
-    struct str uid = text_of(meta, "uid");
+    struct str uid = kube_text(object, "metadata.uid");
     bool known = kube_pod_read(object, &pod);
-    struct kube_attempt *a = known ? kube_find(k, pod.id) : by_name(k, "pod", text_of(meta, "name"));
+    struct kube_attempt *a = known ? kube_find(k, pod.id) : by_name(k, "pod", kube_text(object, "metadata.name"));
     if (a == NULL && known && change == KUBE_PRESENT) a = kube_add(k, pod.id);
     if (a == NULL || a->phase == KUBE_FORGOTTEN) return;
     /* A Job may come to have two pods: the first one is the attempt's. */
@@ -312,6 +349,7 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     }
     keep(a->pod_uid, sizeof a->pod_uid, uid);
     keep(a->pod, sizeof a->pod, pod.name);
+    if (a->name[0] == '\0') keep(a->name, sizeof a->name, pod.job);
     if (pod.stage == KUBE_STAGE_ENDED)
         ended(a, &pod);
     else
@@ -322,9 +360,30 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
 
 static void give_up(struct kube_attempt *a)
 {
-    struct str why = arena_printf(&a->arena, "could not start, and was given up: %.*s", STR_ARG(a->waits));
+    struct str why = arena_printf(&a->arena, "could not start, and was given up: %.*s", STR_ARG(str_of(a->waits)));
     kube_delete(a); /* forgetting it will delete it, too; this is sooner */
     kube_end(a, FAILURE_ERROR, REASON_ERROR, why);
+}
+
+/* Its Job has ended, and no pod says how: it was deleted while nobody looked. */
+static void end_by_job(struct kube_attempt *a)
+{
+    if (!a->job_completed) {
+        kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod is gone, and how it ended with it"));
+        return;
+    }
+    a->ended = true;
+    a->result = (struct task_result){.ok = true, .exit_code = -1};
+    kube_finish(a);
+}
+
+static void without_pod(struct kube_attempt *a, int64_t now)
+{
+    int64_t since = now - a->created_us;
+    if (a->job_ended && since > JOB_SETTLES_US)
+        end_by_job(a);
+    else if (!a->job_ended && since > PODLESS_US && now - a->looked_us > PODLESS_US)
+        kube_ask_why(a);
 }
 
 void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
@@ -336,7 +395,9 @@ void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
         else
             kube_delete(a);
     }
-    if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING) kube_log_follow(a);
+    if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > FOLLOW_AFTER_US)
+        kube_log_follow(a);
+    if (a->phase == KUBE_CREATED && a->pod_uid[0] == '\0' && a->job_there) without_pod(a, now);
     if (a->phase == KUBE_DRAINING && now - a->drain_us > DRAIN_MOST_US) kube_drained(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
     if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/base/units.h"
 #include "engine/blob/logs.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
@@ -27,7 +28,7 @@ static bool open_file(struct kube_attempt *a)
         log_err(LEVEL_ERROR, "a log cannot be kept", &err);
         return false;
     }
-    a->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+    a->log_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (a->log_fd < 0 || fstat(a->log_fd, &st) != 0) {
         log_error("a log cannot be kept", LOG_CSTR("file", path), LOG_CSTR("error", strerror(errno)));
         return false;
@@ -42,8 +43,13 @@ static bool data(void *ctx, struct str bytes)
     int64_t known = a->log_skip < (int64_t)bytes.n ? a->log_skip : (int64_t)bytes.n;
     a->log_skip -= known;
     bytes = str_sub(bytes, (size_t)known, bytes.n);
-    while (bytes.n > 0) {
-        ssize_t put = write(a->log_fd, bytes.p, bytes.n);
+    int64_t most = a->owner->cfg.step_log_bytes;
+    if (most > 0 && (int64_t)bytes.n > most - a->log_bytes) {
+        a->log_full = true;
+        bytes.n = most > a->log_bytes ? (size_t)(most - a->log_bytes) : 0;
+    }
+    while (bytes.n > 0) { /* each byte has its place: a server that was taken over writes the same ones there */
+        ssize_t put = pwrite(a->log_fd, bytes.p, bytes.n, a->log_bytes);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) {
             log_error("a log is cut short", LOG_INT("run", a->id.run), LOG_CSTR("error", strerror(errno)));
@@ -52,7 +58,18 @@ static bool data(void *ctx, struct str bytes)
         bytes = str_sub(bytes, (size_t)put, bytes.n);
         a->log_bytes += put;
     }
-    return true;
+    return !a->log_full;
+}
+
+static void full(struct kube_attempt *a)
+{
+    char size[32];
+    kube_delete(a);
+    kube_end(a, FAILURE_ERROR, REASON_ERROR,
+             arena_printf(&a->arena,
+                          "wrote more than %s to its log, and was stopped; write less, or to files, or raise the "
+                          "server's step-log-max",
+                          units_bytes_text(a->owner->cfg.step_log_bytes, size)));
 }
 
 static void done(void *ctx, const struct kube_answer *answer)
@@ -60,8 +77,9 @@ static void done(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     a->log = NULL;
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
-    a->log_whole = answer->outcome == KUBE_DONE && !a->log_follows;
+    a->log_whole = answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
     if (a->phase == KUBE_DRAINING) kube_log_drain(a);
+    if (a->phase == KUBE_CREATED && a->log_full) full(a);
 }
 
 static void ask(struct kube_attempt *a, bool follow)
@@ -82,21 +100,22 @@ void kube_log_follow(struct kube_attempt *a)
     ask(a, true);
 }
 
-/* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. */
+/* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. Not of
+ * one that was stopped: its pod may be gone before the answer, and nobody waits for it. */
 void kube_log_drain(struct kube_attempt *a)
 {
-    if (a->log != NULL && a->log_follows) {
+    if (a->log != NULL && a->log_follows && a->result.ok) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }
     if (a->log != NULL) return;
-    if (!a->log_whole && a->log_tries++ < 2) ask(a, false);
+    if (!a->log_whole && !a->log_full && a->log_tries++ < 2) ask(a, false);
     if (a->log == NULL) kube_drained(a);
 }
 
 void kube_log_close(struct kube_attempt *a)
 {
-    if (a->log != NULL) kube_cancel(a->owner->client, a->log);
+    kube_cancel(a->owner->client, a->log);
     a->log = NULL;
     fs_close(&a->log_fd);
 }

@@ -9,14 +9,10 @@
 
 /* ---- reading ---- */
 
-static struct str text_of(const struct value *v)
-{
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
-}
-
 static struct str field(const struct value *map, const char *key)
 {
-    return text_of(value_get(map, key));
+    const struct value *v = value_get(map, key);
+    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
 }
 
 static bool label(const struct value *labels, const char *key, int64_t most, int64_t *out)
@@ -40,6 +36,20 @@ static const struct value *item(const struct value *list, size_t i)
     return list != NULL && list->type == VALUE_LIST && i < list->u.list.n ? &list->u.list.items[i] : NULL;
 }
 
+static void told_to_stop(struct kube_pod *out, int64_t at_us)
+{
+    if (at_us > 0 && (out->stop_us == 0 || at_us < out->stop_us)) out->stop_us = at_us;
+}
+
+/* The time of a deletion is when its grace will be over. */
+static void read_deletion(const struct value *meta, struct kube_pod *out)
+{
+    const struct value *grace = value_get(meta, "deletionGracePeriodSeconds");
+    int64_t at_us = kube_time_us(field(meta, "deletionTimestamp"));
+    out->deleting = at_us > 0;
+    told_to_stop(out, at_us - (grace != NULL && grace->type == VALUE_INT ? grace->u.i * 1000000 : 0));
+}
+
 static void read_conditions(const struct value *status, struct kube_pod *out)
 {
     const struct value *list = value_get(status, "conditions"), *c;
@@ -49,6 +59,7 @@ static void read_conditions(const struct value *status, struct kube_pod *out)
         if (str_is(type, "DisruptionTarget") && on) {
             out->disruption = field(c, "reason");
             out->disruption_message = field(c, "message");
+            told_to_stop(out, kube_time_us(field(c, "lastTransitionTime")));
         } else if (str_is(type, "PodScheduled") && !on && out->stage == KUBE_STAGE_PLACING) {
             out->reason = field(c, "reason");
             out->message = field(c, "message");
@@ -128,12 +139,12 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
         .uid = field(meta, "uid"),
         .job = owner_of(meta),
         .node = field(value_get(object, "spec"), "nodeName"),
-        .deleting = value_get(meta, "deletionTimestamp") != NULL,
         .pod_reason = field(status, "reason"),
         .pod_message = field(status, "message"),
         .failed = str_is(phase, "Failed"),
     };
     out->stage = out->node.n > 0 ? KUBE_STAGE_STARTING : KUBE_STAGE_PLACING;
+    read_deletion(meta, out);
     read_limits(value_get(object, "spec"), out);
     read_containers(status, out);
     read_conditions(status, out);
@@ -203,11 +214,13 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
 {
     *out = (struct task_result){
         .exit_code = p->has_exit ? p->exit_code : -1, .started_us = p->started_us, .ended_us = p->ended_us};
-    /* The first that fits decides: what happened to the pod comes before what that did to the step. */
-    if (p->has_exit && p->exit_code == 0)
-        out->ok = true;
-    else if (str_is(p->pod_reason, "DeadlineExceeded"))
+    /* The first that fits decides: what happened to the pod comes before what that did to the step. A step that was
+     * told to stop and says that it ended well has not done all of its work. */
+    bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
+    if (str_is(p->pod_reason, "DeadlineExceeded"))
         fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, STR("ran longer than its timeout"));
+    else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
+        out->ok = true;
     else if (failed_by_infra(p, a, out))
         return;
     else if (!p->has_exit)

@@ -18,6 +18,7 @@ struct kube_pod {
     struct str name, uid, job, node; /* job: its owner's name */
     enum kube_stage stage;
     bool deleting;
+    int64_t stop_us; /* since when it has been told to stop, by a deletion or a disruption; 0 = it was not */
     bool has_exit;
     int32_t exit_code;
     int64_t started_us, ended_us;       /* of the step's container; 0 = not said */

@@ -94,7 +94,7 @@ bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id
     bool ok = launch_render(n, &env, &s->arena, &req.spec, err);
     s->effects_cost += *env.spent;
     if (!(ok && check_inputs(s, l, id, &req.spec, err)) && !restored) return false;
-    if (s->cfg.step_key.n > 0)
+    if (s->cfg.step_key.n > 0 && s->cfg.api_url.n > 0)
         req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, id.task, id.attempt});
     *out = req;
     return true;
@@ -115,7 +115,9 @@ bool launching_cache_key(struct scheduler *s, struct live *l, uint32_t task, str
     buf_init(&extra_text, 0);
     buf_init(&text, 0);
     value_json(&extra_text, &extra, true);
-    const struct cache_facts facts = {.executor = str_of(s->cfg.executor->name), .extra = buf_view(&extra_text)};
+    const struct executor *x = s->cfg.executor;
+    struct cache_facts facts = {.executor = str_of(x->name), .extra = buf_view(&extra_text)};
+    if (x->images) facts.image = spec.image.n > 0 ? spec.image : x->image;
     launch_cache_text(&text, &spec, &facts);
     char hex[DIGEST_TEXT];
     digest_of(buf_view(&text), hex);

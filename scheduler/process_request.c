@@ -10,87 +10,20 @@
 #include "engine/os/log.h"
 #include "engine/os/secret.h"
 #include "scheduler/process_inner.h"
+#include "scheduler/step_env.h"
 
 #define EXEC_MOST (6 << 20) /* whatever the stack's limit is */
 #define EXEC_RESERVE ((size_t)8 << 10)
 
-struct strings {
-    struct arena *arena;
-    struct str *items;
-    size_t n, room;
-};
-
-static void push(struct strings *s, struct str item)
-{
-    if (s->n == s->room) {
-        size_t room = s->room > 0 ? s->room * 2 : 16;
-        s->items = arena_grow(s->arena, s->items, s->n * sizeof *s->items, room * sizeof *s->items);
-        s->room = room;
-    }
-    s->items[s->n++] = item;
-}
-
-static struct str variable(struct arena *a, const char *prefix, struct str name, struct str value)
-{
-    return arena_printf(a, "%s%.*s=%.*s", prefix, STR_ARG(plan_variable(a, name)), STR_ARG(value));
-}
-
-static void own_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct strings *env,
-                          const char *checkpoint)
+static void own_variables(struct process *p, struct attempt *a, const struct exec_request *req, struct step_vars *env)
 {
     struct arena *m = &a->arena;
-    push(env, arena_printf(m, "PATH=%.*s", STR_ARG(p->cfg.step_path)));
-    push(env, arena_printf(m, "HOME=%s", a->workdir));
-    push(env, arena_printf(m, "TMPDIR=%s/.tmp", a->workdir));
-    push(env, STR("LANG=C.UTF-8"));
-    push(env, arena_printf(m, "MILLRACE_RUN=%lld", (long long)req->id.run));
-    push(env, arena_printf(m, "MILLRACE_RUN_NAME=%.*s", STR_ARG(req->run_name)));
-    push(env, arena_printf(m, "MILLRACE_PROJECT=%.*s", STR_ARG(req->project)));
-    push(env, arena_printf(m, "MILLRACE_STEP=%.*s", STR_ARG(req->step)));
-    push(env, arena_printf(m, "MILLRACE_TASK=%u", req->id.task));
-    push(env, arena_printf(m, "MILLRACE_PATH=%.*s", STR_ARG(req->path)));
-    push(env, arena_printf(m, "MILLRACE_ATTEMPT=%u", req->id.attempt));
-    push(env, arena_printf(m, "MILLRACE_ATTEMPT_ID=%s", a->name));
-    push(env, arena_printf(m, "MILLRACE_WORKDIR=%s", a->workdir));
-    push(env, arena_printf(m, "MILLRACE_CHECKPOINT_DIR=%s", checkpoint));
-    static const char *const urls[] = {"MILLRACE_API_URL", "MILLRACE_URL"}; /* clients read the second */
-    for (size_t i = 0; req->api_url.n > 0 && i < sizeof urls / sizeof *urls; i++)
-        push(env, arena_printf(m, "%s=%.*s", urls[i], STR_ARG(req->api_url)));
-    if (req->token.n > 0) push(env, arena_printf(m, "MILLRACE_TOKEN=%.*s", STR_ARG(req->token)));
-}
-
-/* Paths are relative to where the step starts: the code's root, or the folder of `workdir` in it. */
-static struct str beneath_start(struct arena *m, const struct launch_spec *spec, struct str path)
-{
-    if (spec->workdir.n == 0) return arena_str(m, path);
-    return arena_printf(m, "%.*s/%.*s", STR_ARG(spec->workdir), STR_ARG(path));
-}
-
-/* In full, so that they hold wherever the step goes. A list of artifacts is known by its folder. */
-static void path_variables(struct attempt *a, const struct launch_spec *spec, struct strings *env)
-{
-    struct arena *m = &a->arena;
-    for (size_t i = 0; i < spec->n_inputs; i++) {
-        struct str name = spec->inputs[i].name;
-        if (i > 0 && str_eq(name, spec->inputs[i - 1].name)) continue;
-        struct str path = beneath_start(m, spec, arena_printf(m, "inputs/%.*s", STR_ARG(name)));
-        push(env, variable(m, "MILLRACE_INPUT_", name, arena_printf(m, "%s/%.*s", a->workdir, STR_ARG(path))));
-    }
-    for (size_t i = 0; i < a->n_wanted; i++) {
-        struct str path = arena_printf(m, "%s/%.*s", a->workdir, STR_ARG(a->wanted[i].path));
-        push(env, variable(m, "MILLRACE_OUTPUT_", a->wanted[i].name, path));
-    }
-}
-
-/* What the step declares stands instead of ours: of two of one name each program takes another. */
-static void push_declared(struct strings *env, struct str name, struct str line)
-{
-    for (size_t i = 0; i < env->n; i++) {
-        if (!str_eq(str_sub(env->items[i], 0, name.n), name) || env->items[i].p[name.n] != '=') continue;
-        env->items[i] = line;
-        return;
-    }
-    push(env, line);
+    step_vars_put(env, STR("PATH"), p->cfg.step_path);
+    step_vars_put(env, STR("HOME"), str_of(a->workdir));
+    step_vars_put(env, STR("TMPDIR"), arena_printf(m, "%s/.tmp", a->workdir));
+    step_vars_put(env, STR("LANG"), STR("C.UTF-8"));
+    step_vars_own(env, req, str_of(a->name), str_of(a->workdir));
+    step_vars_put(env, STR("MILLRACE_CHECKPOINT_DIR"), str_of(a->checkpoint));
 }
 
 /* What it may show in its log is noted, to be covered there. */
@@ -112,18 +45,24 @@ static bool give_secret(struct process *p, struct attempt *a, struct str project
 }
 
 static bool declared_variables(struct process *p, struct attempt *a, const struct exec_request *req,
-                               struct strings *env, struct err *err)
+                               struct step_vars *env, struct err *err)
 {
-    const struct launch_spec *spec = &req->spec;
-    struct arena *m = &a->arena;
-    path_variables(a, spec, env);
-    for (size_t i = 0; i < spec->n_env; i++) {
-        const struct launch_env *e = &spec->env[i];
+    for (size_t i = 0; i < req->spec.n_env; i++) {
+        const struct launch_env *e = &req->spec.env[i];
         struct str value = e->value;
         if (e->secret.source != SECRET_NONE && !give_secret(p, a, req->project, e, &value, err)) return false;
-        push_declared(env, e->name, arena_printf(m, "%.*s=%.*s", STR_ARG(e->name), STR_ARG(value)));
+        step_vars_put(env, e->name, value);
     }
     return true;
+}
+
+/* As the kernel takes them. */
+static const struct str *lines_of(const struct step_vars *env)
+{
+    struct str *lines = arena_array(env->arena, struct str, env->n + 1);
+    for (size_t i = 0; i < env->n; i++)
+        lines[i] = arena_printf(env->arena, "%.*s=%.*s", STR_ARG(env->items[i].name), STR_ARG(env->items[i].value));
+    return lines;
 }
 
 static bool place_inputs(struct process *p, struct attempt *a, const struct launch_spec *spec,
@@ -136,7 +75,7 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
     for (size_t i = 0; i < spec->n_inputs; i++) {
         const struct launch_input *in = &spec->inputs[i];
         struct launcher_file *f = &files[n++];
-        f->to = beneath_start(m, spec, in->path);
+        f->to = step_beneath(m, spec, in->path);
         if (!in->artifact) {
             f->text = arena_str(m, in->text);
             continue;
@@ -153,7 +92,7 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
     }
     if (spec->script.n > 0)
         files[n++] = (struct launcher_file){
-            .to = beneath_start(m, spec, STR(LAUNCH_SCRIPT)), .text = arena_str(m, spec->script), .mode = 0755};
+            .to = step_beneath(m, spec, STR(LAUNCH_SCRIPT)), .text = arena_str(m, spec->script), .mode = 0755};
     out->files = files;
     out->n_files = n;
     a->folders = folders;
@@ -168,7 +107,7 @@ static void want_outputs(struct attempt *a, const struct launch_spec *spec)
         const struct output *o = &n->outputs[i];
         w[i] = (struct wanted){.name = arena_str(&a->arena, o->name),
                                .type = arena_str(&a->arena, o->artifact_type),
-                               .path = beneath_start(&a->arena, spec, o->path),
+                               .path = step_beneath(&a->arena, spec, o->path),
                                .kind = o->kind,
                                .param = o->type,
                                .optional = o->optional};
@@ -187,7 +126,7 @@ static const struct str *copy_strs(struct arena *m, const struct str *items, siz
 
 /* The kernel takes so much for arguments, variables and a pointer to each; the rest is for what the launcher and a
  * script's interpreter line add. What it would refuse can never start, so it is refused here, with its place. */
-static bool fits_exec(const struct exec_request *req, const struct strings *env, struct err *err)
+static bool fits_exec(const struct exec_request *req, const struct step_vars *env, struct err *err)
 {
     const struct launch_spec *spec = &req->spec;
     long room = sysconf(_SC_ARG_MAX);
@@ -196,12 +135,11 @@ static bool fits_exec(const struct exec_request *req, const struct strings *env,
     for (size_t i = 0; i < spec->n_argv; i++)
         total += spec->argv[i].n + 1 + sizeof(char *);
     for (size_t i = 0; i < env->n; i++) {
-        size_t n = env->items[i].n;
+        size_t n = env->items[i].name.n + 1 + env->items[i].value.n;
         total += n + 1 + sizeof(char *);
         if (n <= longest) continue;
         longest = n;
-        name = env->items[i];
-        name.n = (size_t)((const char *)memchr(name.p, '=', n) - name.p);
+        name = env->items[i].name;
     }
     if (longest > LAUNCH_MAX_ARG) {
         err_set(err, ERR_LIMIT, "the variable is %zu bytes long, a process takes at most %d", longest, LAUNCH_MAX_ARG);
@@ -256,18 +194,18 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     struct arena *m = &a->arena;
     const struct launch_spec *spec = &req->spec;
     struct launcher_request *out = arena_new(m, struct launcher_request);
-    struct strings env = {.arena = m};
+    struct step_vars env = {.arena = m};
     struct str *folders = arena_array(m, struct str, spec->node->n_outputs + 2);
     size_t n_folders = 2;
     struct str checkpoint = checkpoint_of(p, a, req);
     want_outputs(a, spec);
-    own_variables(p, a, req, &env, checkpoint.p);
+    a->checkpoint = checkpoint.p;
+    own_variables(p, a, req, &env);
     if (!declared_variables(p, a, req, &env, err) || !fits_exec(req, &env, err) ||
         !place_inputs(p, a, spec, out, err) || !place_code(p, a, req->bundle_digest, out, err))
         return false;
     folders[0] = STR(".tmp");
     folders[1] = checkpoint;
-    a->checkpoint = checkpoint.p;
     for (size_t i = 0; i < a->n_wanted; i++) { /* a step may write its outputs at once */
         const char *slash = strrchr(a->wanted[i].path.p, '/');
         if (slash)
@@ -277,7 +215,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         .name = str_of(a->name),
         .argv = copy_strs(m, spec->argv, spec->n_argv),
         .n_argv = spec->n_argv,
-        .env = env.items,
+        .env = lines_of(&env),
         .n_env = env.n,
         .uid = p->uid,
         .gid = p->gid,

@@ -106,7 +106,7 @@ void launch_cache_text(struct buf *out, const struct launch_spec *spec, const st
     jsonw_object(&w);
     jsonw_kv_int(&w, "format", FORMAT);
     jsonw_kv_str(&w, "executor", facts->executor);
-    jsonw_kv_str(&w, "image", facts->image_digest);
+    jsonw_kv_str(&w, "image", facts->image);
     jsonw_kv_str(&w, "extra", facts->extra);
     jsonw_kv_str(&w, "workdir", spec->workdir);
     jsonw_kv_int(&w, "workers", spec->node->workers > 1 ? spec->node->workers : 1);

@@ -65,9 +65,9 @@ MUST_CHECK bool launch_render(const struct node *node, const struct expr_env *en
  * declared outputs, the user's extra key. Secrets enter by reference, never by value. (The code is the other part of a
  * key: see the function cache_key of the database.) */
 struct cache_facts {
-    struct str executor;     /* "process", … */
-    struct str image_digest; /* resolved; empty where images mean nothing */
-    struct str extra;        /* the evaluated cache.key */
+    struct str executor; /* "process", … */
+    struct str image;    /* as it is named, since only the node resolves it; empty where images mean nothing */
+    struct str extra;    /* the evaluated cache.key */
 };
 void launch_cache_text(struct buf *out, const struct launch_spec *spec, const struct cache_facts *facts);
 

@@ -36,13 +36,42 @@ static void check_resources(const struct rules *r, const struct plan_offer *o)
                             units_bytes_text(want->memory_bytes, asked), units_bytes_text(o->memory_bytes, there)));
 }
 
+static bool works_in_container(const struct node *n)
+{
+    return n->verb == VERB_RUN || n->verb == VERB_SCRIPT || n->verb == VERB_IMAGE;
+}
+
+/* What does not reach a pod. */
+static void check_data(const struct rules *r)
+{
+    const struct node *n = r->node;
+    static const char elsewhere[] = "run it on a server with local steps";
+    bool artifact = false;
+    for (size_t i = 0; i < n->n_outputs; i++)
+        artifact |= n->outputs[i].kind == IO_ARTIFACT;
+    if (artifact || n->n_outputs > 1)
+        refuse(r, "outputs", n->at, elsewhere, STR("a step on a cluster can have one output, a param"));
+    for (size_t i = 0; i < n->n_env; i++)
+        if (n->env[i].secret.source == SECRET_FILE || n->env[i].secret.source == SECRET_ENV)
+            refuse(r, "env", n->at, "make it a Secret of the cluster, and name it: {secret: {kubernetes: NAME/KEY}}",
+                   arena_printf(r->errors->arena, "%.*s: a step on a cluster cannot have a secret of the server",
+                                STR_ARG(n->env[i].name)));
+}
+
 /* In a cluster, how much it has is the cluster's to say, and it may change. */
 static void check_job(const struct rules *r, const struct plan_offer *o)
 {
-    enum verb v = r->node->verb;
-    if ((v == VERB_RUN || v == VERB_SCRIPT) && r->node->image.n == 0 && !o->image)
-        refuse(r, "image", r->node->at, "name one in the step or in the pipeline's defaults",
+    const struct node *n = r->node;
+    if (!works_in_container(n)) return;
+    if (n->image.n == 0 && !o->image)
+        refuse(r, "image", n->at, "name one in the step or in the pipeline's defaults",
                STR("a step in a cluster needs an image, and the server has none for those that name none"));
+    if (n->workers > 1) refuse(r, "workers", n->at, "leave workers away", STR("a step on a cluster runs in one pod"));
+    if ((n->resources.gpu_flavor.n > 0 || n->resources.gpu_share > 0) && !o->ignore_gpu)
+        refuse(r, "resources.gpu", n->resources.gpu_at,
+               "ask for whole GPUs by their number, and choose the node by nodeSelector",
+               STR("this server knows no flavors of GPUs and shares none"));
+    check_data(r);
 }
 
 static void check_node(const struct rules *r, const struct plan_offer *o)
@@ -80,15 +109,16 @@ static void note(struct str word, struct str *out, size_t *n, size_t room)
     if (*n < room) out[(*n)++] = word;
 }
 
-size_t plan_unused_here(const struct plan *p, struct str *out, size_t room)
+size_t plan_unused_here(const struct plan *p, bool cluster, struct str *out, size_t room)
 {
     size_t n = 0;
     for (uint32_t g = 0; g < p->n_graphs; g++) {
         for (uint32_t i = 0; i < p->graphs[g].n_nodes; i++) {
             const struct node *node = &p->graphs[g].nodes[i];
+            if (node->queue.n) note(STR("queue"), out, &n, room);
+            if (cluster) continue;
             if (node->image.n && node->verb != VERB_IMAGE) note(STR("image"), out, &n, room);
             if (node->resources.ephemeral_bytes) note(STR("resources.storage"), out, &n, room);
-            if (node->queue.n) note(STR("queue"), out, &n, room);
             for (size_t k = 0; node->cluster && k < node->cluster->u.map.n; k++)
                 note(node->cluster->u.map.entries[k].key, out, &n, room);
         }

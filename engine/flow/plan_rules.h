@@ -15,8 +15,8 @@ struct plan_offer {
 /* Everything in the plan that cannot be done where this is offered. True when there is nothing. */
 MUST_CHECK bool plan_fits_machine(const struct plan *p, const struct plan_offer *offer, struct err_list *errors);
 
-/* Things that are kept but mean nothing on one machine, as texts for a notice ("image", "nodeSelector"); at most
- * `room`. */
-size_t plan_unused_here(const struct plan *p, struct str *out, size_t room);
+/* Things that are kept but mean nothing on one machine, or in a cluster, as texts for a notice ("image",
+ * "nodeSelector"); at most `room`. */
+size_t plan_unused_here(const struct plan *p, bool cluster, struct str *out, size_t room);
 
 #endif

@@ -112,7 +112,7 @@ static const struct option options[] = {
      "secrets that steps may name: <dir>/<project>/<name>; all servers of one database must share it (secrets under "
      "the store)"},
     {"api-url", "URL", OPTION_STRING, FIELD(api_url), 0, 0, "", NULL, NULL, NULL,
-     "address of the API as steps see it; empty: made from listen"},
+     "address of the API as steps see it; empty: made from listen, and on a cluster they are told none"},
     {"max-body", "SIZE", OPTION_BYTES, FIELD(max_body_bytes), 64 << 10, 64 << 20, "8Mi", NULL, NULL, NULL,
      "largest body of an ordinary request (uploads of bundles and artifacts have limits of their own)"},
     {"retention", "TIME", OPTION_DURATION, FIELD(retention_ms), 0, YEARS(10), "0s", NULL, NULL, NULL,

@@ -8,17 +8,13 @@ import os
 import pathlib
 import ssl
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
-
-from cluster import Cluster, Namespace, job  # noqa: E402
-from harness import ROOT, Server, until  # noqa: E402
+from cluster import Cluster, Namespace, job
+from harness import ROOT, Server, until  # found by cluster
 
 RAW_THREADS = 8
 ROUNDS = 4

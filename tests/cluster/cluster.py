@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "e2e"))
+from harness import until  # noqa: E402
 
 PATIENCE = 120
 
@@ -19,18 +21,6 @@ def state():
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     cache = os.environ.get("MILLRACE_CLUSTER_CACHE") or pathlib.Path(home) / "millrace/cluster"
     return pathlib.Path(os.environ.get("K8S_DIR") or pathlib.Path(cache) / "state")
-
-
-def until(what, check, patience=PATIENCE):
-    """Calls check() until it gives something true, and gives that back."""
-    end = time.monotonic() + patience
-    while True:
-        found = check()
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {patience} s for {what}")
-        time.sleep(0.1)
 
 
 class Cluster:

@@ -3,14 +3,10 @@
 runs in that network: see tests/cluster/run."""
 import itertools
 import os
-import pathlib
-import sys
 
 import pytest
 from cluster import Cluster, Namespace, Store
-
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "e2e"))
-from harness import Server  # noqa: E402
+from harness import Server  # found by cluster
 
 COUNT = itertools.count(1)
 

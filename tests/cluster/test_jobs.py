@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-
+from cluster import job
 from harness import until
 
 HELLO = """apiVersion: millrace/v1
@@ -41,7 +41,7 @@ def test_a_run_is_jobs(cluster_server, jobs):
     assert done["state"] == "succeeded" and done["outputs"] == {"n": 42}, done
     assert server.cli("logs", run, "greet").stdout.startswith("hello there 0")
     assert server.cli("logs", run, "twice").stdout == "got 42 in /millrace/work\na $(B) $$ stays\n"
-    assert server.tasks(run)["greet"]["executor"] == f"kubernetes:{jobs.name}"
+    assert server.tasks(run)["greet"]["executor"].startswith(f"kubernetes:{jobs.name}@https://")
     gone(jobs)
 
 
@@ -69,6 +69,9 @@ ENDS = {
     "badimage": ("run: 'true', image: 'UPPER/:::'", "Error", "InvalidImageName"),
     "nosecret": ("run: 'true', env: {A: {secret: {kubernetes: none/k}}}", "Error", 'secret "none" not found'),
     "nooutput": ("run: 'true', outputs: {n: {type: int, path: n}}", "OutputMissing", "its output 'n' was not written"),
+    "longoutput": ("run: 'yes | head -c 5000 > n', outputs: {n: {type: string, path: n}}", "OutputMissing",
+                   "longer than 4 KiB"),
+    "chatty": ("run: 'yes'", "Error", "wrote more than 1Mi to its log"),
     "badoutput": ("run: 'echo x > n', outputs: {n: {type: int, path: n}}", "OutputMissing", "a whole number"),
     "badlabel": ("run: 'true', labels: {team: 'not a label'}", "Invalid", "its Job was refused; Kubernetes says"),
     "badname": ("run: 'true', nodeSelector: {'-': x}", "Invalid", "its Job was refused; Kubernetes says"),
@@ -76,7 +79,7 @@ ENDS = {
 
 
 def test_ends_are_told(cluster_server, jobs):
-    server = cluster_server("--kube-start", "4s")
+    server = cluster_server("--kube-start", "4s", "--step-log-max", "1Mi")
     run = server.submit(pipeline("".join(f"  {name}: {{{row[0]}}}\n" for name, row in ENDS.items())))
     assert server.ended(run)["state"] == "failed"
     tasks = server.tasks(run)
@@ -139,6 +142,72 @@ def test_a_killed_server_neither_loses_nor_doubles(cluster_server, jobs, marks):
         assert task["attempt"] == 1 and task["state"] == "succeeded", task
         assert server.cli("logs", run, f"fan[{i}]").stdout == f"begun {i}\nended {i}\n"
     gone(jobs)
+
+
+def test_a_server_killed_while_it_stops_a_step(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {run: 'trap \"sleep 4; exit 3\" TERM; echo here; sleep 60 & wait'}\n"))
+    until("its log", lambda: server.cli("logs", run, "s").stdout == "here\n")
+    server.post(f"/api/v1/runs/{run}:cancel")
+    server.wait_task(run, "s", "stopping")
+    server.crash()
+    server.start()
+    assert server.ended(run)["state"] == "cancelled"
+    gone(jobs)
+
+
+def test_jobs_of_others_are_left_alone(cluster, cluster_server, jobs):
+    """Also while attempts that count no more are swept, and their pods take time to go."""
+    jobs.apply(**job(jobs.name, "bystander", "localhost/busybox:1", ["sleep", "300"]))
+    server = cluster_server("--takeover", "1s")
+    run = server.submit(pipeline("  s: {run: 'trap \"\" TERM; echo here; while true; do sleep 1; done'}\n"))
+    until("its log", lambda: server.cli("logs", run, "s").stdout == "here\n")
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+    time.sleep(3)  # some sweeps
+    assert [one["metadata"]["name"] for one in jobs.items("jobs")] == ["bystander"]
+
+
+def test_a_pod_that_went_while_nobody_looked(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {run: 'sleep 5'}\n"))
+    pod, = until("its pod to run", lambda: [p for p in jobs.items("pods") if p["status"]["phase"] == "Running"])
+    server.crash()
+    jobs("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+    server.start()
+    assert server.ended(run, 120)["state"] == "succeeded"
+    assert server.tasks(run)["s"]["attempt"] == 2
+    gone(jobs)
+
+
+def test_a_job_without_a_pod_says_why(cluster_server, jobs):
+    jobs.apply(kind="ResourceQuota", metadata={"name": "none"}, spec={"hard": {"pods": "0"}})
+    try:
+        server = cluster_server()
+        run = server.submit(pipeline("  s: {run: 'true'}\n"))
+        until("it to say why", lambda: "exceeded quota" in server.tasks(run)["s"].get("waitingFor", ""), 30)
+    finally:
+        jobs("delete", "resourcequota", "none")
+    assert server.ended(run, 120)["state"] == "succeeded"
+    gone(jobs)
+
+
+def test_another_image_is_another_result(cluster_server, jobs):
+    server = cluster_server()
+    step = "  s: {run: 'echo x > o', outputs: {o: {type: string, path: o}}, cache: true, image: 'localhost/%s:1'}\n"
+    for image, reason in (("busybox", None), ("busybox", "Cached"), ("python", None)):
+        run = server.submit(pipeline(step % image))
+        assert server.ended(run)["state"] == "succeeded" and server.tasks(run)["s"].get("reason") == reason
+    gone(jobs)
+
+
+def test_what_does_not_reach_a_pod_is_said_at_submission(cluster_server):
+    server = cluster_server()
+    for step, words in (("workers: 2", "one pod"), ("resources: {gpu: {count: 1, flavor: h100}}", "no flavors"),
+                        ("outputs: {m: {artifact: model, path: m}}", "one output, a param"),
+                        ("env: {A: {secret: {file: k}}}", "secret of the server")):
+        answer = server.post("/api/v1/runs", {"source": pipeline(f"  s: {{run: 'true', {step}}}\n")})
+        assert answer.status == 422 and words in json.dumps(answer.json), (step, answer)
 
 
 def test_what_others_delete_is_run_anew(cluster_server, jobs):

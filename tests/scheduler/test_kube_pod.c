@@ -13,18 +13,23 @@
 
 static struct arena arena;
 
-static void read_pod(const char *spec, const char *status, struct kube_pod *out)
+static void read_told(const char *meta, const char *spec, const char *status, struct kube_pod *out)
 {
     struct err err = {0};
     struct value v;
     struct str text =
         arena_printf(&arena,
-                     "{\"metadata\":{\"name\":\"train-x\",\"uid\":\"u1\",\"labels\":{\"millrace.dev/run\":\"7\","
+                     "{\"metadata\":{%s\"name\":\"train-x\",\"uid\":\"u1\",\"labels\":{\"millrace.dev/run\":\"7\","
                      "\"millrace.dev/task\":\"2\",\"millrace.dev/attempt\":\"3\"},"
                      "\"ownerReferences\":[{\"kind\":\"Job\",\"name\":\"train\"}]},\"spec\":{%s},\"status\":{%s}}",
-                     spec, status);
+                     meta, spec, status);
     if (!json_parse(&arena, text, 0, &v, &err)) fail_msg("%s: %s", status, err.message);
     assert_true(kube_pod_read(&v, out));
+}
+
+static void read_pod(const char *spec, const char *status, struct kube_pod *out)
+{
+    read_told("", spec, status, out);
 }
 
 #define NODE "\"nodeName\":\"n1\""
@@ -90,6 +95,39 @@ static void ends_are_classified(void **state)
             got.exit_code != ends[i].code || strstr(message.n > 0 ? message.p : "", ends[i].says) == NULL)
             fail_msg("%s: failure %d, code %d, '%.*s'", ends[i].name, (int)got.failure, got.exit_code,
                      STR_ARG(message));
+    }
+}
+
+/* Who was told to stop before he ended has not done all of his work, whatever he says. */
+static void what_was_stopped_has_not_ended_well(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *meta, *status;
+        enum failure failure;
+    } rows[] = {
+#define AT(code, second)                                                                                               \
+    "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":" code                          \
+    ",\"finishedAt\":\"2026-01-01T00:00:" second "Z\"}}}]"
+#define DELETED "\"deletionTimestamp\":\"2026-01-01T00:00:40Z\",\"deletionGracePeriodSeconds\":10,"
+#define DISRUPTED                                                                                                      \
+    "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"x\",\"lastTransitionTime\":"      \
+    "\"2026-01-01T00:00:30Z\"}],"
+        {"deleted, then ended well", DELETED, AT("0", "31"), FAILURE_INFRA},
+        {"ended well, then deleted", DELETED, AT("0", "29"), FAILURE_NONE},
+        {"deleted, then killed", DELETED, AT("137", "40"), FAILURE_INFRA},
+        {"disrupted, then ended well", "", DISRUPTED AT("0", "30"), FAILURE_INFRA},
+        {"ended well, then disrupted", "", DISRUPTED AT("0", "20"), FAILURE_NONE},
+        {"evicted, then ended well", "", "\"reason\":\"Evicted\"," AT("0", "31"), FAILURE_INFRA},
+        {"late, then ended well", "", "\"reason\":\"DeadlineExceeded\"," AT("0", "31"), FAILURE_TIMEOUT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_pod pod;
+        struct task_result got;
+        read_told(rows[i].meta, NODE, rows[i].status, &pod);
+        kube_pod_result(&pod, &arena, &got);
+        if (got.ok != (rows[i].failure == FAILURE_NONE) || got.failure != rows[i].failure)
+            fail_msg("%s: failure %d, '%.*s'", rows[i].name, (int)got.failure, STR_ARG(got.message));
     }
 }
 
@@ -189,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),
         cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
         cmocka_unit_test_setup_teardown(names_and_times_are_read, begin, end),
         cmocka_unit_test_setup_teardown(what_is_no_step_is_left, begin, end),

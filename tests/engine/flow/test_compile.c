@@ -333,8 +333,33 @@ static void a_machine_says_what_it_lacks(void **state)
     offer.ignore_cpu = offer.ignore_memory = offer.ignore_gpu = true;
     assert_false(plan_fits_machine(p, &offer, &errors));
     assert_int_equal(errors.total, 2);
-    assert_int_equal(plan_unused_here(p, unused, 8), 3);
+    assert_int_equal(plan_unused_here(p, false, unused, 8), 3);
     assert_true(str_is(unused[1], "resources.storage"));
+}
+
+static void a_cluster_says_what_it_lacks(void **state)
+{
+    (void)state;
+    const struct plan *p =
+        compile_text(HEAD "name: x\nsteps:\n  a: {image: tool, queue: q}\n  b: {run: echo, image: i, workers: 3}\n"
+                          "  c: {run: echo, resources: {gpu: {count: 1, flavor: h100}, cpu: 800}}\n"
+                          "  d: {run: echo, image: i, outputs: {m: {artifact: model, path: m}}}\n"
+                          "  e: {run: echo, image: i, env: {A: {secret: {file: k}}, B: {secret: {kubernetes: s/k}}}}\n"
+                          "  f: {run: echo, image: i, outputs: {n: {type: int, path: n}}, nodeSelector: {a: b}}\n");
+    static const char *const paths[] = {"steps.b.workers", "steps.c.image", "steps.c.resources.gpu", "steps.d.outputs",
+                                        "steps.e.env"};
+    struct plan_offer offer = {.cpu_milli = 4000, .cluster = true};
+    struct str unused[8];
+    assert_false(plan_fits_machine(p, &offer, &errors));
+    assert_int_equal(errors.total, 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_string_equal(errors.items[i].path, paths[i]);
+    err_list_init(&errors, &arena);
+    offer.image = offer.ignore_gpu = true;
+    assert_false(plan_fits_machine(p, &offer, &errors));
+    assert_int_equal(errors.total, 3);
+    assert_int_equal(plan_unused_here(p, true, unused, 8), 1);
+    assert_true(str_is(unused[0], "queue"));
 }
 
 static void touched_plans_are_refused(void **state)
@@ -423,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(defaults_go_where_they_mean_something, setup, teardown),
         cmocka_unit_test_setup_teardown(scripts_find_their_interpreter, setup, teardown),
         cmocka_unit_test_setup_teardown(a_machine_says_what_it_lacks, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cluster_says_what_it_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(touched_plans_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(many_steps_are_ordinary, setup, teardown),
         cmocka_unit_test_setup_teardown(error_floods_end_the_check, setup, teardown),

@@ -326,7 +326,7 @@ CHANGE(order_of_env, struct launch_env e = w->env[0]; w->env[0] = w->env[1]; w->
 CHANGE(order_of_inputs, struct launch_input e = w->inputs[0]; w->inputs[0] = w->inputs[1]; w->inputs[1] = e)
 CHANGE(order_of_outputs, struct output e = w->outputs[0]; w->outputs[0] = w->outputs[1]; w->outputs[1] = e)
 CHANGE(executor, w->facts.executor = STR("kubernetes"))
-CHANGE(image, w->facts.image_digest = STR(D1))
+CHANGE(image, w->facts.image = STR("python:3"))
 CHANGE(extra, w->facts.extra = STR("\"l\""))
 CHANGE(argument, w->argv[1] = STR("--slow"))
 CHANGE(split_of_arguments, w->argv[0] = STR("train --fast"); w->spec.n_argv = 1)
