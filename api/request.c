@@ -23,14 +23,6 @@ bool request_accepts(const struct request *rq, const char *type)
     return accept && strcasestr(accept, type) != NULL;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 bool request_decode(struct arena *a, struct str s, bool plus, struct str *out)
 {
     char *p = arena_alloc(a, s.n + 1);
@@ -39,8 +31,8 @@ bool request_decode(struct arena *a, struct str s, bool plus, struct str *out)
         char c = s.p[i];
         if (c == '+' && plus) c = ' ';
         if (c == '%') {
-            int high = i + 1 < s.n ? hex(s.p[i + 1]) : -1;
-            int low = i + 2 < s.n ? hex(s.p[i + 2]) : -1;
+            int high = i + 1 < s.n ? hex_digit(s.p[i + 1]) : -1;
+            int low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
             if (high < 0 || low < 0) return false;
             c = (char)(high * 16 + low);
             i += 2;

@@ -50,18 +50,6 @@ void client_close(struct client *c)
 
 /* ---- paths ---- */
 
-static void encode(struct buf *out, const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        bool plain =
-            (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || strchr("-._~", *p);
-        if (plain)
-            buf_char(out, (char)*p);
-        else
-            buf_printf(out, "%%%02X", *p);
-    }
-}
-
 const char *client_path(struct arena *a, const char *fmt, ...)
 {
     BUF_AUTO out;
@@ -70,7 +58,7 @@ const char *client_path(struct arena *a, const char *fmt, ...)
     va_start(args, fmt);
     for (const char *p = fmt; *p; p++) {
         if (strncmp(p, "%s", 2) == 0) {
-            encode(&out, va_arg(args, const char *));
+            buf_url(&out, str_of(va_arg(args, const char *)));
             p++;
         } else if (strncmp(p, "%lld", 4) == 0) {
             buf_printf(&out, "%lld", va_arg(args, long long));

@@ -2,10 +2,10 @@
 #include "cli/output.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "engine/base/jsonw.h"
 #include "engine/base/units.h"
+#include "engine/os/clock.h"
 
 #define GAP 2 /* spaces between columns */
 
@@ -165,24 +165,8 @@ struct str value_text(struct arena *a, const struct value *v)
 
 int64_t time_parse(struct str text)
 {
-    char copy[64];
-    struct tm tm;
-    memset(&tm, 0, sizeof tm);
-    if (!text.n || text.n >= sizeof copy) return 0;
-    memcpy(copy, text.p, text.n);
-    copy[text.n] = '\0';
-    const char *rest = strptime(copy, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (!rest) return 0;
-    int64_t us = 0, unit = 100000;
-    if (*rest == '.') {
-        for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
-            us += (*rest - '0') * unit;
-    }
-    int hours = 0, minutes = 0;
-    char sign = *rest;
-    if ((sign == '+' || sign == '-') && sscanf(rest + 1, "%2d:%2d", &hours, &minutes) != 2) return 0;
-    int64_t offset = (int64_t)hours * 3600 + minutes * 60;
-    return ((int64_t)timegm(&tm) - (sign == '-' ? -offset : offset)) * 1000000 + us;
+    int64_t us;
+    return os_time_parse(text, &us) ? us : 0;
 }
 
 struct str span_text(struct arena *a, int64_t us)

@@ -77,6 +77,20 @@ bool buf_char(struct buf *b, char c)
     return buf_add(b, &c, 1);
 }
 
+bool buf_url(struct buf *b, struct str s)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        unsigned byte = (unsigned char)c;
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || memchr("-._~", c, 4) != NULL)
+            buf_char(b, c);
+        else
+            buf_add(b, (char[]){'%', digits[byte >> 4], digits[byte & 15]}, 3);
+    }
+    return !b->over;
+}
+
 bool buf_printf(struct buf *b, const char *fmt, ...)
 {
     char small[256];

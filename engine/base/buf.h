@@ -21,6 +21,7 @@ bool buf_add(struct buf *b, const void *p, size_t n);
 bool buf_str(struct buf *b, struct str s);
 bool buf_c(struct buf *b, const char *c);
 bool buf_char(struct buf *b, char c);
+bool buf_url(struct buf *b, struct str s); /* percent-encoded, but for RFC 3986's unreserved characters */
 __attribute__((format(printf, 2, 3))) bool buf_printf(struct buf *b, const char *fmt, ...);
 bool buf_reserve(struct buf *b, size_t more); /* room for that much beyond n, so that a caller may fill p + n itself */
 struct str buf_view(const struct buf *b);     /* valid until the next change */

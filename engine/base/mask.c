@@ -123,25 +123,11 @@ static bool hex4(const char *p, uint32_t *out)
 {
     *out = 0;
     for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
-                         : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A' + 10)
-                                                : 16;
-        if (digit > 15) return false;
-        *out = *out << 4 | digit;
+        int digit = hex_digit(p[i]);
+        if (digit < 0) return false;
+        *out = *out << 4 | (uint32_t)digit;
     }
     return true;
-}
-
-static size_t put_utf8(char *p, uint32_t c)
-{
-    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    for (size_t i = n; i-- > 1; c >>= 6)
-        p[i] = (char)(0x80 | (c & 0x3F));
-    p[0] = (char)(lead[n] | c);
-    return n;
 }
 
 /* The escape at p as bytes, which are fewer: how many it is long; 0 when it is none. */
@@ -158,12 +144,12 @@ static size_t escape_at(const char *p, size_t left, char out[4], size_t *n_out)
     }
     if (left < 6 || p[1] != 'u' || !hex4(p + 2, &c)) return 0;
     if (c < 0xD800 || c > 0xDFFF) {
-        *n_out = put_utf8(out, c);
+        *n_out = utf8_put(out, c);
         return 6;
     }
     if (c > 0xDBFF || left < 12 || p[6] != '\\' || p[7] != 'u' || !hex4(p + 8, &low) || (low & 0xFC00) != 0xDC00)
         return 0;
-    *n_out = put_utf8(out, 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00));
+    *n_out = utf8_put(out, 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00));
     return 12;
 }
 

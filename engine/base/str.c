@@ -221,3 +221,27 @@ size_t utf8_count(struct str s)
         n += ((unsigned char)s.p[i] & 0xC0) != 0x80;
     return n;
 }
+
+size_t utf8_put(char *p, uint32_t c)
+{
+    static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n; i-- > 1; c >>= 6)
+        p[i] = (char)(0x80 | (c & 0x3F));
+    p[0] = (char)(lead[n] | c);
+    return n;
+}
+
+struct str utf8_sub(struct str s, size_t n)
+{
+    size_t bad;
+    s = str_sub(s, 0, n);
+    return utf8_valid(s, &bad) ? s : str_sub(s, 0, bad);
+}
+
+int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}

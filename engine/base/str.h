@@ -40,7 +40,10 @@ size_t double_text(double d, char *out);
 
 /* RFC 3629. The offset of the first bad byte goes to *bad when it is not NULL. */
 bool utf8_valid(struct str s, size_t *bad);
-size_t utf8_count(struct str s); /* code points of valid UTF-8 */
+size_t utf8_count(struct str s);             /* code points of valid UTF-8 */
+size_t utf8_put(char *p, uint32_t c);        /* up to 4 bytes; how many */
+struct str utf8_sub(struct str s, size_t n); /* as much of the first n bytes as is valid: no half character */
+int hex_digit(char c);                       /* its value; -1 = it is none */
 
 /* The candidate nearest to `word` by edit distance, for "did you mean"; empty when none is near. */
 struct str suggest(struct str word, const struct str *candidates, size_t n);

@@ -48,14 +48,6 @@ static bool is_name(char c)
     return is_name_start(c) || is_digit(c);
 }
 
-static int hex_value(char c)
-{
-    if (is_digit(c)) return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 static char peek(const struct lexer *l, size_t ahead)
 {
     return l->at + ahead < l->text.n ? l->text.p[l->at + ahead] : '\0';
@@ -74,12 +66,12 @@ static bool lex_hex(struct lexer *l, struct token *out, struct err *err)
     l->at += 2;
     size_t digits = l->at;
     uint64_t v = 0;
-    for (; hex_value(peek(l, 0)) >= 0; l->at++) {
+    for (; hex_digit(peek(l, 0)) >= 0; l->at++) {
         if (v >> 60) {
             err_set(err, ERR_SYNTAX, "the number does not fit into 64 bits");
             return fail(l, from, l->at + 1, err);
         }
-        v = v << 4 | (uint64_t)hex_value(peek(l, 0));
+        v = v << 4 | (uint64_t)hex_digit(peek(l, 0));
     }
     if (l->at == digits || is_name(peek(l, 0))) {
         err_set(err, ERR_SYNTAX, "not a hexadecimal number");
@@ -140,36 +132,12 @@ static bool lex_number(struct lexer *l, struct token *out, struct err *err)
 
 /* ---- strings ---- */
 
-static size_t put_utf8(char *p, uint32_t c)
-{
-    if (c < 0x80) {
-        p[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        p[0] = (char)(0xc0 | c >> 6);
-        p[1] = (char)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        p[0] = (char)(0xe0 | c >> 12);
-        p[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        p[2] = (char)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    p[0] = (char)(0xf0 | c >> 18);
-    p[1] = (char)(0x80 | (c >> 12 & 0x3f));
-    p[2] = (char)(0x80 | (c >> 6 & 0x3f));
-    p[3] = (char)(0x80 | (c & 0x3f));
-    return 4;
-}
-
 /* A code point of `digits` digits to `base`, l->at before the first of them. */
 static bool lex_code_point(struct lexer *l, int digits, uint32_t base, uint32_t *out)
 {
     uint32_t c = 0;
     for (int i = 0; i < digits; i++, l->at++) {
-        int v = hex_value(peek(l, 0));
+        int v = hex_digit(peek(l, 0));
         if (v < 0 || (uint32_t)v >= base || c > 0x10ffff) return false;
         c = c * base + (uint32_t)v;
     }
@@ -204,7 +172,7 @@ static bool lex_escape(struct lexer *l, char *p, size_t *n, struct err *err)
         err_set(err, ERR_SYNTAX, "the escape is not a character that a string may hold");
         return fail(l, from, l->at, err);
     }
-    *n += put_utf8(p + *n, point);
+    *n += utf8_put(p + *n, point);
     return true;
 }
 

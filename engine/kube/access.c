@@ -145,7 +145,7 @@ static bool hint_names(const struct sources *s, const char *list, struct str wan
     struct str names[64];
     size_t n = names_of(s, list, names, 64);
     BUF_AUTO text;
-    buf_init(&text, 200);
+    buf_init(&text, 0);
     struct str near = suggest(wanted, names, n);
     if (near.n > 0) return err_hint(err, "did you mean '%.*s'?", STR_ARG(near));
     for (size_t i = 0; i < n; i++)

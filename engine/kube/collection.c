@@ -202,11 +202,8 @@ static bool read_error(struct kube_collection *k, const struct value *status, st
     bool expired = fault->code == 410 || str_is(reason, "Expired") || str_is(reason, "Gone");
     fault->kind = expired ? KUBE_FAULT_EXPIRED : KUBE_FAULT_SERVER;
     k->stats.expired += expired;
-    message = str_sub(message, 0, sizeof fault->message - 1);
-    size_t bad;
-    if (!utf8_valid(message, &bad)) message.n = bad;
-    snprintf(fault->reason, sizeof fault->reason, "%.*s", STR_ARG(str_sub(reason, 0, sizeof fault->reason - 1)));
-    snprintf(fault->message, sizeof fault->message, "%.*s", STR_ARG(message));
+    snprintf(fault->reason, sizeof fault->reason, "%.*s", STR_ARG(utf8_sub(reason, sizeof fault->reason - 1)));
+    snprintf(fault->message, sizeof fault->message, "%.*s", STR_ARG(utf8_sub(message, sizeof fault->message - 1)));
     return false;
 }
 

@@ -59,10 +59,7 @@ int64_t kube_retry_after_ms(struct str text, int64_t now_s)
 
 static struct str readable(struct arena *a, struct str s, size_t most)
 {
-    size_t bad = s.n;
-    s = str_sub(s, 0, most);
-    if (!utf8_valid(s, &bad)) s = str_sub(s, 0, bad);
-    struct str copy = arena_str(a, str_trim(s));
+    struct str copy = arena_str(a, str_trim(utf8_sub(s, most)));
     for (size_t i = 0; i < copy.n; i++)
         if ((unsigned char)copy.p[i] < ' ') ((char *)(uintptr_t)copy.p)[i] = ' ';
     return copy;

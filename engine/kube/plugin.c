@@ -10,12 +10,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/jsonw.h"
 #include "engine/kube/base64.h"
 #include "engine/kube/client.h"
+#include "engine/os/clock.h"
 #include "engine/os/fs.h"
 
 extern char **environ;
@@ -25,6 +25,8 @@ extern char **environ;
 #define LINGER_US 500000     /* that a child of the ended plugin may hold its output open */
 #define OUTPUT_MAX ((size_t)1 << 20)
 #define SAID_MAX 4096
+#define LAST_WORDS 160 /* of it, in a message */
+#define READS 64       /* of a pipe in a turn: a program that never stops printing must not hold up the loop */
 #define INFO "KUBERNETES_EXEC_INFO"
 
 /* ---- starting ---- */
@@ -166,11 +168,12 @@ bool kube_plugin_start(struct kube_plugin *p, const struct kube_access *access, 
 
 /* ---- running ---- */
 
-/* What is there to read; a pipe at its end is closed. What goes beyond the buffer is read and dropped. */
+/* What is there to read, or some of it; a pipe at its end is closed. What goes beyond the buffer is read and dropped.
+ */
 static void drain(struct kube_plugin *p, int *fd, struct buf *into)
 {
     char bytes[4096];
-    while (*fd >= 0) {
+    for (int i = 0; i < READS && *fd >= 0; i++) {
         ssize_t n = read(*fd, bytes, sizeof bytes);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) return;
@@ -204,17 +207,9 @@ void kube_plugin_kill(struct kube_plugin *p)
     finish(p);
 }
 
-static struct str last_words(struct kube_plugin *p)
-{
-    struct str s = str_trim(buf_view(&p->said));
-    size_t bad = 0;
-    s = str_sub(s, 0, 160);
-    return utf8_valid(s, &bad) ? s : str_sub(s, 0, bad);
-}
-
 static bool fail(struct kube_plugin *p, const struct kube_access *access, struct err *err, const char *how, int number)
 {
-    struct str said = last_words(p);
+    struct str said = utf8_sub(str_trim(buf_view(&p->said)), LAST_WORDS);
     err_set(err, ERR_UNAUTHENTICATED, "the exec plugin '%.*s' of %.*s %s%d%s%.*s", STR_ARG(access->exec.command),
             STR_ARG(access->origin), how, number, said.n > 0 ? ": " : "", STR_ARG(said));
     return hint_install(&access->exec, "run it by hand, as the user that runs Millrace", err);
@@ -227,8 +222,7 @@ static bool judge(struct kube_plugin *p, const struct kube_access *access, struc
     if (p->status != -1 && WIFSIGNALED(p->status))
         return fail(p, access, err, "was killed by signal ", WTERMSIG(p->status));
     if (p->status > 0) return fail(p, access, err, "ended with status ", WEXITSTATUS(p->status));
-    if (p->text.over) return fail(p, access, err, "printed more bytes than ", (int)OUTPUT_MAX);
-    if (kube_exec_credential_read(a, buf_view(&p->text), &access->exec, time(NULL), out, &why)) return true;
+    if (kube_exec_credential_read(a, buf_view(&p->text), &access->exec, os_now_us() / 1000000, out, &why)) return true;
     err_set(err, ERR_UNAUTHENTICATED, "the exec plugin '%.*s' of %.*s %s", STR_ARG(access->exec.command),
             STR_ARG(access->origin), why.message);
     return err_hint(err, "%s", why.hint);
@@ -246,40 +240,20 @@ bool kube_plugin_turn(struct kube_plugin *p, const struct kube_access *access, i
         p->ended_us = now_us;
     }
     p->look_us = now_us + LOOK_US;
-    if (p->ended && (p->out < 0 || now_us - p->ended_us > LINGER_US)) {
+    if (p->ended && !p->text.over && (p->out < 0 || now_us - p->ended_us > LINGER_US)) {
         drain(p, &p->err, &p->said);
         *ok = judge(p, access, a, out, err);
         finish(p);
         return true;
     }
-    if (now_us < p->deadline_us) return false;
-    *ok = fail(p, access, err, "was killed: it did not end in seconds: ", PATIENCE_US / 1000000);
+    if (now_us < p->deadline_us && !p->text.over) return false;
+    *ok = p->text.over ? fail(p, access, err, "printed more bytes than ", (int)OUTPUT_MAX)
+                       : fail(p, access, err, "was killed: it did not end in seconds: ", PATIENCE_US / 1000000);
     kube_plugin_kill(p);
     return true;
 }
 
 /* ---- what it printed ---- */
-
-bool kube_time(struct str text, int64_t *out)
-{
-    char copy[64], sign;
-    struct tm tm = {0};
-    int hours, minutes, n = 0;
-    if (text.n >= sizeof copy) return false;
-    snprintf(copy, sizeof copy, "%.*s", STR_ARG(text));
-    const char *rest = strptime(copy, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (rest == NULL) return false;
-    if (*rest == '.') rest += 1 + strspn(rest + 1, "0123456789");
-    int64_t at = timegm(&tm);
-    if (strcmp(rest, "Z") == 0) {
-        *out = at;
-        return true;
-    }
-    if (sscanf(rest, "%c%2d:%2d%n", &sign, &hours, &minutes, &n) != 3 || rest[n] != '\0') return false;
-    if (sign != '+' && sign != '-') return false;
-    *out = at - (sign == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
-    return true;
-}
 
 static bool is_pem(struct str s, const char *mark)
 {
@@ -322,9 +296,11 @@ bool kube_exec_credential_read(struct arena *a, struct str text, const struct ku
     made.cert_pem = kube_text(&v, "status.clientCertificateData");
     made.key_pem = kube_text(&v, "status.clientKeyData");
     if (!check(&made, err)) return false;
-    if (expires.n > 0 && !kube_time(expires, &made.expires_s))
+    int64_t expires_us = 0;
+    if (expires.n > 0 && !os_time_parse(expires, &expires_us))
         return err_set(err, ERR_INVALID, "printed the expirationTimestamp '%.*s', which is no time",
                        STR_ARG(str_sub(expires, 0, 60)));
+    made.expires_s = expires_us / 1000000;
     if (expires.n > 0 && made.expires_s <= now_s) {
         err_set(err, ERR_INVALID, "printed a credential that expired at %.*s", STR_ARG(expires));
         return err_hint(err, "log in again, and see that this machine's clock is right");

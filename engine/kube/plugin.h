@@ -33,7 +33,5 @@ void kube_plugin_kill(struct kube_plugin *p);
 /* What a plugin printed. */
 MUST_CHECK bool kube_exec_credential_read(struct arena *a, struct str text, const struct kube_exec *exec, int64_t now_s,
                                           struct kube_exec_credential *out, struct err *err);
-/* "2026-01-02T03:04:05Z", with fraction and offset, to seconds since 1970. */
-bool kube_time(struct str text, int64_t *out);
 
 #endif

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "engine/kube/client_inner.h"
 #include "engine/os/clock.h"
@@ -36,7 +35,7 @@ static size_t on_header(const char *p, size_t size, size_t n, void *ctx)
         call->retry_after_ms = 0;
         call->in.n = 0;
     } else if (line.n > 12 && strncasecmp(line.p, "retry-after:", 12) == 0) {
-        call->retry_after_ms = kube_retry_after_ms(str_trim(str_sub(line, 12, line.n)), time(NULL));
+        call->retry_after_ms = kube_retry_after_ms(str_trim(str_sub(line, 12, line.n)), os_now_us() / 1000000);
     } else if (str_trim(line).n == 0) {
         long status = 0;
         curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &status);
@@ -169,6 +168,7 @@ static void set_security(struct kube_call *call, const struct kube_pass *pass)
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     set_blob(curl, CURLOPT_CAINFO_BLOB, access->ca_pem);
+    if (access->ca_pem.n > 0) curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* else the system's would count, too */
     set_blob(curl, CURLOPT_SSLCERT_BLOB, pass->cert_pem);
     set_blob(curl, CURLOPT_SSLKEY_BLOB, pass->key_pem);
     if (access->insecure) {

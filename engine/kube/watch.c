@@ -115,15 +115,6 @@ static void failed(struct kube_watch *w, const struct kube_answer *answer, bool 
 
 /* ---- asking ---- */
 
-static void escape(struct buf *out, struct str s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || memchr("-._~", c, 4) != NULL;
-        buf_printf(out, plain ? "%c" : "%%%02X", c);
-    }
-}
-
 static void on_page(void *ctx, const struct kube_answer *answer);
 static void on_opened(void *ctx);
 static bool on_data(void *ctx, struct str bytes);
@@ -139,7 +130,7 @@ static void list(struct kube_watch *w)
     buf_printf(&path, "limit=%zu", w->whole ? 0 : w->config.page); /* 0: all at once */
     if (w->all.next != NULL) {
         buf_c(&path, "&continue=");
-        escape(&path, str_of(w->all.next));
+        buf_url(&path, str_of(w->all.next));
     }
     struct kube_request req = {.method = "GET", .path = buf_view(&path), .tries = 1, .done = on_page, .ctx = w};
     w->call = kube_request(w->client, &req);
@@ -152,7 +143,7 @@ static void watch(struct kube_watch *w)
     buf_init(&path, 0);
     buf_printf(&path, "%swatch=1&allowWatchBookmarks=true&timeoutSeconds=%lld&resourceVersion=", w->path,
                (long long)seconds);
-    escape(&path, str_of(w->all.version));
+    buf_url(&path, str_of(w->all.version));
     kube_collection_watch(&w->all);
     w->fault = (struct kube_fault){0};
     w->heard = w->all.stats.events + w->all.stats.bookmarks;
@@ -298,7 +289,7 @@ bool kube_watch_open(struct kube_client *c, const struct kube_watch_config *conf
     buf_printf(&path, "%.*s%c", STR_ARG(config->path), query ? '&' : '?');
     if (config->selector.n > 0) {
         buf_c(&path, "labelSelector=");
-        escape(&path, config->selector);
+        buf_url(&path, config->selector);
         buf_char(&path, '&');
     }
     if (w == NULL || (w->path = strdup(path.p)) == NULL) abort();

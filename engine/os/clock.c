@@ -2,7 +2,9 @@
 #include "engine/os/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -21,6 +23,29 @@ int64_t os_now_us(void)
 int64_t os_mono_us(void)
 {
     return read_clock(CLOCK_MONOTONIC);
+}
+
+bool os_time_parse(struct str text, int64_t *us)
+{
+    char copy[64], sign = '+';
+    struct tm tm = {0};
+    int hours = 0, minutes = 0, n = 0;
+    int64_t fraction = 0, unit = 100000;
+    if (text.n == 0 || text.n >= sizeof copy) return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    const char *rest = strptime(copy, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (rest == NULL) return false;
+    if (*rest == '.')
+        for (rest++; *rest >= '0' && *rest <= '9'; rest++, unit /= 10)
+            fraction += (*rest - '0') * unit;
+    if (strcmp(rest, "Z") != 0) {
+        if (sscanf(rest, "%c%2d:%2d%n", &sign, &hours, &minutes, &n) != 3 || rest[n] != '\0') return false;
+        if (sign != '+' && sign != '-') return false;
+    }
+    int64_t ahead = (sign == '-' ? -60 : 60) * (hours * 60 + minutes);
+    *us = ((int64_t)timegm(&tm) - ahead) * 1000000 + fraction;
+    return true;
 }
 
 void os_random(void *out, size_t n)

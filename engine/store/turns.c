@@ -19,6 +19,7 @@ bool turn_take(struct conn *c, struct str key, struct err *err)
 void turn_end(struct conn *c)
 {
     struct err err;
-    if (!conn_do(c, "SELECT pg_advisory_unlock_all()", &err))
-        log_err(LEVEL_DEBUG, "a turn ends with its session", &err);
+    if (conn_do(c, "SELECT pg_advisory_unlock_all()", &err)) return;
+    conn_drop(c);
+    log_err(LEVEL_DEBUG, "a turn ends with its session", &err);
 }

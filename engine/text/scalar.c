@@ -15,12 +15,8 @@ static bool based(struct str s, int64_t *out, bool *overflow)
     if (s.n < 3 || s.p[0] != '0' || (s.p[1] != 'o' && s.p[1] != 'x')) return false;
     int64_t base = s.p[1] == 'o' ? 8 : 16, v = 0;
     for (size_t i = 2; i < s.n; i++) {
-        char c = s.p[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : 99;
-        if (digit >= base) return false;
+        int digit = hex_digit(s.p[i]);
+        if (digit < 0 || digit >= base) return false;
         *overflow |= __builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, (int64_t)digit, &v);
     }
     *out = v;

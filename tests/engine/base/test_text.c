@@ -108,7 +108,31 @@ static void utf8_follows_rfc3629(void **state)
         if (valid != (rows[r].bad < 0) || (!valid && bad != (size_t)rows[r].bad))
             fail_msg("row %zu: bad at %zu", r, bad);
         if (valid) assert_int_equal(utf8_count(str_of(rows[r].text)), rows[r].count);
+        assert_int_equal(utf8_sub(str_of(rows[r].text), 99).n, valid ? strlen(rows[r].text) : bad);
     }
+    assert_int_equal(utf8_sub(STR("a\xC3\xA4"), 2).n, 1); /* no half character */
+}
+
+static void characters_are_written(void **state)
+{
+    static const struct {
+        uint32_t c;
+        const char *text;
+    } rows[] = {{'a', "a"},          {0x7F, "\x7F"},           {0x80, "\xC2\x80"},
+                {0x7FF, "\xDF\xBF"}, {0x20AC, "\xE2\x82\xAC"}, {0x1F600, "\xF0\x9F\x98\x80"}};
+    (void)state;
+    EACH(r, rows)
+    {
+        char out[5] = "";
+        assert_int_equal(utf8_put(out, rows[r].c), strlen(rows[r].text));
+        assert_string_equal(out, rows[r].text);
+    }
+    assert_true(hex_digit('0') == 0 && hex_digit('9') == 9 && hex_digit('a') == 10 && hex_digit('F') == 15);
+    assert_true(hex_digit('g') < 0 && hex_digit('/') < 0 && hex_digit(':') < 0 && hex_digit('\0') < 0);
+    BUF_AUTO b;
+    buf_init(&b, 0);
+    assert_true(buf_url(&b, STR("aZ09-._~ /\xC3\xFF%")));
+    assert_true(str_is(buf_view(&b), "aZ09-._~%20%2F%C3%FF%25"));
 }
 
 static void slices_are_cut(void **state)
@@ -388,6 +412,7 @@ int main(void)
         cmocka_unit_test(numbers_are_read_whole),
         cmocka_unit_test(doubles_are_written_short_and_exact),
         cmocka_unit_test(utf8_follows_rfc3629),
+        cmocka_unit_test(characters_are_written),
         cmocka_unit_test(slices_are_cut),
         cmocka_unit_test(near_names_are_suggested),
         cmocka_unit_test(units_are_read),

@@ -214,6 +214,13 @@ static void what_is_wrong_is_told_with_its_place(void **state)
         if (rows[r].hint && strcmp(err.hint, rows[r].hint) != 0) fail_msg("row %zu: hint %s", r, err.hint);
         assert_true(a.insecure); /* untouched */
     }
+    char long_name[300];
+    memset(long_name, 'n', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = '\0';
+    struct kube_access a;
+    struct err err;
+    assert_false(load(arena_printf(&arena, "contexts:\n- name: %s\n", long_name), &a, &err));
+    assert_non_null(strstr(err.hint, "there are: 'nnn"));
 }
 
 /* The first file to have an entry counts; relative paths begin where their file lies; files that are away are left out.

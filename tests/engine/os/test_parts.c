@@ -91,6 +91,29 @@ static void time_and_chance(void **state)
     assert_true(os_random_u64() != os_random_u64());
 }
 
+static void times_are_read(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t us; /* -1 = no time */
+    } rows[] = {{"1970-01-01T00:00:01Z", 1000000},
+                {"1970-01-01T01:00:01.123456+01:00", 1123456},
+                {"1970-01-01T00:00:01.123456789Z", 1123456},
+                {"1969-12-31T23:30:00-00:30", 0},
+                {"1970-01-01T00:00:01", -1},
+                {"1970-01-01", -1},
+                {"", -1},
+                {"1970-01-01T00:00:01ZZ", -1},
+                {"1970-01-01T00:00:01*01:00", -1},
+                {"1970-01-01T00:00:01+01:00x", -1}};
+    (void)state;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        int64_t us = -1;
+        if (os_time_parse(str_of(rows[r].text), &us) != (rows[r].us >= 0) || us != rows[r].us)
+            fail_msg("%s", rows[r].text);
+    }
+}
+
 /* ---- frames ---- */
 
 static void frames_survive_the_way(void **state)
@@ -341,6 +364,7 @@ int main(void)
         cmocka_unit_test(lines_cannot_be_forged),
         cmocka_unit_test(long_values_are_cut),
         cmocka_unit_test(time_and_chance),
+        cmocka_unit_test(times_are_read),
         cmocka_unit_test(frames_survive_the_way),
         cmocka_unit_test(nonsense_is_told),
         cmocka_unit_test(jobs_come_back),

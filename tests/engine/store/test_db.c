@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "engine/store/migrate.h"
+#include "engine/store/turns.h"
 #include "tests/support/db.h"
 
 static struct support_db t;
@@ -141,6 +142,30 @@ static void transactions_nest(void **state)
     ok(conn_begin(c, &err) && conn_do(c, "DELETE FROM settings", &err), &err);
     db_return(c); /* not committed */
     assert_int_equal(support_number(&t, "SELECT count(*) FROM settings"), 1);
+}
+
+/* Even from within a transaction that has failed: else whoever is next would wait for nobody. */
+static void turns_end_with_the_lease(void **state)
+{
+    (void)state;
+    struct conn *first = NULL, *second = NULL;
+    struct err err;
+    const char *taken = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1298754670";
+    ok(db_lease(t.db, &first, &err) && db_lease(t.db, &second, &err), &err);
+    ok(turn_take(first, STR("k"), &err) && conn_do(second, "SET lock_timeout = '50ms'", &err), &err);
+    assert_false(turn_take(second, STR("k"), &err));
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    ok(turn_take(second, STR("other"), &err), &err);
+    assert_int_equal(support_number(&t, taken), 2);
+    turn_end(second);
+    conn_drop(second); /* for its lock_timeout */
+    db_return(second);
+    ok(conn_begin(first, &err), &err);
+    assert_false(conn_do(first, "SELECT 1/0", &err));
+    turn_end(first);
+    db_return(first);
+    while (support_number(&t, taken) > 0) { /* the session ends a moment later */
+    }
 }
 
 static bool twice(struct conn *c, void *ctx, struct err *err)
@@ -285,6 +310,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(values_travel, setup, teardown),
         cmocka_unit_test_setup_teardown(failures_speak, setup, teardown),
         cmocka_unit_test_setup_teardown(transactions_nest, setup, teardown),
+        cmocka_unit_test_setup_teardown(turns_end_with_the_lease, setup, teardown),
         cmocka_unit_test_setup_teardown(conflicts_are_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(the_pool_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_connections_are_replaced, setup, teardown),
