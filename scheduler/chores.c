@@ -76,8 +76,7 @@ static bool expected(const struct chore *c, long status)
 
 static struct str printable(struct str body)
 {
-    size_t bad;
-    if (!utf8_valid(body, &bad)) body.n = bad;
+    body = utf8_sub(body, body.n);
     const void *nul = memchr(body.p, '\0', body.n);
     if (nul != NULL) body.n = (size_t)((const char *)nul - body.p);
     return body;

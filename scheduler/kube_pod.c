@@ -1,10 +1,7 @@
 /* Reading pods. See kube_pod.h. */
 #include "scheduler/kube_pod.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
-
+#include "engine/os/clock.h"
 #include "scheduler/kube_job.h"
 
 /* ---- reading ---- */
@@ -20,15 +17,10 @@ static bool label(const struct value *labels, const char *key, int64_t most, int
     return str_int(field(labels, key), out) && *out >= 0 && *out <= most;
 }
 
-int64_t kube_time_us(struct str text)
+static int64_t time_of(const struct value *map, const char *key)
 {
-    char copy[21];
-    struct tm tm = {0};
-    if (text.n != sizeof copy - 1) return 0;
-    memcpy(copy, text.p, text.n);
-    copy[text.n] = '\0';
-    const char *end = strptime(copy, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return end != NULL && *end == '\0' ? (int64_t)timegm(&tm) * 1000000 : 0;
+    int64_t us;
+    return os_time_parse(field(map, key), &us) ? us : 0;
 }
 
 static const struct value *item(const struct value *list, size_t i)
@@ -45,7 +37,7 @@ static void told_to_stop(struct kube_pod *out, int64_t at_us)
 static void read_deletion(const struct value *meta, struct kube_pod *out)
 {
     const struct value *grace = value_get(meta, "deletionGracePeriodSeconds");
-    int64_t at_us = kube_time_us(field(meta, "deletionTimestamp"));
+    int64_t at_us = time_of(meta, "deletionTimestamp");
     out->deleting = at_us > 0;
     told_to_stop(out, at_us - (grace != NULL && grace->type == VALUE_INT ? grace->u.i * 1000000 : 0));
 }
@@ -59,7 +51,7 @@ static void read_conditions(const struct value *status, struct kube_pod *out)
         if (str_is(type, "DisruptionTarget") && on) {
             out->disruption = field(c, "reason");
             out->disruption_message = field(c, "message");
-            told_to_stop(out, kube_time_us(field(c, "lastTransitionTime")));
+            told_to_stop(out, time_of(c, "lastTransitionTime"));
         } else if (str_is(type, "PodScheduled") && !on && out->stage == KUBE_STAGE_PLACING) {
             out->reason = field(c, "reason");
             out->message = field(c, "message");
@@ -75,8 +67,8 @@ static void read_terminated(const struct value *t, struct kube_pod *out)
     if (out->has_exit) out->exit_code = (int32_t)code->u.i;
     out->reason = field(t, "reason");
     out->message = field(t, "message");
-    out->started_us = kube_time_us(field(t, "startedAt"));
-    out->ended_us = kube_time_us(field(t, "finishedAt"));
+    out->started_us = time_of(t, "startedAt");
+    out->ended_us = time_of(t, "finishedAt");
 }
 
 static void read_waiting(const struct value *state, struct kube_pod *out)
@@ -101,7 +93,7 @@ static void read_containers(const struct value *status, struct kube_pod *out)
                 read_terminated(value_get(state, "terminated"), out);
             } else if (running != NULL) {
                 out->stage = KUBE_STAGE_RUNNING;
-                out->started_us = kube_time_us(field(running, "startedAt"));
+                out->started_us = time_of(running, "startedAt");
             } else if (out->stage == KUBE_STAGE_STARTING) {
                 read_waiting(state, out);
             }

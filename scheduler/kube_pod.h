@@ -43,7 +43,4 @@ enum kube_hope {
 /* Why an attempt has not begun yet (a stage before KUBE_STAGE_RUNNING), as text; empty = nothing to say. */
 enum kube_hope kube_pod_waits(const struct kube_pod *pod, struct arena *a, struct str *text);
 
-/* RFC 3339 in UTC, as Kubernetes writes it, in µs since 1970; 0 for anything else. */
-int64_t kube_time_us(struct str text);
-
 #endif

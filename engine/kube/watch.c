@@ -100,6 +100,7 @@ static void rest(struct kube_watch *w, bool list, int64_t retry_after_ms)
     if (now - w->failed_us > GOOD_US) w->failures = 0;
     w->failed_us = now;
     int64_t pause = kube_pause_us(++w->failures, least, most, os_random_u64());
+    if (retry_after_ms * 1000 > most) retry_after_ms = w->config.delay_max_ms; /* a day, says some proxy */
     if (pause < retry_after_ms * 1000) pause = retry_after_ms * 1000;
     w->must_list |= list;
     w->listing = false;

@@ -188,9 +188,12 @@ static bool collect(int dir, int depth, struct arena *scratch, struct arena *a, 
         close(dir);
         return fail_read("a folder", err);
     }
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+    for (;;) {
         struct stat st;
         struct err why = {0};
+        errno = 0; /* the end of a folder is no error */
+        const struct dirent *e = readdir(d);
+        if (e == NULL) break;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         int fd = fs_open_beneath(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
         if (fd < 0) {
@@ -209,6 +212,7 @@ static bool collect(int dir, int depth, struct arena *scratch, struct arena *a, 
             whole = fail_read(e->d_name, err);
         close(fd);
     }
+    if (errno != 0) whole = fail_read("a folder", err);
     closedir(d);
     return whole;
 }
