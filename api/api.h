@@ -6,14 +6,14 @@
 #include <stdatomic.h>
 
 #include "api/server.h"
-#include "engine/blob/disk.h"
+#include "engine/blob/store.h"
 
 struct api {
     struct api_config cfg;
     struct mg_context *main, *health;
     int port, health_port;
-    struct disk *disk;   /* blobs; NULL without a data folder */
-    struct str step_key; /* of step tokens: bytes below */
+    struct blob_store *blobs; /* NULL without a data folder */
+    struct str step_key;      /* of step tokens: bytes below */
     char step_key_bytes[128];
     bool loopback;       /* only this machine can reach it: Host names are checked */
     bool keep_alive;     /* connections outlive a request */

@@ -1,13 +1,11 @@
 /* Artifacts: what runs produced and what was uploaded, their bytes, and who made and read them. */
-#include <unistd.h>
-
+#include "engine/store/artifacts.h"
 #include "api/auth.h"
 #include "api/files.h"
 #include "api/handlers.h"
 #include "api/runs.h"
 #include "api/runtree.h"
-#include "engine/blob/disk.h"
-#include "engine/store/artifacts.h"
+#include "engine/blob/store.h"
 #include "engine/text/json.h"
 
 #define LINEAGE_MAX 200
@@ -152,14 +150,29 @@ static bool read_metadata(struct request *rq, const struct value *v, struct str 
     return err_path(err, "metadata.folder");
 }
 
+struct first {
+    unsigned char bytes[2];
+    size_t n;
+};
+
+static bool take_first(void *ctx, const char *p, size_t n)
+{
+    struct first *f = ctx;
+    for (size_t i = 0; i < n && f->n < sizeof f->bytes; i++)
+        f->bytes[f->n++] = (unsigned char)p[i];
+    return true;
+}
+
 /* Unpacking tells whether it really is one; this finds what was never packed. */
 static bool looks_packed(struct request *rq, struct str digest, struct err *err)
 {
-    FD_AUTO fd = -1;
-    unsigned char magic[2];
-    if (!rq->api->disk) return err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
-    if (!disk_get(rq->api->disk, digest, &fd, NULL, err)) return false;
-    if (pread(fd, magic, sizeof magic, 0) == sizeof magic && magic[0] == 0x1f && magic[1] == 0x8b) return true;
+    STORE_BLOB_AUTO blob = STORE_BLOB_NONE;
+    struct first first = {.n = 0};
+    if (!rq->api->blobs) return err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
+    if (!store_get(rq->api->blobs, digest, &blob, err)) return false;
+    if (blob.size >= (int64_t)sizeof first.bytes && !store_read(&blob, 0, sizeof first.bytes, take_first, &first, err))
+        return false;
+    if (first.n == sizeof first.bytes && first.bytes[0] == 0x1f && first.bytes[1] == 0x8b) return true;
     err_set(err, ERR_INVALID, "the bytes are not a packed folder");
     err_path(err, "metadata.folder");
     return err_hint(err, "send a tar.gz, or leave the member out");
@@ -208,12 +221,11 @@ bool artifacts_content(struct request *rq, struct err *err)
     struct conn *c;
     struct artifact_rec a;
     if (!artifact_of(rq, &c, &a, err)) return false;
-    if (!rq->api->disk) return err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
-    FD_AUTO fd = -1;
-    int64_t size;
-    if (!disk_get(rq->api->disk, a.digest, &fd, &size, err)) return false;
+    if (!rq->api->blobs) return err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
+    STORE_BLOB_AUTO blob = STORE_BLOB_NONE;
+    if (!store_get(rq->api->blobs, a.digest, &blob, err)) return false;
     struct file_answer f = {
-        .fd = fd, .size = size, .type = "application/octet-stream", .etag = a.digest, .name = a.name};
+        .blob = &blob, .size = blob.size, .type = "application/octet-stream", .etag = a.digest, .name = a.name};
     return files_send(rq, &f, err);
 }
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/os/log.h"
+
 #define PIECE 65536
 
 bool files_digest(struct str digest, struct err *err)
@@ -62,6 +64,20 @@ bool files_range(struct request *rq, int64_t size, int64_t *from, int64_t *n, bo
     return true;
 }
 
+static bool send_piece(void *ctx, const char *p, size_t n)
+{
+    return response_write(ctx, p, n);
+}
+
+/* What is damaged in a store elsewhere is cut short: its length has been promised, too. */
+static bool send_blob(struct request *rq, struct store_blob *blob, int64_t from, int64_t n)
+{
+    struct err err = {0};
+    if (store_read(blob, from, n, send_piece, rq, &err)) return true;
+    if (err.code != ERR_NONE) log_err(LEVEL_WARN, "an artifact cannot be sent", &err);
+    return false;
+}
+
 static bool send_bytes(struct request *rq, int fd, int64_t from, int64_t n)
 {
     char *piece = arena_alloc(rq->arena, PIECE);
@@ -115,6 +131,8 @@ bool files_send(struct request *rq, const struct file_answer *f, struct err *err
     if (f->name.n) add_disposition(rq, f->name);
     request_release(rq);
     if (!response_stream(rq, partial ? 206 : 200, f->type, n)) return true;
-    if (!rq->res.no_body && !send_bytes(rq, f->fd, from, n)) rq->res.failed = true;
+    if (rq->res.no_body) return true;
+    bool sent = f->blob ? send_blob(rq, f->blob, from, n) : send_bytes(rq, f->fd, from, n);
+    if (!sent) rq->res.failed = true;
     return true;
 }

@@ -4,13 +4,14 @@
 #define MILLRACE_API_FILES_H
 
 #include "api/request.h"
-#include "engine/os/digest.h"
+#include "engine/blob/store.h"
 
 /* Is a member or part of the path called `digest` one? */
 MUST_CHECK bool files_digest(struct str digest, struct err *err);
 
 struct file_answer {
     int fd;
+    struct store_blob *blob; /* instead of fd; NULL = none */
     int64_t size;
     const char *type;
     struct str etag; /* strong, without quotes; empty = none */

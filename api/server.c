@@ -312,7 +312,7 @@ void api_init(struct api *api, const struct api_config *cfg)
 
 void api_deinit(struct api *api)
 {
-    disk_close(api->disk);
+    store_close(api->blobs);
     pthread_cond_destroy(&api->news);
     pthread_mutex_destroy(&api->news_lock);
 }
@@ -323,13 +323,20 @@ struct running { /* an api with what civetweb needs of it */
     struct seats main_seats, health_seats;
 };
 
+static bool open_blobs(struct api *api, struct err *err)
+{
+    if (!api->cfg.store_dir) return true;
+    const struct store_config alone = {.store_dir = str_of(api->cfg.store_dir)};
+    return store_open(api->cfg.blobs ? api->cfg.blobs : &alone, &api->blobs, err);
+}
+
 static bool start_all(struct running *r, struct err *err)
 {
     struct api *api = &r->api;
     char listen[80], threads[16];
     bool ignored;
     if (!listen_text(api->cfg.listen, listen, &api->loopback, err)) return false;
-    if (api->cfg.store_dir && !disk_open(str_of(api->cfg.store_dir), &api->disk, err)) return false;
+    if (!open_blobs(api, err)) return false;
     if (!auth_start(api, err)) return false;
     api->keep_alive = true;
     r->main = (struct front){api, &r->main_seats, false};

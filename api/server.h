@@ -9,21 +9,23 @@
 
 struct api;
 struct db;
+struct store_config;
 
 #define API_STEP_KEY_SETTING "step_token_key" /* of the installation, see engine/store/settings.h */
 
 struct api_config {
-    struct db *db;             /* the pool; NULL only in fuzzers: routes that need it answer 503 */
-    const char *listen;        /* host:port, port 0 = any free one */
-    const char *health_listen; /* another host:port for /healthz and /readyz without a token; NULL = none */
-    struct str secrets_dir;    /* whose values are covered in logs */
-    const char *data_dir;      /* the first token is written to <data_dir>/token */
-    const char *store_dir;     /* blobs, bundles, logs */
-    uint32_t threads;          /* 0 = 50 */
-    int64_t max_body;          /* of JSON and YAML bodies; 0 = 16 MiB. Uploads are bounded by max_upload */
-    int64_t max_upload;        /* 0 = 1 TiB */
-    int64_t body_timeout_ms;   /* to receive one whole body but an upload; 0 = 30 s. Uploads: no byte for that long */
-    const char *hosts;         /* further names under which the server is known, comma-separated; NULL = none */
+    struct db *db;                    /* the pool; NULL only in fuzzers: routes that need it answer 503 */
+    const char *listen;               /* host:port, port 0 = any free one */
+    const char *health_listen;        /* another host:port for /healthz and /readyz without a token; NULL = none */
+    struct str secrets_dir;           /* whose values are covered in logs */
+    const char *data_dir;             /* the first token is written to <data_dir>/token */
+    const char *store_dir;            /* blobs, bundles, logs */
+    const struct store_config *blobs; /* where blobs are; NULL = in store_dir */
+    uint32_t threads;                 /* 0 = 50 */
+    int64_t max_body;                 /* of JSON and YAML bodies; 0 = 16 MiB. Uploads are bounded by max_upload */
+    int64_t max_upload;               /* 0 = 1 TiB */
+    int64_t body_timeout_ms; /* to receive one whole body but an upload; 0 = 30 s. Uploads: no byte for that long */
+    const char *hosts;       /* further names under which the server is known, comma-separated; NULL = none */
     struct str step_key; /* verifies step tokens, as the scheduler signs them; empty: the setting API_STEP_KEY_SETTING,
                             made if need be */
     bool notify;         /* the scheduler is another process: wake it by NOTIFY */

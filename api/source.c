@@ -164,7 +164,7 @@ static bool read_bundle_file(struct compiler *k, struct arena *a, struct str pat
         return err_hint(err, "apply the sub-pipeline first and refer to it by name, or send the folder as a bundle");
     }
     struct str store = str_of(k->rq->api->cfg.store_dir);
-    if (!bundle_install(k->rq->api->disk, store, k->source->bundle, NULL, err) ||
+    if (!bundle_install(k->rq->api->blobs, store, k->source->bundle, NULL, err) ||
         !bundle_tree_path(store, k->source->bundle, tree, err))
         return false;
     FD_AUTO dir = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -13,9 +13,9 @@
 
 #define PIECE ((size_t)256 << 10)
 
-static bool need_disk(const struct request *rq, struct err *err)
+static bool need_blobs(const struct request *rq, struct err *err)
 {
-    return rq->api->disk != NULL || err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
+    return rq->api->blobs != NULL || err_set(err, ERR_UNAVAILABLE, "this server has no store of artifacts");
 }
 
 /* ---- uploads ---- */
@@ -40,7 +40,7 @@ bool uploads_post(struct request *rq, struct err *err)
     struct scope scope;
     struct conn *c;
     struct upload_rec u = {.id = {"", 0}};
-    if (!need_disk(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 2, err)) return false;
+    if (!need_blobs(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 2, err)) return false;
     u.digest = member_str(&body, "digest");
     u.size = value_get(&body, "size")->u.i;
     if (!files_digest(u.digest, err)) return false;
@@ -57,7 +57,7 @@ bool uploads_post(struct request *rq, struct err *err)
         return true;
     }
     if (err->code != ERR_NOT_FOUND || !uploads_create(c, &scope, u.digest, u.size, rq->arena, &u, err)) return false;
-    if (!disk_part_offset(rq->api->disk, u.id, &offset, err)) return false;
+    if (!store_part_offset(rq->api->blobs, u.id, &offset, err)) return false;
     write_upload(rq, 201, &u, offset, false);
     response_header(rq, "Location", "/api/v1/uploads/%.*s", STR_ARG(u.id));
     return true;
@@ -65,7 +65,7 @@ bool uploads_post(struct request *rq, struct err *err)
 
 static bool upload_of(struct request *rq, struct conn **c, struct upload_rec *out, struct err *err)
 {
-    return need_disk(rq, err) && request_db(rq, c, err) &&
+    return need_blobs(rq, err) && request_db(rq, c, err) &&
            uploads_get(*c, rq->who.project, rq->segments[0], rq->arena, out, err);
 }
 
@@ -86,7 +86,7 @@ bool uploads_show(struct request *rq, struct err *err)
     int64_t offset;
     if (!upload_of(rq, &c, &u, err)) return false;
     if (complete(rq, &u, 200, err)) return true;
-    if (err->code != ERR_NOT_FOUND || !disk_part_offset(rq->api->disk, u.id, &offset, err)) return false;
+    if (err->code != ERR_NOT_FOUND || !store_part_offset(rq->api->blobs, u.id, &offset, err)) return false;
     write_upload(rq, 200, &u, offset, false);
     return true;
 }
@@ -100,13 +100,13 @@ static bool receive(struct request *rq, const struct upload_rec *u, int64_t *off
         do { /* gather: an append flushes to disk */
             if (!request_read(rq, piece + n, PIECE - n, &got, err)) {
                 struct err ignored;
-                if (n && !disk_part_append(rq->api->disk, u->id, *offset, u->size, piece, n, &ignored)) return false;
+                if (n && !store_part_append(rq->api->blobs, u->id, *offset, u->size, piece, n, &ignored)) return false;
                 return false;
             }
             n += got;
         } while (got > 0 && n < PIECE);
         if (n == 0) return true;
-        if (!disk_part_append(rq->api->disk, u->id, *offset, u->size, piece, n, err)) return false;
+        if (!store_part_append(rq->api->blobs, u->id, *offset, u->size, piece, n, err)) return false;
         *offset += (int64_t)n;
     }
 }
@@ -115,7 +115,7 @@ static bool finish(struct request *rq, const struct upload_rec *u, struct err *e
 {
     struct conn *c;
     struct scope scope = {.project_id = u->project_id, .actor = rq->who.name};
-    if (!disk_part_finish(rq->api->disk, u->id, u->digest, u->size, err)) {
+    if (!store_part_finish(rq->api->blobs, u->id, u->digest, u->size, err)) {
         if (err->code != ERR_INVALID) return false;
         struct err ignored;
         err_path(err, "digest");
@@ -131,7 +131,7 @@ static bool finish(struct request *rq, const struct upload_rec *u, struct err *e
 static bool append(struct request *rq, const struct upload_rec *u, int64_t offset, struct err *err)
 {
     int64_t there;
-    if (!disk_part_offset(rq->api->disk, u->id, &there, err)) return false;
+    if (!store_part_offset(rq->api->blobs, u->id, &there, err)) return false;
     if (there != offset) {
         err_set(err, ERR_CONFLICT, "the upload stands at %lld, not at %lld", (long long)there, (long long)offset);
         err_path(err, "Upload-Offset");
@@ -169,7 +169,7 @@ bool uploads_remove(struct request *rq, struct err *err)
     struct conn *c;
     struct upload_rec u;
     if (!upload_of(rq, &c, &u, err) || !uploads_delete(c, u.project_id, u.id, err) ||
-        !disk_part_delete(rq->api->disk, u.id, err))
+        !store_part_delete(rq->api->blobs, u.id, err))
         return false;
     response_begin(rq, 204, NULL);
     return true;
@@ -182,14 +182,16 @@ bool blobs_show(struct request *rq, struct err *err)
     struct scope scope;
     struct conn *c;
     struct str digest = rq->segments[0];
-    int64_t size;
-    FD_AUTO fd = -1;
-    if (!need_disk(rq, err) || !files_digest(digest, err) ||
+    STORE_BLOB_AUTO blob = STORE_BLOB_NONE;
+    if (!need_blobs(rq, err) || !files_digest(digest, err) ||
         !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) || !request_db(rq, &c, err) ||
-        !blobs_get(c, scope.project_id, digest, NULL, err) || !disk_get(rq->api->disk, digest, &fd, &size, err))
+        !blobs_get(c, scope.project_id, digest, NULL, err) || !store_get(rq->api->blobs, digest, &blob, err))
         return false;
-    struct file_answer f = {
-        .fd = fd, .size = size, .type = "application/octet-stream", .etag = digest, .name = str_sub(digest, 7, 12)};
+    struct file_answer f = {.blob = &blob,
+                            .size = blob.size,
+                            .type = "application/octet-stream",
+                            .etag = digest,
+                            .name = str_sub(digest, 7, 12)};
     return files_send(rq, &f, err);
 }
 
@@ -211,9 +213,9 @@ static void write_bundle(struct request *rq, int status, const struct bundle_rec
 static bool install(struct request *rq, struct str digest, struct bundle_stats *stats, struct err *err)
 {
     FD_AUTO fd = -1;
-    if (!disk_get(rq->api->disk, digest, &fd, NULL, err)) return false;
+    if (!store_file(rq->api->blobs, digest, &fd, NULL, err)) return false;
     if (!bundle_check(fd, NULL, stats, err) ||
-        !bundle_install(rq->api->disk, str_of(rq->api->cfg.store_dir), digest, NULL, err)) {
+        !bundle_install(rq->api->blobs, str_of(rq->api->cfg.store_dir), digest, NULL, err)) {
         if (!err->path[0]) err_path(err, "digest");
         return false;
     }
@@ -229,7 +231,7 @@ bool bundles_post(struct request *rq, struct err *err)
     struct bundle_rec b;
     struct bundle_stats stats = {0};
     int64_t size;
-    if (!need_disk(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 1, err)) return false;
+    if (!need_blobs(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 1, err)) return false;
     struct str digest = member_str(&body, "digest");
     if (!files_digest(digest, err) || !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) ||
         !request_db(rq, &c, err))

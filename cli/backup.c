@@ -6,11 +6,12 @@
 #include <unistd.h>
 
 #include "cli/claim.h"
+#include "cli/claim_blobs.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/secrets.h"
-#include "engine/blob/disk.h"
 #include "engine/blob/logs.h"
+#include "engine/blob/store.h"
 #include "engine/os/config.h"
 #include "engine/os/fs.h"
 #include "engine/os/secret.h"
@@ -25,14 +26,15 @@ struct place { /* what both commands work on */
     struct embedded_pg *pg;
     struct str dsn;
     struct db *db;
-    struct disk *disk;
+    struct store_config blobs_at;
+    struct blob_store *blobs;
     struct mask secrets; /* steps are running, and what they show of them is covered at their end */
 };
 
 /* The server's own configuration counts, so that its environment and file need not be repeated. */
 static bool find_config(struct place *p, const struct args *args, struct err *err)
 {
-    static const char *const names[] = {"data-dir", "store-dir", "secrets-dir", "database-url"};
+    static const char *const names[] = {"data-dir", "store-dir", "secrets-dir", "database-url", "artifact-store"};
     struct arena *a = p->cli->arena;
     struct err_list errors;
     char *argv[sizeof names / sizeof *names];
@@ -42,7 +44,10 @@ static bool find_config(struct place *p, const struct args *args, struct err *er
         const char *given = args_get(args, names[i]);
         if (given != NULL) argv[argc++] = arena_cstr(a, arena_printf(a, "--%s=%s", names[i], given));
     }
-    if (config_load(a, argc, argv, &p->cfg, &errors)) return true;
+    if (config_load(a, argc, argv, &p->cfg, &errors)) {
+        p->blobs_at = store_config_of(&p->cfg);
+        return true;
+    }
     *err = errors.items[0];
     return false;
 }
@@ -71,7 +76,8 @@ static bool make_place(const struct place *p, struct str folder, struct err *err
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
     return digest_fd(fd, digest, NULL, err) && fs_mkdirs(p->cfg.store_dir.p, 0711, err) &&
-           claim_restoring(p->cfg.store_dir, str_of(digest), err) && fs_mkdirs(p->cfg.data_dir.p, 0711, err);
+           claim_restoring(p->cfg.store_dir, str_of(digest), err) && fs_mkdirs(p->cfg.data_dir.p, 0711, err) &&
+           claim_blobs_restoring(&p->blobs_at, str_of(digest), err);
 }
 
 static bool open_place(struct place *p, const struct args *args, bool restore, struct err *err)
@@ -85,12 +91,12 @@ static bool open_place(struct place *p, const struct args *args, bool restore, s
         p->dsn = embedded_dsn(p->pg);
     }
     const struct db_config pool = {.dsn = p->dsn, .size = 1, .wait_ms = 10000};
-    return db_open(&pool, &p->db, err) && disk_open(p->cfg.store_dir, &p->disk, err);
+    return db_open(&pool, &p->db, err) && store_open(&p->blobs_at, &p->blobs, err);
 }
 
 static void close_place(struct place *p)
 {
-    if (p->disk != NULL) disk_close(p->disk);
+    store_close(p->blobs);
     if (p->db != NULL) db_close(p->db);
     if (p->pg != NULL) embedded_stop(p->pg);
 }
@@ -110,12 +116,38 @@ static bool copy_to(int from, const char *path, mode_t mode, int64_t *size, stru
     return true;
 }
 
+struct copying {
+    int to;
+    const char *path;
+    struct err *err;
+};
+
+static bool write_piece(void *ctx, const char *p, size_t n)
+{
+    const struct copying *c = ctx;
+    while (n > 0) {
+        ssize_t put = write(c->to, p, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) return err_set(c->err, ERR_IO, "cannot write %s: %s", c->path, strerror(errno));
+        p += put;
+        n -= (size_t)put;
+    }
+    return true;
+}
+
+/* A backup holds the bytes wherever they are: it is whole by itself, and can be restored into any kind of store. */
 static bool save_blob(void *ctx, struct str digest, int64_t size, const char *path, struct err *err)
 {
     struct place *p = ctx;
-    FD_AUTO from = -1;
+    STORE_BLOB_AUTO from = STORE_BLOB_NONE;
     (void)size;
-    return disk_get(p->disk, digest, &from, NULL, err) && copy_to(from, path, 0600, NULL, err);
+    if (!store_get(p->blobs, digest, &from, err)) return false;
+    if (from.fd >= 0) return copy_to(from.fd, path, 0600, NULL, err);
+    FD_AUTO to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    struct copying c = {to, path, err};
+    if (to < 0) return err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    return store_read(&from, 0, from.size, write_piece, &c, err) &&
+           (fsync(to) == 0 || err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno)));
 }
 
 static bool load_blob(void *ctx, struct str digest, int64_t size, const char *path, struct err *err)
@@ -125,7 +157,7 @@ static bool load_blob(void *ctx, struct str digest, int64_t size, const char *pa
     (void)size;
     FD_AUTO from = open(path, O_RDONLY | O_CLOEXEC);
     if (from < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    return disk_put_fd(p->disk, from, digest, got, NULL, err);
+    return store_put_fd(p->blobs, from, digest, got, NULL, err);
 }
 
 /* In the server's own folder of secrets, or the one that is named instead. Where it is that of the store, there may be
@@ -204,8 +236,10 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     if (ok) {
         cfg.dsn = p.dsn;
         cfg.bin_dir = p.cfg.postgres_bin_dir;
-        ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err)
-                     : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) && know_secrets(&p, args, &err) &&
+        ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err) &&
+                           claim_blobs_restored(p.db, &p.blobs_at, &err)
+                     : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) &&
+                           claim_blobs(p.db, &p.blobs_at, &err) && know_secrets(&p, args, &err) &&
                            backup_make(&cfg, &done, &err);
     }
     close_place(&p);

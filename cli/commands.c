@@ -124,6 +124,7 @@ static const struct option backup_options[] = {
     {"data-dir", 0, "DIR", "the server's data folder", NULL, WORD_FOLDER, false},
     {"store-dir", 0, "DIR", "its store, where it is not in the data folder", NULL, WORD_FOLDER, false},
     {"database-url", 0, "URL", "its database (DATABASE_URL; default: the embedded one)", NULL, WORD_ANY, false},
+    {"artifact-store", 0, "PLACE", "where its artifacts are, as the server says it", NULL, WORD_ANY, false},
     END,
 };
 static const struct option context_options[] = {
@@ -182,11 +183,10 @@ static const char put_details[] =
     "\n"
     "  millrace artifacts put digits.csv --name digits --type dataset --metadata '{\"rows\": 1797}'";
 static const char backup_details[] =
-    "Runs on the server's machine, with the server running or not. Database, artifacts and logs fit each other.\n"
-    "Not in it: millrace.conf and the secrets, checkpoints and working directories of steps, and the file with the\n"
-    "first token, which the server writes anew; tokens stay good.";
-static const char restore_details[] =
-    "Into an empty data folder, with the server stopped. Every artifact's digest is verified.";
+    "Runs on the server's machine, whether it runs or not. Database, artifacts, also those in S3, and logs fit each\n"
+    "other. Not in it: millrace.conf and the secrets, checkpoints and working directories of steps, and the file with\n"
+    "the first token, which the server writes anew; tokens stay good.";
+static const char restore_details[] = "Into an empty data folder, with the server stopped. Every digest is verified.";
 static const char completion_details[] = "  bash:  source <(millrace completion bash)\n"
                                          "  zsh:   millrace completion zsh > \"${fpath[1]}/_millrace\"\n"
                                          "  fish:  millrace completion fish | source";

@@ -16,6 +16,7 @@
 
 #include "api/server.h"
 #include "cli/claim.h"
+#include "cli/claim_blobs.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/help.h"
@@ -45,6 +46,7 @@
 struct server {
     struct arena arena;
     struct config cfg;
+    struct store_config blobs;
     struct executor executor;
     bool has_executor;
     struct embedded_pg *pg;
@@ -196,6 +198,7 @@ static bool open_executor(struct server *s, struct err *err)
     const struct process_config cfg = {
         .data_dir = s->cfg.data_dir,
         .store_dir = s->cfg.store_dir,
+        .blobs = &s->blobs,
         .secrets_dir = s->cfg.secrets_dir,
         .step_user = s->cfg.step_user,
         .step_path = s->cfg.step_path,
@@ -289,6 +292,7 @@ static bool open_api(struct server *s, struct err *err)
         .hosts = s->cfg.hosts.p,
         .data_dir = s->cfg.data_dir.p,
         .store_dir = s->cfg.store_dir.p,
+        .blobs = &s->blobs,
         .secrets_dir = s->cfg.secrets_dir,
         .threads = (uint32_t)s->cfg.threads,
         .notify = !runs_scheduler(s),
@@ -312,9 +316,11 @@ static bool open_api(struct server *s, struct err *err)
 static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
+    s->blobs = store_config_of(&s->cfg);
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err) || !fs_mkdirs(s->cfg.store_dir.p, 0711, err)) return false;
     if (is_local(&s->cfg) && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
     if (!lock_data_dir(s, err) || !open_database(s, err) || !claim_store(s->db, s->cfg.store_dir, err) ||
+        !claim_blobs(s->db, &s->blobs, err) ||
         !secrets_hold(s->cfg.store_dir, s->cfg.secrets_dir, &s->secrets_lock, err) || !read_step_key(s, err) ||
         !try_scheduling(s, err) || !open_api(s, err))
         return false;

@@ -20,7 +20,7 @@
 
 struct upkeep {
     struct db *db;
-    struct disk *disk;
+    struct blob_store *blobs;
     struct str store_dir;
     int64_t keep_runs_us;
     pthread_t thread;
@@ -30,22 +30,22 @@ struct upkeep {
 };
 
 /* What was unpacked of it goes with it. */
-static bool drop_blob(struct disk *disk, struct str store_dir, struct str digest, int64_t older_us, bool *deleted,
-                      struct err *err)
+static bool drop_blob(struct blob_store *blobs, struct str store_dir, struct str digest, int64_t older_us,
+                      bool *deleted, struct err *err)
 {
-    return disk_sweep(disk, digest, older_us, deleted, err) && (!*deleted || bundle_remove(store_dir, digest, err));
+    return store_sweep(blobs, digest, older_us, deleted, err) && (!*deleted || bundle_remove(store_dir, digest, err));
 }
 
 static bool delete_blob(void *ctx, struct str digest, struct err *err)
 {
     const struct upkeep *u = ctx;
     bool deleted; /* false: it was put again meanwhile, and stays */
-    return drop_blob(u->disk, u->store_dir, digest, YOUNG_US, &deleted, err);
+    return drop_blob(u->blobs, u->store_dir, digest, YOUNG_US, &deleted, err);
 }
 
 static bool delete_upload(void *ctx, struct str id, struct err *err)
 {
-    return disk_part_delete(((struct upkeep *)ctx)->disk, id, err);
+    return store_part_delete(((struct upkeep *)ctx)->blobs, id, err);
 }
 
 static bool delete_run(void *ctx, int64_t run_id, struct err *err)
@@ -57,7 +57,7 @@ static bool delete_run(void *ctx, int64_t run_id, struct err *err)
 
 struct strays {
     struct db *db;
-    struct disk *disk;
+    struct blob_store *blobs;
     struct str store_dir;
     int64_t older_us;
     struct upkeep_swept *swept;
@@ -78,7 +78,7 @@ static bool sweep_blobs(struct strays *s, struct err *err)
     }
     for (size_t i = 0; i < n; i++) {
         bool deleted;
-        if (!drop_blob(s->disk, s->store_dir, unknown[i], s->older_us, &deleted, err)) return false;
+        if (!drop_blob(s->blobs, s->store_dir, unknown[i], s->older_us, &deleted, err)) return false;
         s->swept->blobs += deleted;
     }
     s->n = 0;
@@ -118,19 +118,18 @@ static bool add_run(void *ctx, int64_t run, struct err *err)
     return s->n < STRAYS_AT_ONCE || sweep_runs(s, err);
 }
 
-bool upkeep_sweep_strays(struct db *db, struct disk *disk, struct str store_dir, int64_t older_us,
+bool upkeep_sweep_strays(struct db *db, struct blob_store *blobs, struct str store_dir, int64_t older_us,
                          struct upkeep_swept *swept, struct err *err)
 {
     struct strays *s = calloc(1, sizeof *s);
     if (s == NULL) abort();
-    *s = (struct strays){.db = db, .disk = disk, .store_dir = store_dir, .older_us = older_us, .swept = swept};
+    *s = (struct strays){.db = db, .blobs = blobs, .store_dir = store_dir, .older_us = older_us, .swept = swept};
     *swept = (struct upkeep_swept){0};
     arena_init(&s->arena, 0);
-    struct err why = {0}; /* disk_each ends without a word when a batch fails */
-    bool ok = disk_each(disk, add_stray, s, &why) && why.code == ERR_NONE && sweep_blobs(s, &why) &&
+    struct err why = {0}; /* store_each ends without a word when a batch fails */
+    bool ok = store_each(blobs, add_stray, s, &why) && why.code == ERR_NONE && sweep_blobs(s, &why) &&
               run_files_each(store_dir, older_us, add_run, s, &why) && sweep_runs(s, &why) &&
-              bundle_clear(store_dir, older_us, &why);
-    disk_clear(disk);
+              bundle_clear(store_dir, older_us, &why) && store_clear(blobs, &why);
     arena_free(&s->arena);
     free(s);
     if (!ok && err != NULL) *err = why;
@@ -141,7 +140,7 @@ static void strays_once(struct upkeep *u)
 {
     struct err err = {0};
     struct upkeep_swept swept;
-    if (!upkeep_sweep_strays(u->db, u->disk, u->store_dir, YOUNG_US, &swept, &err))
+    if (!upkeep_sweep_strays(u->db, u->blobs, u->store_dir, YOUNG_US, &swept, &err))
         log_err(LEVEL_WARN, "looking for files that no record knows ended early", &err);
     else if (swept.blobs + swept.runs > 0)
         log_info("removed files that no record knew", LOG_INT("blobs", swept.blobs), LOG_INT("runs", swept.runs));
@@ -179,7 +178,9 @@ static bool wait_seconds(struct upkeep *u, int seconds)
 static void *thread_main(void *arg)
 {
     struct upkeep *u = arg;
+    struct err err = {0};
     int wait = FIRST_ROUND_S;
+    if (!store_clear(u->blobs, &err)) log_err(LEVEL_WARN, "what dead writers left in the artifact store stays", &err);
     for (unsigned n = 0; wait_seconds(u, wait); n++, wait = ROUND_S) {
         round_once(u);
         if (n % STRAYS_EVERY == 0) strays_once(u);
@@ -189,7 +190,7 @@ static void *thread_main(void *arg)
 
 static void destroy(struct upkeep *u)
 {
-    if (u->disk != NULL) disk_close(u->disk);
+    store_close(u->blobs);
     pthread_mutex_destroy(&u->lock);
     pthread_cond_destroy(&u->end);
     free(u);
@@ -208,7 +209,8 @@ bool upkeep_start(struct db *db, const struct config *cfg, struct upkeep **out, 
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&u->end, &attr);
     pthread_condattr_destroy(&attr);
-    if (!disk_open(u->store_dir, &u->disk, err)) {
+    const struct store_config blobs = store_config_of(cfg);
+    if (!store_open(&blobs, &u->blobs, err)) {
         destroy(u);
         return false;
     }
@@ -228,6 +230,7 @@ void upkeep_stop(struct upkeep *u)
     u->stopping = true;
     pthread_cond_signal(&u->end);
     pthread_mutex_unlock(&u->lock);
+    store_stop(u->blobs);
     pthread_join(u->thread, NULL);
     destroy(u);
 }

@@ -3,7 +3,7 @@
 #ifndef MILLRACE_CLI_UPKEEP_H
 #define MILLRACE_CLI_UPKEEP_H
 
-#include "engine/blob/disk.h"
+#include "engine/blob/store.h"
 #include "engine/os/config.h"
 #include "engine/store/db.h"
 
@@ -17,7 +17,7 @@ struct upkeep_swept {
 /* Removes what a crash left, and nothing has touched for older_us: blobs that no project knows (a blob's file comes
  * before its row), files of runs that are in no record (a deleted run's row goes before its files), what was half
  * written or half unpacked. */
-MUST_CHECK bool upkeep_sweep_strays(struct db *db, struct disk *disk, struct str store_dir, int64_t older_us,
+MUST_CHECK bool upkeep_sweep_strays(struct db *db, struct blob_store *blobs, struct str store_dir, int64_t older_us,
                                     struct upkeep_swept *swept, struct err *err);
 
 #endif

@@ -321,7 +321,7 @@ static struct str executor_instance(void *self)
 
 static void prepare(struct process *p, struct attempt *a)
 {
-    if (a->bundle.n == 0 && a->n_folders == 0) {
+    if (a->bundle.n == 0 && a->n_fetched == 0) {
         launch_now(p, a);
         return;
     }
@@ -502,9 +502,10 @@ static void drop_job(struct job *job)
 static void executor_stop(void *self)
 {
     struct process *p = self;
+    store_stop(p->blobs);
     workers_free(p->workers, drop_job);
     launcher_close(p->launcher);
-    if (p->disk != NULL) disk_close(p->disk);
+    store_close(p->blobs);
     for (size_t i = 0; i < p->room; i++)
         while (p->slots[i] != NULL)
             drop(p, p->slots[i]);
@@ -585,5 +586,7 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
 bool process_start(struct executor *x, struct err *err)
 {
     struct process *p = x->self;
-    return disk_open(p->cfg.store_dir, &p->disk, err) && workers_new(WORKERS, &p->workers, err);
+    const struct store_config alone = {.store_dir = p->cfg.store_dir};
+    return store_open(p->cfg.blobs != NULL ? p->cfg.blobs : &alone, &p->blobs, err) &&
+           workers_new(WORKERS, &p->workers, err);
 }

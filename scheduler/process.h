@@ -6,9 +6,12 @@
 
 #include "scheduler/executor.h"
 
+struct store_config;
+
 struct process_config {
-    struct str data_dir;  /* of the launcher and of working directories: this server's own */
-    struct str store_dir; /* of blobs, bundles, logs and checkpoints: other servers may share it */
+    struct str data_dir;              /* of the launcher and of working directories: this server's own */
+    struct str store_dir;             /* of blobs, bundles, logs and checkpoints: other servers may share it */
+    const struct store_config *blobs; /* where blobs are; NULL = in store_dir */
     struct str secrets_dir;
     struct str step_user;      /* whom steps run as when the server is root; empty = nobody. Ignored otherwise */
     struct str step_path;      /* their PATH */

@@ -167,7 +167,7 @@ static bool store_folder(struct attempt *a, int fd, char digest[DIGEST_TEXT], in
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (packed < 0) return err_set(err, ERR_IO, "cannot pack a folder: %s", strerror(errno));
     bool ok = bundle_pack(path, packed, &bundle_of_artifact, &stats, err) && lseek(packed, 0, SEEK_SET) == 0 &&
-              disk_put_fd(a->owner->disk, packed, STR(""), digest, size, err);
+              store_put_fd(a->owner->blobs, packed, STR(""), digest, size, err);
     close(packed);
     return ok;
 }
@@ -206,7 +206,7 @@ static bool collect_artifact(struct attempt *a, int fd, bool folder, struct str 
     char digest[DIGEST_TEXT];
     int64_t size = 0;
     bool ok = folder ? store_folder(a, fd, digest, &size, &err)
-                     : disk_put_fd(a->owner->disk, fd, STR(""), digest, &size, &err);
+                     : store_put_fd(a->owner->blobs, fd, STR(""), digest, &size, &err);
     if (!ok && (err.code == ERR_INVALID || err.code == ERR_TOO_LARGE || err.code == ERR_CONFLICT))
         return missing(a, w, arena_printf(&a->arena, "cannot be kept: %s", err.message).p);
     if (!ok) {

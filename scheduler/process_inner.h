@@ -6,7 +6,7 @@
 #define MILLRACE_SCHEDULER_PROCESS_INNER_H
 
 #include "engine/base/mask.h"
-#include "engine/blob/disk.h"
+#include "engine/blob/store.h"
 #include "engine/os/launcher.h"
 #include "engine/os/worker.h"
 #include "scheduler/process.h"
@@ -49,8 +49,9 @@ struct attempt {
     int64_t kill_grace_ms;
     struct launcher_request *request;   /* of one that is to be launched */
     struct str bundle;                  /* code to unpack; empty = none */
-    const struct launch_input *folders; /* packed folders among its inputs, unpacked into scratch first */
-    size_t n_folders;
+    const struct launch_input *fetched; /* inputs that need work first: packed folders are unpacked into scratch,
+                                         * files of a store elsewhere are brought here */
+    size_t n_fetched;
     const struct wanted *wanted;
     size_t n_wanted;
     bool secretive;        /* it was given secrets, or may have been: its log is covered before it is forgotten */
@@ -79,7 +80,7 @@ struct process {
     struct process_config cfg;
     struct arena arena; /* strings of the configuration */
     struct launcher *launcher;
-    struct disk *disk;
+    struct blob_store *blobs;
     struct workers *workers;
     int timer;        /* looks at growing logs while anything runs */
     int64_t uid, gid; /* of steps; -1 = ours */

@@ -70,7 +70,7 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
 {
     struct arena *m = &a->arena;
     struct launcher_file *files = arena_array(m, struct launcher_file, spec->n_inputs + 1);
-    struct launch_input *folders = arena_array(m, struct launch_input, spec->n_inputs + 1);
+    struct launch_input *fetched = arena_array(m, struct launch_input, spec->n_inputs + 1);
     size_t n = 0;
     for (size_t i = 0; i < spec->n_inputs; i++) {
         const struct launch_input *in = &spec->inputs[i];
@@ -83,11 +83,12 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
         char path[FS_PATH_MAX];
         if (in->folder) { /* a packed folder is unpacked beside the code bundles, once for all who use it */
             if (!bundle_tree_path(p->cfg.store_dir, in->digest, path, err)) return false;
-            folders[a->n_folders++] =
-                (struct launch_input){.name = arena_str(m, in->name), .digest = arena_str(m, in->digest)};
-        } else if (!disk_path(p->disk, in->digest, path, err)) {
+        } else if (!store_path_later(p->blobs, in->digest, path, err)) {
             return false;
         }
+        if (in->folder || store_is_remote(p->blobs))
+            fetched[a->n_fetched++] = (struct launch_input){
+                .name = arena_str(m, in->name), .digest = arena_str(m, in->digest), .folder = in->folder};
         f->from = arena_str(m, str_of(path));
     }
     if (spec->script.n > 0)
@@ -95,7 +96,7 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
             .to = step_beneath(m, spec, STR(LAUNCH_SCRIPT)), .text = arena_str(m, spec->script), .mode = 0755};
     out->files = files;
     out->n_files = n;
-    a->folders = folders;
+    a->fetched = fetched;
     return true;
 }
 
@@ -240,11 +241,14 @@ void process_prepare(struct job *job)
 {
     struct attempt *a = (struct attempt *)(void *)job;
     struct process *p = a->owner;
-    if (a->bundle.n > 0 && !bundle_install(p->disk, p->cfg.store_dir, a->bundle, NULL, &a->prepare_error)) return;
-    for (size_t i = 0; i < a->n_folders; i++) {
-        const struct launch_input *in = &a->folders[i];
+    if (a->bundle.n > 0 && !bundle_install(p->blobs, p->cfg.store_dir, a->bundle, NULL, &a->prepare_error)) return;
+    for (size_t i = 0; i < a->n_fetched; i++) {
+        const struct launch_input *in = &a->fetched[i];
         struct err why = {0};
-        if (bundle_install(p->disk, p->cfg.store_dir, in->digest, &bundle_of_artifact, &why)) continue;
+        char path[FS_PATH_MAX];
+        if (in->folder ? bundle_install(p->blobs, p->cfg.store_dir, in->digest, &bundle_of_artifact, &why)
+                       : store_path(p->blobs, in->digest, path, &why))
+            continue;
         err_set(&a->prepare_error, why.code, "inputs.%.*s: %s", STR_ARG(in->name), why.message);
         return;
     }

@@ -8,7 +8,7 @@
 #ifndef MILLRACE_BLOB_BUNDLE_H
 #define MILLRACE_BLOB_BUNDLE_H
 
-#include "engine/blob/disk.h"
+#include "engine/blob/store.h"
 
 struct bundle_limits { /* 0 = the default */
     int64_t entries;   /* 20,000 */
@@ -50,7 +50,7 @@ MUST_CHECK bool bundle_unpack(int fd, const char *folder, const struct bundle_li
 MUST_CHECK bool bundle_tree_path(struct str store_dir, struct str digest, char out[FS_PATH_MAX], struct err *err);
 /* Unpacks the blob of the digest to there, unless it is there: all or nothing, whoever else does the same at the same
  * time. */
-MUST_CHECK bool bundle_install(struct disk *d, struct str store_dir, struct str digest,
+MUST_CHECK bool bundle_install(struct blob_store *s, struct str store_dir, struct str digest,
                                const struct bundle_limits *limits, struct err *err);
 MUST_CHECK bool bundle_remove(struct str store_dir, struct str digest, struct err *err); /* none there is fine */
 /* What was half unpacked, or half removed, by somebody who died over it more than older_us ago. */

@@ -302,12 +302,12 @@ bool bundle_tree_path(struct str store_dir, struct str digest, char out[FS_PATH_
     return place_of(store_dir, digest, place, err) && fs_path(out, err, "%s/tree", place);
 }
 
-static bool install_to(struct disk *d, struct str digest, const struct bundle_limits *limits, const char *temp,
+static bool install_to(struct blob_store *s, struct str digest, const struct bundle_limits *limits, const char *temp,
                        const char *place, struct err *err)
 {
     char tree[FS_PATH_MAX];
     FD_AUTO blob = -1;
-    if (!fs_path(tree, err, "%s/tree", temp) || !disk_get(d, digest, &blob, NULL, err) || !fs_mkdirs(tree, 0755, err))
+    if (!fs_path(tree, err, "%s/tree", temp) || !store_file(s, digest, &blob, NULL, err) || !fs_mkdirs(tree, 0755, err))
         return false;
     struct bundle_stats stats;
     if (!bundle_unpack(blob, tree, limits, &stats, err)) return false;
@@ -319,7 +319,7 @@ static bool install_to(struct disk *d, struct str digest, const struct bundle_li
     return err_set(err, ERR_IO, "%s: %s", place, strerror(errno));
 }
 
-bool bundle_install(struct disk *d, struct str store_dir, struct str digest, const struct bundle_limits *limits,
+bool bundle_install(struct blob_store *s, struct str store_dir, struct str digest, const struct bundle_limits *limits,
                     struct err *err)
 {
     char place[FS_PATH_MAX], temp[FS_PATH_MAX], root[FS_PATH_MAX];
@@ -328,7 +328,7 @@ bool bundle_install(struct disk *d, struct str store_dir, struct str digest, con
     if (!fs_path(root, err, "%.*s/bundles", STR_ARG(store_dir)) || !fs_mkdirs(root, 0700, err) ||
         !fs_path(temp, err, "%s/tmp-%016llx", root, (unsigned long long)os_random_u64()))
         return false;
-    if (install_to(d, digest, limits, temp, place, err)) return true;
+    if (install_to(s, digest, limits, temp, place, err)) return true;
     struct err ignored;
     if (!fs_remove_tree(temp, &ignored)) err_clear(&ignored);
     return false;

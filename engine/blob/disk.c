@@ -115,7 +115,7 @@ static bool sync_dir(int fd)
 
 /* A lock file rather than a mutex: several processes may share the store. flock() belongs to an open file, so each
  * taker opens its own. */
-static int take_lock(struct disk *d, int how)
+int disk_lock(struct disk *d, int how)
 {
     int fd = openat(d->root, "lock", O_RDWR | O_CLOEXEC);
     while (fd >= 0 && flock(fd, how) != 0)
@@ -132,7 +132,7 @@ bool disk_place(struct disk *d, int from_dir, const char *from, const char *dige
     snprintf(folder, sizeof folder, "%.2s", name);
     bool made = mkdirat(d->root, folder, 0700) == 0;
     if (!made && errno != EEXIST) return disk_io_failed(d, folder, err);
-    FD_AUTO lock = take_lock(d, LOCK_SH);
+    FD_AUTO lock = disk_lock(d, LOCK_SH);
     FD_AUTO dir = openat(d->root, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock < 0 || dir < 0) return disk_io_failed(d, folder, err);
     if (renameat(from_dir, from, dir, name + 3) != 0) return disk_io_failed(d, name, err);
@@ -266,7 +266,7 @@ bool disk_sweep(struct disk *d, struct str digest, int64_t older_us, bool *delet
     struct stat st;
     *deleted = false;
     if (!disk_name(digest, name, err)) return false;
-    FD_AUTO lock = take_lock(d, LOCK_EX);
+    FD_AUTO lock = disk_lock(d, LOCK_EX);
     if (lock < 0) return disk_io_failed(d, "lock", err);
     if (fstatat(d->root, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? true : disk_io_failed(d, name, err);

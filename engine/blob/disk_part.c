@@ -73,7 +73,7 @@ bool disk_part_append(struct disk *d, struct str id, int64_t offset, int64_t siz
     return append(d, fd, p, n, err);
 }
 
-bool disk_part_finish(struct disk *d, struct str id, struct str digest, int64_t size, struct err *err)
+bool disk_part_claim(struct disk *d, struct str id, struct str digest, int64_t size, int *out, struct err *err)
 {
     char name[ID_MAX + 1], sum[DIGEST_TEXT];
     int64_t have = 0;
@@ -92,7 +92,18 @@ bool disk_part_finish(struct disk *d, struct str id, struct str digest, int64_t 
         err_set(err, ERR_INVALID, "the bytes have digest %s, not %.*s", sum, STR_ARG(digest));
         return err_hint(err, "they were changed on their way; upload them again");
     }
+    *out = fd;
+    fd = -1;
+    return true;
+}
+
+bool disk_part_finish(struct disk *d, struct str id, struct str digest, int64_t size, struct err *err)
+{
+    char name[ID_MAX + 1], sum[DIGEST_TEXT];
+    FD_AUTO fd = -1;
+    if (!part_name(id, name, err) || !disk_part_claim(d, id, digest, size, &fd, err)) return false;
     if (fdatasync(fd) != 0) return disk_io_failed(d, "parts", err);
+    snprintf(sum, sizeof sum, "%.*s", STR_ARG(digest));
     return disk_place(d, d->parts, name, sum, err);
 }
 

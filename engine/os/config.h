@@ -13,8 +13,13 @@ enum config_role { ROLE_ALL, ROLE_API, ROLE_SCHEDULER };
 enum config_executor { EXECUTOR_PROCESS, EXECUTOR_KUBERNETES };
 
 struct config {
-    struct str data_dir;    /* absolute */
-    struct str store_dir;   /* absolute; <data-dir> when not given */
+    struct str data_dir;       /* absolute */
+    struct str store_dir;      /* absolute; <data-dir> when not given */
+    struct str artifact_store; /* disk, or s3://BUCKET/PREFIX */
+    struct str s3_endpoint, s3_region;
+    struct str s3_credentials; /* absolute; empty = the environment */
+    bool s3_path_style;
+    int64_t artifact_cache_bytes;
     struct str listen_host; /* of `listen` */
     int64_t listen_port;
     struct str listen;           /* as given */

@@ -21,7 +21,7 @@
 static struct support_db t;
 static struct err err;
 static char dir[256];
-static struct disk *disk;
+static struct blob_store *disk;
 
 static void ok_at(bool good, int line)
 {
@@ -32,13 +32,16 @@ static void ok_at(bool good, int line)
 static int setup(void **state)
 {
     (void)state;
-    return support_db_open(&t) == 0 && support_dir_make(dir) == 0 && disk_open(str_of(dir), &disk, &err) ? 0 : -1;
+    return support_db_open(&t) == 0 && support_dir_make(dir) == 0 &&
+                   store_open(&(const struct store_config){.store_dir = str_of(dir)}, &disk, &err)
+               ? 0
+               : -1;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    disk_close(disk);
+    store_close(disk);
     return support_db_close(&t) == 0 && support_dir_remove(dir) == 0 ? 0 : -1;
 }
 
@@ -48,8 +51,8 @@ static void put(int number, bool known, bool old, char digest[DIGEST_TEXT])
     const struct scope me = {1, STR("ann")};
     const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
     CONN_AUTO c = NULL;
-    ok(disk_put_bytes(disk, arena_printf(&t.arena, "blob %d", number), digest, &err));
-    ok(disk_path(disk, str_of(digest), path, &err));
+    ok(store_put_bytes(disk, arena_printf(&t.arena, "blob %d", number), digest, &err));
+    ok(store_path_later(disk, str_of(digest), path, &err));
     if (old) assert_int_equal(utimensat(AT_FDCWD, path, long_ago, 0), 0);
     if (known) ok(db_lease(t.db, &c, &err) && blobs_put(c, &me, str_of(digest), 6, &err));
 }
@@ -57,7 +60,7 @@ static void put(int number, bool known, bool old, char digest[DIGEST_TEXT])
 static bool has(const char *digest)
 {
     char path[FS_PATH_MAX];
-    ok(disk_path(disk, str_of(digest), path, &err));
+    ok(store_path_later(disk, str_of(digest), path, &err));
     return access(path, F_OK) == 0;
 }
 

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "engine/blob/bundle.h"
+#include "engine/blob/disk.h"
 #include "engine/flow/compile.h"
 #include "engine/os/clock.h"
 #include "engine/os/launcher.h"

@@ -1,5 +1,6 @@
 /* How attempts end: a failure put into words, and what is taken from the working directory. Real processes, a real
  * launcher, a real blob store. */
+#include "engine/blob/disk.h"
 #include "tests/scheduler/process_rig.h"
 
 /* ---- failures in words ---- */

@@ -498,7 +498,7 @@ static void a_tar_ends_as_it_should(void **state)
 }
 
 struct installer {
-    struct disk *d;
+    struct blob_store *d;
     struct str digest;
     bool ok;
 };
@@ -514,14 +514,14 @@ static void *install(void *arg)
 static void installation_is_all_or_nothing(void **state)
 {
     (void)state;
-    struct disk *d;
-    ok(disk_open(str_of(dir), &d, &err));
+    struct blob_store *d;
+    ok(store_open(&(const struct store_config){.store_dir = str_of(dir)}, &d, &err));
     put("src/main.py", "print(1)", 0644);
     int fd = -1;
     struct bundle_stats stats;
     char digest[DIGEST_TEXT];
     ok(bundle_pack_temp(in("src"), NULL, &fd, &stats, &err));
-    ok(disk_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
+    ok(store_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
     close(fd);
     struct installer both[4];
     pthread_t threads[4];
@@ -538,28 +538,28 @@ static void installation_is_all_or_nothing(void **state)
     assert_int_equal(access(path, R_OK), 0);
     ok(bundle_remove(str_of(dir), str_of(digest), &err) && bundle_remove(str_of(dir), str_of(digest), &err));
     assert_int_equal(access(tree, F_OK), -1);
-    ok(disk_put_bytes(d, STR("no bundle"), digest, &err));
+    ok(store_put_bytes(d, STR("no bundle"), digest, &err));
     assert_false(bundle_install(d, str_of(dir), str_of(digest), NULL, &err));
     ok(bundle_tree_path(str_of(dir), str_of(digest), tree, &err));
     assert_int_equal(access(tree, F_OK), -1);
-    disk_close(d);
+    store_close(d);
 }
 
 /* Bytes that are not what their name says are nobody's code, however well they unpack. */
 static void damaged_bundles_are_not_installed(void **state)
 {
     (void)state;
-    struct disk *d;
+    struct blob_store *d;
     struct bundle_stats stats, others;
     char digest[DIGEST_TEXT], tree[FS_PATH_MAX], blob[FS_PATH_MAX];
     int fd = -1, other = -1;
-    ok(disk_open(str_of(dir), &d, &err));
+    ok(store_open(&(const struct store_config){.store_dir = str_of(dir)}, &d, &err));
     put("src/main.py", "print(1)", 0644);
     ok(bundle_pack_temp(in("src"), NULL, &fd, &stats, &err));
     put("src/main.py", "print(2)", 0644);
     ok(bundle_pack_temp(in("src"), NULL, &other, &others, &err));
-    ok(disk_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
-    ok(disk_path(d, str_of(digest), blob, &err));
+    ok(store_put_fd(d, fd, str_of(stats.digest), digest, NULL, &err));
+    ok(store_path_later(d, str_of(digest), blob, &err));
     char bytes[4096];
     ssize_t n = pread(other, bytes, sizeof bytes, 0), whole = pread(fd, bytes + n, sizeof bytes - (size_t)n, 0);
     assert_true(n > 0 && whole > 0 && access(blob, F_OK) == 0);
@@ -574,7 +574,7 @@ static void damaged_bundles_are_not_installed(void **state)
     assert_int_equal(access(tree, F_OK), 0);
     close(fd);
     close(other);
-    disk_close(d);
+    store_close(d);
 }
 
 int main(void)
