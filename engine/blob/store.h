@@ -103,8 +103,8 @@ MUST_CHECK bool store_note_delete(struct blob_store *s, const char *name, struct
 /* ---- for steps elsewhere, which have no keys ---- */
 
 /* A link by which the blob may be read for so many seconds, or, put, be written: its bytes then go with the header
- * x-amz-content-sha256: <hex of the digest>, and no others are taken. ERR_INVALID on disk. */
+ * line, and no others are taken. ERR_INVALID on disk. */
 MUST_CHECK bool store_link(struct blob_store *s, struct str digest, bool put, int64_t seconds, struct arena *a,
-                           struct str *out, struct err *err);
+                           struct str *url, struct str *header, struct err *err);
 
 #endif

@@ -333,12 +333,16 @@ bool store_note_delete(struct blob_store *s, const char *name, struct err *err)
     return s3_delete(s->s3, str_of(name), err);
 }
 
-bool store_link(struct blob_store *s, struct str digest, bool put, int64_t seconds, struct arena *a, struct str *out,
-                struct err *err)
+bool store_link(struct blob_store *s, struct str digest, bool put, int64_t seconds, struct arena *a, struct str *url,
+                struct str *header, struct err *err)
 {
     char key[KEY];
+    unsigned char sum[DIGEST_BYTES];
     if (s->s3 == NULL) return err_set(err, ERR_INVALID, "a store on disk has no links");
     if (!key_of(digest, key, err)) return false;
-    struct str sum = put ? str_sub(digest, strlen("sha256:"), digest.n) : STR("");
-    return s3_link(s->s3, put ? "PUT" : "GET", str_of(key), sum, seconds, a, out, err);
+    for (size_t i = 0; i < sizeof sum; i++) {
+        const char pair[3] = {key[strlen(UNDER) + 2 * i], key[strlen(UNDER) + 2 * i + 1]};
+        sum[i] = (unsigned char)strtoul(pair, NULL, 16);
+    }
+    return s3_link(s->s3, put ? "PUT" : "GET", str_of(key), put ? sum : NULL, seconds, a, url, header, err);
 }

@@ -3,7 +3,7 @@
 #include "engine/os/s3.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +13,7 @@
 
 #define FILE_MAX (64 << 10)
 #define LINK_MAX_S (7 * 86400)
+#define CHECKSUM "x-amz-checksum-sha256"
 
 bool s3_location(struct str text, struct str *bucket, struct str *prefix, struct err *err)
 {
@@ -210,22 +211,25 @@ struct str s3_path(const struct s3 *s, struct arena *a, struct str key)
     return arena_printf(a, "%.*s%.*s", STR_ARG(s->root), STR_ARG(full));
 }
 
-bool s3_link(struct s3 *s, const char *method, struct str key, struct str sum, int64_t seconds, struct arena *a,
-             struct str *out, struct err *err)
+bool s3_link(struct s3 *s, const char *method, struct str key, const unsigned char *sum, int64_t seconds,
+             struct arena *a, struct str *url, struct str *header, struct err *err)
 {
     struct sigv4_key keys;
+    unsigned char base64[4 * ((DIGEST_BYTES + 2) / 3) + 1] = "";
     if (seconds < 1 || seconds > LINK_MAX_S) return err_set(err, ERR_INVALID, "a link is good for 1 s to 7 days");
     if (!s3_key(s, a, &keys, err)) return false;
-    const struct sigv4_pair headers[] = {{STR("host"), s->host}, {STR("x-amz-content-sha256"), sum}};
+    if (sum != NULL) EVP_EncodeBlock(base64, sum, DIGEST_BYTES);
+    const struct sigv4_pair headers[] = {{STR("host"), s->host}, {STR(CHECKSUM), str_of((const char *)base64)}};
     const struct sigv4_request r = {.method = method,
                                     .path = s3_path(s, a, key),
                                     .headers = headers,
-                                    .n_headers = sum.n > 0 ? 2 : 1,
-                                    .payload = sum.n > 0 ? sum : SIGV4_UNSIGNED,
+                                    .n_headers = sum != NULL ? 2 : 1,
+                                    .payload = SIGV4_UNSIGNED,
                                     .region = s->cfg.region,
                                     .service = STR("s3"),
                                     .now_us = os_now_us()};
     struct str query = sigv4_link(a, &r, &keys, seconds);
-    *out = arena_printf(a, "%.*s%.*s?%.*s", STR_ARG(s->base), STR_ARG(r.path), STR_ARG(query));
+    *url = arena_printf(a, "%.*s%.*s?%.*s", STR_ARG(s->base), STR_ARG(r.path), STR_ARG(query));
+    *header = sum != NULL ? arena_printf(a, CHECKSUM ": %s", (const char *)base64) : STR("");
     return true;
 }

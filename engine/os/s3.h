@@ -75,10 +75,11 @@ MUST_CHECK bool s3_uploads_each(struct s3 *s, struct str under, s3_uploads_fn *f
 
 /* ---- links for whoever has no keys ---- */
 
-/* A URL by which the object may be read (GET) or written (PUT) for `seconds`, a week at most. sum: hex of the SHA-256
- * of what is to be written: it must then be sent as the header x-amz-content-sha256, and the store takes no other
- * bytes; empty = any. */
-MUST_CHECK bool s3_link(struct s3 *s, const char *method, struct str key, struct str sum, int64_t seconds,
-                        struct arena *a, struct str *out, struct err *err);
+/* A URL by which the object may be read (GET) or written (PUT) for `seconds`, a week at most. sum: the SHA-256 of what
+ * is to be written; *header is then a line that has to be sent with it ("x-amz-checksum-sha256: …"), by which the store
+ * refuses other bytes. NULL: any bytes, and an empty line. Not by x-amz-content-sha256: in links not all stores count
+ * it. */
+MUST_CHECK bool s3_link(struct s3 *s, const char *method, struct str key, const unsigned char *sum, int64_t seconds,
+                        struct arena *a, struct str *url, struct str *header, struct err *err);
 
 #endif

@@ -429,12 +429,14 @@ static void places_and_addresses_are_checked(void **state)
         if (s3_open(&cfg, &s, &err)) fail_msg("%s", endpoints[i]);
     }
     struct s3 *s = NULL;
-    struct str link;
+    struct str link, header;
     const struct s3_config aws = {.bucket = bucket, .region = STR("eu-west-1")};
-    ok(s3_open(&aws, &s, &err) && s3_link(s, "PUT", STR("k"), STR(EMPTY), 60, &arena, &link, &err));
+    ok(s3_open(&aws, &s, &err) &&
+       s3_link(s, "PUT", STR("k"), (const unsigned char[32]){1}, 60, &arena, &link, &header, &err));
     assert_true(str_starts(link, "https://bucket.s3.eu-west-1.amazonaws.com/k?X-Amz-Algorithm="));
-    assert_non_null(strstr(link.p, "&X-Amz-SignedHeaders=host%3Bx-amz-content-sha256&"));
-    assert_false(s3_link(s, "GET", STR("k"), STR(""), 8 * 86400, &arena, &link, &err));
+    assert_non_null(strstr(link.p, "&X-Amz-SignedHeaders=host%3Bx-amz-checksum-sha256&"));
+    assert_true(str_is(header, "x-amz-checksum-sha256: AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="));
+    assert_false(s3_link(s, "GET", STR("k"), NULL, 8 * 86400, &arena, &link, &header, &err));
     s3_close(s);
 }
 
