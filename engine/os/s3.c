@@ -25,7 +25,7 @@ bool s3_location(struct str text, struct str *bucket, struct str *prefix, struct
     }
     while (rest.n > 0 && rest.p[rest.n - 1] == '/')
         rest.n--;
-    good = good && rest.n <= 512 && (rest.n == 0 || fs_relative(rest)) && memchr(rest.p, '\n', rest.n) == NULL;
+    good = good && (rest.n == 0 || (rest.n <= 512 && fs_relative(rest) && memchr(rest.p, '\n', rest.n) == NULL));
     if (!good) {
         err_set(err, ERR_INVALID, "'%.*s' is no place in S3", STR_ARG(str_sub(text, 0, 100)));
         return err_hint(err, "s3://BUCKET/PREFIX: a bucket's name has 3 to 63 lower-case letters, digits, '-' and '.'");
