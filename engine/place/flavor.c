@@ -1,0 +1,52 @@
+/* Which flavors a node offers, by its labels, taints and devices. */
+#include "engine/place/flavor.h"
+
+static bool has_labels(const struct place_flavor *f, const struct place_pair *labels, size_t n)
+{
+    for (size_t i = 0; i < f->n_labels; i++) {
+        size_t k = 0;
+        while (k < n && !(str_eq(labels[k].key, f->labels[i].key) && str_eq(labels[k].value, f->labels[i].value)))
+            k++;
+        if (k == n) return false;
+    }
+    return true;
+}
+
+static bool tolerates_all(const struct place_flavor *f, const struct place_pair *taints, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t k = 0;
+        while (k < f->n_tolerates &&
+               !(str_eq(f->tolerates[k].key, taints[i].key) &&
+                 (f->tolerates[k].value.n == 0 || str_eq(f->tolerates[k].value, taints[i].value))))
+            k++;
+        if (k == f->n_tolerates) return false;
+    }
+    return true;
+}
+
+static bool is_of(const struct place_flavor *f, struct str devices)
+{
+    return devices.n > 0 && (str_eq(f->resource, devices) || str_eq(f->device_class, devices));
+}
+
+size_t place_offers(const struct place_flavor *flavors, size_t n_flavors, const struct place_pair *labels,
+                    size_t n_labels, const struct place_pair *taints, size_t n_taints,
+                    const struct place_devices *devices, size_t n_devices, struct place_offer *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_flavors; i++) {
+        const struct place_flavor *f = &flavors[i];
+        if (!has_labels(f, labels, n_labels) || !tolerates_all(f, taints, n_taints)) continue;
+        bool any = f->resource.n > 0 || f->device_class.n > 0;
+        uint32_t gpus = 0;
+        for (size_t k = 0; k < n_devices; k++) {
+            bool taken = false; /* by a flavor listed before */
+            for (size_t j = 0; j < n && !taken; j++)
+                taken = is_of(&flavors[out[j].flavor], devices[k].name);
+            if (!taken && is_of(f, devices[k].name)) gpus += devices[k].n;
+        }
+        if (gpus > 0 || !any) out[n++] = (struct place_offer){(uint32_t)i, gpus};
+    }
+    return n;
+}

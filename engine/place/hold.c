@@ -1,0 +1,338 @@
+/* Reservations (EASY backfill): what the first that waits is going to have, and who may pass it nevertheless.
+ *
+ * A reservation has a time: when, by what is known of those who run, there will be room. Who ends before that time
+ * takes nothing away. Who does not must fit beside what will be used then, the reservation included. Whoever runs with
+ * an unknown end is taken to run then. If there will not be room by the known ends alone, the time is unknown, and
+ * everything that is used now counts.
+ *
+ * Quota is reserved in the queue, and by the first of a cohort for a flavor also in the cohort; nodes by the first of
+ * all for a flavor. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/place/place_inner.h"
+
+/* The amount of the hold's i-th resource in another demand. */
+static int64_t of_same(const struct hold *h, uint32_t i, const struct demand *d)
+{
+    return h->need.res[i] != PLACE_NONE && h->need.amount[i] > 0 && d->res[i] == h->need.res[i] ? d->amount[i] : 0;
+}
+
+/* How much more of the cohort's a queue takes. */
+static int64_t of_cohort(const struct hold *h, const struct queue *q, bool own, uint32_t i, int64_t amount)
+{
+    uint32_t r = h->need.res[i];
+    int64_t used = own ? h->queue_used[i] : q->used[LOGICAL][r];
+    return quota_over(q->local[r], used + amount) - quota_over(q->local[r], used);
+}
+
+static bool allows(const struct place *p, const struct hold *h, const struct queue *q, const struct demand *d,
+                   int64_t end_us, struct shortage *s)
+{
+    if (h->until != INT64_MAX && end_us <= h->until) return true;
+    bool own = &p->queues[h->queue] == q;
+    for (uint32_t i = 0; i < 3; i++) {
+        int64_t amount = of_same(h, i, d);
+        uint32_t r = h->need.res[i];
+        if (amount == 0 || q->quota[r].nominal == PLACE_UNLIMITED) continue;
+        int64_t limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
+        int64_t more = of_cohort(h, q, own, i, amount);
+        bool queue_has = !own || limit == PLACE_UNLIMITED || h->queue_used[i] + amount <= limit;
+        bool cohort_has = more == 0 || h->cohort_used[i] + more <= p->cohorts[q->cohort].quota[r];
+        if (queue_has && cohort_has) continue;
+        s->stage = queue_has ? STAGE_COHORT : STAGE_QUEUE;
+        s->which = i;
+        s->need = amount;
+        s->held_by = h->work;
+        s->until = h->until;
+        return false;
+    }
+    return true;
+}
+
+bool holds_allow(const struct place *p, const struct queue *q, const struct demand *d, int64_t end_us,
+                 struct shortage *s)
+{
+    for (uint32_t h = q->holds; h != PLACE_NONE; h = p->holds[h].next)
+        if (!allows(p, &p->holds[h], q, d, end_us, s)) return false;
+    for (uint32_t h = p->cohorts[q->cohort].holds; h != PLACE_NONE; h = p->holds[h].next)
+        if (!allows(p, &p->holds[h], q, d, end_us, s)) return false;
+    return true;
+}
+
+static void book(struct place *p, uint32_t chain, const struct queue *q, const struct demand *d, int64_t end_us)
+{
+    for (; chain != PLACE_NONE; chain = p->holds[chain].next) {
+        struct hold *h = &p->holds[chain];
+        if (h->until != INT64_MAX && end_us <= h->until) continue;
+        bool own = &p->queues[h->queue] == q;
+        for (uint32_t i = 0; i < 3; i++) {
+            int64_t amount = of_same(h, i, d);
+            if (amount == 0 || q->quota[h->need.res[i]].nominal == PLACE_UNLIMITED) continue;
+            h->cohort_used[i] += of_cohort(h, q, own, i, amount);
+            if (own) h->queue_used[i] += amount;
+        }
+    }
+}
+
+void holds_book(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us)
+{
+    book(p, q->holds, q, d, end_us);
+    book(p, p->cohorts[q->cohort].holds, q, d, end_us);
+}
+
+bool holds_has(const struct place *p, uint32_t chain, uint32_t flavor)
+{
+    for (; chain != PLACE_NONE; chain = p->holds[chain].next)
+        if (p->holds[chain].flavor == flavor) return true;
+    return false;
+}
+
+/* ---- when there will be room ---- */
+
+static int by_end(const void *a, const void *b, void *ctx)
+{
+    const struct place *p = ctx;
+    const struct work *x = &p->works[*(const uint32_t *)a], *y = &p->works[*(const uint32_t *)b];
+    return x->end_us != y->end_us ? (x->end_us < y->end_us ? -1 : 1) : (x->id > y->id) - (x->id < y->id);
+}
+
+static void pick_timed(struct place *p, const struct queue *q)
+{
+    for (uint32_t i = 0; q->n_timed > 0 && i < q->n_running; i++) {
+        const struct work *w = &p->works[q->running[i]];
+        if (w->state != PLACE_RUNNING || w->end_us == INT64_MAX) continue;
+        p->picked = vec_grow(p->picked, &p->room_picked, p->n_picked + 1, sizeof *p->picked);
+        p->picked[p->n_picked++] = q->running[i];
+    }
+}
+
+static int64_t end_after_now(const struct place *p, uint32_t w)
+{
+    return p->works[w].end_us > p->now ? p->works[w].end_us : p->now + 1; /* late: any moment */
+}
+
+static bool hold_fits(const struct place *p, const struct hold *h)
+{
+    const struct queue *q = &p->queues[h->queue];
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t r = h->need.res[i];
+        if (r == PLACE_NONE || h->need.amount[i] == 0 || q->quota[r].nominal == PLACE_UNLIMITED) continue;
+        int64_t limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
+        int64_t used = h->queue_used[i] + h->need.amount[i];
+        int64_t more = quota_over(q->local[r], used) - quota_over(q->local[r], h->queue_used[i]);
+        if (used > limit || (more > 0 && h->cohort_used[i] + more > p->cohorts[q->cohort].quota[r])) return false;
+    }
+    return true;
+}
+
+static void hold_now(struct place *p, struct hold *h)
+{
+    const struct cohort *c = &p->cohorts[p->queues[h->queue].cohort];
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t r = h->need.res[i];
+        if (r == PLACE_NONE) continue;
+        h->queue_used[i] = p->queues[h->queue].used[LOGICAL][r];
+        h->cohort_used[i] = c->used[LOGICAL][r];
+        for (uint32_t k = 0; k < c->n_queues; k++)
+            p->queues[c->queues[k]].planned[i] = p->queues[c->queues[k]].used[LOGICAL][r];
+    }
+}
+
+static void hold_release(struct place *p, struct hold *h, const struct work *w)
+{
+    struct queue *q = &p->queues[w->queue];
+    struct demand d = demand_of(work_key(p, w), w->flavor);
+    for (uint32_t i = 0; i < 3; i++) {
+        int64_t amount = of_same(h, i, &d);
+        uint32_t r = h->need.res[i];
+        if (amount == 0) continue;
+        if (q->quota[r].nominal != PLACE_UNLIMITED)
+            h->cohort_used[i] -=
+                quota_over(q->local[r], q->planned[i]) - quota_over(q->local[r], q->planned[i] - amount);
+        q->planned[i] -= amount;
+        if (w->queue == h->queue) h->queue_used[i] -= amount;
+    }
+}
+
+/* Those who end by then are taken out. */
+static void hold_at(struct place *p, struct hold *h, bool search)
+{
+    const struct cohort *c = &p->cohorts[p->queues[h->queue].cohort];
+    hold_now(p, h);
+    p->n_picked = 0;
+    for (uint32_t i = 0; i < c->n_queues; i++)
+        pick_timed(p, &p->queues[c->queues[i]]);
+    qsort_r(p->picked, p->n_picked, sizeof *p->picked, by_end, p);
+    bool fits = search && hold_fits(p, h);
+    for (uint32_t i = 0; i < p->n_picked && !fits; i++) {
+        int64_t end = end_after_now(p, p->picked[i]);
+        if (!search && end > h->until) break;
+        hold_release(p, h, &p->works[p->picked[i]]);
+        if (search && hold_fits(p, h)) {
+            h->until = end;
+            fits = true;
+        }
+    }
+    if (!fits && search) {
+        h->until = INT64_MAX;
+        hold_now(p, h);
+    }
+}
+
+/* ---- nodes ---- */
+
+static void plan_on(struct place *p, struct node *n)
+{
+    if (n->held == p->cycle) return; /* for another flavor: what is left */
+    node_copy(n, HELD, LOGICAL);
+    n->planned = true;
+}
+
+static uint64_t room_planned(struct place *p, const struct shape_key *key, const struct seats *s)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < s->n; i++) {
+        struct node *n = &p->nodes[s->v[i].node];
+        p->fit[i] = n->schedulable ? node_room(n, s->v[i].offer, key, IN(HELD), NULL) : 0;
+        sum += p->fit[i];
+    }
+    return sum;
+}
+
+/* Ends of those who run are played through on HELD until there is room; the time, or INT64_MAX. */
+static int64_t nodes_when(struct place *p, const struct shape_key *key, const struct seats *s)
+{
+    uint64_t sum = room_planned(p, key, s);
+    p->n_picked = 0;
+    for (uint32_t i = 0; i < p->n_queues; i++)
+        pick_timed(p, &p->queues[i]);
+    qsort_r(p->picked, p->n_picked, sizeof *p->picked, by_end, p);
+    int64_t end = p->now + 1;
+    for (uint32_t i = 0; i < p->n_picked && sum < key->pods; i++) {
+        const struct work *w = &p->works[p->picked[i]];
+        bool touched = false;
+        end = end_after_now(p, p->picked[i]);
+        for (uint32_t k = 0; k < work_key(p, w)->pods; k++) {
+            struct node *n = w->pods[k].node == PLACE_NONE ? NULL : &p->nodes[w->pods[k].node];
+            if (n == NULL || !n->planned) continue;
+            node_book(n, node_offer(n, w->flavor), work_key(p, w), IN(HELD), -1, &w->pods[k]);
+            touched = true;
+        }
+        if (touched) sum = room_planned(p, key, s);
+    }
+    return sum < key->pods ? INT64_MAX : end;
+}
+
+static void node_hold(struct place *p, struct node *n, int64_t until)
+{
+    if (n->held != p->cycle || n->held_until > until) n->held_until = until;
+    n->held = p->cycle;
+}
+
+/* At a known time: best fit, on what is free then. */
+static void hold_then(struct place *p, const struct shape_key *key, const struct seats *s, int64_t until)
+{
+    for (uint32_t left = key->pods; left > 0;) {
+        uint32_t at = PLACE_NONE;
+        int64_t best = INT64_MAX, score;
+        for (uint32_t i = 0; i < s->n; i++) {
+            if (p->fit[i] == 0) continue;
+            node_room(&p->nodes[s->v[i].node], s->v[i].offer, key, IN(HELD), &score);
+            if (score < best) best = score, at = i;
+        }
+        struct node *n = &p->nodes[s->v[at].node];
+        struct pod pod;
+        for (; left > 0 && p->fit[at] > 0; left--, p->fit[at]--)
+            node_take(n, s->v[at].offer, key, IN(HELD), &pod);
+        p->fit[at] = 0;
+        node_hold(p, n, until);
+    }
+}
+
+/* Some day: the nodes with the most room now, so that what has become free stays so. Takes more than there is. */
+static bool hold_some_day(struct place *p, const struct shape_key *key, const struct seats *s)
+{
+    uint64_t ever = 0;
+    for (uint32_t i = 0; i < s->n; i++) {
+        struct node *n = &p->nodes[s->v[i].node];
+        p->fit[i] = n->schedulable ? node_ever(n, s->v[i].offer, key) : 0;
+        ever += p->fit[i];
+        if (n->held != p->cycle) node_copy(n, HELD, LOGICAL);
+    }
+    if (ever < key->pods) return false;
+    for (uint32_t left = key->pods; left > 0;) {
+        uint32_t at = PLACE_NONE;
+        uint64_t best = 0;
+        for (uint32_t i = 0; i < s->n; i++) {
+            const struct node *n = &p->nodes[s->v[i].node];
+            if (p->fit[i] == 0) continue;
+            uint64_t now = node_room(n, s->v[i].offer, key, IN(HELD), NULL);
+            uint64_t free = (uint64_t)node_most(n, s->v[i].offer, key, false);
+            uint64_t rank = (now << 40) + (free >> 40 > 0 ? ((uint64_t)1 << 40) - 1 : free) + 1;
+            if (rank > best) best = rank, at = i;
+        }
+        struct node *n = &p->nodes[s->v[at].node];
+        struct pod pod;
+        for (; left > 0 && p->fit[at] > 0; left--, p->fit[at]--)
+            node_take(n, s->v[at].offer, key, IN(HELD), &pod);
+        p->fit[at] = 0;
+        node_hold(p, n, INT64_MIN); /* nobody ends before a time that is not known */
+    }
+    return true;
+}
+
+/* False: no nodes that are there could ever hold it. */
+static bool hold_nodes(struct place *p, uint32_t w, uint32_t flavor, int64_t *until)
+{
+    uint32_t slot = flavor == PLACE_NONE ? p->n_flavors : flavor;
+    const struct shape_key *key = work_key(p, &p->works[w]);
+    const struct seats *s = seats_of(p, flavor);
+    *until = p->node_until[slot];
+    if (p->node_held[slot] == p->cycle) return true;
+    for (uint32_t i = 0; i < s->n; i++)
+        plan_on(p, &p->nodes[s->v[i].node]);
+    *until = nodes_when(p, key, s);
+    for (uint32_t i = 0; i < s->n; i++)
+        p->nodes[s->v[i].node].planned = false;
+    if (*until != INT64_MAX)
+        hold_then(p, key, s, *until);
+    else if (!hold_some_day(p, key, s))
+        return false;
+    p->node_held[slot] = p->cycle;
+    p->node_until[slot] = *until;
+    p->node_for[slot] = w;
+    return true;
+}
+
+/* ---- making one ---- */
+
+static void chain(struct place *p, uint32_t *first, const struct hold *h)
+{
+    p->holds = vec_grow(p->holds, &p->room_holds, p->n_holds + 1, sizeof *p->holds);
+    p->holds[p->n_holds] = *h;
+    p->holds[p->n_holds].next = *first;
+    *first = p->n_holds++;
+}
+
+void hold_make(struct place *p, uint32_t w, const struct shortage *s)
+{
+    const struct work *k = &p->works[w];
+    struct queue *q = &p->queues[k->queue];
+    struct cohort *c = &p->cohorts[q->cohort];
+    struct hold h = {.work = w, .queue = k->queue, .flavor = s->flavor, .need = demand_of(work_key(p, k), s->flavor)};
+    bool others = s->held_by != PLACE_NONE; /* it waits for another reservation, and not before that one's time */
+    if (s->stage == STAGE_NODES && !hold_nodes(p, w, s->flavor, &h.until)) return;
+    if (others && s->stage != STAGE_NODES) h.until = s->until;
+    hold_at(p, &h, s->stage != STAGE_NODES && !others);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t r = h.need.res[i];
+        if (r == PLACE_NONE) continue;
+        int64_t used = h.queue_used[i];
+        h.queue_used[i] += h.need.amount[i];
+        h.cohort_used[i] += quota_over(q->local[r], h.queue_used[i]) - quota_over(q->local[r], used);
+    }
+    chain(p, &q->holds, &h);
+    bool of_queue = s->stage == STAGE_QUEUE || others;
+    if (!of_queue && !holds_has(p, c->holds, s->flavor)) chain(p, &c->holds, &h);
+}

@@ -1,0 +1,306 @@
+/* Inside of engine/place: the state, and who may call whom.
+ *
+ * Everything is booked in two ledgers. The logical one holds what runs and what is promised; the physical one what runs
+ * and the victims that have not stopped. What starts must fit in both, so neither a promise nor a dying pod is ever
+ * overlooked. The third, of nodes only, is what a reservation leaves on the nodes it holds, at the time it waits for.
+ */
+#ifndef MILLRACE_PLACE_INNER_H
+#define MILLRACE_PLACE_INNER_H
+
+#include "engine/base/map.h"
+#include "engine/place/place.h"
+
+enum { LOGICAL, PHYSICAL, HELD, LEDGERS };
+#define IN(ledger) (1U << (ledger))
+#define IN_BOTH (IN(LOGICAL) | IN(PHYSICAL))
+
+/* ---- small tables (table.c) ---- */
+
+struct table_slot {
+    uint32_t hash, item; /* item + 1; 0 = empty */
+};
+struct table { /* numbers of records, by a hash of their keys; open addressing */
+    struct table_slot *slots;
+    uint32_t n, room;
+};
+typedef bool (*table_eq)(const void *ctx, uint32_t item, const void *key);
+uint32_t table_find(const struct table *t, uint32_t hash, table_eq eq, const void *ctx, const void *key);
+void table_put(struct table *t, uint32_t hash, uint32_t item);
+void table_del(struct table *t, uint32_t hash, uint32_t item);
+uint32_t table_hash(const void *p, size_t n);
+
+struct heap {
+    uint32_t *v;
+    uint32_t n, room;
+};
+struct heap_rule {
+    bool (*before)(const struct place *p, uint32_t a, uint32_t b);
+    void (*moved)(struct place *p, uint32_t item, uint32_t at); /* may be NULL */
+};
+void heap_push(struct place *p, const struct heap_rule *rule, struct heap *h, uint32_t item);
+void heap_remove(struct place *p, const struct heap_rule *rule, struct heap *h, uint32_t at);
+void heap_mend(struct place *p, const struct heap_rule *rule, struct heap *h, uint32_t at); /* its key has changed */
+
+void *vec_grow(void *v, uint32_t *room, uint32_t need, size_t size); /* realloc, by doubling; aborts */
+
+/* ---- records ---- */
+
+#define RES_CPU 0U
+#define RES_MEMORY 1U
+#define RES_FLAVOR 2U /* + the flavor's number */
+
+/* What all pods of a workload take of quota: CPU, memory, its flavor. */
+struct demand {
+    uint32_t res[3]; /* PLACE_NONE = no flavor */
+    int64_t amount[3];
+};
+
+struct shape_key { /* zeroed, then filled: compared bytewise */
+    int64_t cpu, memory, expect_us;
+    uint32_t pods, gpu, n_flavors, flavors[PLACE_CHOICES];
+    uint32_t pad;
+};
+struct shape { /* what is asked, by however many */
+    struct shape_key key;
+    uint32_t hash, users, next_free;
+    uint64_t full[PLACE_CHOICES]; /* the cycle in which the nodes of a flavor were found without room for it */
+    uint32_t pods_fit[PLACE_CHOICES];
+    int64_t most_free[PLACE_CHOICES];
+};
+
+struct group {                 /* those of a queue with equal shape and priority, by age */
+    uint32_t queue, shape, at; /* at: in the queue's groups */
+    int32_t priority;
+    uint32_t hash, next_free;
+    struct heap members;
+    uint64_t version;  /* of the configuration for which `possible` holds */
+    uint32_t possible; /* bits of the shape's flavors that could ever do */
+    struct place_why why;
+};
+
+struct pod {
+    uint32_t node; /* PLACE_NONE = unknown */
+    uint32_t pad;
+    uint64_t devices; /* of its node's shared ones */
+};
+
+struct work {
+    uint64_t id, by, bumped;               /* by: its preemptor; bumped: the epoch in which it was preempted last */
+    int64_t submit_us, started_us, end_us; /* end: expected; INT64_MAX = unknown */
+    uint32_t queue, shape, group, flavor;
+    int32_t priority;
+    uint32_t at; /* in its group's heap, its queue's running, the promised */
+    uint32_t preempted, next_free;
+    enum place_state state;
+    bool told; /* it waits, and its last news is that it was preempted */
+    struct pod *pods;
+};
+
+struct hold {                           /* a reservation of quota */
+    uint32_t work, queue, flavor, next; /* next: of the same chain; PLACE_NONE = last */
+    struct demand need;
+    int64_t until;                         /* INT64_MAX = unknown */
+    int64_t queue_used[3], cohort_used[3]; /* then, with it */
+};
+
+struct queue {
+    struct str name;
+    uint32_t cohort;
+    double weight;
+    enum place_preempt within, reclaim;
+    struct place_quota *quota; /* by resource */
+    bool *offered;             /* by flavor */
+    int64_t *local;            /* what it does not lend */
+    int64_t *used[2];
+    uint32_t *groups, n_groups, room_groups;
+    uint32_t *running, n_running, room_running; /* and promised, and stopping */
+    uint32_t n_waiting, n_timed;                /* timed: running with a known end */
+    struct heap order;                          /* of groups, in a cycle */
+    uint32_t at;                                /* in the cycle's heap */
+    double share, use;                          /* keys of the cycle's heap */
+    uint32_t holds;
+    uint64_t opened;    /* cycle */
+    int64_t planned[3]; /* scratch of a reservation */
+};
+
+struct cohort {
+    struct str name;
+    uint32_t *queues, n_queues, room_queues;
+    int64_t *quota, *used[2];
+    bool dirty, waits_for_nodes;
+    uint32_t holds;
+    uint64_t opened;
+};
+
+struct offer {
+    uint32_t flavor, n;
+    uint32_t first;        /* shared: its first device */
+    int32_t free[LEDGERS]; /* whole GPUs */
+};
+struct node {
+    struct str name;
+    bool alive, schedulable, gpu_only;
+    uint32_t pods; /* booked, in any ledger */
+    uint32_t n_offers, n_devices, next_free;
+    int64_t total_cpu, total_memory;
+    int64_t cpu[LEDGERS], memory[LEDGERS];
+    struct offer offers[PLACE_CHOICES];
+    int16_t *devices[LEDGERS]; /* free thousandths of each GPU of its shared flavors; one block */
+    uint64_t held;             /* the cycle in which HELD holds */
+    int64_t held_until;        /* INT64_MIN = unknown */
+    bool planned;              /* scratch: HELD is a plan */
+};
+
+struct seat {             /* a node in the list of a flavor */
+    uint32_t node, offer; /* offer PLACE_NONE: of CPU only */
+};
+struct seats {
+    struct seat *v;
+    uint32_t n, room;
+};
+
+struct place {
+    struct place_flavor *flavors;
+    uint32_t n_flavors, n_res;
+    struct arena names;
+    struct map queue_names, cohort_names, node_names;
+    struct queue *queues;
+    uint32_t n_queues, room_queues;
+    struct cohort *cohorts;
+    uint32_t n_cohorts, room_cohorts;
+    struct node *nodes;
+    uint32_t n_nodes, room_nodes, free_node;
+    struct seats *seats; /* by flavor; the last: every node */
+    bool seats_stale;
+    struct work *works;
+    uint32_t n_works, room_works, free_work;
+    struct shape *shapes;
+    uint32_t n_shapes, room_shapes, free_shape;
+    struct group *groups;
+    uint32_t n_groups, room_groups, free_group;
+    struct table by_id, by_shape, by_group;
+    uint32_t *promised, n_promised, room_promised, n_stopping;
+    uint64_t cycle, version, epoch; /* version: of queues and nodes; epoch: of changes from outside */
+    int64_t now;
+    bool dirty;
+    bool forced; /* something from outside may have gone beyond limits */
+    /* of a cycle */
+    struct heap turn; /* queues */
+    struct hold *holds;
+    uint32_t n_holds, room_holds;
+    uint64_t *node_held; /* by flavor + 1: the cycle in which its nodes are reserved, */
+    int64_t *node_until; /* until when, */
+    uint32_t *node_for;  /* and for whom */
+    uint32_t *fit;       /* scratch: pods by seat */
+    uint32_t room_fit;
+    uint32_t *picked; /* scratch: victims, running ones */
+    uint32_t n_picked, room_picked;
+};
+
+static inline const struct shape_key *work_key(const struct place *p, const struct work *w)
+{
+    return &p->shapes[w->shape].key;
+}
+
+/* ---- quota.c ---- */
+
+enum stage { STAGE_FLAVOR, STAGE_QUEUE, STAGE_COHORT, STAGE_NODES, STAGE_FITS };
+struct shortage {
+    enum stage stage;
+    uint32_t flavor, choice; /* choice: its place in the shape's list */
+    uint32_t which;          /* of the demand */
+    int64_t need, free;
+    uint32_t held_by; /* work; PLACE_NONE */
+    int64_t until;    /* of who holds it */
+};
+int64_t sum_capped(int64_t a, int64_t b); /* PLACE_UNLIMITED stays */
+struct demand demand_of(const struct shape_key *key, uint32_t flavor);
+/* Says in *s what is short; false then. */
+bool quota_fits(const struct place *p, const struct queue *q, unsigned ledger, const struct demand *d,
+                struct shortage *s);
+bool quota_nominal(const struct queue *q, const struct demand *d); /* would it be within the queue's own quota? */
+bool quota_borrows(const struct queue *q, const struct demand *d); /* does it use more than that of any of these? */
+void quota_book(struct place *p, struct queue *q, unsigned ledgers, const struct demand *d, int sign);
+void quota_shares(const struct place *p, struct queue *q); /* share and use */
+int64_t quota_ever(const struct place *p, const struct queue *q, uint32_t res);
+void quota_changed(struct place *p, struct cohort *c); /* recomputes what follows from its queues' quota and usage */
+static inline int64_t quota_over(int64_t local, int64_t used)
+{
+    return used > local ? used - local : 0;
+}
+
+/* ---- node.c, nodes.c ---- */
+
+/* How many such pods it has room for, in all these ledgers; a smaller score is a better fit. */
+uint32_t node_room(const struct node *n, uint32_t offer, const struct shape_key *key, unsigned ledgers, int64_t *score);
+/* Picks its devices and takes them; reality may take more than there is. */
+void node_take(struct node *n, uint32_t offer, const struct shape_key *key, unsigned ledgers, struct pod *pod);
+/* Takes, or with sign -1 gives back, what the pod has, with these devices. */
+void node_book(struct node *n, uint32_t offer, const struct shape_key *key, unsigned ledgers, int sign,
+               const struct pod *pod);
+/* Does this very pod, with its devices, fit? */
+bool node_takes(const struct node *n, uint32_t offer, const struct shape_key *key, unsigned ledger,
+                const struct pod *pod);
+uint32_t node_ever(const struct node *n, uint32_t offer, const struct shape_key *key); /* pods, were it empty */
+uint32_t node_offer(const struct node *n, uint32_t flavor);                            /* PLACE_NONE when it has none */
+void node_reset(struct node *n, unsigned ledger);                                      /* empty */
+void node_copy(struct node *n, unsigned to, unsigned from);                            /* of ledgers */
+int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *key, bool empty); /* for reasons */
+
+const struct seats *seats_of(const struct place *p, uint32_t flavor);
+void seats_renew(struct place *p);
+/* Is there room for all pods, by the given ledgers and the reservations? *fit: for how many. In LOGICAL alone it leaves
+ * reserved nodes alone. */
+bool nodes_room(struct place *p, const struct shape_key *key, uint32_t flavor, unsigned ledgers, int64_t end_us,
+                uint32_t *fit);
+/* Places and books all of them, or none: *pods is malloc'd. */
+bool nodes_find(struct place *p, const struct shape_key *key, uint32_t flavor, unsigned ledgers, int64_t end_us,
+                struct pod **pods, uint32_t *fit);
+void pods_book(struct place *p, const struct work *w, unsigned ledgers, int sign);
+void pods_leave(struct place *p, struct work *w); /* what is booked no more is forgotten */
+void work_book(struct place *p, const struct work *w, unsigned ledgers, int sign); /* quota and nodes */
+
+/* ---- work.c ---- */
+
+uint32_t work_find(const struct place *p, uint64_t id);
+void work_queue_up(struct place *p, uint32_t w); /* into its group */
+void work_unqueue(struct place *p, uint32_t w);
+void work_runs(struct place *p, uint32_t w); /* into its queue's running */
+void work_runs_no_more(struct place *p, uint32_t w);
+void work_start(struct place *p, uint32_t w);
+bool work_before(const struct place *p, uint32_t a, uint32_t b);
+void promise_take_back(struct place *p, uint32_t w);
+void place_touch(struct place *p, uint32_t queue); /* something changed for its cohort */
+void group_drop(struct place *p, uint32_t g);      /* when it is empty */
+extern const struct heap_rule members_rule;
+MUST_CHECK bool ask_check(const struct place *p, const struct place_ask *ask, struct err *err);
+void ask_key(const struct place *p, const struct place_ask *ask, struct shape_key *key);
+
+/* ---- hold.c ---- */
+
+bool holds_allow(const struct place *p, const struct queue *q, const struct demand *d, int64_t end_us,
+                 struct shortage *s);
+void holds_book(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us);
+bool holds_has(const struct place *p, uint32_t chain, uint32_t flavor);
+void hold_make(struct place *p, uint32_t w, const struct shortage *s);
+
+/* ---- cycle.c ---- */
+
+void turn_changed(struct place *p, struct queue *q); /* its usage has */
+void out_admit(struct place *p, struct place_out *out, uint32_t w);
+void out_victim(struct place_out *out, uint64_t id, uint64_t by);
+
+/* ---- preempt.c ---- */
+
+/* Promises it room that others give up. False: there are none, or not enough. */
+bool preempt_try(struct place *p, uint32_t w, uint32_t possible, struct place_out *out);
+void promises_redeem(struct place *p, struct place_out *out);
+
+/* ---- why.c ---- */
+
+void why_possible(const struct place *p, const struct queue *q, const struct shape_key *key, uint32_t *possible,
+                  struct place_why *why); /* possible 0: why not */
+struct place_why why_short(const struct place *p, const struct queue *q, const struct shape *shape,
+                           const struct shortage *s);
+
+#endif

@@ -1,0 +1,185 @@
+/* What could never be, and why the others wait. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/place/place_inner.h"
+
+static const struct {
+    const char *name, *text;
+} reasons[] = {
+#define X(id, name, text) [id] = {name, text},
+    PLACE_REASONS(X)
+#undef X
+};
+
+const char *place_reason_name(enum place_reason r)
+{
+    return r < PLACE_REASON_COUNT ? reasons[r].name : "unknown";
+}
+
+const char *place_reason_text(enum place_reason r)
+{
+    return r < PLACE_REASON_COUNT ? reasons[r].text : "unknown";
+}
+
+/* ---- ever ---- */
+
+static const enum place_resource resource_of[3] = {PLACE_RESOURCE_CPU, PLACE_RESOURCE_MEMORY, PLACE_RESOURCE_GPU};
+
+static bool quota_possible(const struct place *p, const struct queue *q, const struct demand *d, struct place_why *why)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        if (d->res[i] == PLACE_NONE || d->amount[i] == 0) continue;
+        int64_t most = quota_ever(p, q, d->res[i]);
+        if (d->amount[i] <= most) continue;
+        why->reason = PLACE_EXCEEDS_QUOTA;
+        why->resource = resource_of[i];
+        why->need = d->amount[i];
+        why->limit = most;
+        return false;
+    }
+    return true;
+}
+
+static bool nodes_possible(const struct place *p, const struct shape_key *key, uint32_t flavor, struct place_why *why)
+{
+    uint64_t pods = 0;
+    int64_t most = 0;
+    for (uint32_t i = 0; i < p->n_nodes && pods < key->pods; i++) {
+        const struct node *n = &p->nodes[i];
+        if (!n->alive) continue;
+        uint32_t offer = flavor == PLACE_NONE ? PLACE_NONE : node_offer(n, flavor);
+        if (flavor == PLACE_NONE ? n->gpu_only : offer == PLACE_NONE) continue;
+        pods += node_ever(n, offer, key);
+        int64_t has = node_most(n, offer, key, true);
+        if (has > most) most = has;
+    }
+    why->pods_fit = pods > key->pods ? key->pods : (uint32_t)pods;
+    if (pods >= key->pods) return true;
+    why->reason = PLACE_UNSCHEDULABLE;
+    why->resource = key->gpu > 0 ? PLACE_RESOURCE_GPU : PLACE_RESOURCE_CPU;
+    why->need = key->gpu > 0 ? key->gpu : key->cpu;
+    why->limit = most;
+    return false;
+}
+
+void why_possible(const struct place *p, const struct queue *q, const struct shape_key *key, uint32_t *possible,
+                  struct place_why *why)
+{
+    uint32_t choices = key->n_flavors > 0 ? key->n_flavors : 1, bits = 0;
+    struct place_why best = {.reason = PLACE_NO_SUCH_FLAVOR, .flavor = PLACE_NONE};
+    for (uint32_t i = 0; i < choices; i++) {
+        uint32_t flavor = key->n_flavors > 0 ? key->flavors[i] : PLACE_NONE;
+        struct place_why one = {.reason = PLACE_NO_SUCH_FLAVOR, .flavor = flavor};
+        struct demand d = demand_of(key, flavor);
+        if ((flavor == PLACE_NONE || q->offered[flavor]) && quota_possible(p, q, &d, &one) &&
+            nodes_possible(p, key, flavor, &one))
+            bits |= 1U << i;
+        else if (i == 0 || one.reason > best.reason)
+            best = one;
+    }
+    best.queue = (uint32_t)(q - p->queues);
+    best.pods = key->pods;
+    *possible = bits;
+    if (bits == 0) *why = best;
+}
+
+bool place_feasible(const struct place *p, const struct place_ask *ask, struct place_why *why, struct err *err)
+{
+    struct shape_key key;
+    struct place_why found = {0};
+    uint32_t possible;
+    memset(why, 0, sizeof *why);
+    if (!ask_check(p, ask, err)) return false;
+    ask_key(p, ask, &key);
+    why_possible(p, &p->queues[ask->queue], &key, &possible, &found);
+    if (possible != 0) return true;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    place_why_text(p, &found, &text);
+    *why = found;
+    err_set(err, ERR_INVALID, "it can never run: %.*s", STR_ARG(buf_view(&text)));
+    return err_hint(err, "ask for less, for other flavors, or in another queue");
+}
+
+/* ---- now ---- */
+
+struct place_why why_short(const struct place *p, const struct queue *q, const struct shape *shape,
+                           const struct shortage *s)
+{
+    const struct shape_key *key = &shape->key;
+    struct place_why why = {.queue = (uint32_t)(q - p->queues), .flavor = s->flavor, .pods = key->pods};
+    if (s->stage == STAGE_NODES) {
+        uint32_t slot = s->flavor == PLACE_NONE ? p->n_flavors : s->flavor;
+        why.pods_fit = shape->pods_fit[s->choice];
+        why.reason = key->pods > 1 && why.pods_fit > 0 ? PLACE_WAITING_FOR_GANG : PLACE_WAITING_FOR_NODES;
+        why.resource = key->gpu > 0 ? PLACE_RESOURCE_GPU : PLACE_RESOURCE_CPU;
+        why.need = key->gpu > 0 ? key->gpu : key->cpu;
+        why.free = shape->most_free[s->choice];
+        if (p->node_held[slot] == p->cycle) why.other = p->works[p->node_for[slot]].id;
+        return why;
+    }
+    why.reason = PLACE_WAITING_FOR_QUOTA;
+    why.resource = resource_of[s->which];
+    why.need = s->need;
+    why.free = s->free;
+    if (s->held_by != PLACE_NONE) {
+        struct demand d = demand_of(key, s->flavor);
+        why.other = p->works[s->held_by].id;
+        uint32_t r = d.res[s->which];
+        const struct cohort *c = &p->cohorts[q->cohort];
+        int64_t used = q->used[LOGICAL][r], limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
+        int64_t all = q->local[r] + c->quota[r] - c->used[LOGICAL][r] + quota_over(q->local[r], used);
+        why.free = (limit < all ? limit : all) - used;
+    }
+    return why;
+}
+
+bool place_explain(const struct place *p, uint64_t id, struct place_why *out)
+{
+    uint32_t w = work_find(p, id);
+    if (w == PLACE_NONE || p->works[w].state == PLACE_RUNNING) return false;
+    const struct work *k = &p->works[w];
+    struct place_why why = {.reason = PLACE_WAITING_FOR_VICTIMS, .flavor = k->flavor};
+    if (k->state == PLACE_WAITING) why = p->groups[k->group].why;
+    if (k->state == PLACE_STOPPING || k->told) why.reason = PLACE_PREEMPTED;
+    why.queue = k->queue;
+    why.pods = work_key(p, k)->pods;
+    why.preempted_times = k->preempted;
+    if (why.reason == PLACE_PREEMPTED) why.other = k->by;
+    if (k->state == PLACE_WAITING) {
+        const struct queue *q = &p->queues[k->queue];
+        why.of = q->n_waiting;
+        why.position = 1;
+        for (uint32_t i = 0; i < q->n_groups; i++) {
+            const struct heap *h = &p->groups[q->groups[i]].members;
+            for (uint32_t j = 0; j < h->n; j++)
+                why.position += work_before(p, h->v[j], w);
+        }
+    }
+    *out = why;
+    return true;
+}
+
+static int by_order(const void *a, const void *b, void *ctx)
+{
+    return work_before(ctx, *(const uint32_t *)a, *(const uint32_t *)b) ? -1 : 1;
+}
+
+size_t place_waiting(const struct place *p, uint32_t queue, struct arena *a, const uint64_t **ids)
+{
+    const struct queue *q = &p->queues[queue];
+    uint32_t *all = arena_array(a, uint32_t, q->n_waiting + 1);
+    uint64_t *out = arena_array(a, uint64_t, q->n_waiting + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < q->n_groups; i++) {
+        const struct heap *h = &p->groups[q->groups[i]].members;
+        if (h->n > 0) memcpy(all + n, h->v, h->n * sizeof *all);
+        n += h->n;
+    }
+    qsort_r(all, n, sizeof *all, by_order, (void *)p);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = p->works[all[i]].id;
+    *ids = out;
+    return n;
+}

@@ -1,0 +1,70 @@
+/* Reasons in words, for people: "needs 4 × a100, 2 free in queue research". */
+#include "engine/place/place_inner.h"
+
+static void number(struct buf *out, enum place_resource resource, int64_t n)
+{
+    if (n == PLACE_UNLIMITED) {
+        buf_c(out, "any number");
+    } else if (resource == PLACE_RESOURCE_GPU || resource == PLACE_RESOURCE_CPU) {
+        char text[32];
+        double_text((double)n / 1000, text);
+        buf_c(out, n % 1000 == 0 ? "" : text);
+        if (n % 1000 == 0) buf_printf(out, "%lld", (long long)(n / 1000));
+    } else {
+        buf_printf(out, "%.1f", (double)n / (1 << 30));
+    }
+}
+
+/* Each letter behind a % is one piece of the sentence. */
+static const char *const sentences[PLACE_REASON_COUNT] = {
+    [PLACE_NO_REASON] = "no cycle has looked at it yet",
+    [PLACE_NO_SUCH_FLAVOR] = "queue %q offers none of its flavors",
+    [PLACE_EXCEEDS_QUOTA] = "needs %n%u, queue %q can have at most %l, borrowed ones included",
+    [PLACE_UNSCHEDULABLE] = "each pod needs %n%u; were all nodes empty, there would be room for %f of %p, the largest "
+                            "having %l",
+    [PLACE_WAITING_FOR_QUOTA] = "needs %n%u, %a free in queue %q%h",
+    [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u, the most that a node has free is %a%h",
+    [PLACE_WAITING_FOR_GANG] = "there is room for %f of its %p pods, which start together%h",
+    [PLACE_WAITING_FOR_VICTIMS] = "waits for others to stop that were preempted for it",
+    [PLACE_PREEMPTED] = "was preempted by workload %o, and will run again",
+};
+
+static void unit(struct buf *out, const struct place *p, const struct place_why *why)
+{
+    static const char *const units[] = {[PLACE_RESOURCE_CPU] = " CPUs", [PLACE_RESOURCE_MEMORY] = " GiB of memory"};
+    if (why->resource != PLACE_RESOURCE_GPU)
+        buf_c(out, units[why->resource]);
+    else if (why->flavor < p->n_flavors)
+        buf_printf(out, " × %.*s", STR_ARG(p->flavors[why->flavor].name));
+}
+
+static void piece(struct buf *out, const struct place *p, const struct place_why *why, char what)
+{
+    struct str queue = why->queue < p->n_queues ? p->queues[why->queue].name : STR("?");
+    switch (what) {
+    case 'q': buf_str(out, queue); break;
+    case 'u': unit(out, p, why); break;
+    case 'n': number(out, why->resource, why->need); break;
+    case 'l': number(out, why->resource, why->limit); break;
+    case 'a': number(out, why->resource, why->free); break;
+    case 'f': buf_printf(out, "%u", why->pods_fit); break;
+    case 'p': buf_printf(out, "%u", why->pods); break;
+    case 'o': buf_printf(out, "%llu", (unsigned long long)why->other); break;
+    case 'h':
+        if (why->other != 0) buf_printf(out, ", kept for workload %llu", (unsigned long long)why->other);
+        break;
+    default: break;
+    }
+}
+
+void place_why_text(const struct place *p, const struct place_why *why, struct buf *out)
+{
+    if (why->reason >= PLACE_REASON_COUNT) return;
+    for (const char *c = sentences[why->reason]; *c != '\0'; c++) {
+        if (*c == '%')
+            piece(out, p, why, *++c);
+        else
+            buf_char(out, *c);
+    }
+    if (why->position > 0) buf_printf(out, "; position %u of %u", why->position, why->of);
+}
