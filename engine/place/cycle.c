@@ -180,7 +180,6 @@ static bool decide(struct place *p, uint32_t group, struct place_out *out)
     struct queue *q = &p->queues[g->queue];
     struct shortage s;
     uint32_t w = first_of(p, group);
-    p->works[w].told = false;
     possible_now(p, g);
     if (g->possible == 0) return false;
     if (try_all(p, w, g->possible, &s)) {

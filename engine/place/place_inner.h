@@ -92,7 +92,7 @@ struct work {
     uint32_t at; /* in its group's heap, its queue's running, the promised */
     uint32_t preempted, next_free;
     enum place_state state;
-    bool told; /* it waits, and its last news is that it was preempted */
+    uint64_t told; /* the cycle after which it stopped as a victim; 0 = was none */
     struct pod *pods;
 };
 

@@ -27,7 +27,7 @@ bool quota_fits(const struct place *p, const struct queue *q, unsigned ledger, c
         if (r == PLACE_NONE || d->amount[i] == 0 || q->quota[r].nominal == PLACE_UNLIMITED) continue;
         int64_t used = q->used[ledger][r], limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
         int64_t mine = limit == PLACE_UNLIMITED ? PLACE_UNLIMITED : limit - used;
-        int64_t shared = c->quota[r] - c->used[ledger][r] + quota_over(used, q->local[r]);
+        int64_t shared = c->quota[r] - c->used[ledger][r] + quota_over(q->local[r], used);
         int64_t ours = q->local[r] + (shared > 0 ? shared : 0) - used;
         int64_t free = mine < ours ? mine : ours;
         if (d->amount[i] <= free) continue;

@@ -142,7 +142,8 @@ bool place_explain(const struct place *p, uint64_t id, struct place_why *out)
     const struct work *k = &p->works[w];
     struct place_why why = {.reason = PLACE_WAITING_FOR_VICTIMS, .flavor = k->flavor};
     if (k->state == PLACE_WAITING) why = p->groups[k->group].why;
-    if (k->state == PLACE_STOPPING || k->told) why.reason = PLACE_PREEMPTED;
+    bool news = k->told > 0 && p->queues[k->queue].opened < k->told; /* no cycle has looked at it since */
+    if (k->state == PLACE_STOPPING || news) why.reason = PLACE_PREEMPTED;
     why.queue = k->queue;
     why.pods = work_key(p, k)->pods;
     why.preempted_times = k->preempted;

@@ -361,7 +361,7 @@ bool place_stopped(struct place *p, uint64_t id)
     work_book(p, k, IN(PHYSICAL), -1);
     pods_leave(p, k);
     k->end_us = INT64_MAX;
-    k->told = true;
+    k->told = p->cycle + 1;
     work_queue_up(p, w);
     return true;
 }

@@ -193,7 +193,7 @@ static void run_world(const struct world *w)
         rig_add(&r, (struct rig_ask){100 + (uint64_t)i, other, 0, 1, 1000, A100, 0, 0});
     rig_cycle(&r, 1);
     for (int i = 0; i < w->other_uses; i++)
-        rig_expect(&r, 100 + (uint64_t)i, PLACE_RUNNING);
+        if (!rig_runs(&r, 100 + (uint64_t)i)) fail_msg("%s: the other's %d. does not run", w->name, i + 1);
     const struct rig_ask ask = {1, mine, 0, w->pods, w->gpu, w->flavor, 1, 0};
     rig_add(&r, ask);
     rig_cycle(&r, 2);

@@ -1,0 +1,316 @@
+/* How workloads and queues get along: fair shares, backfill, preemption. */
+#include "tests/engine/place/rig.h"
+
+#define NEVER PLACE_PREEMPT_NEVER
+#define LOWER PLACE_PREEMPT_LOWER
+#define ANY PLACE_PREEMPT_ANY
+
+static const struct rig_quota nothing_own = {0, -1, 0};
+
+/* ---- fair share ---- */
+
+static int64_t used(struct rig *r, uint32_t queue, uint32_t flavor)
+{
+    struct place_usage u;
+    place_usage(r->p, queue, flavor, &u);
+    return u.used / PLACE_GPU;
+}
+
+/* Two queues borrow all they can, ends come in any order: what runs nears the weights. */
+static void test_weights(void **state)
+{
+    (void)state;
+    static const struct {
+        double weight;
+        int64_t of_40;
+    } rows[] = {{1, 20}, {3, 30}, {7, 35}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        struct rig r;
+        rig_open(&r);
+        rig_queue(&r, "lender", "all", (struct rig_quota){40, 0, -1}, 1, NEVER, NEVER);
+        uint32_t a = rig_queue(&r, "a", "all", nothing_own, rows[k].weight, NEVER, NEVER);
+        uint32_t b = rig_queue(&r, "b", "all", nothing_own, 1, NEVER, NEVER);
+        for (int i = 0; i < 5; i++)
+            rig_node(&r, (const char *[]){"n0", "n1", "n2", "n3", "n4"}[i], A100, 8);
+        for (uint64_t id = 1; id <= 200; id++) { /* b was first, and has all of it */
+            rig_add(&r, (struct rig_ask){id, b, 0, 1, 1000, A100, 0, 0});
+        }
+        rig_cycle(&r, 0);
+        for (uint64_t id = 1001; id <= 1200; id++)
+            rig_add(&r, (struct rig_ask){id, a, 0, 1, 1000, A100, 1, 0});
+        for (uint64_t turn = 0; turn < 260; turn++) {
+            uint64_t id = turn * 7919 % 200 + 1;
+            if (rig_runs(&r, id)) place_ended(r.p, id);
+            if (rig_runs(&r, id + 1000) && turn % 4 == 0) place_ended(r.p, id + 1000);
+            rig_cycle(&r, (int)turn + 1);
+            if (turn > 240) {
+                assert_int_equal(used(&r, a, A100), rows[k].of_40);
+                assert_int_equal(used(&r, b, A100), 40 - rows[k].of_40);
+            }
+        }
+        rig_close(&r);
+    }
+}
+
+/* An A100 counts as eight T4s. */
+static void test_flavor_weights(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    rig_queue(&r, "lender", "all", (struct rig_quota){16, 0, -1}, 1, NEVER, NEVER);
+    uint32_t a = rig_queue(&r, "a", "all", nothing_own, 1, NEVER, NEVER);
+    uint32_t b = rig_queue(&r, "b", "all", nothing_own, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 16);
+    rig_node(&r, "n1", T4, 16);
+    rig_add(&r, (struct rig_ask){1, a, 0, 1, 1000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    for (uint64_t id = 10; id < 30; id++) {
+        rig_add(&r, (struct rig_ask){id, a, 0, 1, 1000, T4, 0, 0});
+        rig_add(&r, (struct rig_ask){id + 100, b, 0, 1, 1000, T4, 1, 0});
+    }
+    rig_cycle(&r, 1);
+    assert_int_equal(used(&r, b, T4), 12); /* eight first, then in turns */
+    assert_int_equal(used(&r, a, T4), 4);
+    rig_close(&r);
+}
+
+/* ---- backfill ---- */
+
+struct fill {
+    const char *name;
+    uint32_t gpu;  /* thousandths that the small one asks for */
+    int expect_s;  /* how long it says it runs; 0 = it does not say */
+    int running_s; /* the same of those that run */
+    bool passes;
+};
+
+static const struct fill fills[] = {
+    {"ends in time", 2000, 50, 100, true},
+    {"ends just in time", 2000, 90, 100, true},
+    {"ends too late", 2000, 91, 100, false},
+    {"does not say", 2000, 0, 100, false},
+    {"the end of those who run is unknown", 2000, 50, 0, false},
+};
+
+/* Eight GPUs, six at work until second 100; the head asks for all eight, a small one comes at second 10. The same by
+ * quota (one large node) and by nodes (quota enough). */
+static void run_fill(const struct fill *f, bool by_quota)
+{
+    struct rig r;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){by_quota ? 8 : 100, 0, 0}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, by_quota ? 64 : 8);
+    rig_add(&r, (struct rig_ask){1, q, 0, 1, 6000, A100, 0, f->running_s});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){2, q, 0, 1, 8000, A100, 1, 0});
+    rig_cycle(&r, 1);
+    rig_add(&r, (struct rig_ask){3, q, 0, 1, f->gpu, A100, 2, f->expect_s});
+    rig_cycle(&r, 10);
+    if (rig_runs(&r, 3) != f->passes) fail_msg("%s, by %s", f->name, by_quota ? "quota" : "nodes");
+    struct place_why why;
+    if (!f->passes) {
+        assert_true(place_explain(r.p, 3, &why));
+        assert_int_equal(why.other, 2);
+    }
+    place_ended(r.p, 3);
+    place_ended(r.p, 1);
+    rig_cycle(&r, 100);
+    rig_expect(&r, 2, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+static void test_backfill(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof fills / sizeof *fills; i++) {
+        run_fill(&fills[i], true);
+        run_fill(&fills[i], false);
+    }
+}
+
+/* What the head does not need, others may have, ends unknown or not. */
+static void test_backfill_beside(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){100, 0, 0}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_node(&r, "n1", A100, 4);
+    rig_node(&r, "n2", T4, 4);
+    rig_add(&r, (struct rig_ask){1, q, 0, 1, 5000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){2, q, 0, 1, 8000, A100, 1, 0}); /* n0, some day */
+    rig_add(&r, (struct rig_ask){3, q, 0, 1, 2000, A100, 2, 0}); /* n1 */
+    rig_add(&r, (struct rig_ask){4, q, 0, 1, 2000, T4, 3, 0});
+    rig_add(&r, (struct rig_ask){5, q, 0, 1, 3000, A100, 4, 0}); /* only n0 would have room */
+    rig_cycle(&r, 5);
+    rig_expect(&r, 2, PLACE_WAITING);
+    rig_expect(&r, 3, PLACE_RUNNING);
+    rig_expect(&r, 4, PLACE_RUNNING);
+    rig_expect(&r, 5, PLACE_WAITING);
+    place_ended(r.p, 1);
+    rig_cycle(&r, 6);
+    rig_expect(&r, 2, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+/* Small ones without end, from two queues: a large one gets its turn. */
+static void test_no_starving(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    rig_queue(&r, "lender", "all", (struct rig_quota){8, 0, -1}, 1, NEVER, NEVER);
+    uint32_t a = rig_queue(&r, "a", "all", nothing_own, 1, NEVER, NEVER);
+    uint32_t b = rig_queue(&r, "b", "all", nothing_own, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    uint64_t next = 100;
+    for (; next < 120; next++)
+        rig_add(&r, (struct rig_ask){next, a, 0, 1, 1000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){1, b, 0, 1, 8000, A100, 1, 0});
+    int second = 1;
+    for (uint64_t oldest = 100; !rig_runs(&r, 1) && second < 100; second++) {
+        rig_add(&r, (struct rig_ask){next++, second % 2 ? a : b, 0, 1, 1000, A100, second, 0});
+        rig_cycle(&r, second);
+        if (rig_runs(&r, oldest)) place_ended(r.p, oldest++);
+    }
+    rig_cycle(&r, second);
+    rig_expect(&r, 1, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+/* ---- preemption ---- */
+
+struct fight {
+    const char *name;
+    enum place_preempt within, reclaim;
+    struct rig_quota mine, other;
+    int own_priority, other_priority; /* of those that run: two of 2 GPUs each in either queue; 99 = none */
+    int priority;                     /* of who comes, with 4 GPUs */
+    size_t own_victims, other_victims;
+};
+
+static const struct fight fights[] = {
+    {"may not", NEVER, NEVER, {8, 0, 0}, {0, 0, 0}, 0, 99, 5, 0, 0},
+    {"lower ones of its queue", LOWER, NEVER, {4, 0, 0}, {0, 0, 0}, 0, 99, 5, 2, 0},
+    {"not its equals", LOWER, NEVER, {4, 0, 0}, {0, 0, 0}, 5, 99, 5, 0, 0},
+    {"as few as may be", LOWER, NEVER, {6, 0, 0}, {0, 0, 0}, 0, 99, 5, 1, 0},
+    {"who borrows", NEVER, ANY, {4, 0, -1}, {0, -1, 0}, 99, 9, 0, 0, 2},
+    {"who borrows, if lower", NEVER, LOWER, {4, 0, -1}, {0, -1, 0}, 99, 9, 5, 0, 0},
+    {"who borrows and is lower", NEVER, LOWER, {4, 0, -1}, {0, -1, 0}, 99, 1, 5, 0, 2},
+    {"only what is borrowed", NEVER, ANY, {4, 0, -1}, {2, -1, -1}, 99, 9, 0, 0, 1},
+    {"nobody, to borrow itself", NEVER, ANY, {2, -1, -1}, {2, -1, -1}, 99, 9, 0, 0, 0},
+};
+
+static void run_fight(const struct fight *f)
+{
+    struct rig r;
+    rig_open(&r);
+    uint32_t mine = rig_queue(&r, "mine", "all", f->mine, 1, f->within, f->reclaim);
+    uint32_t other = rig_queue(&r, "other", "all", f->other, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, f->within == NEVER && f->reclaim == NEVER ? 4 : 64);
+    for (uint64_t i = 0; i < 2; i++) {
+        if (f->own_priority < 99) rig_add(&r, (struct rig_ask){10 + i, mine, f->own_priority, 1, 2000, A100, 0, 0});
+        if (f->other_priority < 99)
+            rig_add(&r, (struct rig_ask){20 + i, other, f->other_priority, 1, 2000, A100, 0, 0});
+    }
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){1, mine, f->priority, 1, 4000, A100, 1, 0});
+    rig_cycle(&r, 1);
+    size_t own = 0, others = 0;
+    for (size_t i = 0; i < r.out.n_victims; i++) {
+        assert_int_equal(r.out.victims[i].by, 1);
+        rig_expect(&r, r.out.victims[i].id, PLACE_STOPPING);
+        own += r.out.victims[i].id < 20;
+        others += r.out.victims[i].id >= 20;
+    }
+    if (own != f->own_victims || others != f->other_victims)
+        fail_msg("%s: %d and %d victims", f->name, (int)own, (int)others);
+    rig_expect(&r, 1, own + others > 0 ? PLACE_PROMISED : PLACE_WAITING);
+    struct place_why why;
+    assert_true(place_explain(r.p, 1, &why));
+    if (own + others > 0) assert_int_equal(why.reason, PLACE_WAITING_FOR_VICTIMS);
+    for (int second = 2; second < 5; second++) { /* victims stop one a second, and ask again at once */
+        for (uint64_t id = 10; id < 22; id++) {
+            if (place_state(r.p, id) != PLACE_STOPPING) continue;
+            assert_true(place_explain(r.p, id, &why));
+            assert_int_equal(why.reason, PLACE_PREEMPTED);
+            assert_int_equal(why.other, 1);
+            assert_true(place_stopped(r.p, id));
+            break;
+        }
+        rig_cycle(&r, second);
+        assert_int_equal(r.out.n_victims, 0);
+    }
+    if (own + others > 0) rig_expect(&r, 1, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+static void test_preemption(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof fights / sizeof *fights; i++)
+        run_fight(&fights[i]);
+}
+
+/* A gang of low ones holds every node; the important one needs a node, not quota. */
+static void test_preempt_for_nodes(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){100, 0, 0}, 1, LOWER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_node(&r, "n1", A100, 8);
+    for (uint64_t i = 0; i < 4; i++)
+        rig_add(&r, (struct rig_ask){10 + i, q, 0, 1, 4000, A100, (int)i, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){1, q, 1, 1, 8000, A100, 5, 0});
+    rig_cycle(&r, 1);
+    assert_int_equal(r.out.n_victims, 2); /* those of one node, not one of each */
+    place_stopped(r.p, r.out.victims[0].id);
+    rig_cycle(&r, 2);
+    rig_expect(&r, 1, PLACE_PROMISED);
+    uint64_t second = 0;
+    for (uint64_t i = 0; i < 4; i++)
+        if (place_state(r.p, 10 + i) == PLACE_STOPPING) second = 10 + i;
+    place_ended(r.p, second);
+    rig_cycle(&r, 3);
+    rig_expect(&r, 1, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+/* The preemptor is cancelled while its victims stop: they start again. */
+static void test_preemptor_leaves(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){4, 0, 0}, 1, LOWER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_add(&r, (struct rig_ask){10, q, 0, 1, 4000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){1, q, 1, 1, 4000, A100, 5, 0});
+    rig_cycle(&r, 1);
+    rig_expect(&r, 10, PLACE_STOPPING);
+    place_ended(r.p, 1);
+    rig_cycle(&r, 2);
+    place_stopped(r.p, 10);
+    rig_cycle(&r, 3);
+    rig_expect(&r, 10, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_weights),           cmocka_unit_test(test_flavor_weights),
+        cmocka_unit_test(test_backfill),          cmocka_unit_test(test_backfill_beside),
+        cmocka_unit_test(test_no_starving),       cmocka_unit_test(test_preemption),
+        cmocka_unit_test(test_preempt_for_nodes), cmocka_unit_test(test_preemptor_leaves),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
