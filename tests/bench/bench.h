@@ -44,6 +44,7 @@ void bench_must(bool ok, const struct err *err, const char *what); /* dies unles
 
 /* ---- the groups ---- */
 void bench_flow(struct bench *b);                        /* pure: compile, memory */
+void bench_place(struct bench *b);                       /* pure: the queue for GPUs */
 void bench_inline(struct bench *b);                      /* the durable engine without processes */
 void bench_process(struct bench *b);                     /* local processes */
 void bench_http(struct bench *b);                        /* the server as its users meet it */

@@ -94,6 +94,7 @@ static void measure(struct bench *b, const char *out)
     b->jsonl = fopen(out, "w");
     if (b->jsonl == NULL) bench_die("cannot write %s", out);
     bench_flow(b);
+    bench_place(b);
     bench_inline(b);
     close_scheduler(b);
     bench_process(b);

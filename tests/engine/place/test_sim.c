@@ -18,7 +18,7 @@
 #endif
 #ifndef DEFAULT_EVENTS
 #ifdef __OPTIMIZE__
-#define DEFAULT_EVENTS 200000
+#define DEFAULT_EVENTS 120000
 #else
 #define DEFAULT_EVENTS 50000
 #endif
@@ -65,15 +65,15 @@ static bool chance(struct world *w, uint32_t percent)
 
 static int quota_of(struct world *w, int most)
 {
-    return chance(w, 30) ? -1 : (int)below(w, (uint32_t)most);
+    return chance(w, 50) ? -1 : (int)below(w, (uint32_t)most);
 }
 
 static void make_queue(struct world *w, uint32_t i)
 {
     static const char *const names[QUEUES] = {"q0", "q1", "q2", "q3", "q4", "q5"};
-    static const char *const cohorts[] = {"c0", "c0", "c0", "c1", NULL};
-    const char *cohort = cohorts[below(w, 5)];
-    struct rig_quota quota = {(int)below(w, 12), quota_of(w, 8), quota_of(w, 12)};
+    static const char *const cohorts[] = {"c0", "c0", "c0", "c0", "c0", "c1", NULL};
+    const char *cohort = cohorts[below(w, 7)];
+    struct rig_quota quota = {(int)below(w, 8), quota_of(w, 8), quota_of(w, 12)};
     w->queues[i] = rig_queue(&w->r, names[i], cohort, quota, 1 + below(w, 4), (enum place_preempt)below(w, 2),
                              (enum place_preempt)below(w, 3));
 }
@@ -91,7 +91,7 @@ static void make(struct world *w, uint64_t seed)
     w->next = 1;
     rig_open(&w->r);
     w->n_queues = 2 + below(w, QUEUES - 1);
-    w->n_nodes = 1 + below(w, NODES);
+    w->n_nodes = 2 + below(w, NODES - 1);
     for (uint32_t i = 0; i < w->n_queues; i++)
         make_queue(w, i);
     for (uint32_t i = 0; i < w->n_nodes; i++)
@@ -161,7 +161,7 @@ static void rest(struct world *w, bool stop)
 static void arrive(struct world *w)
 {
     if (w->next >= WORKS) return;
-    static const uint32_t gpus[] = {0, 1000, 1000, 1000, 2000, 3000, 4000, 8000};
+    static const uint32_t gpus[] = {0, 1000, 1000, 1000, 1000, 2000, 3000, 6000};
     uint32_t flavor = below(w, FLAVORS), gpu = gpus[below(w, 8)];
     if (flavor == PART && chance(w, 60)) gpu = 100 + 100 * below(w, 7);
     struct rig_ask a = {.id = w->next,
