@@ -140,9 +140,9 @@ static bool try_flavor(struct place *p, uint32_t w, int64_t end_us, struct short
     struct demand d = demand_of(&shape->key, s->flavor);
     s->held_by = PLACE_NONE;
     if (!quota_fits(p, q, LOGICAL, &d, s) || !quota_fits(p, q, PHYSICAL, &d, s)) return false;
+    if (shape->full[s->choice] == p->cycle) return no_room(p, shape, s);
     if (!holds_allow(p, q, &d, end_us, s)) return false;
-    if (shape->full[s->choice] == p->cycle ||
-        !nodes_find(p, &shape->key, s->flavor, IN_BOTH, end_us, &k->pods, &shape->pods_fit[s->choice]))
+    if (!nodes_find(p, &shape->key, s->flavor, IN_BOTH, end_us, &k->pods, &shape->pods_fit[s->choice]))
         return no_room(p, shape, s);
     k->flavor = s->flavor;
     quota_book(p, q, IN_BOTH, &d, 1);
@@ -196,20 +196,24 @@ static bool decide(struct place *p, uint32_t group, struct place_out *out)
     return false;
 }
 
+/* Who has the turn keeps it until something of its starts. */
 static void turn(struct place *p, struct place_out *out)
 {
     struct queue *q = &p->queues[p->turn.v[0]];
-    uint32_t group = q->order.v[0];
-    bool done = decide(p, group, out);
-    if (done && p->groups[group].members.n > 0)
-        heap_mend(p, &groups_rule, &q->order, 0);
-    else
-        heap_remove(p, &groups_rule, &q->order, 0);
+    bool done = false;
+    while (!done && q->order.n > 0) {
+        uint32_t group = q->order.v[0];
+        done = decide(p, group, out);
+        if (done && p->groups[group].members.n > 0)
+            heap_mend(p, &groups_rule, &q->order, 0);
+        else
+            heap_remove(p, &groups_rule, &q->order, 0);
+    }
     if (q->order.n == 0) {
         heap_remove(p, &turns_rule, &p->turn, q->at);
         return;
     }
-    if (done) quota_shares(p, q);
+    quota_shares(p, q);
     heap_mend(p, &turns_rule, &p->turn, q->at);
 }
 

@@ -50,21 +50,11 @@ static bool allows(const struct place *p, const struct hold *h, const struct que
     return true;
 }
 
-bool holds_allow(const struct place *p, const struct queue *q, const struct demand *d, int64_t end_us,
-                 struct shortage *s)
-{
-    for (uint32_t h = q->holds; h != PLACE_NONE; h = p->holds[h].next)
-        if (!allows(p, &p->holds[h], q, d, end_us, s)) return false;
-    for (uint32_t h = p->cohorts[q->cohort].holds; h != PLACE_NONE; h = p->holds[h].next)
-        if (!allows(p, &p->holds[h], q, d, end_us, s)) return false;
-    return true;
-}
-
 static void book(struct place *p, uint32_t chain, const struct queue *q, const struct demand *d, int64_t end_us)
 {
     for (; chain != PLACE_NONE; chain = p->holds[chain].next) {
         struct hold *h = &p->holds[chain];
-        if (h->until != INT64_MAX && end_us <= h->until) continue;
+        if (!h->made || (h->until != INT64_MAX && end_us <= h->until)) continue;
         bool own = &p->queues[h->queue] == q;
         for (uint32_t i = 0; i < 3; i++) {
             int64_t amount = of_same(h, i, d);
@@ -90,12 +80,13 @@ bool holds_has(const struct place *p, uint32_t chain, uint32_t flavor)
 
 /* ---- when there will be room ---- */
 
-static int by_end(const void *a, const void *b, void *ctx)
+static bool ends_before(const struct place *p, uint32_t a, uint32_t b)
 {
-    const struct place *p = ctx;
-    const struct work *x = &p->works[*(const uint32_t *)a], *y = &p->works[*(const uint32_t *)b];
-    return x->end_us != y->end_us ? (x->end_us < y->end_us ? -1 : 1) : (x->id > y->id) - (x->id < y->id);
+    const struct work *x = &p->works[a], *y = &p->works[b];
+    return x->end_us != y->end_us ? x->end_us < y->end_us : x->id < y->id;
 }
+
+static const struct heap_rule ends_rule = {ends_before, NULL};
 
 static void pick_timed(struct place *p, const struct queue *q)
 {
@@ -105,6 +96,15 @@ static void pick_timed(struct place *p, const struct queue *q)
         p->picked = vec_grow(p->picked, &p->room_picked, p->n_picked + 1, sizeof *p->picked);
         p->picked[p->n_picked++] = q->running[i];
     }
+}
+
+/* In place. Few of many are looked at: a heap is enough. */
+static struct heap picked_by_end(struct place *p)
+{
+    struct heap ends = {p->picked, 0, p->room_picked};
+    for (uint32_t i = 0; i < p->n_picked; i++)
+        heap_push(p, &ends_rule, &ends, p->picked[i]);
+    return ends;
 }
 
 static int64_t end_after_now(const struct place *p, uint32_t w)
@@ -163,12 +163,12 @@ static void hold_at(struct place *p, struct hold *h, bool search)
     p->n_picked = 0;
     for (uint32_t i = 0; i < c->n_queues; i++)
         pick_timed(p, &p->queues[c->queues[i]]);
-    qsort_r(p->picked, p->n_picked, sizeof *p->picked, by_end, p);
+    struct heap ends = picked_by_end(p);
     bool fits = search && hold_fits(p, h);
-    for (uint32_t i = 0; i < p->n_picked && !fits; i++) {
-        int64_t end = end_after_now(p, p->picked[i]);
+    for (; ends.n > 0 && !fits; heap_remove(p, &ends_rule, &ends, 0)) {
+        int64_t end = end_after_now(p, ends.v[0]);
         if (!search && end > h->until) break;
-        hold_release(p, h, &p->works[p->picked[i]]);
+        hold_release(p, h, &p->works[ends.v[0]]);
         if (search && hold_fits(p, h)) {
             h->until = end;
             fits = true;
@@ -178,6 +178,33 @@ static void hold_at(struct place *p, struct hold *h, bool search)
         h->until = INT64_MAX;
         hold_now(p, h);
     }
+}
+
+/* Most holds are never asked: what they amount to is reckoned when the first asks. */
+static void hold_reckon(struct place *p, struct hold *h)
+{
+    const struct queue *q = &p->queues[h->queue];
+    hold_at(p, h, h->search);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint32_t r = h->need.res[i];
+        if (r == PLACE_NONE) continue;
+        int64_t used = h->queue_used[i];
+        h->queue_used[i] += h->need.amount[i];
+        h->cohort_used[i] += quota_over(q->local[r], h->queue_used[i]) - quota_over(q->local[r], used);
+    }
+    h->made = true;
+}
+
+bool holds_allow(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us, struct shortage *s)
+{
+    for (int of = 0; of < 2; of++) {
+        uint32_t h = of == 0 ? q->holds : p->cohorts[q->cohort].holds;
+        for (; h != PLACE_NONE; h = p->holds[h].next) {
+            if (!p->holds[h].made) hold_reckon(p, &p->holds[h]);
+            if (!allows(p, &p->holds[h], q, d, end_us, s)) return false;
+        }
+    }
+    return true;
 }
 
 /* ---- nodes ---- */
@@ -207,12 +234,12 @@ static int64_t nodes_when(struct place *p, const struct shape_key *key, const st
     p->n_picked = 0;
     for (uint32_t i = 0; i < p->n_queues; i++)
         pick_timed(p, &p->queues[i]);
-    qsort_r(p->picked, p->n_picked, sizeof *p->picked, by_end, p);
+    struct heap ends = picked_by_end(p);
     int64_t end = p->now + 1;
-    for (uint32_t i = 0; i < p->n_picked && sum < key->pods; i++) {
-        const struct work *w = &p->works[p->picked[i]];
+    for (; ends.n > 0 && sum < key->pods; heap_remove(p, &ends_rule, &ends, 0)) {
+        const struct work *w = &p->works[ends.v[0]];
         bool touched = false;
-        end = end_after_now(p, p->picked[i]);
+        end = end_after_now(p, ends.v[0]);
         for (uint32_t k = 0; k < work_key(p, w)->pods; k++) {
             struct node *n = w->pods[k].node == PLACE_NONE ? NULL : &p->nodes[w->pods[k].node];
             if (n == NULL || !n->planned) continue;
@@ -324,14 +351,7 @@ void hold_make(struct place *p, uint32_t w, const struct shortage *s)
     bool others = s->held_by != PLACE_NONE; /* it waits for another reservation, and not before that one's time */
     if (s->stage == STAGE_NODES && !hold_nodes(p, w, s->flavor, &h.until)) return;
     if (others && s->stage != STAGE_NODES) h.until = s->until;
-    hold_at(p, &h, s->stage != STAGE_NODES && !others);
-    for (uint32_t i = 0; i < 3; i++) {
-        uint32_t r = h.need.res[i];
-        if (r == PLACE_NONE) continue;
-        int64_t used = h.queue_used[i];
-        h.queue_used[i] += h.need.amount[i];
-        h.cohort_used[i] += quota_over(q->local[r], h.queue_used[i]) - quota_over(q->local[r], used);
-    }
+    h.search = s->stage != STAGE_NODES && !others;
     chain(p, &q->holds, &h);
     bool of_queue = s->stage == STAGE_QUEUE || others;
     if (!of_queue && !holds_has(p, c->holds, s->flavor)) chain(p, &c->holds, &h);

@@ -30,6 +30,7 @@ void seats_renew(struct place *p)
         if (!n->gpu_only) seat_add(&p->seats[p->n_flavors], i, PLACE_NONE);
     }
     p->fit = vec_grow(p->fit, &p->room_fit, p->n_nodes + 1, sizeof *p->fit);
+    p->scores = vec_grow(p->scores, &p->room_scores, p->n_nodes + 1, sizeof *p->scores);
 }
 
 /* By which ledgers a node is to be judged; 0 = not at all. */
@@ -49,7 +50,7 @@ bool nodes_room(struct place *p, const struct shape_key *key, uint32_t flavor, u
     for (uint32_t i = 0; i < s->n; i++) {
         const struct node *n = &p->nodes[s->v[i].node];
         unsigned by = judged_by(p, n, ledgers, end_us);
-        uint32_t k = by == 0 ? 0 : node_room(n, s->v[i].offer, key, by, NULL);
+        uint32_t k = by == 0 ? 0 : node_room(n, s->v[i].offer, key, by, &p->scores[i]);
         p->fit[i] = k;
         sum += k;
     }
@@ -57,18 +58,13 @@ bool nodes_room(struct place *p, const struct shape_key *key, uint32_t flavor, u
     return sum >= key->pods;
 }
 
-static uint32_t best_seat(struct place *p, const struct shape_key *key, const struct seats *s, unsigned ledgers,
-                          int64_t end_us)
+/* Only the seat that is chosen changes, and it is used up: scores stay true. */
+static uint32_t best_seat(const struct place *p, uint32_t n)
 {
     int64_t best = INT64_MAX;
     uint32_t at = PLACE_NONE;
-    for (uint32_t i = 0; i < s->n; i++) {
-        if (p->fit[i] == 0) continue;
-        int64_t score;
-        const struct node *n = &p->nodes[s->v[i].node];
-        node_room(n, s->v[i].offer, key, judged_by(p, n, ledgers, end_us), &score);
-        if (score < best) best = score, at = i;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (p->fit[i] > 0 && p->scores[i] < best) best = p->scores[i], at = i;
     return at;
 }
 
@@ -81,7 +77,7 @@ bool nodes_find(struct place *p, const struct shape_key *key, uint32_t flavor, u
     if (all == NULL) abort();
     *pods = all;
     for (uint32_t done = 0; done < key->pods;) {
-        uint32_t at = best_seat(p, key, s, ledgers, end_us), node = s->v[at].node;
+        uint32_t at = best_seat(p, s->n), node = s->v[at].node;
         struct node *n = &p->nodes[node];
         unsigned by = judged_by(p, n, ledgers, end_us);
         for (; p->fit[at] > 0 && done < key->pods; p->fit[at]--, done++) {

@@ -70,7 +70,7 @@ void place_free(struct place *p)
     void *const all[] = {p->flavors,        p->queues,   p->cohorts, p->nodes,       p->seats,
                          p->works,          p->shapes,   p->groups,  p->by_id.slots, p->by_shape.slots,
                          p->by_group.slots, p->promised, p->turn.v,  p->holds,       p->node_held,
-                         p->node_until,     p->node_for, p->fit,     p->picked};
+                         p->node_until,     p->node_for, p->fit,     p->picked,      p->scores};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     map_free(&p->queue_names);

@@ -96,7 +96,8 @@ struct work {
     struct pod *pods;
 };
 
-struct hold {                           /* a reservation of quota */
+struct hold {          /* a reservation of quota */
+    bool made, search; /* made: the rest is known, reckoned when first asked for; search: also the time */
     uint32_t work, queue, flavor, next; /* next: of the same chain; PLACE_NONE = last */
     struct demand need;
     int64_t until;                         /* INT64_MAX = unknown */
@@ -193,6 +194,8 @@ struct place {
     uint32_t *node_for;  /* and for whom */
     uint32_t *fit;       /* scratch: pods by seat */
     uint32_t room_fit;
+    int64_t *scores; /* scratch: by seat */
+    uint32_t room_scores;
     uint32_t *picked; /* scratch: victims, running ones */
     uint32_t n_picked, room_picked;
 };
@@ -278,8 +281,7 @@ void ask_key(const struct place *p, const struct place_ask *ask, struct shape_ke
 
 /* ---- hold.c ---- */
 
-bool holds_allow(const struct place *p, const struct queue *q, const struct demand *d, int64_t end_us,
-                 struct shortage *s);
+bool holds_allow(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us, struct shortage *s);
 void holds_book(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us);
 bool holds_has(const struct place *p, uint32_t chain, uint32_t flavor);
 void hold_make(struct place *p, uint32_t w, const struct shortage *s);

@@ -135,8 +135,8 @@ bool preempt_try(struct place *p, uint32_t w, uint32_t possible, struct place_ou
         if (!(possible >> i & 1)) continue;
         a.flavor = a.key->n_flavors > 0 ? a.key->flavors[i] : PLACE_NONE;
         a.need = demand_of(a.key, a.flavor);
-        if (fits(&a)) continue; /* it waits for those who stop, or for a reservation */
         pick_all(&a);
+        if (p->n_picked == 0 || fits(&a)) continue; /* fits: it waits for those who stop, or for a reservation */
         qsort_r(p->picked, p->n_picked, sizeof *p->picked, by_worth, &a);
         uint32_t n = choose(&a);
         if (n == 0) continue;
