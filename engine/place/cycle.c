@@ -156,7 +156,6 @@ static bool try_all(struct place *p, uint32_t w, uint32_t possible, struct short
     const struct shape_key *key = work_key(p, &p->works[w]);
     int64_t end_us = key->expect_us > 0 ? sum_capped(p->now, key->expect_us) : INT64_MAX;
     uint32_t choices = key->n_flavors > 0 ? key->n_flavors : 1;
-    worst->stage = STAGE_FLAVOR;
     for (uint32_t i = 0; i < choices; i++) {
         if (!(possible >> i & 1)) continue;
         struct shortage s = {.choice = i, .flavor = key->n_flavors > 0 ? key->flavors[i] : PLACE_NONE};
@@ -178,7 +177,7 @@ static bool decide(struct place *p, uint32_t group, struct place_out *out)
 {
     struct group *g = &p->groups[group];
     struct queue *q = &p->queues[g->queue];
-    struct shortage s;
+    struct shortage s = {.stage = STAGE_FLAVOR, .flavor = PLACE_NONE};
     uint32_t w = first_of(p, group);
     possible_now(p, g);
     if (g->possible == 0) return false;

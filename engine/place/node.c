@@ -64,8 +64,10 @@ uint32_t node_room(const struct node *n, uint32_t offer, const struct shape_key 
     }
     if (key->cpu > 0 && pods > cpu / key->cpu) pods = cpu / key->cpu;
     if (key->memory > 0 && pods > memory / key->memory) pods = memory / key->memory;
-    if (score != NULL) *score = (left << 40) + (cpu >> 40 > 0 ? ((int64_t)1 << 40) - 1 : cpu);
-    return pods <= 0 ? 0 : (uint32_t)pods;
+    if (pods <= 0) return 0;
+    int64_t most = ((int64_t)1 << 40) - 1;
+    if (score != NULL) *score = left * (most + 1) + (cpu > most ? most : cpu);
+    return (uint32_t)pods;
 }
 
 /* The fullest one that has room; else, where reality has overtaken us, the emptiest. */

@@ -20,8 +20,7 @@ static const char *const sentences[PLACE_REASON_COUNT] = {
     [PLACE_NO_REASON] = "no cycle has looked at it yet",
     [PLACE_NO_SUCH_FLAVOR] = "queue %q offers none of its flavors",
     [PLACE_EXCEEDS_QUOTA] = "needs %n%u, queue %q can have at most %l, borrowed ones included",
-    [PLACE_UNSCHEDULABLE] = "each pod needs %n%u; were all nodes empty, there would be room for %f of %p, the largest "
-                            "having %l",
+    [PLACE_UNSCHEDULABLE] = "each pod needs %n%u; empty nodes would have room for %f of %p, the largest has %l",
     [PLACE_WAITING_FOR_QUOTA] = "needs %n%u, %a free in queue %q%h",
     [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u, the most that a node has free is %a%h",
     [PLACE_WAITING_FOR_GANG] = "there is room for %f of its %p pods, which start together%h",

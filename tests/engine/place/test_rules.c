@@ -32,7 +32,7 @@ static const struct world worlds[] = {
      0,
      0,
      0,
-     "each pod needs 1 × t4; were all nodes empty, there would be room for 0 of 1, the largest having 0"},
+     "each pod needs 1 × t4; empty nodes would have room for 0 of 1, the largest has 0"},
     {"more than the quota",
      {4, 0, 0},
      {0, 0, 0},
