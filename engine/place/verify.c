@@ -128,7 +128,7 @@ static bool lists_same(const struct place *p, const struct count *c, struct err 
 
 static void *copied(const void *from, size_t bytes)
 {
-    void *to = malloc(bytes > 0 ? bytes : 1);
+    void *to = calloc(1, bytes > 0 ? bytes : 1);
     if (to == NULL) abort();
     if (bytes > 0) memcpy(to, from, bytes);
     return to;

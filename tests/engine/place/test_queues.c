@@ -188,21 +188,22 @@ struct fight {
     const char *name;
     enum place_preempt within, reclaim;
     struct rig_quota mine, other;
+    int lender;                       /* nominal quota of a third queue, which does not use it */
     int own_priority, other_priority; /* of those that run: two of 2 GPUs each in either queue; 99 = none */
     int priority;                     /* of who comes, with 4 GPUs */
     size_t own_victims, other_victims;
 };
 
 static const struct fight fights[] = {
-    {"may not", NEVER, NEVER, {8, 0, 0}, {0, 0, 0}, 0, 99, 5, 0, 0},
-    {"lower ones of its queue", LOWER, NEVER, {4, 0, 0}, {0, 0, 0}, 0, 99, 5, 2, 0},
-    {"not its equals", LOWER, NEVER, {4, 0, 0}, {0, 0, 0}, 5, 99, 5, 0, 0},
-    {"as few as may be", LOWER, NEVER, {6, 0, 0}, {0, 0, 0}, 0, 99, 5, 1, 0},
-    {"who borrows", NEVER, ANY, {4, 0, -1}, {0, -1, 0}, 99, 9, 0, 0, 2},
-    {"who borrows, if lower", NEVER, LOWER, {4, 0, -1}, {0, -1, 0}, 99, 9, 5, 0, 0},
-    {"who borrows and is lower", NEVER, LOWER, {4, 0, -1}, {0, -1, 0}, 99, 1, 5, 0, 2},
-    {"only what is borrowed", NEVER, ANY, {4, 0, -1}, {2, -1, -1}, 99, 9, 0, 0, 1},
-    {"nobody, to borrow itself", NEVER, ANY, {2, -1, -1}, {2, -1, -1}, 99, 9, 0, 0, 0},
+    {"may not", NEVER, NEVER, {8, 0, 0}, {0, 0, 0}, 0, 0, 99, 5, 0, 0},
+    {"lower ones of its queue", LOWER, NEVER, {4, 0, 0}, {0, 0, 0}, 0, 0, 99, 5, 2, 0},
+    {"not its equals", LOWER, NEVER, {4, 0, 0}, {0, 0, 0}, 0, 5, 99, 5, 0, 0},
+    {"as few as may be", LOWER, NEVER, {6, 0, 0}, {0, 0, 0}, 0, 0, 99, 5, 1, 0},
+    {"who borrows", NEVER, ANY, {4, 0, -1}, {0, -1, 0}, 0, 99, 9, 0, 0, 2},
+    {"who borrows, if lower", NEVER, LOWER, {4, 0, -1}, {0, -1, 0}, 0, 99, 9, 5, 0, 0},
+    {"who borrows and is lower", NEVER, LOWER, {4, 0, -1}, {0, -1, 0}, 0, 99, 1, 5, 0, 2},
+    {"only what is borrowed", NEVER, ANY, {4, 0, -1}, {2, -1, -1}, 0, 99, 9, 0, 0, 1},
+    {"nobody, to borrow itself", NEVER, ANY, {2, -1, -1}, {0, -1, 0}, 2, 99, 9, 0, 0, 0},
 };
 
 static void run_fight(const struct fight *f)
@@ -211,6 +212,7 @@ static void run_fight(const struct fight *f)
     rig_open(&r);
     uint32_t mine = rig_queue(&r, "mine", "all", f->mine, 1, f->within, f->reclaim);
     uint32_t other = rig_queue(&r, "other", "all", f->other, 1, NEVER, NEVER);
+    rig_queue(&r, "lender", "all", (struct rig_quota){f->lender, 0, -1}, 1, NEVER, NEVER);
     rig_node(&r, "n0", A100, f->within == NEVER && f->reclaim == NEVER ? 4 : 64);
     for (uint64_t i = 0; i < 2; i++) {
         if (f->own_priority < 99) rig_add(&r, (struct rig_ask){10 + i, mine, f->own_priority, 1, 2000, A100, 0, 0});
@@ -254,6 +256,25 @@ static void test_preemption(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof fights / sizeof *fights; i++)
         run_fight(&fights[i]);
+}
+
+/* The least important is asked first, and let off when another one alone is enough. */
+static void test_let_off(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){6, 0, 0}, 1, LOWER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_add(&r, (struct rig_ask){10, q, 0, 1, 2000, A100, 0, 0});
+    rig_add(&r, (struct rig_ask){11, q, 1, 1, 4000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){1, q, 2, 1, 4000, A100, 5, 0});
+    rig_cycle(&r, 1);
+    assert_int_equal(r.out.n_victims, 1);
+    assert_int_equal(r.out.victims[0].id, 11);
+    rig_expect(&r, 10, PLACE_RUNNING);
+    rig_close(&r);
 }
 
 /* A gang of low ones holds every node; the important one needs a node, not quota. */
@@ -310,7 +331,8 @@ int main(void)
         cmocka_unit_test(test_weights),           cmocka_unit_test(test_flavor_weights),
         cmocka_unit_test(test_backfill),          cmocka_unit_test(test_backfill_beside),
         cmocka_unit_test(test_no_starving),       cmocka_unit_test(test_preemption),
-        cmocka_unit_test(test_preempt_for_nodes), cmocka_unit_test(test_preemptor_leaves),
+        cmocka_unit_test(test_preempt_for_nodes), cmocka_unit_test(test_let_off),
+        cmocka_unit_test(test_preemptor_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ struct world {
     uint64_t next;
     struct rig_ask asks[WORKS]; /* by id */
     enum place_state states[WORKS];
-    bool feasible[WORKS], ran[WORKS];
+    uint64_t changes, preempted_at[WORKS]; /* changes from outside, and at which one it was preempted */
     uint64_t borrowed, preempted, admitted;
 };
 
@@ -110,7 +110,6 @@ static void hear(struct world *w)
         for (uint32_t k = 0; k < a->pods; k++)
             assert_true(place_node_name(w->r.p, a->nodes[k]).n > 0);
         w->states[a->id] = PLACE_RUNNING;
-        w->ran[a->id] = true;
         w->borrowed += a->borrows;
         w->admitted++;
     }
@@ -119,6 +118,8 @@ static void hear(struct world *w)
         assert_true(w->states[v->id] == PLACE_RUNNING && w->states[v->by] == PLACE_WAITING);
         bool same = w->asks[v->id].queue == w->asks[v->by].queue;
         if (same) assert_true(w->asks[v->id].priority < w->asks[v->by].priority);
+        assert_true(w->preempted_at[v->id] <= w->changes); /* once between two changes */
+        w->preempted_at[v->id] = w->changes + 1;
         w->states[v->id] = PLACE_STOPPING;
         w->preempted++;
     }
@@ -172,13 +173,10 @@ static void arrive(struct world *w)
                         .flavor = flavor,
                         .submit_s = w->second,
                         .expect_s = chance(w, 40) ? 0 : 1 + (int)below(w, 30)};
-    struct place_ask ask = rig_of(&a);
-    struct place_why why;
-    struct err err = {0};
-    w->feasible[a.id] = place_feasible(w->r.p, &ask, &why, &err);
     w->asks[a.id] = a;
     w->states[a.id] = PLACE_WAITING;
     w->next++;
+    w->changes++;
     rig_add(&w->r, a);
 }
 
@@ -199,7 +197,7 @@ static void end(struct world *w, enum place_state state)
     if (id == 0) return;
     assert_true(place_ended(w->r.p, id));
     w->states[id] = PLACE_UNKNOWN;
-    if (state != PLACE_RUNNING) w->ran[id] = true; /* it is not expected to any more */
+    w->changes++;
 }
 
 static void stop_one(struct world *w)
@@ -219,6 +217,7 @@ static void move(struct world *w)
 static void event(struct world *w, bool unruly)
 {
     uint32_t what = below(w, 100);
+    w->changes += what >= 96;
     w->second += (int)below(w, 3);
     if (what < 50)
         arrive(w);
