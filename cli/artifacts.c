@@ -20,8 +20,6 @@
 #include "engine/os/fs.h"
 #include "engine/text/json.h"
 
-#define BREAKS 8
-
 static struct str ls_filter(struct arena *a, const struct args *args)
 {
     const char *type = args_get(args, "type"), *filter = args_get(args, "filter");
@@ -115,54 +113,6 @@ static bool find_artifact(struct cli *cli, struct client *client, const char *wo
     return client_get(client, cli->arena, client_path(cli->arena, "/api/v1/artifacts/%lld", (long long)id), out, err);
 }
 
-static bool to_file(void *ctx, const char *p, size_t n)
-{
-    int fd = *(int *)ctx;
-    while (n) {
-        ssize_t wrote = write(fd, p, n);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) return false;
-        p += wrote;
-        n -= (size_t)wrote;
-    }
-    return true;
-}
-
-/* The bytes into an open file, from where it ends on. */
-static bool download(struct client *client, struct arena *a, const char *path, int fd, int64_t size, struct err *err)
-{
-    for (unsigned breaks = 0;;) {
-        off_t have = lseek(fd, 0, SEEK_END);
-        if (have > size && (ftruncate(fd, 0) != 0 || (have = lseek(fd, 0, SEEK_SET)) != 0))
-            return err_set(err, ERR_IO, "cannot begin again: %s", strerror(errno));
-        if (have == size) return true;
-        struct client_reply reply;
-        struct err why;
-        struct client_request request = {
-            .path = path, .accept = "*/*", .range_from = have, .sink = to_file, .sink_ctx = &fd};
-        if (client_send(client, a, &request, &reply, NULL, &why)) {
-            if (have && reply.status != 206) return err_set(err, ERR_IO, "the server does not go on with a download");
-            continue;
-        }
-        if (why.code != ERR_UNAVAILABLE || ++breaks > BREAKS || cli_interrupted()) {
-            *err = why;
-            return false;
-        }
-    }
-}
-
-static bool verify(int fd, struct str digest, struct err *err)
-{
-    char found[DIGEST_TEXT];
-    if (!digest.n) return true;
-    if (lseek(fd, 0, SEEK_SET) != 0) return err_set(err, ERR_IO, "cannot read it again: %s", strerror(errno));
-    if (!digest_fd(fd, found, NULL, err)) return false;
-    if (str_is(digest, found)) return true;
-    err_set(err, ERR_IO, "what was downloaded is not what the server has: its digest is %s, not %.*s", found,
-            STR_ARG(digest));
-    return false;
-}
-
 /* Where to: --to, a folder's entry, or the artifact's own name in the current folder. A name is one path component
  * only. */
 static const char *target(struct cli *cli, const struct args *args, const struct value *artifact)
@@ -194,12 +144,12 @@ static int to_path(struct cli *cli, struct client *client, const char *content, 
         err_set(&err, ERR_IO, "cannot write %s: %s", part, strerror(errno));
         return cli_fail(cli, &err);
     }
-    if (!download(client, a, content, fd, field_int(artifact, "size", 0), &err)) {
+    if (!blob_fetch(client, a, content, fd, field_int(artifact, "size", 0), &err)) {
         int code = cli_fail(cli, &err);
         cli_note(cli, "what came is kept in %s; the same command goes on", part);
         return code;
     }
-    if (!verify(fd, digest, &err)) {
+    if (!blob_verify(fd, digest, &err)) {
         unlink(part);
         return cli_fail(cli, &err);
     }
@@ -226,7 +176,7 @@ int cmd_artifacts_get(struct cli *cli, const struct args *args)
     if (!to || strcmp(to, "-") != 0) return to_path(cli, client, content, &artifact, target(cli, args, &artifact));
     struct client_reply reply;
     int fd = STDOUT_FILENO;
-    struct client_request request = {.path = content, .accept = "*/*", .sink = to_file, .sink_ctx = &fd};
+    struct client_request request = {.path = content, .accept = "*/*", .sink = blob_to_file, .sink_ctx = &fd};
     return client_send(client, cli->arena, &request, &reply, NULL, &err) ? CLI_OK : cli_fail(cli, &err);
 }
 

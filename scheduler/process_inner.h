@@ -10,6 +10,7 @@
 #include "engine/os/launcher.h"
 #include "engine/os/worker.h"
 #include "scheduler/process.h"
+#include "scheduler/step_left.h"
 
 #define ATTEMPT_NAME 64
 #define SPARE_MAX 64
@@ -22,13 +23,6 @@ enum attempt_phase {
     PHASE_RUNNING,
     PHASE_COLLECTING, /* or of one that is unknown, the log is being covered */
     PHASE_TOLD        /* the scheduler has its end, or will with the next event */
-};
-
-struct wanted { /* an output to be read at the end */
-    struct str name, type, path;
-    enum io_kind kind;
-    enum param_type param;
-    bool optional;
 };
 
 struct attempt {
@@ -52,7 +46,7 @@ struct attempt {
     const struct launch_input *fetched; /* inputs that need work first: packed folders are unpacked into scratch,
                                          * files of a store elsewhere are brought here */
     size_t n_fetched;
-    const struct wanted *wanted;
+    const struct step_output *wanted; /* outputs */
     size_t n_wanted;
     bool secretive;        /* it was given secrets, or may have been: its log is covered before it is forgotten */
     struct str secrets_of; /* project whose secrets; empty = of any */

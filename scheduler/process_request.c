@@ -102,19 +102,8 @@ static bool place_inputs(struct process *p, struct attempt *a, const struct laun
 
 static void want_outputs(struct attempt *a, const struct launch_spec *spec)
 {
-    const struct node *n = spec->node;
-    struct wanted *w = arena_array(&a->arena, struct wanted, n->n_outputs + 1);
-    for (size_t i = 0; i < n->n_outputs; i++) {
-        const struct output *o = &n->outputs[i];
-        w[i] = (struct wanted){.name = arena_str(&a->arena, o->name),
-                               .type = arena_str(&a->arena, o->artifact_type),
-                               .path = step_beneath(&a->arena, spec, o->path),
-                               .kind = o->kind,
-                               .param = o->type,
-                               .optional = o->optional};
-    }
-    a->wanted = w;
-    a->n_wanted = n->n_outputs;
+    a->wanted = step_outputs_of(&a->arena, spec);
+    a->n_wanted = spec->node->n_outputs;
 }
 
 static const struct str *copy_strs(struct arena *m, const struct str *items, size_t n)
