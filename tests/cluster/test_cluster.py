@@ -1,9 +1,11 @@
 """The test cluster itself: what the other tests take for granted, so that they need not wonder when they fail."""
 import hashlib
 import pathlib
+import subprocess
 
 import pytest
 from cluster import job, pod, until
+from harness import BIN  # found by cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -66,6 +68,17 @@ def wanted(*packages):
     lines = (ROOT / "pipelines/requirements.txt").read_text().splitlines()
     have = dict(line.split("==") for line in lines if "==" in line)
     return [have[one] for one in packages]
+
+
+def test_millrace_image_is_the_program_alone(cluster, namespace):
+    """Of the program under test, without a shell, and not root."""
+    cluster.apply(job(namespace, "own", "localhost/millrace:1", None, args=["version"], securityContext={
+        "runAsNonRoot": True, "readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]}}))
+    said = completed(cluster, namespace, "own").split()
+    assert said == subprocess.check_output([BIN, "version"], text=True, env={}).split()
+    cluster.apply(pod(namespace, "shell", "localhost/millrace:1", ["/bin/sh"]))
+    assert terminated(cluster, namespace, "shell")["reason"] == "StartError"
 
 
 def test_container_beyond_its_memory_is_oom_killed(cluster, namespace):
