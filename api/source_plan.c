@@ -72,6 +72,7 @@ bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t
                                .memory_bytes = cfg->memory_bytes,
                                .cluster = cfg->cluster,
                                .image = cfg->image,
+                               .moves = cfg->moves,
                                .ignore_gpu = (ignored & SOURCE_IGNORE_GPU) != 0,
                                .ignore_cpu = (ignored & SOURCE_IGNORE_CPU) != 0,
                                .ignore_memory = (ignored & SOURCE_IGNORE_MEMORY) != 0};

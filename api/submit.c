@@ -228,7 +228,7 @@ static size_t unused_here(const struct request *rq, const struct submission *s, 
 {
     const struct api_config *cfg = &rq->api->cfg;
     size_t n = cfg->local_only ? plan_unused_here(s->plan, cfg->cluster, words, room - 1) : 0;
-    if (cfg->cluster && s->run.bundle_digest.n > 0) words[n++] = STR("the folder's files");
+    if (cfg->cluster && !cfg->moves && s->run.bundle_digest.n > 0) words[n++] = STR("the folder's files");
     return n;
 }
 

@@ -1,6 +1,7 @@
 /* The table of commands: see commands.h. */
 #include "cli/commands.h"
 
+#include "cli/companion.h"
 #include "engine/os/launcher.h"
 
 #define END                                                                                                            \
@@ -371,6 +372,19 @@ const struct cli_command commands[] = {
      NULL,
      NULL,
      cmd_launcher},
+    {COMPANION_COMMAND,
+     "fetch|collect PLAN WORKDIR MESSAGE",
+     0,
+     MANY,
+     {WORD_ANY},
+     NULL,
+     NULL,
+     "move the data of a step in a pod",
+     NULL,
+     NULL,
+     NULL,
+     NULL,
+     cmd_companion},
     {"backup",
      "DIR",
      1,

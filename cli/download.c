@@ -1,5 +1,6 @@
 /* Bytes from the server into a file: a transfer that breaks off is taken up where it stopped. */
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/client.h"

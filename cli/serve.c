@@ -184,6 +184,8 @@ static bool open_cluster(struct server *s, struct err *err)
                                     .instance = instance,
                                     .store_dir = s->cfg.store_dir,
                                     .image = s->cfg.kube_image,
+                                    .companion = s->cfg.kube_companion,
+                                    .blobs = &s->blobs,
                                     .step_log_bytes = s->cfg.step_log_bytes,
                                     .start_ms = s->cfg.kube_start_ms,
                                     .requests_per_s = (double)s->cfg.kube_requests_s};
@@ -300,6 +302,7 @@ static bool open_api(struct server *s, struct err *err)
         .local_only = true,
         .cluster = !is_local(&s->cfg) && s->cfg.executor == EXECUTOR_KUBERNETES,
         .image = s->cfg.kube_image.n > 0,
+        .moves = s->cfg.kube_companion.n > 0 && s->cfg.api_url.n > 0,
         .cpu_milli = s->cfg.cpu_milli,
         .memory_bytes = s->cfg.memory_bytes,
         .hint = on_hint,

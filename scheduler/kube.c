@@ -7,12 +7,14 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "engine/blob/store.h"
 #include "engine/os/clock.h"
 #include "engine/os/fs.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
 
 #define START_MS 300000
+#define WORKERS 2 /* manifests are few and small */
 
 /* ---- the table of attempts ---- */
 
@@ -86,6 +88,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_log_close(a);
     kube_cancel(k->client, a->call);
     kube_cancel(k->client, a->question);
+    kube_outputs_leave(a);
     free(a->waits);
     arena_free(&a->arena);
     free(a);
@@ -180,9 +183,10 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
 {
     struct kube *k = self;
     struct kube_attempt *a = kube_find(k, id);
-    (void)project;  /* no secret of the server reaches a pod */
-    (void)grace_ms; /* the pod has its own, from when it was made */
+    (void)project; /* no secret of the server reaches a pod */
     if (a == NULL) a = kube_add(k, id);
+    a->hurry = true;
+    a->grace_ms = grace_ms;
     if (!a->kill_wanted) a->killed_us = os_mono_us();
     a->kill_wanted = true;
     if (!a->asked) { /* it was being stopped when its server ended */
@@ -221,8 +225,11 @@ static void executor_forget(void *self, struct attempt_id id)
 /* Its pod goes with its Job. */
 static void executor_disown(void *self, struct attempt_id id, struct str project, int64_t grace_ms)
 {
+    struct kube_attempt *a = kube_find(self, id);
     (void)project;
-    (void)grace_ms;
+    if (a == NULL) return;
+    a->hurry = true;
+    a->grace_ms = grace_ms;
     executor_forget(self, id);
 }
 
@@ -243,7 +250,7 @@ static size_t executor_known(void *self, struct arena *m, struct exec_known **ou
 static size_t executor_fds(void *self, int *fds, size_t max)
 {
     const struct kube *k = self;
-    const int all[] = {kube_client_fd(k->client), k->timer};
+    const int all[] = {kube_client_fd(k->client), k->timer, workers_fd(k->workers)};
     size_t n = 0;
     for (; n < max && n < sizeof all / sizeof *all; n++)
         fds[n] = all[n];
@@ -256,6 +263,7 @@ static void hear(struct kube *k)
 {
     uint64_t ticks;
     kube_client_turn(k->client);
+    kube_outputs_hear(k);
     if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_each(k, kube_tick_attempt);
 }
 
@@ -286,6 +294,8 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
         out->result = a->result;
         out->result.message = arena_str(m, a->result.message);
         out->result.outputs = arena_str(m, a->result.outputs);
+        out->artifacts = step_artifacts_copy(m, a->artifacts, a->n_artifacts);
+        out->n_artifacts = a->n_artifacts;
         return true;
     }
     if (a->phase != KUBE_HELD) return executor_next(self, m, out); /* it turned up meanwhile */
@@ -301,6 +311,9 @@ static void executor_stop(void *self)
 {
     struct kube *k = self;
     kube_each(k, kube_drop);
+    if (k->blobs != NULL) store_stop(k->blobs);
+    if (k->workers != NULL) workers_free(k->workers, kube_outputs_drop);
+    store_close(k->blobs);
     kube_watch_close(k->jobs);
     kube_watch_close(k->pods);
     kube_client_close(k->client);
@@ -343,6 +356,7 @@ static void copy_config(struct kube *k, const struct kube_config *cfg)
     k->cfg.instance = arena_str(m, cfg->instance);
     k->cfg.store_dir = arena_str(m, cfg->store_dir);
     k->cfg.image = arena_str(m, cfg->image);
+    k->cfg.companion = arena_str(m, cfg->companion);
     k->cfg.pull_policy = arena_str(m, cfg->pull_policy);
     k->cfg.gpu_resource = cfg->gpu_resource.n > 0 ? arena_str(m, cfg->gpu_resource) : STR("nvidia.com/gpu");
     if (k->cfg.start_ms == 0) k->cfg.start_ms = START_MS;
@@ -361,7 +375,9 @@ static bool open_all(struct kube *k, const struct kube_config *cfg, struct err *
                                               .requests_per_s = cfg->requests_per_s,
                                               .burst = 2 * cfg->requests_per_s,
                                               .user_agent = "millrace/" MILLRACE_VERSION};
-    return kube_client_open(&client, &k->client, err) &&
+    const struct store_config alone = {.store_dir = k->cfg.store_dir};
+    return store_open(cfg->blobs != NULL ? cfg->blobs : &alone, &k->blobs, err) &&
+           workers_new(WORKERS, &k->workers, err) && kube_client_open(&client, &k->client, err) &&
            open_watch(k, "/apis/batch/v1/namespaces/%.*s/jobs", kube_hear_job, &k->jobs, err) &&
            open_watch(k, "/api/v1/namespaces/%.*s/pods", kube_hear_pod, &k->pods, err);
 }

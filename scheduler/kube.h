@@ -5,15 +5,19 @@
 
 #include "scheduler/executor.h"
 
+struct store_config;
+
 struct kube_config {
     struct str kubeconfig, context; /* see engine/kube/access.h */
     struct str namespace;           /* of the Jobs; empty = the context's */
     struct str instance;            /* a label's value: the installation, the same for all servers of a database */
     struct str store_dir;           /* of logs */
     struct str image;               /* of steps that name none; empty: they are refused */
-    struct str pull_policy;         /* empty = Kubernetes' default */
-    struct str gpu_resource;        /* empty = nvidia.com/gpu */
-    int64_t step_log_bytes;         /* a step that writes more to its log is stopped; 0 = no limit */
+    struct str companion; /* Millrace's own image, for pods whose data is moved; empty: such a step is refused */
+    const struct store_config *blobs; /* where blobs are; NULL = in store_dir */
+    struct str pull_policy;           /* empty = Kubernetes' default */
+    struct str gpu_resource;          /* empty = nvidia.com/gpu */
+    int64_t step_log_bytes;           /* a step that writes more to its log is stopped; 0 = no limit */
     int64_t start_ms; /* what cannot start (no such image, no such secret) fails after so long; 0 = 5 min */
     double requests_per_s;
 };

@@ -6,9 +6,11 @@
 #define MILLRACE_SCHEDULER_KUBE_INNER_H
 
 #include "engine/kube/watch.h"
+#include "engine/os/worker.h"
 #include "scheduler/kube.h"
 #include "scheduler/kube_job.h"
 #include "scheduler/kube_pod.h"
+#include "scheduler/step_left.h"
 
 #define KUBE_UID 64
 #define KUBE_POD_NAME 254
@@ -25,12 +27,6 @@ enum kube_phase {
     KUBE_FORGOTTEN /* nobody wants to know any more: its Job is being deleted */
 };
 
-struct kube_output { /* a param that comes back as the termination message */
-    struct str name;
-    enum param_type type;
-    bool optional;
-};
-
 struct kube_attempt {
     struct kube *owner;
     struct attempt_id id;
@@ -42,7 +38,10 @@ struct kube_attempt {
     bool unsure;                   /* a creation may have been carried out, nobody knows */
     bool job_there;                /* by the watch, or by the answer to its creation */
     bool kill_wanted;
-    bool deleted; /* its deletion was accepted, or it was gone */
+    bool deleted;     /* its deletion was accepted, or it was gone */
+    bool hurry;       /* its pod has grace_ms to end, and not what it was made with */
+    bool pod_hurries; /* it was told */
+    int64_t grace_ms;
     char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
     enum kube_stage stage;
     struct str manifest;        /* of the Job, while it is being created */
@@ -61,9 +60,16 @@ struct kube_attempt {
     int64_t hangs_us;                                    /* since when it has been unable to start; 0 = it is not */
     char *waits;                                         /* why it does not run yet, as it was told last */
     bool waits_changed;
-    bool ended;                /* its pod: `result` and `said` say how */
-    struct str said;           /* the termination message */
-    struct kube_output output; /* name empty = none */
+    bool ended;               /* its pod: `result` and `said` say how */
+    struct str said;          /* the step's termination message */
+    struct str manifest_said; /* the collecting sidecar's */
+    const struct step_output *outputs;
+    size_t n_outputs;
+    bool collects;                /* they come by a sidecar's manifest; else there is one at most, as `said` */
+    struct kube_reading *reading; /* a manifest that is fetched */
+    bool drained;                 /* its log is there */
+    struct exec_output *artifacts;
+    size_t n_artifacts;
     struct task_result result;
     struct kube_attempt *next_event, *next;
 };
@@ -75,6 +81,8 @@ struct kube {
     struct kube_client *client;
     struct kube_watch *jobs, *pods;
     char instance[512];
+    struct blob_store *blobs; /* both for manifests only */
+    struct workers *workers;
     int timer; /* once a second while there is anything to look after */
     bool ticking;
     struct kube_attempt **slots; /* chained hash by id */
@@ -113,10 +121,18 @@ void kube_tick_attempt(struct kube *k, struct kube_attempt *a);
 /* It ends here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
 
+/* ---- kube_outputs.c: what the step left ---- */
+/* Of one that has succeeded so far: outputs and artifacts, or another result. What takes time is a->reading; then
+ * kube_drained is called again. */
+void kube_outputs(struct kube_attempt *a);
+void kube_outputs_hear(struct kube *k);          /* the workers have something */
+void kube_outputs_leave(struct kube_attempt *a); /* nobody wants them any more */
+void kube_outputs_drop(struct job *job);
+
 /* ---- kube_logs.c ---- */
 void kube_log_follow(struct kube_attempt *a); /* its container has been running for a while */
 void kube_log_drain(struct kube_attempt *a);  /* it has ended: what is missing is fetched; then kube_drained */
 void kube_log_close(struct kube_attempt *a);
-void kube_drained(struct kube_attempt *a);
+void kube_drained(struct kube_attempt *a); /* then it is told, unless it is being read */
 
 #endif

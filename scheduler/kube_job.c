@@ -107,6 +107,7 @@ static void annotations(struct jsonw *w, const struct kube_job *j, struct arena 
     if (of_pod) {
         jsonw_kv_cstr(w, "kubectl.kubernetes.io/default-container", KUBE_CONTAINER);
         users(w, j, "annotations");
+        kube_companion_annotation(w, j);
         for (size_t i = 0; i < j->n_files; i++) {
             jsonw_key_str(w, file_key(a, i));
             jsonw_str(w, j->files[i].text);
@@ -210,6 +211,7 @@ static void volumes(struct jsonw *w, const struct kube_job *j, struct arena *a)
         jsonw_object_end(w);
         jsonw_object_end(w);
     }
+    if (j->moves.n > 0) kube_companion_volume(w);
     for (size_t i = 0; i < j->n_files; i++)
         if (first_of_folder(j, i)) files_volume(w, j, a, i);
     for (size_t i = 0; i < n; i++)
@@ -360,11 +362,12 @@ static void pod(struct jsonw *w, const struct kube_job *j, struct arena *a)
     jsonw_kv_cstr(w, "restartPolicy", "Never");
     jsonw_kv_bool(w, "automountServiceAccountToken", false);
     jsonw_kv_bool(w, "enableServiceLinks", false);
-    jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + 999) / 1000);
+    jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + (j->collects ? KUBE_COLLECT_MS : 0) + 999) / 1000);
     /* The pod's own deadline counts from when it has a node: what waits is not timed out. Its end says so by itself. */
     if (j->timeout_ms > 0) jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + 999) / 1000);
     as_written(w, j, "nodeSelector");
     as_written(w, j, "tolerations");
+    if (j->moves.n > 0) kube_companion_containers(w, j);
     jsonw_key(w, "containers");
     jsonw_array(w);
     container(w, j, a);

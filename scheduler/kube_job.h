@@ -14,6 +14,8 @@
 #define KUBE_WORKDIR "/millrace/work"
 #define KUBE_FILES "/millrace/files"
 #define KUBE_CONTAINER "step"
+#define KUBE_FETCH "millrace-fetch"        /* the init container that brings code and inputs */
+#define KUBE_COLLECT "millrace-collect"    /* the sidecar that keeps outputs */
 #define KUBE_FILES_MAX ((size_t)250 << 10) /* bytes of all annotations together: Kubernetes takes 256 KiB */
 
 #define KUBE_LABEL_INSTANCE "millrace.dev/instance"
@@ -49,14 +51,27 @@ struct kube_job {
     struct resources resources;
     struct str gpu_resource; /* nvidia.com/gpu; empty = none is asked for */
     int64_t timeout_ms, grace_ms;
-    struct str message_path;     /* absolute: the file that comes back as the termination message; empty = none */
+    struct str message_path;   /* absolute: the file that comes back as the termination message; empty = none */
+    struct str companion;      /* image of the containers that move data; empty = nothing is moved */
+    struct str moves;          /* their plan: see step_moves.h */
+    struct str api_url, token; /* for them */
+    bool fetches, collects;
     const struct value *cluster; /* nodeSelector, tolerations, … as the plan has them; NULL = none */
 };
+
+/* How long the outputs of a step may take to be kept, once it has ended: its pod's grace. */
+#define KUBE_COLLECT_MS 600000
 
 /* Of the attempt, always the same: readable by its step, unique by a hash of the rest. */
 void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME]);
 void kube_job_json(const struct kube_job *job, struct buf *out);
 /* A text as the value of a label: what may not be in one becomes '-'. */
 struct str kube_label(struct arena *a, struct str text);
+
+/* ---- kube_companion.c: what moves data, beside the step's own container ---- */
+struct jsonw;
+void kube_companion_annotation(struct jsonw *w, const struct kube_job *job);
+void kube_companion_containers(struct jsonw *w, const struct kube_job *job);
+void kube_companion_volume(struct jsonw *w);
 
 #endif

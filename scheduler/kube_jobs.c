@@ -4,11 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/jsonw.h"
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
-#include "scheduler/step_value.h"
 
 #define SECOND_US 1000000
 #define RETRY_FIRST_US (SECOND_US / 2)
@@ -16,7 +14,6 @@
 #define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
 #define FOLLOW_AFTER_US SECOND_US        /* short steps' logs are fetched once, at their end */
-#define MESSAGE_MAX 4096                 /* bytes of a termination message: the kubelet cuts it there */
 #define DRAIN_MOST_US (15 * SECOND_US)   /* for the rest of a log */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
@@ -167,12 +164,46 @@ static void deleted(void *ctx, const struct kube_answer *answer)
         later(a);
 }
 
+static void pod_told(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    a->call = NULL;
+    if (answer->outcome != KUBE_DONE && answer->status != 404 && answer->status != 409) {
+        later(a);
+        return;
+    }
+    a->pod_hurries = true;
+    kube_delete(a);
+}
+
+/* A deleted Job leaves its pod the grace that it was made with: who wants it gone sooner tells it before. */
+static void hurry(struct kube_attempt *a)
+{
+    char path[1024], body[256];
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), a->pod);
+    snprintf(body, sizeof body,
+             "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":%lld,"
+             "\"preconditions\":{\"uid\":\"%s\"}}",
+             (long long)((a->grace_ms + 999) / 1000), a->pod_uid);
+    const struct kube_request req = {.method = "DELETE",
+                                     .path = str_of(path),
+                                     .body = str_of(body),
+                                     .priority = KUBE_URGENT,
+                                     .done = pod_told,
+                                     .ctx = a};
+    a->call = kube_request(a->owner->client, &req);
+}
+
 /* The pods go with it; without a policy they would be left behind. */
 void kube_delete(struct kube_attempt *a)
 {
     char path[512];
     a->retry_us = 0;
     if (a->call != NULL || a->deleted || a->name[0] == '\0') return; /* without a name it would be all Jobs */
+    if (a->hurry && !a->pod_hurries && !a->ended && a->pod_uid[0] != '\0') {
+        hurry(a);
+        return;
+    }
     BUF_AUTO body;
     buf_init(&body, 0);
     buf_c(&body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"");
@@ -242,39 +273,10 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
 }
 
-/* Its one output, from the termination message. */
-static void read_output(struct kube_attempt *a)
-{
-    const char *why = "was not written";
-    struct value v;
-    struct arena *m = &a->arena;
-    const struct kube_output *o = &a->output;
-    if (o->name.n == 0 || (a->said.n == 0 && o->optional)) return;
-    bool absent = a->said.n == 0 && o->type != PARAM_STRING, cut = a->said.n >= MESSAGE_MAX;
-    if (cut) why = "is longer than 4 KiB, which is all that comes back from a pod";
-    if (absent || cut || !step_value(m, o->type, step_text(a->said), 0, &v, &why)) {
-        a->result.ok = false;
-        a->result.failure = FAILURE_ERROR;
-        a->result.reason = REASON_OUTPUT;
-        a->result.message = arena_printf(m, "exited with code 0, but its output '%.*s' %s", STR_ARG(o->name), why);
-        return;
-    }
-    BUF_AUTO text;
-    struct jsonw w;
-    buf_init(&text, 0);
-    jsonw_to_buf(&w, &text);
-    jsonw_object(&w);
-    jsonw_key_str(&w, o->name);
-    jsonw_value(&w, &v);
-    jsonw_object_end(&w);
-    (void)jsonw_end(&w);
-    a->result.outputs = arena_str(m, buf_view(&text));
-}
-
 void kube_finish(struct kube_attempt *a)
 {
-    if (a->result.ok) read_output(a);
     a->phase = KUBE_DRAINING;
+    if (a->result.ok) kube_outputs(a);
     a->drain_us = os_mono_us();
     if (a->kill_wanted && !a->result.ok) {
         a->result.failure = FAILURE_ERROR;
@@ -296,6 +298,7 @@ static void ended(struct kube_attempt *a, const struct kube_pod *pod)
     kube_pod_result(pod, &a->arena, &a->result);
     a->result.message = arena_str(&a->arena, a->result.message);
     a->said = arena_str(&a->arena, pod->message);
+    a->manifest_said = arena_str(&a->arena, pod->manifest);
     if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING || a->phase == KUBE_CREATED) kube_finish(a);
 }
 

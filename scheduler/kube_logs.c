@@ -123,6 +123,7 @@ void kube_log_close(struct kube_attempt *a)
 void kube_drained(struct kube_attempt *a)
 {
     kube_log_close(a);
+    a->drained = true;
     a->result.log_bytes = a->log_bytes;
-    kube_tell(a);
+    if (a->reading == NULL) kube_tell(a);
 }

@@ -80,24 +80,55 @@ static void read_waiting(const struct value *state, struct kube_pod *out)
     out->message = field(w, "message");
 }
 
+/* Of those that are not the step's own. */
+static void read_companion(const struct value *status, struct kube_pod *out)
+{
+    const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
+    const struct value *code = value_get(ended, "exitCode");
+    if (str_is(field(status, "name"), KUBE_COLLECT)) {
+        out->collecting = ended == NULL;
+        out->manifest = field(ended, "message");
+    } else if (str_is(field(status, "name"), KUBE_FETCH)) {
+        out->fetching = value_get(state, "running") != NULL;
+        out->unfetched = code != NULL && code->type == VALUE_INT && code->u.i != 0;
+        out->fetch_message = field(ended, "message");
+    }
+    if (out->stage == KUBE_STAGE_STARTING) read_waiting(state, out);
+}
+
+static void read_step(const struct value *status, struct kube_pod *out)
+{
+    const struct value *state = value_get(status, "state"), *running = value_get(state, "running");
+    if (value_get(state, "terminated") != NULL) {
+        read_terminated(value_get(state, "terminated"), out);
+    } else if (running != NULL) {
+        out->stage = KUBE_STAGE_RUNNING;
+        out->started_us = time_of(running, "startedAt");
+    } else if (out->stage == KUBE_STAGE_STARTING) {
+        read_waiting(state, out);
+    }
+}
+
 static void read_containers(const struct value *status, struct kube_pod *out)
 {
     static const char *const lists[] = {"initContainerStatuses", "containerStatuses"};
     const struct value *c;
     for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
         for (size_t i = 0; (c = item(value_get(status, lists[k]), i)) != NULL; i++) {
-            const struct value *state = value_get(c, "state"), *running = value_get(state, "running");
-            if (!str_is(field(c, "name"), KUBE_CONTAINER)) {
-                if (out->stage == KUBE_STAGE_STARTING) read_waiting(state, out);
-            } else if (value_get(state, "terminated") != NULL) {
-                read_terminated(value_get(state, "terminated"), out);
-            } else if (running != NULL) {
-                out->stage = KUBE_STAGE_RUNNING;
-                out->started_us = time_of(running, "startedAt");
-            } else if (out->stage == KUBE_STAGE_STARTING) {
-                read_waiting(state, out);
-            }
+            if (str_is(field(c, "name"), KUBE_CONTAINER))
+                read_step(c, out);
+            else
+                read_companion(c, out);
         }
+}
+
+/* A pod's deadline also counts while outputs are kept; the step's own time is over by then. */
+static void read_deadline(const struct value *spec, const struct value *status, struct kube_pod *out)
+{
+    const struct value *seconds = value_get(spec, "activeDeadlineSeconds");
+    int64_t from_us = time_of(status, "startTime");
+    out->in_time = seconds == NULL || seconds->type != VALUE_INT || from_us == 0 ||
+                   (out->ended_us > 0 && out->ended_us < from_us + seconds->u.i * 1000000);
 }
 
 static struct str owner_of(const struct value *meta)
@@ -140,7 +171,10 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
     read_limits(value_get(object, "spec"), out);
     read_containers(status, out);
     read_conditions(status, out);
+    read_deadline(value_get(object, "spec"), status, out);
     if (out->failed || str_is(phase, "Succeeded")) out->stage = KUBE_STAGE_ENDED;
+    /* It has succeeded when its outputs are there, and not before. */
+    if (out->collecting && out->has_exit && out->exit_code == 0) out->stage = KUBE_STAGE_RUNNING;
     return true;
 }
 
@@ -209,12 +243,15 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
     /* The first that fits decides: what happened to the pod comes before what that did to the step. A step that was
      * told to stop and says that it ended well has not done all of its work. */
     bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
-    if (str_is(p->pod_reason, "DeadlineExceeded"))
+    if (str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time)
         fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, STR("ran longer than its timeout"));
     else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
         out->ok = true;
     else if (failed_by_infra(p, a, out))
         return;
+    else if (!p->has_exit && p->unfetched)
+        fail(out, FAILURE_INFRA, REASON_INFRA,
+             arena_printf(a, "its code and inputs did not come: %.*s", STR_ARG(str_trim(p->fetch_message))));
     else if (!p->has_exit)
         fail(out, FAILURE_INFRA, REASON_INFRA,
              arena_printf(a, "its pod ended before it began%.*s", STR_ARG(quote(a, p->pod_reason, p->pod_message))));
@@ -245,6 +282,10 @@ enum kube_hope kube_pod_waits(const struct kube_pod *p, struct arena *a, struct 
     if (p->stage == KUBE_STAGE_PLACING) {
         if (p->reason.n > 0)
             *text = arena_printf(a, "%.*s: %.*s", STR_ARG(p->reason), STR_ARG(said.n > 0 ? said : STR("no node yet")));
+        return KUBE_HOPE;
+    }
+    if (p->fetching) {
+        *text = arena_printf(a, "its code and inputs are fetched on node %.*s", STR_ARG(p->node));
         return KUBE_HOPE;
     }
     for (size_t i = 0; i < sizeof on_its_way / sizeof *on_its_way; i++) {

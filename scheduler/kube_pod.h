@@ -8,7 +8,7 @@
 enum kube_stage {
     KUBE_STAGE_PLACING,  /* has no node yet */
     KUBE_STAGE_STARTING, /* has one; volumes, images */
-    KUBE_STAGE_RUNNING,
+    KUBE_STAGE_RUNNING,  /* or its outputs are being kept */
     KUBE_STAGE_ENDED
 };
 
@@ -25,8 +25,14 @@ struct kube_pod {
     struct str reason, message;         /* why it ended, or waits: of the container */
     struct str pod_reason, pod_message; /* of the pod as a whole */
     struct str disruption, disruption_message;
-    bool failed;       /* the pod's phase */
-    bool memory_limit; /* the step's container has one */
+    struct str manifest;      /* what the collecting sidecar said as it ended */
+    bool collecting;          /* it has not ended yet */
+    bool fetching;            /* the step's code and inputs are on their way */
+    bool unfetched;           /* they did not come */
+    struct str fetch_message; /* why */
+    bool in_time;             /* the step's container had ended before its deadline, or there is none */
+    bool failed;              /* the pod's phase */
+    bool memory_limit;        /* the step's container has one */
 };
 
 /* False when it is no pod of a step: without our labels. */

@@ -4,6 +4,7 @@
 
 #include "scheduler/kube_inner.h"
 #include "scheduler/step_env.h"
+#include "scheduler/step_moves.h"
 
 #define SCRIPT_FILE KUBE_FILES "/script"
 #define MANIFEST_MAX (1 << 20)
@@ -52,41 +53,98 @@ static bool environment(struct kube_attempt *a, const struct exec_request *req, 
 
 /* ---- files ---- */
 
+/* What a pod is told by annotations has a limit. */
+static bool texts_fit(size_t bytes, struct err *err)
+{
+    if (bytes <= KUBE_FILES_MAX) return true;
+    err_set(err, ERR_LIMIT, "its script and inputs are %zu bytes together, a pod takes %zu", bytes, KUBE_FILES_MAX);
+    return err_hint(err, "put the script into the pipeline's folder, or make the inputs artifacts");
+}
+
+/* Texts are files by themselves, unless the folder that they are in is to be written to. */
 static bool place_files(struct kube_attempt *a, const struct launch_spec *spec, struct kube_job *job, struct err *err)
 {
     struct arena *m = &a->arena;
     struct kube_file *files = arena_array(m, struct kube_file, spec->n_inputs + 1);
-    size_t n = 0, bytes = spec->script.n;
-    for (size_t i = 0; i < spec->n_inputs; i++) {
+    size_t n = 0, bytes = spec->script.n + job->moves.n;
+    for (size_t i = 0; i < spec->n_inputs && !job->fetches; i++) {
         const struct launch_input *in = &spec->inputs[i];
-        if (in->artifact) {
-            err_set(err, ERR_INVALID, "artifacts do not reach steps on a cluster yet");
-            return err_path(err, "inputs.%.*s", STR_ARG(in->name));
-        }
         bytes += in->text.n;
         files[n++] = (struct kube_file){.path = full_path(m, spec, in->path), .text = in->text};
     }
     if (spec->script.n > 0)
         files[n++] = (struct kube_file){.path = STR(SCRIPT_FILE), .text = spec->script, .program = true};
-    if (bytes > KUBE_FILES_MAX) {
-        err_set(err, ERR_LIMIT, "its script and inputs are %zu bytes together, a pod takes %zu", bytes, KUBE_FILES_MAX);
-        return err_hint(err, "put the script into the pipeline's folder, or make the inputs artifacts");
-    }
     job->files = files;
     job->n_files = n;
-    return true;
+    return texts_fit(bytes, err);
 }
 
-/* The one output that a step can have here, a param. */
-static bool want_output(struct kube_attempt *a, const struct node *n, struct err *err)
+/* ---- what is moved ---- */
+
+/* A param comes back as the termination message of the step's own container. */
+static void want_outputs(struct kube_attempt *a, const struct launch_spec *spec)
 {
-    if (n->n_outputs == 0) return true;
-    const struct output *o = &n->outputs[0];
-    if (n->n_outputs > 1 || o->kind != IO_PARAM) {
-        err_set(err, ERR_INVALID, "a step on a cluster can have one output yet, a param");
-        return err_path(err, "outputs");
+    a->outputs = step_outputs_of(&a->arena, spec);
+    a->n_outputs = spec->node->n_outputs;
+    a->collects = a->n_outputs > 1 || (a->n_outputs == 1 && a->outputs[0].kind == IO_ARTIFACT);
+}
+
+/* An image's own program brings its own code. Where nothing is moved, the submission was told that it stays away. */
+static bool takes_code(const struct kube *k, const struct exec_request *req)
+{
+    return req->bundle_digest.n > 0 && req->spec.node->verb != VERB_IMAGE && k->cfg.companion.n > 0 &&
+           req->api_url.n > 0;
+}
+
+static bool fetches(const struct kube *k, const struct exec_request *req)
+{
+    bool any = takes_code(k, req);
+    for (size_t i = 0; i < req->spec.n_inputs; i++)
+        any |= req->spec.inputs[i].artifact;
+    return any;
+}
+
+static bool can_move(const struct kube *k, const struct exec_request *req, struct err *err)
+{
+    if (k->cfg.companion.n == 0) {
+        err_set(err, ERR_INVALID,
+                "code, artifacts and several outputs are moved by Millrace's own image, and the server "
+                "knows none");
+        return err_hint(err, "start the server with --kube-companion");
     }
-    a->output = (struct kube_output){arena_str(&a->arena, o->name), o->type, o->optional};
+    if (req->api_url.n > 0 && req->token.n > 0) return true;
+    err_set(err, ERR_INVALID,
+            "code, artifacts and several outputs come from the API, and the server does not know how "
+            "pods reach it");
+    return err_hint(err, "start the server with --api-url");
+}
+
+static bool plan_moves(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct kube_job *job,
+                       struct err *err)
+{
+    const struct launch_spec *spec = &req->spec;
+    struct arena *m = &a->arena;
+    job->fetches = fetches(k, req);
+    job->collects = a->collects;
+    if (!job->fetches && !job->collects) return true;
+    if (!can_move(k, req, err)) return false;
+    struct launch_input *inputs = arena_array(m, struct launch_input, spec->n_inputs + 1);
+    for (size_t i = 0; i < spec->n_inputs; i++) {
+        inputs[i] = spec->inputs[i];
+        inputs[i].path = step_beneath(m, spec, inputs[i].path);
+    }
+    const struct step_moves moves = {.bundle = takes_code(k, req) ? req->bundle_digest : STR(""),
+                                     .inputs = inputs,
+                                     .n_inputs = job->fetches ? spec->n_inputs : 0,
+                                     .outputs = a->outputs,
+                                     .n_outputs = a->n_outputs};
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    step_moves_write(&moves, &text);
+    job->moves = arena_str(m, buf_view(&text));
+    job->companion = k->cfg.companion;
+    job->api_url = req->api_url;
+    job->token = req->token;
     return true;
 }
 
@@ -114,9 +172,8 @@ static bool choose_image(struct kube *k, const struct launch_spec *spec, struct 
 
 void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_request *req)
 {
-    struct err ignored;
     kube_job_name(k->cfg.instance, req->step, req->id, a->name);
-    (void)want_output(a, req->spec.node, &ignored); /* it was launched: it had no other */
+    want_outputs(a, &req->spec);
 }
 
 /* What the API server and its database take of one object, with room for what they add. */
@@ -150,10 +207,11 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
         .grace_ms = req->grace_ms,
         .cluster = spec->node->cluster,
     };
-    if (!choose_image(k, spec, &job, err) || !place_files(a, spec, &job, err) || !want_output(a, spec->node, err) ||
+    want_outputs(a, spec);
+    if (!choose_image(k, spec, &job, err) || !plan_moves(k, a, req, &job, err) || !place_files(a, spec, &job, err) ||
         !environment(a, req, &job, err))
         return false;
-    if (a->output.name.n > 0) job.message_path = full_path(m, spec, spec->node->outputs[0].path);
+    if (a->n_outputs == 1 && !a->collects) job.message_path = full_path(m, spec, spec->node->outputs[0].path);
     command_line(m, spec, &job);
     BUF_AUTO text;
     buf_init(&text, 0);

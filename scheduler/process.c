@@ -444,16 +444,10 @@ static size_t executor_fds(void *self, int *fds, size_t max)
 
 static void copy_end(struct arena *m, const struct attempt *a, struct exec_event *out)
 {
-    struct exec_output *artifacts = arena_array(m, struct exec_output, a->n_artifacts + 1);
     out->result = a->result;
     out->result.message = arena_str(m, a->result.message);
     out->result.outputs = arena_str(m, a->result.outputs);
-    for (size_t i = 0; i < a->n_artifacts; i++) {
-        const struct exec_output *o = &a->artifacts[i];
-        artifacts[i] = (struct exec_output){arena_str(m, o->name), arena_str(m, o->type), arena_str(m, o->digest),
-                                            arena_str(m, o->metadata), o->size};
-    }
-    out->artifacts = artifacts;
+    out->artifacts = step_artifacts_copy(m, a->artifacts, a->n_artifacts);
     out->n_artifacts = a->n_artifacts;
 }
 

@@ -41,6 +41,17 @@ const struct step_output *step_outputs_of(struct arena *a, const struct launch_s
     return all;
 }
 
+struct exec_output *step_artifacts_copy(struct arena *a, const struct exec_output *items, size_t n)
+{
+    struct exec_output *copy = arena_array(a, struct exec_output, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        const struct exec_output *o = &items[i];
+        copy[i] = (struct exec_output){arena_str(a, o->name), arena_str(a, o->type), arena_str(a, o->digest),
+                                       arena_str(a, o->metadata), o->size};
+    }
+    return copy;
+}
+
 static void fail(struct reading *a, enum failure f, enum reason r, struct str message)
 {
     a->left->result.ok = false;

@@ -37,6 +37,8 @@ struct step_left {
     size_t n_artifacts;
 };
 
+struct exec_output *step_artifacts_copy(struct arena *a, const struct exec_output *items, size_t n);
+
 /* Of a step that has succeeded so far. In the reader's arena. */
 void step_left_read(const struct step_reader *r, struct step_left *out);
 

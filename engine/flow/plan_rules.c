@@ -42,15 +42,16 @@ static bool works_in_container(const struct node *n)
 }
 
 /* What does not reach a pod. */
-static void check_data(const struct rules *r)
+static void check_data(const struct rules *r, const struct plan_offer *o)
 {
     const struct node *n = r->node;
-    static const char elsewhere[] = "run it on a server with local steps";
+    static const char cure[] = "start the server with --kube-companion and --api-url";
     bool artifact = false;
     for (size_t i = 0; i < n->n_outputs; i++)
         artifact |= n->outputs[i].kind == IO_ARTIFACT;
-    if (artifact || n->n_outputs > 1)
-        refuse(r, "outputs", n->at, elsewhere, STR("a step on a cluster can have one output, a param"));
+    if (!o->moves && (artifact || n->n_outputs > 1))
+        refuse(r, "outputs", n->at, cure,
+               STR("this server cannot move data for steps on its cluster: they can have one output, a param"));
     for (size_t i = 0; i < n->n_env; i++)
         if (n->env[i].secret.source == SECRET_FILE || n->env[i].secret.source == SECRET_ENV)
             refuse(r, "env", n->at, "make it a Secret of the cluster, and name it: {secret: {kubernetes: NAME/KEY}}",
@@ -71,7 +72,7 @@ static void check_job(const struct rules *r, const struct plan_offer *o)
         refuse(r, "resources.gpu", n->resources.gpu_at,
                "ask for whole GPUs by their number, and choose the node by nodeSelector",
                STR("this server knows no flavors of GPUs and shares none"));
-    check_data(r);
+    check_data(r, o);
 }
 
 static void check_node(const struct rules *r, const struct plan_offer *o)

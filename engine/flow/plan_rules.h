@@ -10,6 +10,7 @@ struct plan_offer {
     bool ignore_cpu, ignore_memory, ignore_gpu; /* waived by the user */
     bool cluster;                               /* steps are Jobs in a cluster, in images of their own */
     bool image;                                 /* of a cluster: there is one for steps that name none */
+    bool moves;                                 /* of a cluster: artifacts reach its steps */
 };
 
 /* Everything in the plan that cannot be done where this is offered. True when there is nothing. */

@@ -110,6 +110,9 @@ static const struct option options[] = {
      "where Jobs are made; empty: the context's"},
     {"kube-image", "IMAGE", OPTION_STRING, FIELD(kube_image), 0, 0, "", NULL, NULL, NULL,
      "image of steps that name none; empty: such a step is refused"},
+    {"kube-companion", "IMAGE", OPTION_STRING, FIELD(kube_companion), 0, 0, "", NULL, NULL, NULL,
+     "image of Millrace itself, for the containers beside a step's own that move its code and artifacts (they ask "
+     "api-url); empty: steps that need them are refused"},
     {"kube-jobs", "N", OPTION_INT, FIELD(kube_jobs), 1, 100000, "500", NULL, NULL, NULL,
      "how many unfinished Jobs there are at most; other steps wait in the database"},
     {"kube-requests", "N", OPTION_INT, FIELD(kube_requests_s), 1, 10000, "50", NULL, NULL, NULL,

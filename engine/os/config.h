@@ -48,7 +48,7 @@ struct config {
     bool local_exec;                                     /* run process steps at all */
     int64_t executor;                                    /* enum config_executor */
     struct str kubeconfig, kube_context, kube_namespace; /* empty = as kubectl has it */
-    struct str kube_image;                               /* of steps that name none; empty = they are refused */
+    struct str kube_image, kube_companion;               /* of steps that name none; empty = they are refused */
     int64_t kube_jobs;                                   /* unfinished ones at once */
     int64_t kube_requests_s;                             /* to the API server, watches apart */
     int64_t kube_start_ms;                               /* what cannot start fails after so long */

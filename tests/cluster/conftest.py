@@ -48,6 +48,18 @@ def cluster_server(cluster, jobs):
         one.remove()
 
 
+@pytest.fixture
+def data_server(cluster, cluster_server):
+    """The same, of servers that pods reach and that move their data."""
+    def make(*options, start=True):
+        server = cluster_server("--kube-companion", "localhost/millrace:1", *options, start=False)
+        server.listen = "*"
+        server.options += ["--api-url", f"http://{cluster.address}:{server.port}"]
+        return server.start() if start else server
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def s3(cluster):
     with Store(cluster) as store:

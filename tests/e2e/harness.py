@@ -92,6 +92,7 @@ class Server:
         self.data = self.home / "data"
         self.log = self.home / "server.log"
         self.port = free_port()
+        self.listen = "127.0.0.1"
         self.options = list(options)
         self.extra = env or {}
         self.process = None
@@ -106,7 +107,7 @@ class Server:
 
     def start(self, wait=True):
         assert self.process is None
-        command = [BIN, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}"]
+        command = [BIN, "serve", "--data-dir", self.data, "--listen", f"{self.listen}:{self.port}"]
         if VENV:
             command += ["--step-path", f"{VENV}/bin:/usr/local/bin:/usr/bin:/bin"]
         with open(self.log, "ab") as log:

@@ -1,0 +1,280 @@
+/* What moves the data of a step in a pod, from containers beside the step's own: `fetch` runs before it and brings code
+ * and inputs; `collect` waits until it has ended, which the kubelet tells by SIGTERM, and keeps its outputs. Both work
+ * by the plan that came with the pod, ask the API as the step itself would, and say how it went in the container's
+ * termination message. Who kills them loses nothing: outputs are kept by digest, and a pod without the message has
+ * not succeeded.
+ * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/ */
+#include "cli/companion.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/files.h"
+#include "engine/blob/bundle.h"
+#include "engine/text/json.h"
+#include "scheduler/step_moves.h"
+
+#define PLAN_MAX ((size_t)1 << 20)
+#define MESSAGE_MAX 4000 /* bytes of a termination message: the kubelet cuts it at 4096 */
+#define PAUSE_FIRST_MS 250
+#define PAUSE_MOST_MS 10000
+#define FETCH_TRIES 40 /* some five minutes */
+
+struct companion {
+    struct cli cli;
+    struct arena *arena;
+    const char *workdir, *message;
+    struct step_moves moves;
+};
+
+/* ---- what both do ---- */
+
+static bool write_all(int fd, struct str bytes)
+{
+    return blob_to_file(&fd, bytes.p, bytes.n);
+}
+
+/* The file is mounted: another cannot take its place. */
+static void say(const struct companion *c, struct str text)
+{
+    FD_AUTO fd = open(c->message, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    fprintf(stderr, "%.*s\n", STR_ARG(text));
+    if (fd < 0 || !write_all(fd, text)) fprintf(stderr, "cannot write %s: %s\n", c->message, strerror(errno));
+}
+
+static bool open_api(struct companion *c, struct err *err)
+{
+    struct settings *s = &c->cli.settings;
+    s->server = getenv("MILLRACE_API_URL");
+    s->token = getenv("MILLRACE_TOKEN");
+    s->token_place = "MILLRACE_TOKEN";
+    if (s->server == NULL || s->token == NULL)
+        return err_set(err, ERR_INVALID, "MILLRACE_API_URL and MILLRACE_TOKEN must say where the data is");
+    return client_open(c->arena, s, &c->cli.client, err);
+}
+
+static bool read_plan(struct companion *c, const char *path, struct err *err)
+{
+    BUF_AUTO text;
+    struct value v;
+    buf_init(&text, PLAN_MAX);
+    return fs_read(path, PLAN_MAX, &text, err) && json_parse(c->arena, buf_view(&text), 0, &v, err) &&
+           step_moves_read(c->arena, &v, &c->moves, err);
+}
+
+/* Whether another try may help: the server is away, or has not yet heard of what was asked for. */
+static bool pause_before(const struct err *err, unsigned tries)
+{
+    int64_t ms = PAUSE_FIRST_MS << (tries < 6 ? tries : 6);
+    if (err->code == ERR_INVALID || err->code == ERR_TOO_LARGE || err->code == ERR_NOT_FOUND) return false;
+    fprintf(stderr, "%s; trying again\n", err->message);
+    poll(NULL, 0, ms < PAUSE_MOST_MS ? (int)ms : PAUSE_MOST_MS);
+    return true;
+}
+
+/* ---- fetch ---- */
+
+static bool temporary(const struct companion *c, int *fd, struct err *err)
+{
+    *fd = open(c->workdir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    return *fd >= 0 || err_set(err, ERR_IO, "cannot write to %s: %s", c->workdir, strerror(errno));
+}
+
+/* Damaged on its way, it is asked for anew. */
+static bool fetch_once(struct companion *c, struct str digest, int64_t size, int fd, struct err *err)
+{
+    const char *path = client_path(c->arena, "/api/v1/blobs/%s", arena_cstr(c->arena, digest));
+    struct client_reply reply;
+    const struct client_request head = {.method = "HEAD", .path = path};
+    if (size < 0 && !client_send(c->cli.client, c->arena, &head, &reply, NULL, err)) return false;
+    if (!blob_fetch(c->cli.client, c->arena, path, fd, size < 0 ? reply.total : size, err)) return false;
+    if (blob_verify(fd, digest, err)) return true;
+    if (ftruncate(fd, 0) != 0) err_set(err, ERR_IO, "cannot begin again: %s", strerror(errno));
+    return false;
+}
+
+static bool fetch_bytes(struct companion *c, struct str digest, int64_t size, int fd, struct err *err)
+{
+    for (unsigned tries = 0;; tries++) {
+        if (fetch_once(c, digest, size, fd, err)) return lseek(fd, 0, SEEK_SET) == 0;
+        if (tries == FETCH_TRIES || !pause_before(err, tries)) return false;
+    }
+}
+
+static bool unpack(struct companion *c, struct str digest, int64_t size, const char *folder,
+                   const struct bundle_limits *limits, struct err *err)
+{
+    struct bundle_stats stats;
+    FD_AUTO fd = -1;
+    return temporary(c, &fd, err) && fetch_bytes(c, digest, size, fd, err) && fs_mkdirs(folder, 0777, err) &&
+           bundle_unpack(fd, folder, limits, &stats, err);
+}
+
+static struct str folder_of(struct str path)
+{
+    while (path.n > 0 && path.p[path.n - 1] != '/')
+        path.n--;
+    return str_sub(path, 0, path.n > 0 ? path.n - 1 : 0);
+}
+
+/* Before a file of that path, relative to the working directory. */
+static bool make_folder(const struct companion *c, int dir, struct str path, struct err *err)
+{
+    struct str folder = folder_of(path);
+    return folder.n == 0 || fs_mkdirs_beneath(dir, arena_cstr(c->arena, folder), 0777, (uid_t)-1, (gid_t)-1) ||
+           err_set(err, ERR_IO, "cannot make the folder %.*s: %s", STR_ARG(folder), strerror(errno));
+}
+
+static bool fetch_input(struct companion *c, int dir, const struct launch_input *in, struct err *err)
+{
+    const char *path = arena_cstr(c->arena, in->path);
+    if (!make_folder(c, dir, in->path, err)) return false;
+    if (in->folder)
+        return unpack(c, in->digest, in->size, arena_printf(c->arena, "%s/%s", c->workdir, path).p, &bundle_of_artifact,
+                      err);
+    FD_AUTO fd = fs_open_beneath(dir, path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    if (in->artifact) return fetch_bytes(c, in->digest, in->size, fd, err);
+    return write_all(fd, in->text) || err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
+}
+
+/* The step may run as any user, and may write wherever it could on its own machine. */
+static int open_to_all(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)at;
+    if (kind == FTW_F) return chmod(path, st->st_mode | 0666 | (st->st_mode & 0100 ? 0111 : 0));
+    return kind == FTW_D ? chmod(path, 0777) : 0;
+}
+
+static bool fetch(struct companion *c, struct err *err)
+{
+    const struct step_moves *m = &c->moves;
+    umask(0);
+    if (m->bundle.n > 0 && !unpack(c, m->bundle, -1, c->workdir, NULL, err)) return err_path(err, "code"), false;
+    FD_AUTO dir = open(c->workdir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) return err_set(err, ERR_IO, "cannot open %s: %s", c->workdir, strerror(errno));
+    for (size_t i = 0; i < m->n_inputs; i++)
+        if (!fetch_input(c, dir, &m->inputs[i], err)) {
+            if (err->path[0] == '\0') err_path(err, "inputs.%.*s", STR_ARG(m->inputs[i].name));
+            return false;
+        }
+    for (size_t i = 0; i < m->n_outputs; i++)
+        if (!make_folder(c, dir, m->outputs[i].path, err)) return false;
+    (void)nftw(c->workdir, open_to_all, 32, FTW_PHYS); /* what cannot be opened was not ours */
+    return true;
+}
+
+/* ---- collect ---- */
+
+/* Until the kubelet puts an end to it. */
+static bool keep(void *ctx, int fd, char digest[DIGEST_TEXT], int64_t *size, struct err *err)
+{
+    struct companion *c = ctx;
+    if (lseek(fd, 0, SEEK_SET) != 0 || !digest_fd(fd, digest, size, err)) return false;
+    for (unsigned tries = 0;; tries++) {
+        if (blob_send(&c->cli, fd, digest, *size, "an output", err)) return true;
+        if (!pause_before(err, tries)) return false;
+    }
+}
+
+static bool keep_text(struct companion *c, struct str text, char digest[DIGEST_TEXT], struct err *err)
+{
+    FD_AUTO fd = -1;
+    int64_t size;
+    if (!temporary(c, &fd, err)) return false;
+    if (!write_all(fd, text)) return err_set(err, ERR_IO, "cannot write the manifest: %s", strerror(errno));
+    return keep(c, fd, digest, &size, err);
+}
+
+static void tell_failed(struct companion *c, const char *message)
+{
+    const struct step_left left = {.result = {.failure = FAILURE_INFRA, .message = str_of(message)}};
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    step_left_write(&left, &text);
+    say(c, buf_view(&text));
+}
+
+static void collect(struct companion *c)
+{
+    const struct mask none = {0};
+    const struct step_reader reader = {.arena = c->arena,
+                                       .workdir = c->workdir,
+                                       .outputs = c->moves.outputs,
+                                       .n_outputs = c->moves.n_outputs,
+                                       .mask = &none,
+                                       .keep = keep,
+                                       .ctx = c};
+    struct step_left left;
+    struct err err;
+    char digest[DIGEST_TEXT];
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    step_left_read(&reader, &left);
+    step_left_write(&left, &text);
+    if (text.n <= MESSAGE_MAX)
+        say(c, buf_view(&text));
+    else if (keep_text(c, buf_view(&text), digest, &err))
+        say(c, arena_printf(c->arena, "{\"manifest\":\"%s\"}", digest));
+    else
+        tell_failed(c, err.message);
+}
+
+static void await_end(const sigset_t *signals)
+{
+    int which;
+    while (sigwait(signals, &which) != 0) {
+    }
+}
+
+/* ---- the command ---- */
+
+static int run_fetch(struct companion *c, const char *plan)
+{
+    struct err err = {0};
+    bool ok = read_plan(c, plan, &err) && open_api(c, &err) && fetch(c, &err);
+    if (!ok) say(c, arena_printf(c->arena, "%s%s%s", err.path, err.path[0] != '\0' ? ": " : "", err.message));
+    return ok ? CLI_OK : CLI_RUN_FAILED;
+}
+
+/* An end before SIGTERM would be taken for a crash, and it would be started again. */
+static int run_collect(struct companion *c, const char *plan)
+{
+    struct err err = {0};
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL); /* at once: to a first process that does not ask, it would not be told */
+    bool ok = read_plan(c, plan, &err) && open_api(c, &err);
+    await_end(&signals);
+    if (ok)
+        collect(c);
+    else
+        tell_failed(c, err.message);
+    return CLI_OK;
+}
+
+int cmd_companion(int argc, char **argv)
+{
+    struct arena a;
+    bool fetches = argc == 5 && strcmp(argv[1], "fetch") == 0;
+    if (argc != 5 || (!fetches && strcmp(argv[1], "collect") != 0)) {
+        fprintf(stderr, "millrace: " COMPANION_COMMAND " fetch|collect PLAN WORKDIR MESSAGE\n");
+        return CLI_USAGE;
+    }
+    arena_init(&a, 0);
+    struct companion c = {.arena = &a, .cli = {.arena = &a, .quiet = true}, .workdir = argv[3], .message = argv[4]};
+    int code = fetches ? run_fetch(&c, argv[2]) : run_collect(&c, argv[2]);
+    client_close(c.cli.client);
+    arena_free(&a);
+    return code;
+}

@@ -1,0 +1,126 @@
+/* The containers that move a step's data, from Millrace's own image: one before the step's own, one beside it. What
+ * they are to do is an annotation of the pod, which they see as a file; what they may do, the step's token says.
+ *
+ * The sidecar (an init container that is restarted always) is told to stop when the step's container has ended, has the
+ * rest of the pod's grace, and its failure fails no pod: only its message makes a success.
+ * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/ */
+#include "engine/base/jsonw.h"
+#include "scheduler/kube_job.h"
+#include "scheduler/step_moves.h"
+
+#define PLAN_ANNOTATION "millrace.dev/moves"
+#define PLAN_FOLDER "/millrace/moves"
+#define PLAN_FILE "plan"
+#define MESSAGE "/dev/termination-log"
+
+void kube_companion_annotation(struct jsonw *w, const struct kube_job *j)
+{
+    if (j->moves.n > 0) jsonw_kv_str(w, PLAN_ANNOTATION, j->moves);
+}
+
+void kube_companion_volume(struct jsonw *w)
+{
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", "moves");
+    jsonw_key(w, "downwardAPI");
+    jsonw_object(w);
+    jsonw_key(w, "items");
+    jsonw_array(w);
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "path", PLAN_FILE);
+    jsonw_key(w, "fieldRef");
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "fieldPath", "metadata.annotations['" PLAN_ANNOTATION "']");
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+    jsonw_array_end(w);
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+}
+
+static void mount(struct jsonw *w, const char *name, const char *path, bool read_only)
+{
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", name);
+    jsonw_kv_cstr(w, "mountPath", path);
+    if (read_only) jsonw_kv_bool(w, "readOnly", true);
+    jsonw_object_end(w);
+}
+
+/* A step runs as whoever its image says, and what it leaves may be for nobody else to read: so its companions are root,
+ * with the one capability that this takes, unless the pod says who its containers are. */
+static void security(struct jsonw *w)
+{
+    jsonw_key(w, "securityContext");
+    jsonw_object(w);
+    jsonw_kv_int(w, "runAsUser", 0);
+    jsonw_kv_bool(w, "allowPrivilegeEscalation", false);
+    jsonw_kv_bool(w, "readOnlyRootFilesystem", true);
+    jsonw_key(w, "capabilities");
+    jsonw_object(w);
+    jsonw_key(w, "drop");
+    jsonw_array(w);
+    jsonw_cstr(w, "ALL");
+    jsonw_array_end(w);
+    jsonw_key(w, "add");
+    jsonw_array(w);
+    jsonw_cstr(w, "DAC_OVERRIDE");
+    jsonw_array_end(w);
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+}
+
+static void variable(struct jsonw *w, const char *name, struct str value)
+{
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", name);
+    jsonw_kv_str(w, "value", value);
+    jsonw_object_end(w);
+}
+
+/* Not as the step has them, which may have been given others. */
+static void environment(struct jsonw *w, const struct kube_job *j)
+{
+    jsonw_key(w, "env");
+    jsonw_array(w);
+    variable(w, "MILLRACE_API_URL", j->api_url);
+    variable(w, "MILLRACE_TOKEN", j->token);
+    jsonw_array_end(w);
+}
+
+static void arguments(struct jsonw *w, const char *verb)
+{
+    const char *const all[] = {STEP_MOVES_COMMAND, verb, PLAN_FOLDER "/" PLAN_FILE, KUBE_WORKDIR, MESSAGE};
+    jsonw_key(w, "args");
+    jsonw_array(w);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        jsonw_cstr(w, all[i]);
+    jsonw_array_end(w);
+}
+
+static void companion(struct jsonw *w, const struct kube_job *j, const char *name, const char *verb, bool sidecar)
+{
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", name);
+    jsonw_kv_str(w, "image", j->companion);
+    if (j->pull_policy.n > 0) jsonw_kv_str(w, "imagePullPolicy", j->pull_policy);
+    if (sidecar) jsonw_kv_cstr(w, "restartPolicy", "Always");
+    arguments(w, verb);
+    environment(w, j);
+    jsonw_key(w, "volumeMounts");
+    jsonw_array(w);
+    mount(w, "work", KUBE_WORKDIR, false);
+    mount(w, "moves", PLAN_FOLDER, true);
+    jsonw_array_end(w);
+    security(w);
+    jsonw_object_end(w);
+}
+
+void kube_companion_containers(struct jsonw *w, const struct kube_job *j)
+{
+    jsonw_key(w, "initContainers");
+    jsonw_array(w);
+    if (j->fetches) companion(w, j, KUBE_FETCH, "fetch", false);
+    if (j->collects) companion(w, j, KUBE_COLLECT, "collect", true);
+    jsonw_array_end(w);
+}

@@ -1,0 +1,181 @@
+/* What a step on a cluster left: one small param as its termination message; everything else was kept by its sidecar,
+ * whose message is the manifest, or names the blob that is. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/jsonw.h"
+#include "engine/blob/store.h"
+#include "engine/os/worker.h"
+#include "engine/text/json.h"
+#include "scheduler/kube_inner.h"
+#include "scheduler/step_moves.h"
+#include "scheduler/step_value.h"
+
+#define MESSAGE_MAX 4096 /* bytes of a termination message: the kubelet cuts it there */
+#define MANIFEST_MAX ((size_t)16 << 20)
+
+struct kube_reading { /* a manifest that is a blob */
+    struct job job;   /* first */
+    struct blob_store *blobs;
+    struct kube_attempt *attempt; /* NULL = nobody waits any more */
+    char digest[DIGEST_TEXT];
+    struct buf text;
+    struct err err;
+    bool ok;
+};
+
+static void fail(struct kube_attempt *a, enum failure f, enum reason r, struct str message)
+{
+    a->result.ok = false;
+    a->result.failure = f;
+    a->result.reason = r;
+    a->result.message = message;
+}
+
+/* ---- one param ---- */
+
+static void read_message(struct kube_attempt *a)
+{
+    const char *why = "was not written";
+    struct value v;
+    struct arena *m = &a->arena;
+    const struct step_output *o = &a->outputs[0];
+    if (a->said.n == 0 && o->optional) return;
+    bool absent = a->said.n == 0 && o->param != PARAM_STRING, cut = a->said.n >= MESSAGE_MAX;
+    if (cut) why = "is longer than 4 KiB, which is all that comes back from a pod without artifacts";
+    if (absent || cut || !step_value(m, o->param, step_text(a->said), 0, &v, &why)) {
+        fail(a, FAILURE_ERROR, REASON_OUTPUT,
+             arena_printf(m, "exited with code 0, but its output '%.*s' %s", STR_ARG(o->name), why));
+        return;
+    }
+    BUF_AUTO text;
+    struct jsonw w;
+    buf_init(&text, 0);
+    jsonw_to_buf(&w, &text);
+    jsonw_object(&w);
+    jsonw_key_str(&w, o->name);
+    jsonw_value(&w, &v);
+    jsonw_object_end(&w);
+    (void)jsonw_end(&w);
+    a->result.outputs = arena_str(m, buf_view(&text));
+}
+
+/* ---- a manifest ---- */
+
+static void unreadable(struct kube_attempt *a, const char *why)
+{
+    fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its outputs could not be kept: %s", why));
+}
+
+/* The step has succeeded only when they are there: the manifest may be of a store that lost something. */
+static void take_manifest(struct kube_attempt *a, const struct value *v)
+{
+    struct step_left left;
+    struct err err = {0};
+    if (!step_left_parse(&a->arena, v, a->outputs, a->n_outputs, &left, &err)) {
+        unreadable(a, arena_printf(&a->arena, "the manifest's %s %s", err.path, err.message).p);
+        return;
+    }
+    if (!left.result.ok) {
+        fail(a, left.result.failure, left.result.reason, left.result.message);
+        return;
+    }
+    a->result.outputs = left.result.outputs;
+    a->artifacts = left.artifacts;
+    a->n_artifacts = left.n_artifacts;
+}
+
+static void take_text(struct kube_attempt *a, struct str text)
+{
+    struct value v;
+    struct err err = {0};
+    if (json_parse(&a->arena, text, 0, &v, &err) && v.type == VALUE_MAP)
+        take_manifest(a, &v);
+    else
+        unreadable(a, text.n > 0 ? "the manifest cannot be read"
+                                 : "the container " KUBE_COLLECT
+                                   " ended without a word: it may have had too little time");
+}
+
+static void read_blob(struct job *job)
+{
+    struct kube_reading *r = (struct kube_reading *)(void *)job;
+    FD_AUTO fd = -1;
+    int64_t size = 0;
+    if (!store_file(r->blobs, str_of(r->digest), &fd, &size, &r->err)) return;
+    char piece[65536];
+    for (off_t at = 0; at < size;) {
+        ssize_t n = pread(fd, piece, sizeof piece, at);
+        if (n <= 0 || !buf_add(&r->text, piece, (size_t)n)) {
+            err_set(&r->err, ERR_TOO_LARGE, "the manifest cannot be read as a whole");
+            return;
+        }
+        at += n;
+    }
+    r->ok = true;
+}
+
+static void drop_reading(struct kube_reading *r)
+{
+    buf_free(&r->text);
+    free(r);
+}
+
+static void begin_reading(struct kube_attempt *a, struct str digest)
+{
+    struct kube_reading *r = calloc(1, sizeof *r);
+    if (r == NULL) abort();
+    r->job.run = read_blob;
+    r->blobs = a->owner->blobs;
+    r->attempt = a;
+    memcpy(r->digest, digest.p, digest.n);
+    buf_init(&r->text, MANIFEST_MAX);
+    a->reading = r;
+    workers_add(a->owner->workers, &r->job);
+}
+
+void kube_outputs_hear(struct kube *k)
+{
+    for (struct job *job; (job = workers_take(k->workers)) != NULL;) {
+        struct kube_reading *r = (struct kube_reading *)(void *)job;
+        struct kube_attempt *a = r->attempt;
+        if (a != NULL) {
+            a->reading = NULL;
+            if (r->ok)
+                take_text(a, buf_view(&r->text));
+            else
+                unreadable(a, r->err.message);
+            if (a->drained) kube_drained(a);
+        }
+        drop_reading(r);
+    }
+}
+
+void kube_outputs_leave(struct kube_attempt *a)
+{
+    if (a->reading != NULL) a->reading->attempt = NULL;
+    a->reading = NULL;
+}
+
+void kube_outputs_drop(struct job *job)
+{
+    drop_reading((struct kube_reading *)(void *)job);
+}
+
+void kube_outputs(struct kube_attempt *a)
+{
+    struct value v;
+    struct err ignored;
+    if (a->n_outputs == 0) return;
+    if (!a->collects) {
+        read_message(a);
+        return;
+    }
+    bool map = json_parse(&a->arena, a->manifest_said, 0, &v, &ignored) && v.type == VALUE_MAP;
+    const struct value *elsewhere = map ? value_get(&v, "manifest") : NULL;
+    if (elsewhere != NULL && elsewhere->type == VALUE_STRING && launch_is_digest(elsewhere->u.s))
+        begin_reading(a, elsewhere->u.s);
+    else
+        take_text(a, a->manifest_said);
+}
