@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "engine/os/digest.h"
 #include "engine/store/hot.h"
 #include "scheduler/capacity.h"
 #include "scheduler/live.h"
@@ -38,6 +39,13 @@ struct poison { /* a run whose transaction the database refused */
     char message[sizeof((struct err *)0)->message];
 };
 
+#define CODE_ROOM 32
+struct code { /* what is known of a bundle */
+    int64_t project_id;
+    char digest[DIGEST_TEXT];
+    bool any; /* its steps would read something of it */
+};
+
 #define CORE_TURN_COST (2 * EXPR_MAX_COST) /* steps of evaluation, for a part of a turn; the rest is the next one's */
 #define CORE_TURN_BYTES ((size_t)64 << 20)
 
@@ -67,6 +75,8 @@ struct scheduler {
     struct arena carry;                /* what the next turn needs of this one */
     uint32_t split_turns;              /* > 0: each run has a transaction of its own */
     struct poison poison[POISON_ROOM];
+    struct code codes[CODE_ROOM]; /* those asked for last, in a ring */
+    size_t n_codes;
     pthread_t thread;
     int wake; /* eventfd: hints and stop */
     _Atomic bool stopping;

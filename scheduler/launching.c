@@ -1,6 +1,8 @@
 /* Requests for executors. See launching.h. */
 #include "scheduler/launching.h"
 
+#include <string.h>
+
 #include "engine/os/digest.h"
 #include "engine/os/step_token.h"
 #include "engine/store/row.h"
@@ -69,6 +71,28 @@ static bool check_inputs(struct scheduler *s, struct live *l, struct attempt_id 
     return true;
 }
 
+/* A folder with nothing but the pipeline in it is no code, and where code costs a container it is not brought. A bundle
+ * never changes, so each is asked about once. */
+static bool has_code(struct scheduler *s, const struct live *l, struct str digest, bool *any, struct err *err)
+{
+    char empty[DIGEST_TEXT];
+    for (size_t i = 0; i < s->n_codes && i < CODE_ROOM; i++)
+        if (s->codes[i].project_id == l->project_id && str_is(digest, s->codes[i].digest)) {
+            *any = s->codes[i].any;
+            return true;
+        }
+    digest_of(STR(""), empty);
+    const char *const params[] = {arena_printf(&s->arena, "%lld", (long long)l->project_id).p,
+                                  arena_cstr(&s->arena, digest), empty};
+    RESULT_AUTO res = NULL;
+    if (!hot_query(s->hot, Q_HOT_BUNDLE_CODE, params, 3, &res, err)) return false;
+    struct code *known = &s->codes[s->n_codes++ % CODE_ROOM];
+    *known = (struct code){.project_id = l->project_id, .any = PQntuples(res) > 0};
+    memcpy(known->digest, digest.p, digest.n);
+    *any = known->any;
+    return true;
+}
+
 bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id, bool restored,
                        struct exec_request *out, struct err *err)
 {
@@ -93,7 +117,10 @@ bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id
     run_task_env(l->run, id.task, &env, &s->arena);
     bool ok = launch_render(n, &env, &s->arena, &req.spec, err);
     s->effects_cost += *env.spent;
-    if (!(ok && check_inputs(s, l, id, &req.spec, err)) && !restored) return false;
+    bool any = true, images = s->cfg.executor->images && digest_valid(req.bundle_digest);
+    ok = ok && check_inputs(s, l, id, &req.spec, err) && (!images || has_code(s, l, req.bundle_digest, &any, err));
+    if (!ok && !restored) return false;
+    if (!any) req.bundle_digest = STR("");
     if (s->cfg.step_key.n > 0 && s->cfg.api_url.n > 0)
         req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, id.task, id.attempt});
     *out = req;

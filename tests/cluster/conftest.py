@@ -37,9 +37,9 @@ def cluster_server(cluster, jobs):
     """cluster_server(options…) makes and starts a server whose steps are Jobs."""
     made = []
 
-    def make(*options, start=True):
+    def make(*options, start=True, image="localhost/busybox:1"):
         base = ["--executor", "kubernetes", "--kubeconfig", cluster.kubeconfig, "--kube-namespace", jobs.name,
-                "--kube-image", "localhost/busybox:1"]
+                "--kube-image", image]
         made.append(Server(*base, *options))
         return made[-1].start() if start else made[-1]
 
@@ -51,8 +51,8 @@ def cluster_server(cluster, jobs):
 @pytest.fixture
 def data_server(cluster, cluster_server):
     """The same, of servers that pods reach and that move their data."""
-    def make(*options, start=True):
-        server = cluster_server("--kube-companion", "localhost/millrace:1", *options, start=False)
+    def make(*options, start=True, **more):
+        server = cluster_server("--kube-companion", "localhost/millrace:1", *options, start=False, **more)
         server.listen = "*"
         server.options += ["--api-url", f"http://{cluster.address}:{server.port}"]
         return server.start() if start else server

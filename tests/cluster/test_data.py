@@ -1,9 +1,4 @@
 """Code, artifacts and several outputs of steps as Jobs: moved by Millrace's own containers beside the step's own."""
-import json
-import pathlib
-import subprocess
-
-import pytest
 from harness import ROOT, until
 from test_jobs import gone, pipeline
 
@@ -42,3 +37,133 @@ def test_artifacts_go_from_pod_to_pod(data_server, jobs):
     assert kept["big"]["size"] == 3000000 and kept["big"]["metadata"] == {"rows": 3}
     assert kept["out"]["metadata"] == {"folder": True}
     gone(jobs)
+
+
+def s3_options(server_home, s3, bucket):
+    keys = server_home / "s3-keys"
+    keys.write_text(f"aws_access_key_id = {s3.ACCESS}\naws_secret_access_key = {s3.SECRET}\n")
+    keys.chmod(0o600)
+    return ["--artifact-store", f"s3://{bucket}/millrace", "--s3-endpoint", s3.url, "--s3-path-style",
+            "--s3-region", s3.REGION, "--s3-credentials", str(keys)]
+
+
+def test_the_digits_demo_unchanged_through_s3(cluster, data_server, jobs, s3):
+    (s3.home / "objects/digits").mkdir()
+    server = data_server(image="localhost/python:1", start=False)
+    server.options += s3_options(server.home, s3, "digits")
+    server.start()
+    server.cli("apply", "-f", ROOT / "pipelines/digits")
+    run = server.cli("submit", "digits").stdout.strip()
+    done = server.ended(run, patience=300)
+    assert done["state"] == "succeeded", [t.get("message") for t in server.tasks(run).values()]
+    assert done["outputs"]["accuracy"] > 0.9, done
+    kept = server.get(f"/api/v1/runs/{run}/artifacts").json["items"]
+    objects = [p.name for p in (s3.home / "objects/digits").rglob("*") if p.is_file()]
+    assert kept and all(a["digest"].split(":")[1] in objects for a in kept), (kept, objects)
+    pods = {t["executor"] for t in server.tasks(run).values() if t.get("executor")}
+    assert pods and all(p.startswith("kubernetes:") for p in pods)
+    gone(jobs)
+
+
+REFUSED = {
+    "absent": ("run: 'echo 1 > n', outputs: {n: {type: int, path: n}, m: {artifact: model, path: no/m}}",
+               "OutputMissing", "its output 'm' (no/m) was not written"),
+    "badtype": ("run: 'echo x > n; echo 1 > m', outputs: {n: {type: int, path: n}, m: {artifact: model, path: m}}",
+                "OutputMissing", "its output 'n' (n) does not hold a whole number"),
+    "escape": ("run: 'ln -s /etc/passwd m', outputs: {m: {artifact: model, path: m}}",
+               "OutputMissing", "link that leads out of the working directory"),
+    "fails": ("run: 'echo 1 > m; exit 4', outputs: {m: {artifact: model, path: m}}", "Error", "exited with code 4"),
+    "late": ("run: 'echo 1 > m; sleep 60', timeout: 2s, outputs: {m: {artifact: model, path: m}}", "Timeout",
+             "ran longer than its timeout"),
+}
+
+
+def test_what_is_not_there_is_said(data_server, jobs):
+    server = data_server("--grace", "1s")
+    steps = "".join(f"  {name}: {{{text}}}\n" for name, (text, _, _) in REFUSED.items())
+    run = server.submit(pipeline(steps))
+    done = server.ended(run)
+    tasks = server.tasks(run)
+    for name, (_, reason, message) in REFUSED.items():
+        assert tasks[name]["reason"] == reason and message in tasks[name]["message"], tasks[name]
+    assert done["state"] == "failed"
+    gone(jobs)
+
+
+def test_more_than_a_message_holds(data_server, jobs):
+    server = data_server()
+    outputs = ", ".join(f"o{i}: {{artifact: model, path: o{i}}}" for i in range(30))
+    step = "run: 'for i in $(seq 0 29); do echo $i > o$i; done; yes | head -c 60000 > long', outputs: {" + outputs
+    run = server.submit(pipeline(f"  many: {{{step}, long: {{type: string, path: long}}}}}}\n"
+                                 "  next: {run: 'wc -c < inputs/l; cat inputs/m', "
+                                 "inputs: {l: '${{ steps.many.outputs.long }}', m: '${{ steps.many.outputs.o29 }}'}}\n"))
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert len(server.get(f"/api/v1/runs/{run}/artifacts").json["items"]) == 30
+    assert server.cli("logs", run, "next").stdout == "59999\n29\n"
+
+
+def test_code_reaches_pods(data_server, jobs, tmp_path):
+    server = data_server()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/tool.sh").write_text("#!/bin/sh\necho tool $(cat inputs/who)\n")
+    (tmp_path / "lib/tool.sh").chmod(0o755)
+    (tmp_path / "pipeline.yaml").write_text(pipeline(
+        "  code: {run: 'lib/tool.sh; touch lib/mine', inputs: {who: '${{ params.who }}'}}\n"
+        "  alone: {image: localhost/busybox:1, command: [ls]}\n", params='{who: {type: string, default: me}}'))
+    done = server.cli_json("run", "--detach", tmp_path)
+    run = done["id"]
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert server.cli("logs", run, "code").stdout == "tool me\n"
+
+
+def test_a_pipeline_alone_moves_nothing(data_server, jobs, tmp_path):
+    """A folder with nothing but the pipeline in it is no code: its steps are their own containers alone."""
+    server = data_server()
+    (tmp_path / "pipeline.yaml").write_text(pipeline("  alone: {run: 'sleep 30'}\n"))
+    run = server.cli_json("run", "--detach", tmp_path)["id"]
+    server.wait_task(run, "alone", "running")
+    pod, = until("its pod", lambda: jobs.items("pods", "-l", f"millrace.dev/run={run}"))
+    assert not pod["spec"].get("initContainers"), pod["spec"]
+    server.post(f"/api/v1/runs/{run}:cancel")
+    server.ended(run)
+
+
+def test_cancelled_steps_have_their_grace_and_no_more(data_server, jobs):
+    """A pod whose outputs are kept has ten minutes for that; a step that is cancelled has not."""
+    server = data_server("--grace", "2s")
+    run = server.submit(pipeline("  deaf: {run: 'trap \"\" TERM; while :; do sleep 1; done', "
+                                 "outputs: {m: {artifact: model, path: m}}}\n"))
+    server.wait_task(run, "deaf", "running")
+    until("its pod to run", lambda: [p for p in jobs.items("pods") if p["status"]["phase"] == "Running"])
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run, patience=60)["state"] == "cancelled"
+    until("its pod to be gone", jobs.empty, patience=30)
+
+
+def test_a_server_that_comes_back_finds_the_outputs(data_server, jobs):
+    """The step ends while no server is there: its sidecar keeps trying."""
+    server = data_server()
+    run = server.submit(pipeline("  make: {run: 'echo begun; sleep 4; echo 5 | tee m > n', "
+                                 "outputs: {m: {artifact: model, path: m}, n: {type: int, path: n}}}\n"))
+    until("its log", lambda: server.cli("logs", run, "make").stdout == "begun\n")
+    server.crash()
+    server.process = None
+
+    def over():
+        pod, = jobs.items("pods")
+        return [c for c in pod["status"]["containerStatuses"] if "terminated" in c["state"]]
+
+    until("the step to be over", over)
+    server.start()
+    done = server.ended(run)
+    assert done["state"] == "succeeded", server.tasks(run)
+    task = server.tasks(run)["make"]
+    assert task["attempt"] == 1 and task["outputs"]["n"] == 5, task
+    gone(jobs)
+
+
+def test_what_cannot_be_moved_is_said_at_submission(cluster_server, jobs):
+    server = cluster_server()
+    answer = server.post("/api/v1/runs", {"source": pipeline(
+        "  make: {run: 'true', outputs: {m: {artifact: model, path: m}}}\n")})
+    assert answer.status == 422 and "--kube-companion" in answer.json["errors"][0]["hint"], answer
