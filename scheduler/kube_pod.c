@@ -127,8 +127,8 @@ static void read_deadline(const struct value *spec, const struct value *status, 
 {
     const struct value *seconds = value_get(spec, "activeDeadlineSeconds");
     int64_t from_us = time_of(status, "startTime");
-    out->in_time = seconds == NULL || seconds->type != VALUE_INT || from_us == 0 ||
-                   (out->ended_us > 0 && out->ended_us < from_us + seconds->u.i * 1000000);
+    out->in_time = seconds != NULL && seconds->type == VALUE_INT && from_us > 0 && out->ended_us > 0 &&
+                   out->ended_us < from_us + seconds->u.i * 1000000;
 }
 
 static struct str owner_of(const struct value *meta)

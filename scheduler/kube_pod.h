@@ -30,7 +30,7 @@ struct kube_pod {
     bool fetching;            /* the step's code and inputs are on their way */
     bool unfetched;           /* they did not come */
     struct str fetch_message; /* why */
-    bool in_time;             /* the step's container had ended before its deadline, or there is none */
+    bool in_time;             /* the step's container is known to have ended before the pod's deadline */
     bool failed;              /* the pod's phase */
     bool memory_limit;        /* the step's container has one */
 };

@@ -109,7 +109,8 @@ def test_code_reaches_pods(data_server, jobs, tmp_path):
     (tmp_path / "lib/tool.sh").chmod(0o755)
     (tmp_path / "pipeline.yaml").write_text(pipeline(
         "  code: {run: 'lib/tool.sh; touch lib/mine', inputs: {who: '${{ params.who }}'}}\n"
-        "  alone: {image: localhost/busybox:1, command: [ls]}\n", params='{who: {type: string, default: me}}'))
+        "  alone: {image: localhost/busybox:1, command: [ls]}\n",
+        params='{who: {type: string, default: me}}'))
     done = server.cli_json("run", "--detach", tmp_path)
     run = done["id"]
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)

@@ -166,6 +166,34 @@ static void what_a_cluster_understands_reaches_it(void **state)
     is(&v, STEP "volumeMounts.1", "{\"mountPath\":\"/data\",\"name\":\"volume-0\",\"readOnly\":true}");
 }
 
+static void data_is_moved_beside_the_step(void **state)
+{
+    (void)state;
+    struct kube_job job = plain();
+    job.companion = STR("millrace:9");
+    job.moves = STR("{\"version\":1}");
+    job.api_url = STR("http://m:7070");
+    job.token = STR("t");
+    job.fetches = job.collects = true;
+    struct value v = made(&job);
+    assert_int_equal(at(&v, POD "containers")->u.list.n, 1);
+    assert_int_equal(at(&v, POD "initContainers")->u.list.n, 2);
+    is(&v, POD "initContainers.0.name", KUBE_FETCH);
+    assert_null(at(&v, POD "initContainers.0.restartPolicy")); /* before the step */
+    is(&v, POD "initContainers.1.name", KUBE_COLLECT);
+    is(&v, POD "initContainers.1.restartPolicy", "Always"); /* beside it */
+    is(&v, POD "initContainers.1.image", "millrace:9");
+    is(&v, POD "initContainers.1.env",
+       "[{\"name\":\"MILLRACE_API_URL\",\"value\":\"http://m:7070\"},{\"name\":\"MILLRACE_TOKEN\",\"value\":\"t\"}]");
+    is(&v, POD "initContainers.1.securityContext.readOnlyRootFilesystem", "true");
+    is(&v, POD "terminationGracePeriodSeconds", "610"); /* the step's own, and ten minutes */
+    const struct value *notes = at(&v, "spec.template.metadata.annotations");
+    assert_true(str_is(value_get(notes, "millrace.dev/moves")->u.s, "{\"version\":1}"));
+    job.fetches = false;
+    v = made(&job);
+    assert_int_equal(at(&v, POD "initContainers")->u.list.n, 1);
+}
+
 static void names_are_names(void **state)
 {
     (void)state;
@@ -224,8 +252,12 @@ static int end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        T(a_plain_step_is_one_container),         T(dollars_are_the_steps_own), T(texts_come_as_files),
-        T(what_a_cluster_understands_reaches_it), T(names_are_names),           T(labels_are_values)};
+    const struct CMUnitTest tests[] = {T(a_plain_step_is_one_container),
+                                       T(dollars_are_the_steps_own),
+                                       T(texts_come_as_files),
+                                       T(what_a_cluster_understands_reaches_it),
+                                       T(names_are_names),
+                                       T(data_is_moved_beside_the_step),
+                                       T(labels_are_values)};
     return cmocka_run_group_tests_name("kube jobs", tests, NULL, NULL);
 }

@@ -155,6 +155,10 @@ static const struct {
      "\"initContainerStatuses\":[{\"name\":\"fetch\",\"state\":{\"waiting\":{\"reason\":\"ImagePullBackOff\"}}}]"
      "," WAITING("\"reason\":\"PodInitializing\""),
      KUBE_STAGE_STARTING, KUBE_PATIENCE, "ImagePullBackOff"},
+    {"its inputs come", NODE,
+     "\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"running\":{}}}]"
+     "," WAITING("\"reason\":\"PodInitializing\""),
+     KUBE_STAGE_STARTING, KUBE_HOPE, "its code and inputs are fetched on node n1"},
     {"it runs", NODE,
      "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"running\":{\"startedAt\":\"2026-01-02T03:04:05Z\"}}}]",
      KUBE_STAGE_RUNNING, KUBE_HOPE, NULL},
@@ -208,6 +212,53 @@ static void what_is_no_step_is_left(void **state)
     }
 }
 
+#define COLLECT(state) "\"initContainerStatuses\":[{\"name\":\"millrace-collect\",\"state\":{" state "}}]"
+#define STEP(state) "\"containerStatuses\":[{\"name\":\"step\",\"state\":{" state "}}]"
+#define DONE_AT(second) "\"terminated\":{\"exitCode\":0,\"finishedAt\":\"2026-01-01T00:00:" second "Z\"}"
+#define KEPT "\"terminated\":{\"exitCode\":0,\"message\":\"{}\"}"
+#define LATE "\"phase\":\"Failed\",\"reason\":\"DeadlineExceeded\",\"startTime\":\"2026-01-01T00:00:10Z\","
+
+/* A step has succeeded when its outputs have been kept, not before; nothing else waits for them. */
+static void outputs_are_waited_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *status;
+        enum kube_stage stage;
+        enum failure failure; /* of one that has ended */
+        const char *manifest, *says;
+    } rows[] = {
+        {"it runs", COLLECT("\"running\":{}") "," STEP("\"running\":{}"), KUBE_STAGE_RUNNING, FAILURE_NONE, "", ""},
+        {"they are being kept", COLLECT("\"running\":{}") "," STEP(DONE_AT("12")), KUBE_STAGE_RUNNING, FAILURE_NONE, "",
+         ""},
+        {"they were kept", COLLECT(KEPT) "," STEP(DONE_AT("12")), KUBE_STAGE_ENDED, FAILURE_NONE, "{}", ""},
+        {"of a step that failed", COLLECT("\"running\":{}") "," STEP("\"terminated\":{\"exitCode\":3}"),
+         KUBE_STAGE_ENDED, FAILURE_ERROR, "", "code 3"},
+        {"beyond its deadline", LATE COLLECT("\"running\":{}") "," STEP(DONE_AT("12")), KUBE_STAGE_RUNNING,
+         FAILURE_NONE, "", ""},
+        {"kept beyond its deadline", LATE COLLECT(KEPT) "," STEP(DONE_AT("12")), KUBE_STAGE_ENDED, FAILURE_NONE, "{}",
+         ""},
+        {"a step beyond its deadline", LATE COLLECT(KEPT) "," STEP(DONE_AT("15")), KUBE_STAGE_ENDED, FAILURE_TIMEOUT,
+         "{}", "longer than its timeout"},
+        {"its inputs did not come",
+         "\"phase\":\"Failed\",\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{"
+         "\"exitCode\":1,\"message\":\"inputs.a: cannot reach it\"}}}]," STEP("\"waiting\":{}"),
+         KUBE_STAGE_ENDED, FAILURE_INFRA, "", "did not come: inputs.a: cannot reach it"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_pod pod;
+        struct task_result got;
+        read_pod(NODE ",\"activeDeadlineSeconds\":5", rows[i].status, &pod);
+        if (pod.stage != rows[i].stage) fail_msg("%s: stage %d", rows[i].name, (int)pod.stage);
+        if (!str_is(pod.manifest, rows[i].manifest)) fail_msg("%s: '%.*s'", rows[i].name, STR_ARG(pod.manifest));
+        if (pod.stage != KUBE_STAGE_ENDED) continue;
+        kube_pod_result(&pod, &arena, &got);
+        struct str message = arena_str(&arena, got.message);
+        if (got.failure != rows[i].failure || strstr(message.n > 0 ? message.p : "", rows[i].says) == NULL)
+            fail_msg("%s: failure %d, '%.*s'", rows[i].name, (int)got.failure, STR_ARG(message));
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -227,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
         cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),
+        cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
         cmocka_unit_test_setup_teardown(names_and_times_are_read, begin, end),
         cmocka_unit_test_setup_teardown(what_is_no_step_is_left, begin, end),
