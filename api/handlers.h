@@ -23,6 +23,7 @@ route_handler logs_show;
 /* artifacts.c */
 route_handler artifacts_index, artifacts_post, artifacts_in_run, artifacts_show, artifacts_content, artifacts_lineage;
 /* uploads.c */
-route_handler blobs_show, uploads_post, uploads_show, uploads_patch, uploads_remove, bundles_post, bundles_show;
+route_handler blobs_show, uploads_post, uploads_show, uploads_patch, uploads_taken, uploads_remove, bundles_post,
+    bundles_show;
 
 #endif

@@ -12,6 +12,8 @@
 #include "engine/store/uploads.h"
 
 #define PIECE ((size_t)256 << 10)
+#define LINK_SECONDS 3600
+#define LINK_MOST ((int64_t)5 << 30) /* S3 takes no more in one go */
 
 static bool need_blobs(const struct request *rq, struct err *err)
 {
@@ -20,7 +22,12 @@ static bool need_blobs(const struct request *rq, struct err *err)
 
 /* ---- uploads ---- */
 
-static void write_upload(struct request *rq, int status, const struct upload_rec *u, int64_t offset, bool complete)
+struct upload_link { /* where the bytes may be put at once; url empty = nowhere */
+    struct str url, header;
+};
+
+static void write_upload(struct request *rq, int status, const struct upload_rec *u, int64_t offset, bool complete,
+                         const struct upload_link *link)
 {
     struct emit e = {.w = response_json(rq, status)};
     jsonw_object(e.w);
@@ -29,18 +36,26 @@ static void write_upload(struct request *rq, int status, const struct upload_rec
     emit_int(&e, "size", u->size);
     emit_int(&e, "offset", offset);
     emit_bool(&e, "complete", complete);
+    if (link != NULL && link->url.n > 0) {
+        jsonw_key(e.w, "link");
+        jsonw_object(e.w);
+        emit_str(&e, "url", link->url);
+        emit_str(&e, "header", link->header);
+        jsonw_object_end(e.w);
+    }
     jsonw_object_end(e.w);
     if (!complete) response_header(rq, "Upload-Offset", "%lld", (long long)offset);
 }
 
 bool uploads_post(struct request *rq, struct err *err)
 {
-    static const struct member members[] = {{"digest", MEMBER_STRING, true}, {"size", MEMBER_INT, true}};
+    static const struct member members[] = {
+        {"digest", MEMBER_STRING, true}, {"size", MEMBER_INT, true}, {"direct", MEMBER_BOOL, false}};
     struct value body;
     struct scope scope;
     struct conn *c;
     struct upload_rec u = {.id = {"", 0}};
-    if (!need_blobs(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 2, err)) return false;
+    if (!need_blobs(rq, err) || !request_json(rq, &body, err) || !request_members(&body, members, 3, err)) return false;
     u.digest = member_str(&body, "digest");
     u.size = value_get(&body, "size")->u.i;
     if (!files_digest(u.digest, err)) return false;
@@ -53,12 +68,18 @@ bool uploads_post(struct request *rq, struct err *err)
     int64_t size, offset;
     if (blobs_get(c, scope.project_id, u.digest, &size, err)) {
         u.size = size;
-        write_upload(rq, 200, &u, size, true);
+        write_upload(rq, 200, &u, size, true, NULL);
         return true;
     }
     if (err->code != ERR_NOT_FOUND || !uploads_create(c, &scope, u.digest, u.size, rq->arena, &u, err)) return false;
-    if (!store_part_offset(rq->api->blobs, u.id, &offset, err)) return false;
-    write_upload(rq, 201, &u, offset, false);
+    struct upload_link link = {.url = {"", 0}};
+    const struct value *direct = value_get(&body, "direct");
+    bool wanted = direct && direct->type == VALUE_BOOL && direct->u.b && u.size <= LINK_MOST;
+    if (!store_part_offset(rq->api->blobs, u.id, &offset, err) ||
+        (wanted && store_is_remote(rq->api->blobs) &&
+         !store_link(rq->api->blobs, u.digest, true, LINK_SECONDS, rq->arena, &link.url, &link.header, err)))
+        return false;
+    write_upload(rq, 201, &u, offset, false, &link);
     response_header(rq, "Location", "/api/v1/uploads/%.*s", STR_ARG(u.id));
     return true;
 }
@@ -75,7 +96,7 @@ static bool complete(struct request *rq, const struct upload_rec *u, int status,
     struct conn *c;
     int64_t size;
     if (!request_db(rq, &c, err) || !blobs_get(c, u->project_id, u->digest, &size, err)) return false;
-    write_upload(rq, status, u, size, true);
+    write_upload(rq, status, u, size, true, NULL);
     return true;
 }
 
@@ -87,7 +108,7 @@ bool uploads_show(struct request *rq, struct err *err)
     if (!upload_of(rq, &c, &u, err)) return false;
     if (complete(rq, &u, 200, err)) return true;
     if (err->code != ERR_NOT_FOUND || !store_part_offset(rq->api->blobs, u.id, &offset, err)) return false;
-    write_upload(rq, 200, &u, offset, false);
+    write_upload(rq, 200, &u, offset, false, NULL);
     return true;
 }
 
@@ -124,7 +145,7 @@ static bool finish(struct request *rq, const struct upload_rec *u, struct err *e
         return false;
     }
     if (!request_db(rq, &c, err) || !uploads_finish(c, &scope, u->id, u->digest, u->size, err)) return false;
-    write_upload(rq, 201, u, u->size, true);
+    write_upload(rq, 201, u, u->size, true, NULL);
     return true;
 }
 
@@ -140,7 +161,7 @@ static bool append(struct request *rq, const struct upload_rec *u, int64_t offse
     }
     if (!receive(rq, u, &offset, err)) return false;
     if (offset == u->size) return finish(rq, u, err);
-    write_upload(rq, 200, u, offset, false);
+    write_upload(rq, 200, u, offset, false, NULL);
     return true;
 }
 
@@ -164,6 +185,28 @@ bool uploads_patch(struct request *rq, struct err *err)
     return err->code == ERR_CONFLICT && complete(rq, &u, 201, &ignored);
 }
 
+/* The store took them by the link, and only the right ones: they need only be there. */
+bool uploads_taken(struct request *rq, struct err *err)
+{
+    struct conn *c;
+    struct upload_rec u;
+    int64_t size;
+    if (!upload_of(rq, &c, &u, err)) return false;
+    if (complete(rq, &u, 200, err)) return true;
+    if (err->code != ERR_NOT_FOUND) return false;
+    request_release(rq);
+    bool there = store_size(rq->api->blobs, u.digest, &size, err);
+    if (!there && err->code != ERR_NOT_FOUND) return false;
+    if (!there || size != u.size) {
+        err_set(err, ERR_CONFLICT, "the store has not got these bytes");
+        return err_hint(err, "send them with PATCH");
+    }
+    struct scope scope = {.project_id = u.project_id, .actor = rq->who.name};
+    if (!request_db(rq, &c, err) || !uploads_finish(c, &scope, u.id, u.digest, u.size, err)) return false;
+    write_upload(rq, 201, &u, u.size, true, NULL);
+    return true;
+}
+
 bool uploads_remove(struct request *rq, struct err *err)
 {
     struct conn *c;
@@ -177,16 +220,31 @@ bool uploads_remove(struct request *rq, struct err *err)
 
 /* ---- blobs ---- */
 
+/* Elsewhere: whoever follows the link needs no token there, and the bytes do not pass through here. */
+static bool send_there(struct request *rq, struct str digest, struct err *err)
+{
+    struct str url, header;
+    if (!store_link(rq->api->blobs, digest, false, LINK_SECONDS, rq->arena, &url, &header, err)) return false;
+    response_header(rq, "Location", "%.*s", STR_ARG(url));
+    rq->res.no_body = true;
+    response_begin(rq, 307, NULL);
+    return true;
+}
+
 bool blobs_show(struct request *rq, struct err *err)
 {
     struct scope scope;
     struct conn *c;
     struct str digest = rq->segments[0];
+    bool direct = false;
     STORE_BLOB_AUTO blob = STORE_BLOB_NONE;
     if (!need_blobs(rq, err) || !files_digest(digest, err) ||
         !auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) || !request_db(rq, &c, err) ||
-        !blobs_get(c, scope.project_id, digest, NULL, err) || !store_get(rq->api->blobs, digest, &blob, err))
+        !blobs_get(c, scope.project_id, digest, NULL, err))
         return false;
+    if (!request_arg_bool(rq, "direct", &direct, err)) return false;
+    if (direct && store_is_remote(rq->api->blobs)) return send_there(rq, digest, err);
+    if (!store_get(rq->api->blobs, digest, &blob, err)) return false;
     struct file_answer f = {.blob = &blob,
                             .size = blob.size,
                             .type = "application/octet-stream",

@@ -144,7 +144,7 @@ static int to_path(struct cli *cli, struct client *client, const char *content, 
         err_set(&err, ERR_IO, "cannot write %s: %s", part, strerror(errno));
         return cli_fail(cli, &err);
     }
-    if (!blob_fetch(client, a, content, fd, field_int(artifact, "size", 0), &err)) {
+    if (!blob_fetch(client, a, content, false, fd, field_int(artifact, "size", 0), &err)) {
         int code = cli_fail(cli, &err);
         cli_note(cli, "what came is kept in %s; the same command goes on", part);
         return code;

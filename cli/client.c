@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "engine/os/clock.h"
@@ -171,6 +172,7 @@ static CURLcode exchange(struct exchange *x)
         snprintf(line, sizeof line, "Range: bytes=%lld-", (long long)r->range_from);
         add_header(&headers, line);
     }
+    if (r->direct) curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L); /* to others it says nothing of the token */
     if (!r->sink) curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
     if (r->timeout_ms) curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -296,6 +298,46 @@ bool client_post(struct client *c, struct arena *a, const char *path, struct str
     if (!client_send(c, a, &request, &reply, errors, err)) return false;
     if (out) *out = reply.value;
     return true;
+}
+
+static size_t from_file(char *p, size_t size, size_t n, void *ctx)
+{
+    ssize_t got = read(*(int *)ctx, p, size * n);
+    return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
+}
+
+static size_t nowhere(char *p, size_t size, size_t n, void *ctx)
+{
+    (void)p, (void)ctx;
+    return size * n;
+}
+
+bool client_put_there(struct client *c, const char *url, const char *header, int fd, int64_t size, struct err *err)
+{
+    struct curl_slist *headers = NULL;
+    CURL *curl = c->curl;
+    long status = 0;
+    if (lseek(fd, 0, SEEK_SET) != 0) return err_set(err, ERR_IO, "cannot read it again: %s", strerror(errno));
+    curl_easy_reset(curl);
+    add_header(&headers, header);
+    add_header(&headers, "Expect:");
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STALLED_S);
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, from_file);
+    curl_easy_setopt(curl, CURLOPT_READDATA, &fd);
+    curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, nowhere);
+    CURLcode code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_slist_free_all(headers);
+    if (code != CURLE_OK) return err_set(err, ERR_UNAVAILABLE, "cannot reach the store: %s", curl_easy_strerror(code));
+    return status < 300 || err_set(err, ERR_UNAVAILABLE, "the store answered %ld", status);
 }
 
 /* ---- streams ---- */

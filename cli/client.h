@@ -29,6 +29,7 @@ struct client_request {
     int64_t timeout_ms;     /* of the whole exchange; 0 = no limit but a stalled transfer's */
     bool repeatable;        /* may be sent again although the first may have arrived; GET always is */
     bool once;              /* never again, whatever happens: the caller has a rhythm of its own */
+    bool direct;            /* the answer may lead elsewhere: it is fetched from there, without our token */
     client_sink *sink;      /* of a successful answer's body; NULL = into reply.body */
     void *sink_ctx;
 };
@@ -50,6 +51,11 @@ MUST_CHECK bool client_send(struct client *c, struct arena *a, const struct clie
 MUST_CHECK bool client_get(struct client *c, struct arena *a, const char *path, struct value *out, struct err *err);
 MUST_CHECK bool client_post(struct client *c, struct arena *a, const char *path, struct str body, struct value *out,
                             struct err_list *errors, struct err *err);
+
+/* Puts the file's bytes, from its start, where a link leads, with the one header line that it wants and without our
+ * token. Once: what came of it is seen by asking the server. */
+MUST_CHECK bool client_put_there(struct client *c, const char *url, const char *header, int fd, int64_t size,
+                                 struct err *err);
 
 /* A path by printf in which every %s is percent-encoded (so an id or a step may hold anything); %lld and the text
  * between are not. The project is added by client_project(). */

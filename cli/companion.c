@@ -93,10 +93,15 @@ static bool temporary(const struct companion *c, int *fd, struct err *err)
 static bool fetch_once(struct companion *c, struct str digest, int64_t size, int fd, struct err *err)
 {
     const char *path = client_path(c->arena, "/api/v1/blobs/%s", arena_cstr(c->arena, digest));
+    const char *there = client_with(c->arena, path, "direct=true");
     struct client_reply reply;
     const struct client_request head = {.method = "HEAD", .path = path};
     if (size < 0 && !client_send(c->cli.client, c->arena, &head, &reply, NULL, err)) return false;
-    if (!blob_fetch(c->cli.client, c->arena, path, fd, size < 0 ? reply.total : size, err)) return false;
+    size = size < 0 ? reply.total : size;
+    bool came = c->cli.direct && blob_fetch(c->cli.client, c->arena, there, true, fd, size, err);
+    if (!came && c->cli.direct) fprintf(stderr, "%s; asking the server for it\n", err->message);
+    c->cli.direct = came; /* a store that cannot be reached once will not be */
+    if (!came && !blob_fetch(c->cli.client, c->arena, path, false, fd, size, err)) return false;
     if (blob_verify(fd, digest, err)) return true;
     if (ftruncate(fd, 0) != 0) err_set(err, ERR_IO, "cannot begin again: %s", strerror(errno));
     return false;
@@ -255,6 +260,7 @@ static int run_collect(struct companion *c, const char *plan)
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL); /* at once: to a first process that does not ask, it would not be told */
     bool ok = read_plan(c, plan, &err) && open_api(c, &err);
+    fprintf(stderr, "waiting for the step to end\n");
     await_end(&signals);
     if (ok)
         collect(c);
@@ -272,7 +278,8 @@ int cmd_companion(int argc, char **argv)
         return CLI_USAGE;
     }
     arena_init(&a, 0);
-    struct companion c = {.arena = &a, .cli = {.arena = &a, .quiet = true}, .workdir = argv[3], .message = argv[4]};
+    struct companion c = {
+        .arena = &a, .cli = {.arena = &a, .quiet = true, .direct = true}, .workdir = argv[3], .message = argv[4]};
     int code = fetches ? run_fetch(&c, argv[2]) : run_collect(&c, argv[2]);
     client_close(c.cli.client);
     arena_free(&a);

@@ -23,7 +23,8 @@ bool blob_to_file(void *ctx, const char *p, size_t n)
 }
 
 /* The bytes into an open file, from where it ends on. */
-bool blob_fetch(struct client *client, struct arena *a, const char *path, int fd, int64_t size, struct err *err)
+bool blob_fetch(struct client *client, struct arena *a, const char *path, bool direct, int fd, int64_t size,
+                struct err *err)
 {
     for (unsigned breaks = 0;;) {
         off_t have = lseek(fd, 0, SEEK_END);
@@ -32,13 +33,18 @@ bool blob_fetch(struct client *client, struct arena *a, const char *path, int fd
         if (have == size) return true;
         struct client_reply reply;
         struct err why;
-        struct client_request request = {
-            .path = path, .accept = "*/*", .range_from = have, .sink = blob_to_file, .sink_ctx = &fd};
+        struct client_request request = {.path = path,
+                                         .direct = direct,
+                                         .once = direct,
+                                         .accept = "*/*",
+                                         .range_from = have,
+                                         .sink = blob_to_file,
+                                         .sink_ctx = &fd};
         if (client_send(client, a, &request, &reply, NULL, &why)) {
             if (have && reply.status != 206) return err_set(err, ERR_IO, "the server does not go on with a download");
             continue;
         }
-        if (why.code != ERR_UNAVAILABLE || ++breaks > BREAKS || cli_interrupted()) {
+        if (direct || why.code != ERR_UNAVAILABLE || ++breaks > BREAKS || cli_interrupted()) {
             *err = why;
             return false;
         }

@@ -61,8 +61,9 @@ MUST_CHECK bool file_look_at_code(struct cli *cli, const struct args *args, stru
                                   struct err *err);
 /* Sends what an open file holds, unless the project has it. */
 MUST_CHECK bool blob_send(struct cli *cli, int fd, const char *digest, int64_t size, const char *what, struct err *err);
-/* The bytes that the path answers with into an open file, from where it ends on. What came before a failure stays. */
-MUST_CHECK bool blob_fetch(struct client *client, struct arena *a, const char *path, int fd, int64_t size,
+/* The bytes that the path answers with into an open file, from where it ends on. What came before a failure stays.
+ * `direct`: see struct client_request; then it is tried once, since the server itself is the other way. */
+MUST_CHECK bool blob_fetch(struct client *client, struct arena *a, const char *path, bool direct, int fd, int64_t size,
                            struct err *err);
 /* Whether the file holds what the digest names, from its start; an empty one fits all. ERR_IO. */
 MUST_CHECK bool blob_verify(int fd, struct str digest, struct err *err);

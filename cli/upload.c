@@ -14,10 +14,10 @@
 #define PIECE (4 << 20)
 #define BREAKS 8 /* so many times a broken transfer is taken up again */
 
-static const char *digest_body(struct arena *a, const char *digest, int64_t size)
+static struct str upload_body(struct arena *a, const char *digest, int64_t size, bool direct)
 {
-    return size < 0 ? arena_printf(a, "{\"digest\":\"%s\"}", digest).p
-                    : arena_printf(a, "{\"digest\":\"%s\",\"size\":%lld}", digest, (long long)size).p;
+    return arena_printf(a, "{\"digest\":\"%s\",\"size\":%lld%s}", digest, (long long)size,
+                        direct ? ",\"direct\":true" : "");
 }
 
 /* Where the server wants to go on; what is right after any break. */
@@ -66,6 +66,18 @@ static bool send_pieces(struct client *client, struct arena *a, const char *path
     return true;
 }
 
+/* Where the store itself cannot be reached, the server can. */
+static bool put_there(struct client *client, struct arena *a, const struct value *link, const char *id, int fd,
+                      int64_t size)
+{
+    struct err err = {0};
+    const char *url = arena_cstr(a, field_str(link, "url")), *header = arena_cstr(a, field_str(link, "header"));
+    bool ok = client_put_there(client, url, header, fd, size, &err) &&
+              client_post(client, a, client_path(a, "/api/v1/uploads/%s:taken", id), STR(""), NULL, NULL, &err);
+    if (!ok) fprintf(stderr, "%s; sending it through the server\n", err.message);
+    return ok;
+}
+
 static bool send_once(struct cli *cli, int fd, const char *digest, int64_t size, const char *what, struct err *err)
 {
     struct arena *a = cli->arena;
@@ -73,12 +85,13 @@ static bool send_once(struct cli *cli, int fd, const char *digest, int64_t size,
     int code;
     struct client *client = cli_client(cli, &code);
     if (!client) return err_set(err, ERR_INTERNAL, "no client");
-    struct str body = str_of(digest_body(a, digest, size));
+    struct str body = upload_body(a, digest, size, cli->direct);
     if (!client_post(client, a, client_project(client, a, "/api/v1/uploads"), body, &v, NULL, err)) return false;
     struct str id = field_str(&v, "id");
     if (field_bool(&v, "complete") || !id.n) return true; /* the project has these bytes */
     char text[32];
     cli_note(cli, "uploading %s: %s", what, units_bytes_text(size, text));
+    if (value_get(&v, "link") && put_there(client, a, value_get(&v, "link"), arena_cstr(a, id), fd, size)) return true;
     return send_pieces(client, a, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd,
                        field_int(&v, "offset", 0), size, err);
 }
@@ -129,7 +142,7 @@ bool bundle_send(struct cli *cli, const char *folder, const char **digest, struc
             *err = why;
             return false;
         }
-        struct str body = str_of(digest_body(a, name, -1));
+        struct str body = arena_printf(a, "{\"digest\":\"%s\"}", name);
         if (!blob_send(cli, fd, name, stats.size, "the code", err) ||
             !client_post(client, a, client_project(client, a, "/api/v1/bundles"), body, NULL, NULL, err))
             return false;

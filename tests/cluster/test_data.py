@@ -96,7 +96,8 @@ def test_more_than_a_message_holds(data_server, jobs):
     step = "run: 'for i in $(seq 0 29); do echo $i > o$i; done; yes | head -c 60000 > long', outputs: {" + outputs
     run = server.submit(pipeline(f"  many: {{{step}, long: {{type: string, path: long}}}}}}\n"
                                  "  next: {run: 'wc -c < inputs/l; cat inputs/m', "
-                                 "inputs: {l: '${{ steps.many.outputs.long }}', m: '${{ steps.many.outputs.o29 }}'}}\n"))
+                                 "inputs: {l: '${{ steps.many.outputs.long }}', "
+                                 "m: '${{ steps.many.outputs.o29 }}'}}\n"))
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     assert len(server.get(f"/api/v1/runs/{run}/artifacts").json["items"]) == 30
     assert server.cli("logs", run, "next").stdout == "59999\n29\n"
