@@ -77,7 +77,7 @@ bool uploads_post(struct request *rq, struct err *err)
     bool wanted = direct && direct->type == VALUE_BOOL && direct->u.b && u.size <= LINK_MOST;
     if (!store_part_offset(rq->api->blobs, u.id, &offset, err) ||
         (wanted && store_is_remote(rq->api->blobs) &&
-         !store_link(rq->api->blobs, u.digest, true, LINK_SECONDS, rq->arena, &link.url, &link.header, err)))
+         !store_link_put(rq->api->blobs, u.id, u.digest, LINK_SECONDS, rq->arena, &link.url, &link.header, err)))
         return false;
     write_upload(rq, 201, &u, offset, false, &link);
     response_header(rq, "Location", "/api/v1/uploads/%.*s", STR_ARG(u.id));
@@ -190,16 +190,15 @@ bool uploads_taken(struct request *rq, struct err *err)
 {
     struct conn *c;
     struct upload_rec u;
-    int64_t size;
     if (!upload_of(rq, &c, &u, err)) return false;
     if (complete(rq, &u, 200, err)) return true;
     if (err->code != ERR_NOT_FOUND) return false;
+    err_clear(err);
     request_release(rq);
-    bool there = store_size(rq->api->blobs, u.digest, &size, err);
-    if (!there && err->code != ERR_NOT_FOUND) return false;
-    if (!there || size != u.size) {
-        err_set(err, ERR_CONFLICT, "the store has not got these bytes");
-        return err_hint(err, "send them with PATCH");
+    if (!store_is_remote(rq->api->blobs) || !store_link_take(rq->api->blobs, u.id, u.digest, u.size, err)) {
+        if (err->code != ERR_NONE && err->code != ERR_NOT_FOUND) return false;
+        err_set(err, ERR_CONFLICT, "nothing was put where the upload's link leads");
+        return err_hint(err, "send the bytes with PATCH");
     }
     struct scope scope = {.project_id = u.project_id, .actor = rq->who.name};
     if (!request_db(rq, &c, err) || !uploads_finish(c, &scope, u.id, u.digest, u.size, err)) return false;
@@ -223,8 +222,8 @@ bool uploads_remove(struct request *rq, struct err *err)
 /* Elsewhere: whoever follows the link needs no token there, and the bytes do not pass through here. */
 static bool send_there(struct request *rq, struct str digest, struct err *err)
 {
-    struct str url, header;
-    if (!store_link(rq->api->blobs, digest, false, LINK_SECONDS, rq->arena, &url, &header, err)) return false;
+    struct str url;
+    if (!store_link(rq->api->blobs, digest, LINK_SECONDS, rq->arena, &url, err)) return false;
     response_header(rq, "Location", "%.*s", STR_ARG(url));
     rq->res.no_body = true;
     response_begin(rq, 307, NULL);

@@ -102,9 +102,14 @@ MUST_CHECK bool store_note_delete(struct blob_store *s, const char *name, struct
 
 /* ---- for steps elsewhere, which have no keys ---- */
 
-/* A link by which the blob may be read for so many seconds, or, put, be written: its bytes then go with the header
- * line, and no others are taken. ERR_INVALID on disk. */
-MUST_CHECK bool store_link(struct blob_store *s, struct str digest, bool put, int64_t seconds, struct arena *a,
-                           struct str *url, struct str *header, struct err *err);
+/* A link by which the blob may be read for so many seconds. ERR_INVALID on disk. */
+MUST_CHECK bool store_link(struct blob_store *s, struct str digest, int64_t seconds, struct arena *a, struct str *url,
+                           struct err *err);
+/* One by which the bytes of the digest, and no others, may be put aside for the upload of that id, with the header
+ * line. Aside: who knows a digest but not the bytes must not come by them. */
+MUST_CHECK bool store_link_put(struct blob_store *s, struct str id, struct str digest, int64_t seconds, struct arena *a,
+                               struct str *url, struct str *header, struct err *err);
+/* What was put aside becomes the blob, unless it is of another size; ERR_NOT_FOUND when nothing was. */
+MUST_CHECK bool store_link_take(struct blob_store *s, struct str id, struct str digest, int64_t size, struct err *err);
 
 #endif

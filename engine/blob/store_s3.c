@@ -5,6 +5,7 @@
  *   how young it is, or after it, and brings it back.
  * - `uploading`: a byte for each digest that is going up in parts. Whoever clears the parts of dead uploads takes that
  *   byte first; it is free once the one who uploaded has died, however that happened. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@
 #include "engine/os/clock.h"
 
 #define UNDER "blobs/"
+#define ASIDE "aside/" /* by a link, until somebody says so */
+#define ASIDE_US (6LL * 3600 * 1000000)
 #define KEY 80
 /* A blob that was put so recently is not sent again: to a sweep, which takes what is a day old, it is young still when
  * its record is committed. */
@@ -281,11 +284,24 @@ static bool clear_one(void *ctx, struct str key, struct str id, struct err *err)
     return held < 0 || s3_upload_abort(c->store->s3, key, id, &c->err); /* held: somebody is at it */
 }
 
+/* Put aside by a link, and never taken. */
+static bool clear_aside(void *ctx, struct str key, int64_t size, struct err *err)
+{
+    struct clearing *c = ctx;
+    struct s3 *s3 = c->store->s3;
+    int64_t modified_us;
+    (void)size, (void)err;
+    if (!s3_head(s3, key, NULL, &modified_us, &c->err)) return c->err.code == ERR_NOT_FOUND;
+    return os_now_us() - modified_us < ASIDE_US || s3_delete(s3, key, &c->err);
+}
+
 static bool s3_clear(struct blob_store *s, struct err *err)
 {
     struct clearing c = {.store = s};
     disk_clear(s->disk);
-    if (!s3_uploads_each(s->s3, STR(UNDER), clear_one, &c, err)) return false;
+    if (!s3_uploads_each(s->s3, STR(UNDER), clear_one, &c, err) || !s3_each(s->s3, STR(ASIDE), clear_aside, &c, err))
+        return false;
+    if (c.err.code == ERR_NOT_FOUND) err_clear(&c.err);
     if (c.err.code != ERR_NONE && err != NULL) *err = c.err;
     return c.err.code == ERR_NONE;
 }
@@ -333,16 +349,50 @@ bool store_note_delete(struct blob_store *s, const char *name, struct err *err)
     return s3_delete(s->s3, str_of(name), err);
 }
 
-bool store_link(struct blob_store *s, struct str digest, bool put, int64_t seconds, struct arena *a, struct str *url,
-                struct str *header, struct err *err)
+/* ---- links ---- */
+
+bool store_link(struct blob_store *s, struct str digest, int64_t seconds, struct arena *a, struct str *url,
+                struct err *err)
 {
     char key[KEY];
-    unsigned char sum[DIGEST_BYTES];
+    struct str header;
     if (s->s3 == NULL) return err_set(err, ERR_INVALID, "a store on disk has no links");
-    if (!key_of(digest, key, err)) return false;
+    return key_of(digest, key, err) && s3_link(s->s3, "GET", str_of(key), NULL, seconds, a, url, &header, err);
+}
+
+static bool aside_of(const struct blob_store *s, struct str id, char out[KEY], struct err *err)
+{
+    if (s->s3 == NULL) return err_set(err, ERR_INVALID, "a store on disk has no links");
+    for (size_t i = 0; i < id.n; i++)
+        if (!isalnum((unsigned char)id.p[i])) return err_set(err, ERR_INVALID, "that is no upload's id");
+    return snprintf(out, KEY, ASIDE "%.*s", STR_ARG(id)) < KEY || err_set(err, ERR_INVALID, "an id that is too long");
+}
+
+bool store_link_put(struct blob_store *s, struct str id, struct str digest, int64_t seconds, struct arena *a,
+                    struct str *url, struct str *header, struct err *err)
+{
+    char key[KEY], aside[KEY];
+    unsigned char sum[DIGEST_BYTES];
+    if (!aside_of(s, id, aside, err) || !key_of(digest, key, err)) return false;
     for (size_t i = 0; i < sizeof sum; i++) {
         const char pair[3] = {key[strlen(UNDER) + 2 * i], key[strlen(UNDER) + 2 * i + 1]};
         sum[i] = (unsigned char)strtoul(pair, NULL, 16);
     }
-    return s3_link(s->s3, put ? "PUT" : "GET", str_of(key), put ? sum : NULL, seconds, a, url, header, err);
+    return s3_link(s->s3, "PUT", str_of(aside), sum, seconds, a, url, header, err);
+}
+
+bool store_link_take(struct blob_store *s, struct str id, struct str digest, int64_t size, struct err *err)
+{
+    char key[KEY], aside[KEY];
+    int64_t there;
+    struct err ignored;
+    if (!aside_of(s, id, aside, err) || !key_of(digest, key, err) || !s3_head(s->s3, str_of(aside), &there, NULL, err))
+        return false;
+    if (there != size)
+        return err_set(err, ERR_CONFLICT, "%lld bytes were put, not %lld", (long long)there, (long long)size);
+    FD_AUTO lock = disk_lock(s->disk, LOCK_SH);
+    if (lock < 0) return err_set(err, ERR_IO, "blob store %s: lock: %s", s->disk->path, strerror(errno));
+    if (!s3_copy(s->s3, str_of(aside), str_of(key), err)) return false;
+    if (!s3_delete(s->s3, str_of(aside), &ignored)) err_clear(&ignored); /* what stays is cleared */
+    return true;
 }

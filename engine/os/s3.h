@@ -40,6 +40,8 @@ MUST_CHECK bool s3_read(struct s3 *s, struct str key, int64_t from, int64_t n, s
                         struct err *err);
 MUST_CHECK bool s3_put_text(struct s3 *s, struct str key, struct str text, struct err *err);
 MUST_CHECK bool s3_get_text(struct s3 *s, struct str key, struct arena *a, struct str *out, struct err *err);
+/* Within the bucket, by the store itself; 5 GiB at most. */
+MUST_CHECK bool s3_copy(struct s3 *s, struct str from, struct str to, struct err *err);
 MUST_CHECK bool s3_delete(struct s3 *s, struct str key, struct err *err); /* none there is fine */
 /* All below `under`, in no order; fn returns false to end, having set err or not. */
 typedef bool s3_each_fn(void *ctx, struct str key, int64_t size, struct err *err);

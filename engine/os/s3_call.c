@@ -139,6 +139,12 @@ static void add_header(struct trial *t, struct str name, struct str value)
     t->headers = curl_slist_append(t->headers, line.p);
 }
 
+static struct str copy_source(struct trial *t)
+{
+    struct str key = sigv4_encode(t->arena, s3_full_key(t->s, t->arena, t->call->copied), true);
+    return arena_printf(t->arena, "/%.*s/%.*s", STR_ARG(t->s->cfg.bucket), STR_ARG(key));
+}
+
 static void sign(struct trial *t)
 {
     const struct s3_call *call = t->call;
@@ -149,16 +155,17 @@ static void sign(struct trial *t)
     digest_hex(call->sum != NULL ? call->sum : sum, DIGEST_BYTES, hex);
     sigv4_time(now, when);
     t->our_clock = now / 1000000;
-    const struct sigv4_pair headers[] = {{STR("host"), t->s->host},
-                                         {STR("x-amz-content-sha256"), str_of(hex)},
-                                         {STR("x-amz-date"), str_of(when)},
-                                         {STR("x-amz-security-token"), t->key.token}};
+    struct sigv4_pair headers[5] = {{STR("host"), t->s->host}, {STR("x-amz-content-sha256"), str_of(hex)}};
+    size_t n = 2; /* in the order of their names */
+    if (call->copied.n > 0) headers[n++] = (struct sigv4_pair){STR("x-amz-copy-source"), copy_source(t)};
+    headers[n++] = (struct sigv4_pair){STR("x-amz-date"), str_of(when)};
+    if (t->key.token.n > 0) headers[n++] = (struct sigv4_pair){STR("x-amz-security-token"), t->key.token};
     const struct sigv4_request r = {.method = call->method,
                                     .path = s3_path(t->s, t->arena, call->key),
                                     .query = call->query,
                                     .n_query = call->n_query,
                                     .headers = headers,
-                                    .n_headers = t->key.token.n > 0 ? 4 : 3,
+                                    .n_headers = n,
                                     .payload = str_of(hex),
                                     .region = t->s->cfg.region,
                                     .service = STR("s3"),

@@ -38,7 +38,8 @@ struct s3_call {
     struct str key; /* below the prefix; empty = the bucket */
     const struct sigv4_pair *query;
     size_t n_query;
-    struct str text; /* the body; or of a file, whose digest is then `sum`: */
+    struct str copied; /* PUT: from this key; empty = the body counts */
+    struct str text;   /* the body; or of a file, whose digest is then `sum`: */
     const unsigned char *sum;
     int fd;
     int64_t from, size; /* of the file; or of the bytes that the sink is to get */

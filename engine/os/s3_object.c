@@ -38,6 +38,13 @@ bool s3_get_text(struct s3 *s, struct str key, struct arena *a, struct str *out,
     return true;
 }
 
+bool s3_copy(struct s3 *s, struct str from, struct str to, struct err *err)
+{
+    S3_ANSWER_AUTO got = {0};
+    const struct s3_call call = {.method = "PUT", .key = to, .copied = from};
+    return s3_do(s, &call, &got, err);
+}
+
 bool s3_delete(struct s3 *s, struct str key, struct err *err)
 {
     S3_ANSWER_AUTO got = {0};

@@ -41,6 +41,9 @@ def blobs_and_bundles(server):
     assert server.get(f"{API}/blobs/{digest}").body == packed.getvalue()
     assert server.get(f"{API}/blobs/{digest}", headers={"Range": "bytes=0-3"}).status == 206
     assert server.post(API + "/uploads", {"digest": digest, "size": len(packed.getvalue())}).status == 200
+    begun = server.post(API + "/uploads", {"digest": digest_of(b"sent twice"), "size": 10}).json["id"]
+    upload(server, b"sent twice")
+    assert server.post(f"{API}/uploads/{begun}:taken").status == 200
     for status in (201, 200):
         assert server.post(API + "/bundles", {"digest": digest}).status == status
     assert server.get(f"{API}/bundles/{digest}").json["entries"] == 1

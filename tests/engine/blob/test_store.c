@@ -374,14 +374,21 @@ static void links_read_and_write(void **state)
     struct str link, header;
     need_store();
     digest_of(STR("by a link"), digest);
-    ok(store_link(store, str_of(digest), true, 60, &arena, &link, &header, &err));
+    ok(store_link_put(store, STR("up1"), str_of(digest), 60, &arena, &link, &header, &err));
     struct str put = arena_printf(&arena, "-X PUT -H '%s' '%s' -d", header.p, link.p);
     assert_int_not_equal(curl(arena_printf(&arena, "%s 'other bytes'", put.p)), 0);
     assert_int_not_equal(curl(arena_printf(&arena, "-X PUT '%s' -d 'by a link'", link.p)), 0);
-    assert_false(store_size(store, str_of(digest), NULL, &err));
+    assert_false(store_link_take(store, STR("up1"), str_of(digest), 9, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_int_equal(curl(arena_printf(&arena, "%s 'by a link'", put.p)), 0);
+    assert_false(store_size(store, str_of(digest), NULL, &err)); /* until somebody says so */
+    assert_false(store_link_take(store, STR("up2"), str_of(digest), 9, &err));
+    assert_false(store_link_take(store, STR("up1"), str_of(digest), 8, &err));
+    assert_int_equal(err.code, ERR_CONFLICT);
+    ok(store_link_take(store, STR("up1"), str_of(digest), 9, &err));
     ok(store_size(store, str_of(digest), NULL, &err));
-    ok(store_link(store, str_of(digest), false, 60, &arena, &link, &header, &err));
+    assert_false(store_link_take(store, STR("up1"), str_of(digest), 9, &err));
+    ok(store_link(store, str_of(digest), 60, &arena, &link, &err));
     assert_int_equal(curl(arena_printf(&arena, "'%s'", link.p)), 0);
     BUF_AUTO got;
     buf_init(&got, 0);
@@ -394,9 +401,9 @@ static void on_disk_there_are_no_links(void **state)
 {
     (void)state;
     char digest[DIGEST_TEXT];
-    struct str link, header;
+    struct str link;
     ok(store_put_bytes(store, STR("x"), digest, &err));
-    assert_false(store_link(store, str_of(digest), false, 60, &arena, &link, &header, &err));
+    assert_false(store_link(store, str_of(digest), 60, &arena, &link, &err));
     assert_int_equal(err.code, ERR_INVALID);
     ok(store_clear(store, &err) && !store_is_remote(store));
 }
