@@ -18,6 +18,7 @@
 
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/companion_cache.h"
 #include "cli/files.h"
 #include "engine/blob/bundle.h"
 #include "engine/text/json.h"
@@ -33,6 +34,8 @@ struct companion {
     struct cli cli;
     struct arena *arena;
     const char *workdir, *message;
+    const char *cache; /* of the node; NULL = there is none */
+    int64_t cache_bytes;
     struct step_moves moves;
 };
 
@@ -57,6 +60,9 @@ static bool open_api(struct companion *c, struct err *err)
     s->server = getenv("MILLRACE_API_URL");
     s->token = getenv("MILLRACE_TOKEN");
     s->token_place = "MILLRACE_TOKEN";
+    const char *bytes = getenv(STEP_MOVES_CACHE_BYTES);
+    c->cache = getenv(STEP_MOVES_CACHE);
+    if (bytes == NULL || !str_int(str_of(bytes), &c->cache_bytes)) c->cache = NULL;
     if (s->server == NULL || s->token == NULL)
         return err_set(err, ERR_INVALID, "MILLRACE_API_URL and MILLRACE_TOKEN must say where the data is");
     return client_open(c->arena, s, &c->cli.client, err);
@@ -109,10 +115,13 @@ static bool fetch_once(struct companion *c, struct str digest, int64_t size, int
 
 static bool fetch_bytes(struct companion *c, struct str digest, int64_t size, int fd, struct err *err)
 {
-    for (unsigned tries = 0;; tries++) {
-        if (fetch_once(c, digest, size, fd, err)) return lseek(fd, 0, SEEK_SET) == 0;
+    bool here = c->cache != NULL && companion_cache_take(c->cache, digest, fd);
+    for (unsigned tries = 0; !here; tries++) {
+        if (fetch_once(c, digest, size, fd, err)) break;
         if (tries == FETCH_TRIES || !pause_before(err, tries)) return false;
     }
+    if (c->cache != NULL && !here) companion_cache_keep(c->cache, digest, fd, c->cache_bytes);
+    return lseek(fd, 0, SEEK_SET) == 0;
 }
 
 static bool unpack(struct companion *c, struct str digest, int64_t size, const char *folder,

@@ -185,6 +185,8 @@ static bool open_cluster(struct server *s, struct err *err)
                                     .store_dir = s->cfg.store_dir,
                                     .image = s->cfg.kube_image,
                                     .companion = s->cfg.kube_companion,
+                                    .node_cache = s->cfg.kube_cache,
+                                    .node_cache_bytes = s->cfg.kube_cache_bytes,
                                     .blobs = &s->blobs,
                                     .step_log_bytes = s->cfg.step_log_bytes,
                                     .start_ms = s->cfg.kube_start_ms,

@@ -357,6 +357,7 @@ static void copy_config(struct kube *k, const struct kube_config *cfg)
     k->cfg.store_dir = arena_str(m, cfg->store_dir);
     k->cfg.image = arena_str(m, cfg->image);
     k->cfg.companion = arena_str(m, cfg->companion);
+    k->cfg.node_cache = arena_str(m, cfg->node_cache);
     k->cfg.pull_policy = arena_str(m, cfg->pull_policy);
     k->cfg.gpu_resource = cfg->gpu_resource.n > 0 ? arena_str(m, cfg->gpu_resource) : STR("nvidia.com/gpu");
     if (k->cfg.start_ms == 0) k->cfg.start_ms = START_MS;

@@ -4,6 +4,8 @@
  * The sidecar (an init container that is restarted always) is told to stop when the step's container has ended, has the
  * rest of the pod's grace, and its failure fails no pod: only its message makes a success.
  * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/ */
+#include <stdio.h>
+
 #include "engine/base/jsonw.h"
 #include "scheduler/kube_job.h"
 #include "scheduler/step_moves.h"
@@ -11,6 +13,7 @@
 #define PLAN_ANNOTATION "millrace.dev/moves"
 #define PLAN_FOLDER "/millrace/moves"
 #define PLAN_FILE "plan"
+#define CACHE "/millrace/cache"
 #define MESSAGE "/dev/termination-log"
 
 void kube_companion_annotation(struct jsonw *w, const struct kube_job *j)
@@ -18,8 +21,21 @@ void kube_companion_annotation(struct jsonw *w, const struct kube_job *j)
     if (j->moves.n > 0) jsonw_kv_str(w, PLAN_ANNOTATION, j->moves);
 }
 
-void kube_companion_volume(struct jsonw *w)
+static void cache_volume(struct jsonw *w, struct str folder)
 {
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", "cache");
+    jsonw_key(w, "hostPath");
+    jsonw_object(w);
+    jsonw_kv_str(w, "path", folder);
+    jsonw_kv_cstr(w, "type", "DirectoryOrCreate");
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+}
+
+void kube_companion_volumes(struct jsonw *w, const struct kube_job *j)
+{
+    if (j->fetches && j->node_cache.n > 0) cache_volume(w, j->node_cache);
     jsonw_object(w);
     jsonw_kv_cstr(w, "name", "moves");
     jsonw_key(w, "downwardAPI");
@@ -79,12 +95,16 @@ static void variable(struct jsonw *w, const char *name, struct str value)
 }
 
 /* Not as the step has them, which may have been given others. */
-static void environment(struct jsonw *w, const struct kube_job *j)
+static void environment(struct jsonw *w, const struct kube_job *j, bool caches)
 {
+    char bytes[24];
     jsonw_key(w, "env");
     jsonw_array(w);
     variable(w, "MILLRACE_API_URL", j->api_url);
     variable(w, "MILLRACE_TOKEN", j->token);
+    snprintf(bytes, sizeof bytes, "%lld", (long long)j->node_cache_bytes);
+    if (caches) variable(w, STEP_MOVES_CACHE, STR(CACHE));
+    if (caches) variable(w, STEP_MOVES_CACHE_BYTES, str_of(bytes));
     jsonw_array_end(w);
 }
 
@@ -106,11 +126,13 @@ static void companion(struct jsonw *w, const struct kube_job *j, const char *nam
     if (j->pull_policy.n > 0) jsonw_kv_str(w, "imagePullPolicy", j->pull_policy);
     if (sidecar) jsonw_kv_cstr(w, "restartPolicy", "Always");
     arguments(w, verb);
-    environment(w, j);
+    bool caches = !sidecar && j->node_cache.n > 0;
+    environment(w, j, caches);
     jsonw_key(w, "volumeMounts");
     jsonw_array(w);
     mount(w, "work", KUBE_WORKDIR, false);
     mount(w, "moves", PLAN_FOLDER, true);
+    if (caches) mount(w, "cache", CACHE, false);
     jsonw_array_end(w);
     security(w);
     jsonw_object_end(w);

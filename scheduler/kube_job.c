@@ -211,7 +211,7 @@ static void volumes(struct jsonw *w, const struct kube_job *j, struct arena *a)
         jsonw_object_end(w);
         jsonw_object_end(w);
     }
-    if (j->moves.n > 0) kube_companion_volume(w);
+    if (j->moves.n > 0) kube_companion_volumes(w, j);
     for (size_t i = 0; i < j->n_files; i++)
         if (first_of_folder(j, i)) files_volume(w, j, a, i);
     for (size_t i = 0; i < n; i++)

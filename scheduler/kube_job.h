@@ -56,6 +56,8 @@ struct kube_job {
     struct str moves;          /* their plan: see step_moves.h */
     struct str api_url, token; /* for them */
     bool fetches, collects;
+    struct str node_cache; /* a folder of the node for blobs that pods there have fetched; empty = none */
+    int64_t node_cache_bytes;
     const struct value *cluster; /* nodeSelector, tolerations, … as the plan has them; NULL = none */
 };
 
@@ -72,6 +74,6 @@ struct str kube_label(struct arena *a, struct str text);
 struct jsonw;
 void kube_companion_annotation(struct jsonw *w, const struct kube_job *job);
 void kube_companion_containers(struct jsonw *w, const struct kube_job *job);
-void kube_companion_volume(struct jsonw *w);
+void kube_companion_volumes(struct jsonw *w, const struct kube_job *job);
 
 #endif

@@ -13,7 +13,7 @@
 #define RETRY_MOST_US (15 * SECOND_US)
 #define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
-#define FOLLOW_AFTER_US SECOND_US        /* short steps' logs are fetched once, at their end */
+#define FOLLOW_AFTER_US (2 * SECOND_US)  /* short steps' logs are fetched once, at their end */
 #define DRAIN_MOST_US (15 * SECOND_US)   /* for the rest of a log */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 

@@ -143,6 +143,8 @@ static bool plan_moves(struct kube *k, struct kube_attempt *a, const struct exec
     step_moves_write(&moves, &text);
     job->moves = arena_str(m, buf_view(&text));
     job->companion = k->cfg.companion;
+    job->node_cache = k->cfg.node_cache;
+    job->node_cache_bytes = k->cfg.node_cache_bytes;
     job->api_url = req->api_url;
     job->token = req->token;
     return true;

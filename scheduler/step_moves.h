@@ -14,6 +14,10 @@
 
 #define STEP_MOVES_COMMAND "__companion" /* of millrace, in the pod: see cli/companion.c */
 
+/* Variables of its environment: a folder of blobs that pods share, and how many bytes that may have. */
+#define STEP_MOVES_CACHE "MILLRACE_CACHE"
+#define STEP_MOVES_CACHE_BYTES "MILLRACE_CACHE_BYTES"
+
 struct step_moves {
     struct str bundle;                 /* empty = none */
     const struct launch_input *inputs; /* with paths beneath the working directory, i.e. that of the code's root */

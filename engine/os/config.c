@@ -113,6 +113,10 @@ static const struct option options[] = {
     {"kube-companion", "IMAGE", OPTION_STRING, FIELD(kube_companion), 0, 0, "", NULL, NULL, NULL,
      "image of Millrace itself, for the containers beside a step's own that move its code and artifacts (they ask "
      "api-url); empty: steps that need them are refused"},
+    {"kube-cache", "DIR", OPTION_STRING, FIELD(kube_cache), 0, 0, "", NULL, NULL, NULL,
+     "folder of each node where pods share code and artifacts that they fetched (a hostPath); empty: each fetches anew"},
+    {"kube-cache-size", "SIZE", OPTION_BYTES, FIELD(kube_cache_bytes), 1 << 20, 65536 * GI, "10Gi", NULL, NULL, NULL,
+     "what is kept there"},
     {"kube-jobs", "N", OPTION_INT, FIELD(kube_jobs), 1, 100000, "500", NULL, NULL, NULL,
      "how many unfinished Jobs there are at most; other steps wait in the database"},
     {"kube-requests", "N", OPTION_INT, FIELD(kube_requests_s), 1, 10000, "50", NULL, NULL, NULL,

@@ -48,10 +48,13 @@ struct config {
     bool local_exec;                                     /* run process steps at all */
     int64_t executor;                                    /* enum config_executor */
     struct str kubeconfig, kube_context, kube_namespace; /* empty = as kubectl has it */
-    struct str kube_image, kube_companion;               /* of steps that name none; empty = they are refused */
-    int64_t kube_jobs;                                   /* unfinished ones at once */
-    int64_t kube_requests_s;                             /* to the API server, watches apart */
-    int64_t kube_start_ms;                               /* what cannot start fails after so long */
+    struct str kube_image;                               /* of steps that name none; empty = they are refused */
+    struct str kube_companion; /* Millrace's own; empty = steps whose data is to be moved are refused */
+    struct str kube_cache;     /* of nodes; empty = none */
+    int64_t kube_cache_bytes;
+    int64_t kube_jobs;       /* unfinished ones at once */
+    int64_t kube_requests_s; /* to the API server, watches apart */
+    int64_t kube_start_ms;   /* what cannot start fails after so long */
 };
 
 /* argv without the program's and the command's name. False when anything was wrong; all problems are in *errs. */

@@ -118,6 +118,16 @@ def test_code_reaches_pods(data_server, jobs, tmp_path):
     assert server.cli("logs", run, "code").stdout == "tool me\n"
 
 
+def test_a_node_keeps_what_its_pods_fetched(data_server, jobs, tmp_path):
+    server = data_server("--kube-cache", str(tmp_path / "cache"))
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f/tool.sh").write_text("echo tool\n")
+    (tmp_path / "f/pipeline.yaml").write_text(pipeline("  use: {run: 'sh tool.sh'}\n"))
+    run = server.cli_json("run", "--detach", tmp_path / "f")
+    assert server.ended(run["id"])["state"] == "succeeded", server.tasks(run["id"])
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [server.run(run["id"])["bundle"][7:]]
+
+
 def test_a_pipeline_alone_moves_nothing(data_server, jobs, tmp_path):
     """A folder with nothing but the pipeline in it is no code: its steps are their own containers alone."""
     server = data_server()

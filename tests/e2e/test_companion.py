@@ -5,6 +5,7 @@ import http.client
 import http.server
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -158,6 +159,35 @@ def test_what_the_store_has_not_got_is_not_taken(fresh, gateway):
                             capture_output=True, text=True, check=True).stdout
     assert answer.startswith("4"), answer  # only the bytes of that digest
     assert server.post(f"/api/v1/uploads/{made['id']}:taken").status == 409
+
+
+def test_pods_of_a_node_share_what_they_fetched(server, pod, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    pod.env |= {"MILLRACE_CACHE": str(cache), "MILLRACE_CACHE_BYTES": "2500"}
+    kept = [keep(server, bytes([i]) * 1000) for i in range(3)]
+
+    def fetch(i, code=0):
+        got, said = pod.fetch(inputs=[{"name": "a", "path": f"a{i}", **kept[i]}])
+        assert got == code, said
+        return {p.name for p in cache.iterdir()}
+
+    names = [k["digest"][7:] for k in kept]
+    assert fetch(0) == {names[0]}
+    os.utime(cache / names[0], (1, 1))
+    assert fetch(1) == {names[0], names[1]}
+    assert fetch(0) == {names[0], names[1]}  # used again: now the other one is older
+    os.utime(cache / names[1], (1, 1))
+    assert fetch(2) == {names[0], names[2]}
+    (cache / names[0]).write_bytes(b"damaged")
+    assert fetch(0) == {names[0], names[2]} and (pod.work / "a0").read_bytes() == bytes(1000)
+    (cache / names[2]).write_bytes(bytes([9]) * 1000)
+    shutil.rmtree(pod.work / "a2", ignore_errors=True)
+    fetch(2)
+    assert (pod.work / "a2").read_bytes() == bytes([2]) * 1000
+    away = free_port()
+    pod.env["MILLRACE_API_URL"] = f"http://127.0.0.1:{away}"
+    fetch(2)  # nobody is asked
 
 
 def misleading(port):

@@ -189,6 +189,13 @@ static void data_is_moved_beside_the_step(void **state)
     is(&v, POD "terminationGracePeriodSeconds", "610"); /* the step's own, and ten minutes */
     const struct value *notes = at(&v, "spec.template.metadata.annotations");
     assert_true(str_is(value_get(notes, "millrace.dev/moves")->u.s, "{\"version\":1}"));
+    job.node_cache = STR("/var/cache/millrace");
+    job.node_cache_bytes = 5;
+    v = made(&job);
+    is(&v, POD "volumes.1",
+       "{\"hostPath\":{\"path\":\"/var/cache/millrace\",\"type\":\"DirectoryOrCreate\"},\"name\":\"cache\"}");
+    is(&v, POD "initContainers.0.volumeMounts.2", "{\"mountPath\":\"/millrace/cache\",\"name\":\"cache\"}");
+    assert_int_equal(at(&v, POD "initContainers.1.volumeMounts")->u.list.n, 2); /* for what is fetched only */
     job.fetches = false;
     v = made(&job);
     assert_int_equal(at(&v, POD "initContainers")->u.list.n, 1);
