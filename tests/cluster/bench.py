@@ -209,7 +209,7 @@ class Bench:
         raw_ms = statistics.median(p[0] for p in posts)
         ended, ready = self.chain(12)
         self.row("ready_to_job_ratio", "", "lower", [ms / raw_ms for ms in ready], 1, 1.5,
-                 f"{statistics.median(ready):.1f} ms from the recorded end of the step before; a raw POST {raw_ms:.1f} ms")
+                 f"{statistics.median(ready):.1f} ms from the record of the end before; a raw POST {raw_ms:.1f} ms")
         self.row("submit_to_job_ms", "ms", "lower", [p[1] for p in posts], raw_ms, None, "over HTTP, with its plan")
         self.row("end_to_next_job_ms", "ms", "lower", ended, raw_ms, 50, "")
         before = self.requests()
