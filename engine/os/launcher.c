@@ -366,6 +366,8 @@ bool launcher_launch(struct launcher *l, const struct launcher_request *req, str
         return err_set(err, ERR_INVALID, "'%.*s' cannot be the name of a launch", STR_ARG(req->name));
     if (req->n_argv == 0 || req->workdir.n == 0 || req->workdir.p[0] != '/')
         return err_set(err, ERR_INVALID, "a launch needs a command and an absolute working directory");
+    if (req->note.n > LAUNCHER_NOTE_MAX)
+        return err_set(err, ERR_LIMIT, "the note of a launch has at most %d bytes", LAUNCHER_NOTE_MAX);
     if (map_get(&l->launches, req->name, &at)) return true;
     BUF_AUTO frame;
     buf_init(&frame, WIRE_FRAME_MAX);

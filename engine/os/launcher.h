@@ -16,6 +16,7 @@
 
 #define LAUNCHER_COMMAND "__launcher"
 #define LAUNCHER_NAME_MAX 120
+#define LAUNCHER_NOTE_MAX 8192
 /* In each step's environment, so that what it leaves behind can be told from others' processes, marked or not. */
 #define LAUNCHER_COOKIE "MILLRACE_LAUNCH"
 
@@ -47,10 +48,11 @@ struct launcher_request {
     int64_t memory_bytes;  /* of all its processes together; 0 = no limit */
     int64_t timeout_ms;    /* 0 = none */
     int64_t grace_ms;      /* from SIGTERM to SIGKILL at the timeout */
+    struct str note;       /* whatever is to be known of it while it runs; at most LAUNCHER_NOTE_MAX */
 };
 
 enum launcher_event_kind {
-    LAUNCHER_STARTED,     /* pid, started_us */
+    LAUNCHER_STARTED,     /* pid, started_us, note */
     LAUNCHER_ENDED,       /* all fields; repeated on every connection until acknowledged */
     LAUNCHER_LOST,        /* it died with a former launcher, or what it left was killed; as LAUNCHER_ENDED otherwise */
     LAUNCHER_SYNCED,      /* after a connection: all it knows has been told */
@@ -67,6 +69,7 @@ struct launcher_event {
     bool oom, log_full, timed_out, killed, not_started;
     bool infra;       /* with not_started: for want of the machine's means, not by its own doing */
     struct str error; /* why it could not start */
+    struct str note;  /* of the launch; empty if its launcher is of a version that keeps none */
     int64_t user_us, system_us, max_rss_bytes, memory_peak_bytes;
 };
 

@@ -14,7 +14,7 @@
 
 #define JOURNAL "journal"
 #define COMPACT_BYTES (1u << 20)
-#define RECORD_BYTES 1024 /* no frame of a record is longer */
+#define RECORD_BYTES (1024 + LAUNCHER_NOTE_MAX) /* no frame of a record is longer */
 
 static void boot_id(char out[64])
 {
@@ -58,6 +58,7 @@ static void drop(struct journal *j, struct record *r)
         j->records[last->at] = last;
         map_put(&j->by_name, last->event.name, last->at, NULL);
     }
+    free(r->note);
     free(r);
 }
 
@@ -71,6 +72,15 @@ void record_set_error(struct record *r, const char *text)
 {
     snprintf(r->error, sizeof r->error, "%s", text);
     r->event.error = str_of(r->error);
+}
+
+void record_set_note(struct record *r, struct str note)
+{
+    char *copy = note.n > 0 ? strndup(note.p, note.n) : NULL;
+    if (note.n > 0 && copy == NULL) abort();
+    free(r->note);
+    r->note = copy;
+    r->event.note = (struct str){copy, note.n};
 }
 
 void journal_put(struct buf *out, const struct record *r)
@@ -172,6 +182,7 @@ static bool replay_event(struct journal *j, enum record_state state, struct wire
     e.name = r->event.name;
     r->event = e;
     record_set_error(r, error);
+    record_set_note(r, e.note);
     r->ticks = ticks;
     r->state = state;
     return true;

@@ -14,8 +14,9 @@ enum record_state { RECORD_INTENT, RECORD_RUNNING, RECORD_ENDED, RECORD_LOST };
 struct record {
     char name[LAUNCHER_NAME_MAX + 1];
     enum record_state state;
-    struct launcher_event event; /* event.name and event.error point into the record */
+    struct launcher_event event; /* its strings point into the record */
     char error[400];
+    char *note; /* while it runs */
     int64_t ticks;
     size_t at; /* in the journal's list */
     /* While it runs: */
@@ -50,5 +51,6 @@ MUST_CHECK bool journal_flush(struct journal *j);
 /* The frame of a record's state: also what the server is told. */
 void journal_put(struct buf *out, const struct record *r);
 void record_set_error(struct record *r, const char *text);
+void record_set_note(struct record *r, struct str note);
 
 #endif

@@ -39,6 +39,7 @@ static void end(struct host *h, struct record *r, enum record_state state)
 {
     r->state = state;
     r->event.ended_us = os_now_us();
+    record_set_note(r, (struct str){0});
     journal_note(&h->journal, r);
     host_tell(h, r);
 }
@@ -64,6 +65,7 @@ static void started(struct host *h, struct record *r, const struct launcher_requ
     r->event.pid = pid;
     r->event.started_us = os_now_us();
     r->ticks = proc_read(pid, &p) ? p.ticks : 0;
+    record_set_note(r, req->note);
     r->state = RECORD_RUNNING;
     r->grace_ms = req->grace_ms;
     r->memory_bytes = req->memory_bytes;

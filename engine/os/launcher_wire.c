@@ -41,6 +41,7 @@ void launcher_put_request(struct buf *out, const struct launcher_request *req)
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         wire_i64(out, numbers[i]);
     wire_i64(out, req->log_max_bytes);
+    if (req->note.n > 0) wire_str(out, req->note);
     wire_end(out, begin);
 }
 
@@ -70,6 +71,7 @@ bool launcher_get_request(struct wire_reader *r, struct arena *a, struct launche
         *numbers[i] = wire_get_i64(r);
     req.workdir_made = made != 0;
     if (r->p < r->end) req.log_max_bytes = wire_get_i64(r); /* an older server has no limit for it */
+    if (r->p < r->end) req.note = arena_str(a, wire_get_str(r));
     if (r->bad || !launcher_name_fine(req.name) || req.n_argv == 0) return false;
     *out = req;
     return true;
@@ -89,6 +91,7 @@ void launcher_put_event(struct buf *out, enum launcher_frame kind, const struct 
                                e->signal, e->user_us, e->system_us,  e->max_rss_bytes, e->memory_peak_bytes};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         wire_i64(out, numbers[i]);
+    if (e->note.n > 0) wire_str(out, e->note);
     wire_end(out, begin);
 }
 
@@ -109,6 +112,7 @@ bool launcher_get_event(struct wire_reader *r, struct launcher_event *out, int64
     e.log_full = flags & FLAG_LOG_FULL;
     e.code = (int32_t)code;
     e.signal = (int32_t)sig;
+    if (r->p < r->end) e.note = wire_get_str(r);
     if (r->bad || !launcher_name_fine(e.name)) return false;
     *out = e;
     return true;

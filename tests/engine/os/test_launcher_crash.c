@@ -58,6 +58,45 @@ static void a_killed_server_finds_everything_again(void **state)
     assert_int_equal(await_event(LAUNCHER_ENDED, "runs")->code, 5);
 }
 
+#define NOTE_SIZE LAUNCHER_NOTE_MAX
+static char note[NOTE_SIZE + 1];
+
+static void start_noted(void)
+{
+    struct shell_launch s;
+    char line[FS_PATH_MAX];
+    snprintf(line, sizeof line, "read x < %s/go; exit 5", rig.data);
+    shell(&s, "noted", line)->note = (struct str){note, NOTE_SIZE};
+    launch(&s.req);
+    assert_true(str_eq(await_event(LAUNCHER_STARTED, "noted")->note, s.req.note));
+}
+
+/* To each server that comes, however long it is. */
+static void a_note_is_told_while_its_step_runs(void **state)
+{
+    (void)state;
+    struct shell_launch s;
+    struct err err = {0};
+    memset(note, 'n', sizeof note);
+    make_fifo("go");
+    killed_server(start_noted);
+    for (int round = 0; round < 2; round++) {
+        assert_true(str_eq(await_event(LAUNCHER_STARTED, "noted")->note, (struct str){note, NOTE_SIZE}));
+        launcher_close(rig.l);
+        rig_open();
+    }
+    int fd = open(in_data("go"), O_WRONLY | O_CLOEXEC);
+    assert_int_equal(write(fd, "x\n", 2), 2);
+    close(fd);
+    assert_int_equal(await_event(LAUNCHER_ENDED, "noted")->note.n, 0);
+    shell(&s, "bare", "true");
+    launch(&s.req);
+    assert_int_equal(await_event(LAUNCHER_STARTED, "bare")->note.n, 0);
+    shell(&s, "too-long", "true")->note = (struct str){note, NOTE_SIZE + 1};
+    assert_false(launcher_launch(rig.l, &s.req, &err));
+    assert_int_equal(err.code, ERR_LIMIT);
+}
+
 static void acknowledged_ends_are_not_told_again(void **state)
 {
     (void)state;
@@ -380,6 +419,7 @@ static void thousands_of_steps_end(void **state)
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 static const struct CMUnitTest tests[] = {
     T(a_killed_server_finds_everything_again),
+    T(a_note_is_told_while_its_step_runs),
     T(acknowledged_ends_are_not_told_again),
     T(limits_hold_without_a_server),
     T(the_newest_server_wins),
