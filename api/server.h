@@ -31,9 +31,12 @@ struct api_config {
     bool notify;         /* the scheduler is another process: wake it by NOTIFY */
     bool local_only;     /* steps run as local processes: plans that need a cluster are refused */
     int64_t cpu_milli, memory_bytes; /* what one step can have at most here; 0 = unknown */
-    bool cluster, image;             /* steps are Jobs; those without an image have one to fall back on */
-    bool moves;                      /* in a cluster: artifacts reach steps */
-    void (*hint)(void *ctx);         /* called after a commit that the scheduler should see; may be NULL */
+    const struct gpu *gpus;          /* the same; they outlive the API */
+    size_t n_gpus;
+    bool gpus_unknown;       /* steps run on other machines */
+    bool cluster, image;     /* steps are Jobs; those without an image have one to fall back on */
+    bool moves;              /* in a cluster: artifacts reach steps */
+    void (*hint)(void *ctx); /* called after a commit that the scheduler should see; may be NULL */
     void *hint_ctx;
 };
 

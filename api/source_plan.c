@@ -70,6 +70,9 @@ bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t
     if (!cfg->local_only) return true;
     struct plan_offer offer = {.cpu_milli = cfg->cpu_milli,
                                .memory_bytes = cfg->memory_bytes,
+                               .gpus = cfg->gpus,
+                               .n_gpus = cfg->n_gpus,
+                               .gpus_unknown = cfg->gpus_unknown,
                                .cluster = cfg->cluster,
                                .image = cfg->image,
                                .moves = cfg->moves,

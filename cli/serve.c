@@ -31,6 +31,7 @@
 #include "engine/store/embedded.h"
 #include "engine/store/migrate.h"
 #include "engine/store/settings.h"
+#include "scheduler/gpu_host.h"
 #include "scheduler/kube.h"
 #include "scheduler/process.h"
 #include "scheduler/scheduler.h"
@@ -49,6 +50,7 @@ struct server {
     struct store_config blobs;
     struct executor executor;
     bool has_executor;
+    struct gpu_host *gpus; /* NULL = no steps run on this machine */
     struct embedded_pg *pg;
     struct str dsn;
     struct db *db;
@@ -207,6 +209,7 @@ static bool open_executor(struct server *s, struct err *err)
         .step_user = s->cfg.step_user,
         .step_path = s->cfg.step_path,
         .step_memory_bytes = s->cfg.step_memory_bytes,
+        .gpus = s->gpus,
         .step_log_bytes = s->cfg.step_log_bytes,
     };
     s->has_executor = process_open(&cfg, &s->executor, err);
@@ -288,6 +291,8 @@ static bool try_scheduling(struct server *s, struct err *err)
 
 static bool open_api(struct server *s, struct err *err)
 {
+    size_t n_gpus = 0;
+    const struct gpu *gpus = s->gpus != NULL ? gpu_host_list(s->gpus, &n_gpus) : NULL;
     if (!runs_api(s)) return true;
     const struct api_config cfg = {
         .db = s->db,
@@ -307,6 +312,9 @@ static bool open_api(struct server *s, struct err *err)
         .moves = s->cfg.kube_companion.n > 0 && s->cfg.api_url.n > 0,
         .cpu_milli = s->cfg.cpu_milli,
         .memory_bytes = s->cfg.memory_bytes,
+        .gpus = gpus,
+        .n_gpus = n_gpus,
+        .gpus_unknown = s->gpus == NULL,
         .hint = on_hint,
         .hint_ctx = s,
     };
@@ -322,6 +330,8 @@ static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
     s->blobs = store_config_of(&s->cfg);
+    if (is_local(&s->cfg) && runs_scheduler(s) && !gpu_host_open(s->cfg.nvml_library, s->cfg.gpus, &s->gpus, err))
+        return false;
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err) || !fs_mkdirs(s->cfg.store_dir.p, 0711, err)) return false;
     if (is_local(&s->cfg) && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
     if (!lock_data_dir(s, err) || !open_database(s, err) || !claim_store(s->db, s->cfg.store_dir, err) ||
@@ -341,6 +351,7 @@ static void stop(struct server *s)
     pthread_mutex_unlock(&s->api_lock);
     if (api != NULL) api_stop(api);
     scheduler_stop(s->scheduler);
+    gpu_host_close(s->gpus);
     if (s->db != NULL) db_close(s->db);
     atomic_store(&stopping.orderly, true); /* PostgreSQL may need its time to write all */
     if (s->pg != NULL) embedded_stop(s->pg);

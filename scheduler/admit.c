@@ -1,7 +1,9 @@
 /* Who may start: runs within their pipeline's limit, tasks within the machine's capacity, in turn between runs. */
 #include "scheduler/core.h"
+#include "scheduler/gpus.h"
 
-#define MISFITS_MAX 64 /* tasks looked at in vain before the turn gives up; the rest wait for room anyway */
+#define MISFITS_MAX 64        /* tasks looked at in vain before the turn gives up; the rest wait for room anyway */
+#define GPU_MISFITS_MAX 16384 /* the same of those that wait for a GPU, which are passed over in no time */
 
 /* ---- runs ---- */
 
@@ -66,14 +68,49 @@ struct resources admit_wanted(const struct live *l, const struct node *n)
     struct resources r = n->resources;
     if (l->ignore_cpu) r.cpu_milli = 0;
     if (l->ignore_memory) r.memory_bytes = 0;
+    if (l->ignore_gpu) r.gpu_count = 0;
     return r;
 }
 
-void admit_release(struct scheduler *s, const struct live *l, uint32_t task)
+static struct gpus *gpus_of(const struct scheduler *s)
 {
-    const struct node *n = run_task_node(l->run, task);
+    return s->cfg.executor != NULL ? s->cfg.executor->gpus : NULL;
+}
+
+static bool gpus_there(const struct scheduler *s, const struct gpu_want *w)
+{
+    return gpus_of(s) == NULL || gpus_fit(gpus_of(s), w);
+}
+
+void admit_reason(const struct scheduler *s, const struct live *l, const struct node *n, struct buf *out)
+{
+    struct resources wanted = admit_wanted(l, n);
+    struct gpu_want gpus = gpu_wanted(&wanted);
+    bool room = capacity_fits(&s->capacity, &wanted);
+    if (room && gpus_there(s, &gpus)) {
+        buf_c(out, "is about to start");
+        return;
+    }
+    buf_c(out, "waits for room: ");
+    if (room)
+        gpus_reason(gpus_of(s), &gpus, out);
+    else
+        capacity_reason(&s->capacity, &wanted, out);
+}
+
+void admit_forget(struct scheduler *s)
+{
+    capacity_init(&s->capacity, s->cfg.cpu_milli, s->cfg.memory_bytes, s->cfg.most);
+    if (gpus_of(s) != NULL) gpus_release_all(gpus_of(s));
+}
+
+void admit_release(struct scheduler *s, const struct live *l, struct attempt_id id)
+{
+    const struct node *n = run_task_node(l->run, id.task);
     struct resources r = admit_wanted(l, n);
-    if (needs_room(n)) capacity_give(&s->capacity, &r);
+    if (!needs_room(n)) return;
+    capacity_give(&s->capacity, &r);
+    if (gpus_of(s) != NULL) gpus_release(gpus_of(s), id);
 }
 
 void admit_restored(struct scheduler *s, struct live *l)
@@ -81,29 +118,62 @@ void admit_restored(struct scheduler *s, struct live *l)
     for (struct restored *r = l->restored; r != NULL; r = r->next) {
         const struct node *n = run_task_node(l->run, r->task);
         struct resources wanted = admit_wanted(l, n);
-        if (needs_room(n)) capacity_take(&s->capacity, &wanted);
+        struct gpu_want gpus = gpu_wanted(&wanted);
+        if (!needs_room(n)) continue;
+        capacity_take(&s->capacity, &wanted);
+        if (gpus_of(s) == NULL) continue;
+        gpus_expect(gpus_of(s), (struct attempt_id){l->id, r->task, run_task_attempt(l->run, r->task)}, &gpus);
     }
 }
 
+/* What a turn has looked at in vain. A GPU may be wanted for hours by thousands of tasks, which must not keep those
+ * from starting that want none: they are passed over cheaply, since what did not fit once in a turn does not later in
+ * it. */
+struct vain {
+    uint32_t misfits, gpu_misfits;
+    struct gpu_want gpus; /* the last that did not fit */
+    bool started;         /* and something was not in vain */
+};
+
+static bool tired(const struct vain *v)
+{
+    return v->misfits >= MISFITS_MAX || v->gpu_misfits >= GPU_MISFITS_MAX;
+}
+
+static bool fits(const struct scheduler *s, const struct resources *wanted, const struct gpu_want *gpus, struct vain *v)
+{
+    bool again = v->gpu_misfits > 0 && gpus->count == v->gpus.count && gpus->milli == v->gpus.milli &&
+                 str_eq(gpus->flavor, v->gpus.flavor);
+    if (again || !gpus_there(s, gpus)) {
+        v->gpu_misfits++;
+        v->gpus = *gpus;
+        return false;
+    }
+    bool room = capacity_fits(&s->capacity, wanted);
+    v->misfits += !room;
+    return room;
+}
+
 /* Starts the first task of the run that fits; false when it has none that does. */
-static bool start_one(struct scheduler *s, struct live *l, uint32_t *misfits)
+static bool start_one(struct scheduler *s, struct live *l, struct vain *v)
 {
     uint32_t task = run_ready_next(l->run, UINT32_MAX);
     if (task == UINT32_MAX) {
         live_ring_remove(&s->live, l);
         return false;
     }
-    for (; task != UINT32_MAX && *misfits < MISFITS_MAX; task = run_ready_next(l->run, task)) {
+    for (; task != UINT32_MAX && !tired(v); task = run_ready_next(l->run, task)) {
         const struct node *n = run_task_node(l->run, task);
         struct resources wanted = admit_wanted(l, n);
-        if (!capacity_fits(&s->capacity, &wanted)) {
-            ++*misfits;
-            continue;
-        }
+        struct gpu_want gpus = gpu_wanted(&wanted);
+        if (!fits(s, &wanted, &gpus, v)) continue;
         struct executor *x = s->cfg.executor;
         capacity_take(&s->capacity, &wanted);
         run_start_task(l->run, task, x->instance(x->self), s->now_us, core_touch(s, l));
+        if (x->gpus != NULL)
+            gpus_take(x->gpus, (struct attempt_id){l->id, task, run_task_attempt(l->run, task)}, &gpus);
         s->stats.tasks_started++;
+        v->started = true;
         return true;
     }
     return false;
@@ -116,13 +186,13 @@ static int64_t first_priority(const struct live *l)
 }
 
 /* Runs take turns, those whose first task is at least of that priority. */
-static void admit_level(struct scheduler *s, int64_t level, uint32_t *misfits)
+static void admit_level(struct scheduler *s, int64_t level, struct vain *v)
 {
     struct live *fruitless = NULL; /* the first run of a round without a start: once around, and it is over */
-    while (s->live.ring != NULL && *misfits < MISFITS_MAX) {
+    while (s->live.ring != NULL && !tired(v)) {
         struct live *l = s->live.ring;
         if (l == fruitless) break;
-        bool started = (level == INT64_MIN || first_priority(l) >= level) && start_one(s, l, misfits);
+        bool started = (level == INT64_MIN || first_priority(l) >= level) && start_one(s, l, v);
         if (!l->in_ring) continue;
         s->live.ring = l->ready_next; /* the next run's turn */
         if (started)
@@ -149,10 +219,11 @@ static bool next_level(const struct scheduler *s, int64_t *level)
 void admit_tasks(struct scheduler *s)
 {
     if (s->cfg.executor == NULL) return;
-    uint32_t misfits = 0;
-    for (int64_t level = INT64_MAX; s->live.n_ranked > 0 && misfits < MISFITS_MAX && next_level(s, &level);)
-        admit_level(s, level, &misfits);
-    admit_level(s, INT64_MIN, &misfits); /* all, and runs without a ready task leave the ring */
+    struct vain v = {0};
+    for (int64_t level = INT64_MAX; s->live.n_ranked > 0 && !tired(&v) && next_level(s, &level);)
+        admit_level(s, level, &v);
+    admit_level(s, INT64_MIN, &v); /* all, and runs without a ready task leave the ring */
+    if (v.started && v.gpu_misfits >= GPU_MISFITS_MAX) s->more = true; /* there may be more behind them */
 }
 
 bool admit_under_way(const struct live *l)

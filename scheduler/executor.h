@@ -7,6 +7,8 @@
 #include "engine/flow/launch.h"
 #include "engine/flow/run.h"
 
+struct gpus; /* scheduler/gpus.h */
+
 struct attempt_id {
     int64_t run;
     uint32_t task, attempt;
@@ -58,6 +60,8 @@ struct executor {
     void *self;
     bool images;      /* steps run in images: which one is part of what they do */
     struct str image; /* of those that name none */
+    /* What attempts are given of the place's GPUs; the executor's, as long as it lives. NULL = the place sees to it. */
+    struct gpus *gpus;
     /* The instance whose memory the attempts are in, e.g. "process:<launcher id>"; stored with each attempt. */
     struct str (*instance)(void *self);
     /* Launches; a name it knows already is not launched again, its end (past or future) is reported. `restored` says

@@ -80,7 +80,7 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
     uint64_t before = out->cost + out->spent;
     if (!run_task_ended(l->run, id.task, id.attempt, res, s->now_us, core_random(), out)) return false;
     s->heard_cost += out->cost + out->spent - before;
-    if (held) admit_release(s, l, id.task);
+    if (held) admit_release(s, l, id);
     (void)live_starting(l, id.task, id.attempt, STR(""));
     s->stats.tasks_ended++;
     return true;

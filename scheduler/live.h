@@ -48,8 +48,8 @@ struct live {
     bool late, advanced, more; /* of this turn: it came over from the last one; it got on; it has more to do */
     bool in_ring;
     bool finished;
-    bool ignore_cpu, ignore_memory; /* waived at submission: its steps share what there is */
-    bool refinish;                  /* it is terminal, and must be written so again */
+    bool ignore_cpu, ignore_memory, ignore_gpu; /* waived at submission: its steps share what there is */
+    bool refinish;                              /* it is terminal, and must be written so again */
 };
 
 struct timer {

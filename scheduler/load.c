@@ -64,7 +64,8 @@ enum {
     RUN_SHARD,
     RUN_LAST_EVENT,
     RUN_IGNORE_CPU,
-    RUN_IGNORE_MEMORY
+    RUN_IGNORE_MEMORY,
+    RUN_IGNORE_GPU
 };
 
 static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err *err)
@@ -99,6 +100,7 @@ static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err
     l->shard = (uint16_t)row_int(res, i, RUN_SHARD);
     l->ignore_cpu = row_int(res, i, RUN_IGNORE_CPU) != 0;
     l->ignore_memory = row_int(res, i, RUN_IGNORE_MEMORY) != 0;
+    l->ignore_gpu = row_int(res, i, RUN_IGNORE_GPU) != 0;
     l->plan = plan;
     s->live.n_ranked += plan->ranked;
     l->run = run_new(plan->plan, &h);

@@ -91,6 +91,12 @@ static struct attempt *add(struct process *p, struct attempt_id id)
     return a;
 }
 
+static void free_attempt(struct attempt *a)
+{
+    arena_free(&a->arena);
+    free(a);
+}
+
 static void drop(struct process *p, struct attempt *a)
 {
     struct attempt **at = slot_of(p, a->name);
@@ -98,8 +104,7 @@ static void drop(struct process *p, struct attempt *a)
         at = &(*at)->next;
     *at = a->next;
     p->n--;
-    arena_free(&a->arena);
-    free(a);
+    free_attempt(a);
 }
 
 /* ---- phases ---- */
@@ -135,6 +140,7 @@ static void stop_running(struct process *p, struct attempt *a)
 static void end_locally(struct process *p, struct attempt *a, enum failure f, enum reason r, struct str message)
 {
     stop_running(p, a);
+    gpus_give(p->gpus, a->id);
     a->ended = true;
     a->result = (struct task_result){.failure = f, .reason = r, .exit_code = -1, .message = message};
     tell(p, a);
@@ -193,9 +199,10 @@ static void answer_held(struct process *p, struct attempt *a)
 
 /* ---- what the launcher and the workers say ---- */
 
-static void hear_started(struct process *p, struct attempt *a)
+static void hear_started(struct process *p, struct attempt *a, struct str note)
 {
     a->known = true;
+    gpus_found(p->gpus, a->id, note);
     a->heard = p->link;
     if (a->phase != PHASE_HELD) return;
     start_running(p, a);
@@ -204,6 +211,7 @@ static void hear_started(struct process *p, struct attempt *a)
 
 static void hear_end(struct process *p, struct attempt *a, const struct launcher_event *e)
 {
+    gpus_give(p->gpus, a->id);
     if (a->ended || a->phase == PHASE_COLLECTING) return;
     a->known = a->ended = true;
     a->end = *e;
@@ -224,6 +232,7 @@ static void hear_synced(struct process *p)
 {
     if (p->synced_us == 0) work_sweep(p);
     p->synced = true;
+    gpus_ready(p->gpus);
     p->synced_us = os_mono_us();
     for (size_t i = 0; i < p->room; i++)
         for (struct attempt *a = p->slots[i], *next; a != NULL; a = next) {
@@ -253,7 +262,7 @@ static void hear_launcher(struct process *p, const struct launcher_event *e)
     struct attempt *a = find(p, name);
     if (a == NULL) a = add(p, id);
     if (e->kind == LAUNCHER_STARTED)
-        hear_started(p, a);
+        hear_started(p, a, e->note);
     else
         hear_end(p, a, e);
 }
@@ -273,7 +282,7 @@ static void hear_workers(struct process *p)
 {
     for (struct job *job; (job = workers_take(p->workers)) != NULL;) {
         struct attempt *a = (struct attempt *)(void *)job;
-        if (work_drop_job(job)) continue;
+        if (work_drop_job(job) || process_gpus_looked(p, job)) continue;
         if (a->phase != PHASE_COLLECTING)
             hear_prepared(p, a);
         else if (a->ended)
@@ -308,6 +317,7 @@ static void hear(struct process *p)
         hear_launcher(p, &e);
     hear_workers(p);
     look_at_logs(p);
+    process_gpus_look(p);
 }
 
 /* ---- what the scheduler asks ---- */
@@ -363,6 +373,7 @@ static bool executor_launch(void *self, const struct exec_request *req, bool res
     }
     a = add(p, req->id);
     if (!process_request(p, a, req, err)) {
+        gpus_give(p->gpus, a->id);
         drop(p, a);
         return false;
     }
@@ -435,7 +446,7 @@ static size_t executor_known(void *self, struct arena *m, struct exec_known **ou
 static size_t executor_fds(void *self, int *fds, size_t max)
 {
     struct process *p = self;
-    const int all[] = {launcher_fd(p->launcher), workers_fd(p->workers), p->timer};
+    const int all[] = {launcher_fd(p->launcher), workers_fd(p->workers), p->timer, p->gpu_timer};
     size_t n = 0;
     for (; n < max && n < sizeof all / sizeof *all; n++)
         fds[n] = all[n];
@@ -501,9 +512,12 @@ static void executor_stop(void *self)
     launcher_close(p->launcher);
     store_close(p->blobs);
     for (size_t i = 0; i < p->room; i++)
-        while (p->slots[i] != NULL)
-            drop(p, p->slots[i]);
+        for (struct attempt *a = p->slots[i], *next; a != NULL; a = next) {
+            next = a->next;
+            free_attempt(a);
+        }
     if (p->timer >= 0) close(p->timer);
+    process_gpus_close(p);
     free(p->slots);
     free(p->grown);
     arena_free(&p->arena);
@@ -528,23 +542,6 @@ static bool find_user(struct process *p, struct err *err)
     return true;
 }
 
-static bool make_folders(const struct process *p, struct err *err)
-{
-    const struct {
-        const struct str *in;
-        const char *name;
-        mode_t mode; /* others may pass through, and list nothing */
-    } folders[] = {
-        {&p->cfg.data_dir, "work", 0711}, {&p->cfg.store_dir, "checkpoints", 0711}, {&p->cfg.store_dir, "logs", 0700}};
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        char path[FS_PATH_MAX];
-        if (!fs_path(path, err, "%.*s/%s", STR_ARG(*folders[i].in), folders[i].name) ||
-            !fs_mkdirs(path, folders[i].mode, err))
-            return false;
-    }
-    return true;
-}
-
 bool process_open(const struct process_config *cfg, struct executor *out, struct err *err)
 {
     struct process *p = calloc(1, sizeof *p);
@@ -559,12 +556,14 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
     p->events_end = &p->events;
     p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     grow(p);
-    if (!find_user(p, err) || !make_folders(p, err) || !launcher_open(&p->launcher, p->cfg.data_dir.p, err)) {
+    process_gpus_open(p);
+    if (!find_user(p, err) || !work_make_folders(p, err) || !launcher_open(&p->launcher, p->cfg.data_dir.p, err)) {
         executor_stop(p);
         return false;
     }
     *out = (struct executor){.name = "process",
                              .self = p,
+                             .gpus = p->gpus,
                              .instance = executor_instance,
                              .launch = executor_launch,
                              .kill = executor_kill,

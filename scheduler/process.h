@@ -7,6 +7,7 @@
 #include "scheduler/executor.h"
 
 struct store_config;
+struct gpu_host;
 
 struct process_config {
     struct str data_dir;              /* of the launcher and of working directories: this server's own */
@@ -16,6 +17,7 @@ struct process_config {
     struct str step_user;      /* whom steps run as when the server is root; empty = nobody. Ignored otherwise */
     struct str step_path;      /* their PATH */
     int64_t step_memory_bytes; /* of a step that does not say; 0 = no limit */
+    struct gpu_host *gpus;     /* of this machine; outlives the executor. NULL = none */
     int64_t step_log_bytes;    /* a step that writes more to its log is stopped; 0 = no limit */
 };
 

@@ -9,7 +9,10 @@
 #include "engine/blob/store.h"
 #include "engine/os/launcher.h"
 #include "engine/os/worker.h"
+#include "scheduler/gpu_host.h"
+#include "scheduler/gpus.h"
 #include "scheduler/process.h"
+#include "scheduler/step_env.h"
 #include "scheduler/step_left.h"
 
 #define ATTEMPT_NAME 64
@@ -68,6 +71,12 @@ struct grown {
     int64_t from, to;
 };
 
+struct gpu_job { /* asks how the GPUs are */
+    struct job job;
+    struct gpu_host *host;
+    bool out; /* a worker has it */
+};
+
 enum spare { SPARE_WORKDIR, SPARE_CHECKPOINT, SPARE_LOG, SPARES };
 
 struct process {
@@ -76,7 +85,10 @@ struct process {
     struct launcher *launcher;
     struct blob_store *blobs;
     struct workers *workers;
-    int timer;        /* looks at growing logs while anything runs */
+    int timer;     /* looks at growing logs while anything runs */
+    int gpu_timer; /* looks at GPUs; -1 = steps have none */
+    struct gpus *gpus;
+    struct gpu_job gpu_job;
     int64_t uid, gid; /* of steps; -1 = ours */
     char instance[96];
     bool synced;
@@ -108,7 +120,19 @@ void process_result(struct attempt *a);
 /* process.c: whether an attempt of that name is at hand. */
 bool process_knows(const struct process *p, const char *name);
 
-/* process_work.c: puts folders and the log in place as the launcher would make them, where there are spare ones. */
+/* process_gpus.c: gives an attempt that is being launched the GPUs it asks for, and tells it which it may see. *note
+ * goes with the launch, so that they are known to be held by whoever comes after this server. */
+MUST_CHECK bool process_gpus(struct process *p, struct attempt *a, const struct exec_request *req,
+                             struct step_vars *env, struct str *note, struct err *err);
+void process_gpus_open(struct process *p);
+void process_gpus_close(struct process *p);
+void process_gpus_look(struct process *p); /* when it is time */
+/* For a job that came back from the workers: true when it was that look. */
+bool process_gpus_looked(struct process *p, const struct job *job);
+
+/* process_work.c: the folders for all this. */
+MUST_CHECK bool work_make_folders(const struct process *p, struct err *err);
+/* Puts folders and the log in place as the launcher would make them, where there are spare ones. */
 void work_take(struct process *p, struct attempt *a);
 /* Of a forgotten attempt: kept to be used again; else a working directory is removed, checkpoint and log stay. */
 void work_give_back(struct process *p, const struct attempt *a);

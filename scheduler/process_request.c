@@ -10,7 +10,6 @@
 #include "engine/os/log.h"
 #include "engine/os/secret.h"
 #include "scheduler/process_inner.h"
-#include "scheduler/step_env.h"
 
 #define EXEC_MOST (6 << 20) /* whatever the stack's limit is */
 #define EXEC_RESERVE ((size_t)8 << 10)
@@ -185,14 +184,16 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     const struct launch_spec *spec = &req->spec;
     struct launcher_request *out = arena_new(m, struct launcher_request);
     struct step_vars env = {.arena = m};
+    struct str note = {"", 0};
     struct str *folders = arena_array(m, struct str, spec->node->n_outputs + 2);
     size_t n_folders = 2;
     struct str checkpoint = checkpoint_of(p, a, req);
     want_outputs(a, spec);
     a->checkpoint = checkpoint.p;
     own_variables(p, a, req, &env);
-    if (!declared_variables(p, a, req, &env, err) || !fits_exec(req, &env, err) ||
-        !place_inputs(p, a, spec, out, err) || !place_code(p, a, req->bundle_digest, out, err))
+    if (!declared_variables(p, a, req, &env, err) || !process_gpus(p, a, req, &env, &note, err) ||
+        !fits_exec(req, &env, err) || !place_inputs(p, a, spec, out, err) ||
+        !place_code(p, a, req->bundle_digest, out, err))
         return false;
     folders[0] = STR(".tmp");
     folders[1] = checkpoint;
@@ -221,6 +222,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         .log_max_bytes = p->cfg.step_log_bytes,
         .timeout_ms = req->timeout_ms,
         .grace_ms = req->grace_ms,
+        .note = note,
     };
     a->request = out;
     return true;

@@ -106,6 +106,23 @@ static bool keep(struct process *p, enum spare kind, const char *from)
     return true;
 }
 
+bool work_make_folders(const struct process *p, struct err *err)
+{
+    const struct {
+        const struct str *in;
+        const char *name;
+        mode_t mode; /* others may pass through, and list nothing */
+    } folders[] = {
+        {&p->cfg.data_dir, "work", 0711}, {&p->cfg.store_dir, "checkpoints", 0711}, {&p->cfg.store_dir, "logs", 0700}};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char path[FS_PATH_MAX];
+        if (!fs_path(path, err, "%.*s/%s", STR_ARG(*folders[i].in), folders[i].name) ||
+            !fs_mkdirs(path, folders[i].mode, err))
+            return false;
+    }
+    return true;
+}
+
 void work_take(struct process *p, struct attempt *a)
 {
     a->request->workdir_made = take(p, SPARE_WORKDIR, a->workdir);

@@ -156,15 +156,10 @@ static void room_reason(const void *ctx, const struct node *n, struct buf *text)
 {
     const struct room *room = ctx;
     const struct scheduler *s = room->s;
-    struct resources wanted = admit_wanted(room->l, n);
-    if (s->cfg.executor == NULL) {
+    if (s->cfg.executor == NULL)
         buf_c(text, "waits for a server that runs local steps: this one was started with --local-exec=false");
-    } else if (capacity_fits(&s->capacity, &wanted)) {
-        buf_c(text, "is about to start");
-    } else {
-        buf_c(text, "waits for room: ");
-        capacity_reason(&s->capacity, &wanted, text);
-    }
+    else
+        admit_reason(s, room->l, n, text);
 }
 
 static bool next_starting(const void *ctx, const void **cursor, uint32_t *task, struct str *why)

@@ -86,7 +86,7 @@ static void forget_all(struct scheduler *s)
 {
     hot_close(s->hot);
     live_clear(&s->live);
-    capacity_init(&s->capacity, s->cfg.cpu_milli, s->cfg.memory_bytes, s->cfg.most);
+    admit_forget(s);
     batch_reset(&s->batch);
     s->touched = NULL;
     s->forgets = NULL;
@@ -420,7 +420,7 @@ bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out,
     s->open_delay_us = OPEN_DELAY_MIN_US;
     s->hot = hot_new(cfg->conninfo, cfg->owner);
     live_init(&s->live);
-    capacity_init(&s->capacity, cfg->cpu_milli, cfg->memory_bytes, cfg->most);
+    admit_forget(s);
     arena_init(&s->arena, (size_t)1 << 30);
     arena_init(&s->carry, 0);
     arena_init(&s->refused_arena, 0);

@@ -2,7 +2,6 @@
 #include "engine/flow/gpu.h"
 
 #include <math.h>
-#include <string.h>
 
 struct gpu_want gpu_wanted(const struct resources *r)
 {
@@ -100,9 +99,8 @@ void gpu_want_text(const struct gpu_want *w, struct buf *out)
 {
     struct str flavor = w->flavor;
     if (w->milli < GPU_WHOLE) {
-        bool vowel = flavor.n > 0 && strchr("aeiou", lower(flavor.p[0])) != NULL;
         gpu_share_text(w->milli, out);
-        buf_c(out, vowel ? " of an " : " of a ");
+        buf_c(out, " of one ");
         buf_str(out, flavor.n > 0 ? flavor : STR("GPU"));
     } else if (flavor.n > 0) {
         buf_printf(out, "%u × %.*s", w->count, STR_ARG(flavor));

@@ -36,7 +36,7 @@ bool gpu_is_of(const struct gpu *g, struct str flavor);
  * nothing else. serves[n] may be NULL; returns how many do. */
 uint32_t gpu_serving(const struct gpu *gpus, size_t n, struct str flavor, bool *serves);
 
-/* "2 GPUs", "1 × a100", "50% of a GPU", "50% of an a100" */
+/* "2 GPUs", "1 × a100", "50% of one GPU", "50% of one a100" */
 void gpu_want_text(const struct gpu_want *w, struct buf *out);
 /* Percents of a GPU: "12.5%". */
 void gpu_share_text(uint32_t milli, struct buf *out);

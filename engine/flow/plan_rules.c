@@ -2,6 +2,7 @@
 #include "engine/flow/plan_rules.h"
 
 #include "engine/base/units.h"
+#include "engine/flow/gpu.h"
 
 struct rules {
     const struct graph *graph;
@@ -18,14 +19,46 @@ static void refuse(const struct rules *r, const char *field, struct pos at, cons
     err_hint(e, "%s", hint);
 }
 
+/* "it has NVIDIA-A100-SXM4-40GB, Tesla-T4", each once */
+static void name_products(const struct plan_offer *o, struct buf *out)
+{
+    const char *before = "; it has ";
+    for (size_t i = 0; i < o->n_gpus; i++) {
+        size_t k = 0;
+        while (k < i && !str_eq(o->gpus[k].product, o->gpus[i].product))
+            k++;
+        if (k < i) continue;
+        buf_printf(out, "%s%.*s", before, STR_ARG(o->gpus[i].product));
+        before = ", ";
+    }
+}
+
+static void check_gpus(const struct rules *r, const struct plan_offer *o)
+{
+    const struct resources *asked = &r->node->resources;
+    const struct gpu_want want = gpu_wanted(asked);
+    if (want.count == 0 || o->ignore_gpu || o->gpus_unknown) return;
+    uint32_t there = gpu_serving(o->gpus, o->n_gpus, want.flavor, NULL);
+    if (there >= want.count) return;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    buf_c(&text, "the step asks for ");
+    gpu_want_text(&want, &text);
+    if (o->n_gpus == 0)
+        buf_c(&text, ", and this machine has none that steps may have");
+    else
+        buf_printf(&text, ", this machine has %u", there);
+    if (there == 0) name_products(o, &text);
+    refuse(r, "resources.gpu", asked->gpu_at, "--ignore-resources gpu runs it all the same, with no GPU of its own",
+           buf_view(&text));
+}
+
 static void check_resources(const struct rules *r, const struct plan_offer *o)
 {
     const struct resources *want = &r->node->resources;
     struct arena *a = r->errors->arena;
     char asked[32], there[32];
-    if (want->gpu_count > 0 && !o->ignore_gpu)
-        refuse(r, "resources.gpu", want->gpu_at, "--ignore-resources gpu runs it all the same, on what GPUs there are",
-               STR("the step asks for a GPU, and this machine shares none out"));
+    check_gpus(r, o);
     if (o->cpu_milli && want->cpu_milli > o->cpu_milli && !o->ignore_cpu)
         refuse(r, "resources.cpu", want->cpu_at, "--ignore-resources cpu lets it share what is there",
                arena_printf(a, "the step asks for %g CPUs, this machine has %g", (double)want->cpu_milli / 1000,

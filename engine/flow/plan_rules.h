@@ -4,9 +4,14 @@
 
 #include "engine/flow/plan.h"
 
-/* What a place offers; 0 = unknown, nothing is refused for it. GPUs are not shared out here: none are offered. */
+struct gpu;
+
+/* What a place offers; 0 = unknown, nothing is refused for it. */
 struct plan_offer {
     int64_t cpu_milli, memory_bytes;
+    const struct gpu *gpus; /* of this machine */
+    size_t n_gpus;
+    bool gpus_unknown;                          /* they are another machine's: nothing is refused for them */
     bool ignore_cpu, ignore_memory, ignore_gpu; /* waived by the user */
     bool cluster;                               /* steps are Jobs in a cluster, in images of their own */
     bool image;                                 /* of a cluster: there is one for steps that name none */

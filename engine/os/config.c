@@ -88,6 +88,11 @@ static const struct option options[] = {
      "CPUs that local steps may take together, e.g. 4 or 500m (all of the machine)"},
     {"memory", "SIZE", OPTION_BYTES, FIELD(memory_bytes), 16 << 20, 65536 * GI, NULL, all_memory, NULL, NULL,
      "memory that local steps may take together, e.g. 8Gi (all of the machine)"},
+    {"gpus", "LIST", OPTION_STRING, FIELD(gpus), 0, 0, "all", NULL, NULL, NULL,
+     "GPUs that local steps may have: all, none, or numbers and UUIDs, comma-separated; several servers of one machine "
+     "must not have the same"},
+    {"nvml-library", "FILE", OPTION_STRING, FIELD(nvml_library), 0, 0, "", NULL, NULL, NULL,
+     "library by which NVIDIA's driver tells of them; empty: libnvidia-ml.so.1, where there is one"},
     {"step-memory", "SIZE", OPTION_BYTES, FIELD(step_memory_bytes), 0, 65536 * GI, "0B", NULL, NULL, NULL,
      "memory limit of a local step that declares none; 0B: not limited"},
     {"step-log-max", "SIZE", OPTION_BYTES, FIELD(step_log_bytes), 0, 65536 * GI, "1Gi", NULL, NULL, NULL,

@@ -35,6 +35,8 @@ struct config {
     int64_t log_level;    /* enum log_level */
     int64_t cpu_milli;    /* capacity for local steps */
     int64_t memory_bytes;
+    struct str gpus;         /* that local steps may have: all, none, or numbers and UUIDs, comma-separated */
+    struct str nvml_library; /* empty = as it is usually found */
     int64_t threads;
     int64_t connections; /* of the database pool */
     int64_t max_body_bytes;

@@ -103,7 +103,8 @@ class Server:
         path = f"{VENV}/bin:" if VENV else ""
         # With ASan, a step's shell is not ours to check, and the launcher forks before it execs.
         kept = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS") or k in ("LANG", "TZ")}
-        return {**kept, "PATH": path + "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home), **self.extra}
+        return {**kept, "PATH": path + "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.home),
+                "MILLRACE_GPUS": "none", **self.extra}
 
     def start(self, wait=True):
         assert self.process is None

@@ -27,6 +27,7 @@
 
 static char data[64], secrets[80];
 static struct executor x;
+static struct gpu_host *gpus; /* for those that play some */
 static struct arena arena;
 
 static inline void open_executor(void)
@@ -36,6 +37,7 @@ static inline void open_executor(void)
                                        .store_dir = str_of(data),
                                        .secrets_dir = str_of(secrets),
                                        .step_path = STR("/usr/local/bin:/usr/bin:/bin"),
+                                       .gpus = gpus,
                                        .step_log_bytes = 1 << 20};
     if (!process_open(&cfg, &x, &err) || !process_start(&x, &err)) fail_msg("%s", err.message);
 }

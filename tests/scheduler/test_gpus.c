@@ -88,7 +88,7 @@ static void each_gets_its_own(void **state)
          NULL},
         {{{1, 600, STR_INIT("t4")}, {1, 600, STR_INIT("t4")}},
          {"GPU-2@600"},
-         "needs 60% of a t4, at most 40% of one is free"},
+         "needs 60% of one t4, at most 40% of one is free"},
         {{{1, 1, {"", 0}}, {3, GPU_WHOLE, {"", 0}}}, {"GPU-0@1"}, "needs 3 GPUs, 2 of 3 are free"},
         {{{0, GPU_WHOLE, {"", 0}}}, {""}, NULL},
     };

@@ -32,7 +32,8 @@ SELECT a.run_id FROM active_runs a WHERE a.shard = ANY($1::smallint[]) ORDER BY 
 SELECT a.run_id, a.project_id, p.name, r.name, r.pipeline, r.created_by, coalesce(r.bundle_digest, ''), r.params::text,
        r.created_at, a.started_at, a.state, a.stop, a.stop_exits, a.grace_ms,
        a.generation, r.plan_id, a.shard, coalesce((SELECT max(e.seq) FROM events e WHERE e.run_id = a.run_id), 0),
-       (coalesce(r.options->'ignoreResources' ? 'cpu', false))::int, (coalesce(r.options->'ignoreResources' ? 'memory', false))::int
+       (coalesce(r.options->'ignoreResources' ? 'cpu', false))::int, (coalesce(r.options->'ignoreResources' ? 'memory', false))::int,
+       (coalesce(r.options->'ignoreResources' ? 'gpu', false))::int
   FROM unnest($1::bigint[]) AS u(id)
   JOIN active_runs a ON a.run_id = u.id
   JOIN runs r ON r.id = a.run_id

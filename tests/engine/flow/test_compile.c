@@ -13,6 +13,7 @@
 #include "engine/base/caret.h"
 #include "engine/flow/compile.h"
 #include "engine/flow/draw.h"
+#include "engine/flow/gpu.h"
 #include "engine/flow/plan_rules.h"
 #include "engine/text/json.h"
 #include "engine/text/yaml.h"
@@ -337,6 +338,44 @@ static void a_machine_says_what_it_lacks(void **state)
     assert_true(str_is(unused[1], "resources.storage"));
 }
 
+static void a_machine_says_what_gpus_it_has(void **state)
+{
+    (void)state;
+    const struct gpu gpus[] = {{.product = STR("NVIDIA-A100-SXM4-40GB")},
+                               {.product = STR("NVIDIA-A100-SXM4-40GB")},
+                               {.product = STR("Tesla-T4")}};
+    static const struct {
+        const char *asks;
+        size_t n;
+        const char *says; /* NULL = it fits */
+    } rows[] = {
+        {"3", 3, NULL},
+        {"{share: 20%, flavor: t4}", 3, NULL},
+        {"{count: 2, flavor: a100}", 3, NULL},
+        {"1", 0, "the step asks for 1 GPU, and this machine has none that steps may have"},
+        {"4", 3, "the step asks for 4 GPUs, this machine has 3"},
+        {"{count: 2, flavor: t4}", 3, "the step asks for 2 × t4, this machine has 1"},
+        {"{share: 5%, flavor: l4}", 3,
+         "the step asks for 5% of one l4, this machine has 0; it has NVIDIA-A100-SXM4-40GB, Tesla-T4"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct plan *p = compile_text(
+            arena_printf(&arena, HEAD "name: x\nsteps:\n  a: {run: echo, resources: {gpu: %s}}\n", rows[i].asks).p);
+        struct plan_offer offer = {.gpus = gpus, .n_gpus = rows[i].n};
+        err_list_init(&errors, &arena);
+        bool fits = plan_fits_machine(p, &offer, &errors);
+        if (fits != (rows[i].says == NULL) || (!fits && strcmp(errors.items[0].message, rows[i].says) != 0))
+            fail_msg("%s: %s", rows[i].asks, fits ? "fits" : errors.items[0].message);
+        if (!fits) assert_string_equal(errors.items[0].path, "steps.a.resources.gpu");
+        err_list_init(&errors, &arena);
+        offer.gpus_unknown = true; /* another machine's: whether they suffice is seen there */
+        assert_true(plan_fits_machine(p, &offer, &errors));
+        offer.gpus_unknown = false;
+        offer.ignore_gpu = true;
+        assert_true(plan_fits_machine(p, &offer, &errors));
+    }
+}
+
 static void a_cluster_says_what_it_lacks(void **state)
 {
     (void)state;
@@ -448,6 +487,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(defaults_go_where_they_mean_something, setup, teardown),
         cmocka_unit_test_setup_teardown(scripts_find_their_interpreter, setup, teardown),
         cmocka_unit_test_setup_teardown(a_machine_says_what_it_lacks, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_machine_says_what_gpus_it_has, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cluster_says_what_it_lacks, setup, teardown),
         cmocka_unit_test_setup_teardown(touched_plans_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(many_steps_are_ordinary, setup, teardown),

@@ -115,10 +115,10 @@ static void wants_are_said_in_words(void **state)
         {{.gpu_count = 1}, 1, 1000, "1 GPU"},
         {{.gpu_count = 8}, 8, 1000, "8 GPUs"},
         {{.gpu_count = 2, .gpu_flavor = STR_INIT("h100")}, 2, 1000, "2 × h100"},
-        {{.gpu_count = 1, .gpu_share = 0.5}, 1, 500, "50% of a GPU"},
-        {{.gpu_count = 1, .gpu_share = 0.125, .gpu_flavor = STR_INIT("a100")}, 1, 125, "12.5% of an a100"},
-        {{.gpu_count = 1, .gpu_share = 0.3333, .gpu_flavor = STR_INIT("t4")}, 1, 333, "33.3% of a t4"},
-        {{.gpu_count = 1, .gpu_share = 0.00001}, 1, 1, "0.1% of a GPU"},
+        {{.gpu_count = 1, .gpu_share = 0.5}, 1, 500, "50% of one GPU"},
+        {{.gpu_count = 1, .gpu_share = 0.125, .gpu_flavor = STR_INIT("a100")}, 1, 125, "12.5% of one a100"},
+        {{.gpu_count = 1, .gpu_share = 0.3333, .gpu_flavor = STR_INIT("t4")}, 1, 333, "33.3% of one t4"},
+        {{.gpu_count = 1, .gpu_share = 0.00001}, 1, 1, "0.1% of one GPU"},
         {{.gpu_count = 1, .gpu_share = 0.9999}, 1, 1000, "1 GPU"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
