@@ -124,7 +124,7 @@ bool s3_key(struct s3 *s, struct arena *a, struct sigv4_key *out, struct err *er
 
 static bool read_endpoint(struct s3 *s, struct err *err)
 {
-    struct str given = s->cfg.endpoint, host = given;
+    struct str given = s->cfg.endpoint, host;
     struct arena *a = &s->arena;
     bool tls = !str_starts(given, "http://");
     if (given.n == 0) given = arena_printf(a, "https://s3.%.*s.amazonaws.com", STR_ARG(s->cfg.region));
