@@ -235,8 +235,8 @@ static size_t unused_here(const struct request *rq, const struct submission *s, 
 /* What the user waived, and what is unused: said here, once. */
 static struct str options_text(struct request *rq, const struct submission *s)
 {
-    struct str words[16];
-    size_t n = unused_here(rq, s, words, 16);
+    struct str words[32];
+    size_t n = unused_here(rq, s, words, 32);
     bool waived = s->ignore && s->ignore->u.list.n > 0;
     struct value_list_builder unused;
     struct value_map_builder b;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "engine/base/jsonw.h"
-#include "scheduler/kube_job.h"
+#include "scheduler/kube_podspec.h"
 #include "scheduler/step_moves.h"
 
 #define PLAN_ANNOTATION "millrace.dev/moves"
@@ -15,6 +15,7 @@
 #define PLAN_FILE "plan"
 #define CACHE "/millrace/cache"
 #define MESSAGE "/dev/termination-log"
+#define NOBODY 65534
 
 void kube_companion_annotation(struct jsonw *w, const struct kube_job *j)
 {
@@ -65,11 +66,12 @@ static void mount(struct jsonw *w, const char *name, const char *path, bool read
 
 /* A step runs as whoever its image says, and what it leaves may be for nobody else to read: so its companions are root,
  * with the one capability that this takes, unless the pod says who its containers are. */
-static void security(struct jsonw *w)
+static void security(struct jsonw *w, const struct kube_job *j)
 {
+    enum kube_user user = kube_podspec_user(j);
     jsonw_key(w, "securityContext");
     jsonw_object(w);
-    jsonw_kv_int(w, "runAsUser", 0);
+    if (user != KUBE_USER_GIVEN) jsonw_kv_int(w, "runAsUser", user == KUBE_USER_ANY ? 0 : NOBODY);
     jsonw_kv_bool(w, "allowPrivilegeEscalation", false);
     jsonw_kv_bool(w, "readOnlyRootFilesystem", true);
     jsonw_key(w, "capabilities");
@@ -78,10 +80,12 @@ static void security(struct jsonw *w)
     jsonw_array(w);
     jsonw_cstr(w, "ALL");
     jsonw_array_end(w);
-    jsonw_key(w, "add");
-    jsonw_array(w);
-    jsonw_cstr(w, "DAC_OVERRIDE");
-    jsonw_array_end(w);
+    if (user == KUBE_USER_ANY) {
+        jsonw_key(w, "add");
+        jsonw_array(w);
+        jsonw_cstr(w, "DAC_OVERRIDE");
+        jsonw_array_end(w);
+    }
     jsonw_object_end(w);
     jsonw_object_end(w);
 }
@@ -134,7 +138,7 @@ static void companion(struct jsonw *w, const struct kube_job *j, const char *nam
     mount(w, "moves", PLAN_FOLDER, true);
     if (caches) mount(w, "cache", CACHE, false);
     jsonw_array_end(w);
-    security(w);
+    security(w, j);
     jsonw_object_end(w);
 }
 

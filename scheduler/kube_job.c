@@ -8,6 +8,8 @@
 
 #include "engine/base/jsonw.h"
 #include "engine/os/digest.h"
+#include "engine/text/json.h"
+#include "scheduler/kube_podspec.h"
 
 #define LABEL_MAX 63
 #define NAME_STEP 30 /* characters of the step in a Job's name */
@@ -163,44 +165,8 @@ static void files_volume(struct jsonw *w, const struct kube_job *j, struct arena
     jsonw_object_end(w);
 }
 
-static void one_field(struct jsonw *w, const char *kind, const char *field, const struct value *name)
-{
-    jsonw_key(w, kind);
-    jsonw_object(w);
-    jsonw_key(w, field);
-    jsonw_value(w, name);
-    jsonw_object_end(w);
-}
-
-static void users_volume(struct jsonw *w, struct arena *a, size_t i, const struct value *v)
-{
-    static const struct {
-        const char *ours, *kind, *field;
-    } sources[] = {{"claim", "persistentVolumeClaim", "claimName"},
-                   {"configMap", "configMap", "name"},
-                   {"secret", "secret", "secretName"},
-                   {"hostPath", "hostPath", "path"},
-                   {"scratch", "emptyDir", "sizeLimit"}};
-    jsonw_object(w);
-    named(w, a, "volume", i);
-    for (size_t k = 0; k < sizeof sources / sizeof *sources; k++) {
-        const struct value *name = value_get(v, sources[k].ours);
-        if (name != NULL) one_field(w, sources[k].kind, sources[k].field, name);
-    }
-    jsonw_object_end(w);
-}
-
-static const struct value *users_volumes(const struct kube_job *j, size_t *n)
-{
-    const struct value *list = value_get(j->cluster, "volumes");
-    *n = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
-    return *n > 0 ? list->u.list.items : NULL;
-}
-
 static void volumes(struct jsonw *w, const struct kube_job *j, struct arena *a)
 {
-    size_t n;
-    const struct value *list = users_volumes(j, &n);
     jsonw_key(w, "volumes");
     jsonw_array(w);
     if (!j->own_workdir) {
@@ -214,15 +180,12 @@ static void volumes(struct jsonw *w, const struct kube_job *j, struct arena *a)
     if (j->moves.n > 0) kube_companion_volumes(w, j);
     for (size_t i = 0; i < j->n_files; i++)
         if (first_of_folder(j, i)) files_volume(w, j, a, i);
-    for (size_t i = 0; i < n; i++)
-        users_volume(w, a, i, &list[i]);
+    kube_podspec_volumes(w, j, a);
     jsonw_array_end(w);
 }
 
 static void mounts(struct jsonw *w, const struct kube_job *j, struct arena *a)
 {
-    size_t n;
-    const struct value *list = users_volumes(j, &n);
     jsonw_key(w, "volumeMounts");
     jsonw_array(w);
     if (!j->own_workdir) {
@@ -238,14 +201,7 @@ static void mounts(struct jsonw *w, const struct kube_job *j, struct arena *a)
         jsonw_kv_str(w, "mountPath", folder_of(j->files[i].path));
         jsonw_object_end(w);
     }
-    for (size_t i = 0; i < n; i++) {
-        const struct value *path = value_get(&list[i], "path"), *only = value_get(&list[i], "readOnly");
-        jsonw_object(w);
-        named(w, a, "volume", i);
-        if (path != NULL) jsonw_kv_str(w, "mountPath", path->u.s);
-        if (only != NULL && only->type == VALUE_BOOL) jsonw_kv_bool(w, "readOnly", only->u.b);
-        jsonw_object_end(w);
-    }
+    kube_podspec_mounts(w, j, a);
     jsonw_array_end(w);
 }
 
@@ -326,7 +282,6 @@ static void container(struct jsonw *w, const struct kube_job *j, struct arena *a
     jsonw_object(w);
     jsonw_kv_cstr(w, "name", KUBE_CONTAINER);
     jsonw_kv_str(w, "image", j->image);
-    if (j->pull_policy.n > 0) jsonw_kv_str(w, "imagePullPolicy", j->pull_policy);
     texts(w, "command", j->command, j->n_command);
     texts(w, "args", j->args, j->n_args);
     if (!j->own_workdir)
@@ -335,17 +290,51 @@ static void container(struct jsonw *w, const struct kube_job *j, struct arena *a
     environment(w, j);
     resources(w, j, a);
     mounts(w, j, a);
+    kube_podspec_container(w, j);
     if (j->message_path.n > 0) jsonw_kv_str(w, "terminationMessagePath", j->message_path);
     jsonw_kv_cstr(w, "terminationMessagePolicy", "FallbackToLogsOnError");
     jsonw_object_end(w);
 }
 
-static void as_written(struct jsonw *w, const struct kube_job *j, const char *field)
+static void own_spec(struct jsonw *w, const struct kube_job *j, struct arena *a)
 {
-    const struct value *v = value_get(j->cluster, field);
-    if (v == NULL) return;
-    jsonw_key(w, field);
-    jsonw_value(w, v);
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "restartPolicy", "Never");
+    jsonw_kv_bool(w, "enableServiceLinks", false);
+    jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + (j->collects ? KUBE_COLLECT_MS : 0) + 999) / 1000);
+    /* The pod's own deadline counts from when it has a node: what waits is not timed out. Its end says so by itself. */
+    if (j->timeout_ms > 0) jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + 999) / 1000);
+    kube_podspec_fields(w, j);
+    if (j->moves.n > 0) kube_companion_containers(w, j);
+    jsonw_key(w, "containers");
+    jsonw_array(w);
+    container(w, j, a);
+    jsonw_array_end(w);
+    volumes(w, j, a);
+    jsonw_object_end(w);
+}
+
+/* With what the step says of it besides. */
+static void spec(struct jsonw *w, const struct kube_job *j, struct arena *a)
+{
+    const struct value *more = value_get(j->cluster, "pod");
+    struct value own;
+    struct err ignored;
+    struct jsonw inner;
+    if (more == NULL) {
+        own_spec(w, j, a);
+        return;
+    }
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    jsonw_to_buf(&inner, &text);
+    own_spec(&inner, j, a);
+    if (!jsonw_end(&inner) || !json_parse(a, buf_view(&text), JSONW_DEPTH, &own, &ignored)) {
+        w->failed = true;
+        return;
+    }
+    own = kube_podspec_merge(a, &own, more);
+    jsonw_value(w, &own);
 }
 
 static void pod(struct jsonw *w, const struct kube_job *j, struct arena *a)
@@ -358,22 +347,7 @@ static void pod(struct jsonw *w, const struct kube_job *j, struct arena *a)
     annotations(w, j, a, true);
     jsonw_object_end(w);
     jsonw_key(w, "spec");
-    jsonw_object(w);
-    jsonw_kv_cstr(w, "restartPolicy", "Never");
-    jsonw_kv_bool(w, "automountServiceAccountToken", false);
-    jsonw_kv_bool(w, "enableServiceLinks", false);
-    jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + (j->collects ? KUBE_COLLECT_MS : 0) + 999) / 1000);
-    /* The pod's own deadline counts from when it has a node: what waits is not timed out. Its end says so by itself. */
-    if (j->timeout_ms > 0) jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + 999) / 1000);
-    as_written(w, j, "nodeSelector");
-    as_written(w, j, "tolerations");
-    if (j->moves.n > 0) kube_companion_containers(w, j);
-    jsonw_key(w, "containers");
-    jsonw_array(w);
-    container(w, j, a);
-    jsonw_array_end(w);
-    volumes(w, j, a);
-    jsonw_object_end(w);
+    spec(w, j, a);
     jsonw_object_end(w);
 }
 

@@ -65,8 +65,8 @@ void kube_hangs(struct kube_attempt *a, bool hangs)
 static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bool one)
 {
     const struct kube *k = a->owner;
-    snprintf(room, n, "/apis/batch/v1/namespaces/%.*s/jobs%s%s", STR_ARG(k->cfg.namespace), one ? "/" : "",
-             one ? a->name : "");
+    snprintf(room, n, "/apis/batch/v1/namespaces/%.*s/jobs%s%s", STR_ARG(k->cfg.namespace),
+             one ? "/" : "?fieldValidation=Strict", one ? a->name : "");
     return str_of(room);
 }
 
@@ -84,8 +84,11 @@ static void refused(struct kube_attempt *a, const struct kube_answer *answer)
         waits(a, "waits for quota; Kubernetes says: %.*s", STR_ARG(said));
         later(a);
     } else if (invalid) {
+        const char *where = str_find(said, STR("spec.template.spec."), &at)
+                                ? " (spec.template.spec is what the step's 'pod' and other keys for a cluster make)"
+                                : "";
         kube_end(a, FAILURE_INVALID, REASON_INVALID,
-                 arena_printf(&a->arena, "its Job was refused; Kubernetes says: %.*s", STR_ARG(said)));
+                 arena_printf(&a->arena, "its Job was refused; Kubernetes says: %.*s%s", STR_ARG(said), where));
     } else {
         kube_end(a, FAILURE_INFRA, REASON_INFRA,
                  arena_printf(&a->arena, "its Job could not be created; Kubernetes says: %.*s", STR_ARG(said)));

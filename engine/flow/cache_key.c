@@ -99,6 +99,18 @@ static void write_outputs(struct jsonw *w, const struct node *n)
     free(refs);
 }
 
+/* Variables of a cluster's objects: by the objects' names, as secrets are. */
+static void write_env_from(struct jsonw *w, const struct launch_spec *spec)
+{
+    const struct value *sources = value_get(spec->node->cluster, "envFrom");
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    if (!sources) return;
+    value_json(&text, sources, true);
+    jsonw_key(w, "envFrom");
+    jsonw_raw(w, buf_view(&text));
+}
+
 void launch_cache_text(struct buf *out, const struct launch_spec *spec, const struct cache_facts *facts)
 {
     struct jsonw w;
@@ -118,6 +130,7 @@ void launch_cache_text(struct buf *out, const struct launch_spec *spec, const st
     jsonw_kv_int(&w, "command", (int64_t)spec->n_command);
     jsonw_kv_str(&w, "script", spec->script);
     write_env(&w, spec);
+    write_env_from(&w, spec);
     write_inputs(&w, spec);
     write_outputs(&w, spec->node);
     jsonw_object_end(&w);

@@ -94,6 +94,7 @@ struct retry {
 
 struct resources {
     int64_t cpu_milli, memory_bytes, ephemeral_bytes; /* 0 = not said */
+    int64_t shm_bytes;                                /* of a pod's /dev/shm, part of its memory; 0 = not said */
     uint32_t gpu_count;
     struct str gpu_flavor;
     double gpu_share;                     /* 0 = whole GPUs */
@@ -190,7 +191,7 @@ struct node {
     struct str queue;
     int32_t priority;
     uint32_t workers; /* 0 or 1 = one */
-    /* What only a cluster understands: nodeSelector, tolerations, labels, volumes, … kept as checked. NULL = none. */
+    /* What only a cluster understands: nodeSelector, volumes, pod, … kept as checked (spec_cluster.c). NULL = none. */
     const struct value *cluster;
 };
 

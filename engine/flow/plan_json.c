@@ -128,12 +128,13 @@ static void write_retry(struct jsonw *w, const struct retry *r)
 
 static void write_resources(struct jsonw *w, const struct resources *r)
 {
-    if (!r->cpu_milli && !r->memory_bytes && !r->ephemeral_bytes && !r->gpu_count) return;
+    if (!r->cpu_milli && !r->memory_bytes && !r->ephemeral_bytes && !r->shm_bytes && !r->gpu_count) return;
     jsonw_key(w, "resources");
     jsonw_object(w);
     kv_number(w, "cpuMilli", r->cpu_milli);
     kv_number(w, "memoryBytes", r->memory_bytes);
     kv_number(w, "storageBytes", r->ephemeral_bytes);
+    kv_number(w, "shmBytes", r->shm_bytes);
     kv_number(w, "gpuCount", r->gpu_count);
     kv_text(w, "gpuFlavor", r->gpu_flavor);
     kv_share(w, "gpuShare", r->gpu_share);

@@ -176,6 +176,7 @@ static const struct spec_field resource_fields[] = {
     {"cpuMilli", load_i64, offsetof(struct resources, cpu_milli), 0, false},
     {"memoryBytes", load_i64, offsetof(struct resources, memory_bytes), 0, false},
     {"storageBytes", load_i64, offsetof(struct resources, ephemeral_bytes), 0, false},
+    {"shmBytes", load_i64, offsetof(struct resources, shm_bytes), 0, false},
     {"gpuCount", load_u32, offsetof(struct resources, gpu_count), 0, false},
     {"gpuFlavor", load_text, offsetof(struct resources, gpu_flavor), 0, false},
     {"gpuShare", spec_double, offsetof(struct resources, gpu_share), 0, false},

@@ -153,6 +153,7 @@ size_t plan_unused_here(const struct plan *p, bool cluster, struct str *out, siz
             if (cluster) continue;
             if (node->image.n && node->verb != VERB_IMAGE) note(STR("image"), out, &n, room);
             if (node->resources.ephemeral_bytes) note(STR("resources.storage"), out, &n, room);
+            if (node->resources.shm_bytes) note(STR("resources.shm"), out, &n, room);
             for (size_t k = 0; node->cluster && k < node->cluster->u.map.n; k++)
                 note(node->cluster->u.map.entries[k].key, out, &n, room);
         }

@@ -1,4 +1,4 @@
-/* Reading how a step is run: conditions and loops, retry, cache, resources, and what only a cluster understands. */
+/* Reading how a step is run: conditions and loops, retry, cache, resources. */
 #include <string.h>
 
 #include "engine/flow/spec_step.h"
@@ -336,6 +336,7 @@ static const struct spec_field resource_fields[] = {
     {"cpu", spec_cpu, offsetof(struct resources, cpu_milli), 0, false},
     {"memory", spec_bytes, offsetof(struct resources, memory_bytes), 0, false},
     {"storage", spec_bytes, offsetof(struct resources, ephemeral_bytes), 0, false},
+    {"shm", spec_bytes, offsetof(struct resources, shm_bytes), 0, false},
     {"gpu", read_gpu, 0, 0, false},
 };
 
@@ -363,147 +364,11 @@ void spec_resources(struct spec *s, const struct spec_at *at, const struct value
     place_of(v, "gpu", &r->gpu_at);
     if (r->cpu_milli > 4096 * 1000) too_much(s, at, v, "cpu", "no machine has more than 4096 CPUs");
     if (r->memory_bytes > (int64_t)1 << 50) too_much(s, at, v, "memory", "no machine has more than 1Pi of memory");
+    if (r->shm_bytes > 0 && r->memory_bytes > 0 && r->shm_bytes >= r->memory_bytes) {
+        struct spec_at here = {at, STR("shm"), SIZE_MAX, {0, 0}};
+        const struct value *shm = value_get(v, "shm");
+        err_hint(spec_error(s, &here, shm ? shm : v, "/dev/shm is part of the step's memory, and would take all of it"),
+                 "raise resources.memory");
+    }
     if (r->gpu_count > 1024) too_much(s, at, v, "gpu", "no step has more than 1024 GPUs");
-}
-
-/* ---- what only a cluster understands ---- */
-
-const char *const spec_cluster_names[CLUSTER_FIELDS] = {"nodeSelector", "tolerations", "labels", "annotations",
-                                                        "volumes"};
-
-static void one_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
-                      size_t i)
-{
-    (void)out;
-    (void)i;
-    struct str text;
-    if (key.n == 0 || key.n > 316) spec_error(s, at, NULL, "this cannot be a key");
-    spec_str(s, at, v, &text);
-}
-
-struct toleration {
-    struct str key, op, value, effect;
-    uint32_t seconds;
-};
-
-static void read_operator(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
-{
-    static const char *const words[] = {"Equal", "Exists"};
-    (void)out;
-    spec_word(s, at, v, words, SPEC_COUNT(words));
-}
-
-static void read_effect(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
-{
-    static const char *const words[] = {"NoSchedule", "PreferNoSchedule", "NoExecute"};
-    (void)out;
-    spec_word(s, at, v, words, SPEC_COUNT(words));
-}
-
-static const struct spec_field toleration_fields[] = {
-    {"key", spec_str, offsetof(struct toleration, key), 0, false},
-    {"operator", read_operator, offsetof(struct toleration, op), 0, false},
-    {"value", spec_str, offsetof(struct toleration, value), 0, false},
-    {"effect", read_effect, offsetof(struct toleration, effect), 0, false},
-    {"tolerationSeconds", spec_count, offsetof(struct toleration, seconds), 0, false},
-};
-
-static void one_toleration(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
-                           size_t i)
-{
-    struct toleration t = {0};
-    (void)key;
-    (void)out;
-    (void)i;
-    spec_fields(s, at, v, toleration_fields, SPEC_COUNT(toleration_fields), 0, "a toleration", &t);
-}
-
-struct volume {
-    struct str path, sources[4]; /* claim, configMap, secret, hostPath */
-    int64_t scratch;
-    bool read_only;
-};
-
-static void read_mount(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
-{
-    struct str *path = out;
-    spec_str(s, at, v, path);
-    if (path->n && path->p[0] != '/') spec_error(s, at, v, "a volume is mounted at an absolute path");
-}
-
-static const struct spec_field volume_fields[] = {
-    {"path", read_mount, offsetof(struct volume, path), 0, true},
-    {"claim", spec_str, offsetof(struct volume, sources[0]), 0, false},
-    {"configMap", spec_str, offsetof(struct volume, sources[1]), 0, false},
-    {"secret", spec_str, offsetof(struct volume, sources[2]), 0, false},
-    {"hostPath", spec_str, offsetof(struct volume, sources[3]), 0, false},
-    {"scratch", spec_bytes, offsetof(struct volume, scratch), 0, false},
-    {"readOnly", spec_bool, offsetof(struct volume, read_only), 0, false},
-};
-
-static void one_volume(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
-                       size_t i)
-{
-    struct volume volume = {.scratch = -1};
-    (void)key;
-    (void)out;
-    (void)i;
-    if (!spec_fields(s, at, v, volume_fields, SPEC_COUNT(volume_fields), 0, "a volume", &volume)) return;
-    unsigned sources = volume.scratch >= 0;
-    for (size_t k = 0; k < SPEC_COUNT(volume.sources); k++)
-        sources += volume.sources[k].n > 0;
-    if (sources != 1)
-        err_hint(spec_error(s, at, v, "a volume has one source"), "claim, configMap, secret, hostPath or scratch");
-}
-
-static void check_cluster_field(struct spec *s, const struct spec_at *at, size_t field, const struct value *v)
-{
-    static const struct {
-        bool list;
-        spec_each_fn *one;
-    } shapes[CLUSTER_FIELDS] = {
-        {false, one_label}, {true, one_toleration}, {false, one_label}, {false, one_label}, {true, one_volume}};
-    if (v->type != (shapes[field].list ? VALUE_LIST : VALUE_MAP))
-        spec_expected(s, at, v, shapes[field].list ? "a list" : "a map");
-    else
-        spec_each(s, at, v, shapes[field].one, NULL);
-}
-
-/* A step's labels add to the defaults'; its lists stand instead of theirs. */
-static struct value merged(struct spec *s, const struct value *own, const struct value *inherited)
-{
-    if (!inherited) return *own;
-    if (!own) return *inherited;
-    if (own->type != VALUE_MAP || inherited->type != VALUE_MAP) return *own;
-    struct value_map_builder map;
-    value_map_begin(&map, s->arena);
-    for (size_t i = 0; i < inherited->u.map.n; i++) {
-        const struct value_entry *entry = &inherited->u.map.entries[i];
-        if (!value_find(own, entry->key)) value_map_put(&map, entry->key, entry->value);
-    }
-    for (size_t i = 0; i < own->u.map.n; i++)
-        value_map_put(&map, own->u.map.entries[i].key, own->u.map.entries[i].value);
-    return value_map_end(&map);
-}
-
-const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const struct spec_step *step,
-                                 const struct value *inherited)
-{
-    struct value_map_builder map;
-    bool own = false;
-    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
-        struct spec_at here = {at, str_of(spec_cluster_names[i]), SIZE_MAX, {0, 0}};
-        if (step->cluster[i]) check_cluster_field(s, &here, i, step->cluster[i]);
-        own |= step->cluster[i] != NULL;
-    }
-    if (!own) return inherited;
-    value_map_begin(&map, s->arena);
-    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
-        const struct value *below = value_get(inherited, spec_cluster_names[i]);
-        if (step->cluster[i] || below)
-            value_map_put(&map, str_of(spec_cluster_names[i]), merged(s, step->cluster[i], below));
-    }
-    struct value *all = arena_new(s->arena, struct value);
-    *all = value_map_end(&map);
-    return all;
 }

@@ -76,11 +76,22 @@ static const struct spec_field fields[] = {
     {"workers", spec_positive, IN(node.workers), IS_PROCESS, false},
     {"queue", spec_name, IN(node.queue), IS_PROCESS, false},
     {"priority", spec_int32, IN(node.priority), 0, false},
-    {"nodeSelector", spec_any, IN(cluster[0]), IS_PROCESS, false},
-    {"tolerations", spec_any, IN(cluster[1]), IS_PROCESS, false},
-    {"labels", spec_any, IN(cluster[2]), IS_PROCESS, false},
-    {"annotations", spec_any, IN(cluster[3]), IS_PROCESS, false},
-    {"volumes", spec_any, IN(cluster[4]), IS_PROCESS, false},
+    {"nodeSelector", spec_any, IN(cluster[CLUSTER_NODE_SELECTOR]), IS_PROCESS, false},
+    {"tolerations", spec_any, IN(cluster[CLUSTER_TOLERATIONS]), IS_PROCESS, false},
+    {"labels", spec_any, IN(cluster[CLUSTER_LABELS]), IS_PROCESS, false},
+    {"annotations", spec_any, IN(cluster[CLUSTER_ANNOTATIONS]), IS_PROCESS, false},
+    {"volumes", spec_any, IN(cluster[CLUSTER_VOLUMES]), IS_PROCESS, false},
+    {"serviceAccountName", spec_any, IN(cluster[CLUSTER_SERVICE_ACCOUNT]), IS_PROCESS, false},
+    {"affinity", spec_any, IN(cluster[CLUSTER_AFFINITY]), IS_PROCESS, false},
+    {"securityContext", spec_any, IN(cluster[CLUSTER_SECURITY]), IS_PROCESS, false},
+    {"imagePullSecrets", spec_any, IN(cluster[CLUSTER_PULL_SECRETS]), IS_PROCESS, false},
+    {"imagePullPolicy", spec_any, IN(cluster[CLUSTER_PULL_POLICY]), IS_PROCESS, false},
+    {"envFrom", spec_any, IN(cluster[CLUSTER_ENV_FROM]), IS_PROCESS, false},
+    {"hostIPC", spec_any, IN(cluster[CLUSTER_HOST_IPC]), IS_PROCESS, false},
+    {"hostNetwork", spec_any, IN(cluster[CLUSTER_HOST_NETWORK]), IS_PROCESS, false},
+    {"runtimeClassName", spec_any, IN(cluster[CLUSTER_RUNTIME_CLASS]), IS_PROCESS, false},
+    {"priorityClassName", spec_any, IN(cluster[CLUSTER_PRIORITY_CLASS]), IS_PROCESS, false},
+    {"pod", spec_any, IN(cluster[CLUSTER_POD]), IS_PROCESS, false},
     {"description", spec_str, IN(node.name), 0, false}, /* for readers of the file; the name is set afterwards */
 };
 
@@ -95,11 +106,22 @@ static const struct spec_field default_fields[] = {
     {"cache", spec_cache, IN(node.cache), 0, false},
     {"queue", spec_name, IN(node.queue), 0, false},
     {"priority", spec_int32, IN(node.priority), 0, false},
-    {"nodeSelector", spec_any, IN(cluster[0]), 0, false},
-    {"tolerations", spec_any, IN(cluster[1]), 0, false},
-    {"labels", spec_any, IN(cluster[2]), 0, false},
-    {"annotations", spec_any, IN(cluster[3]), 0, false},
-    {"volumes", spec_any, IN(cluster[4]), 0, false},
+    {"nodeSelector", spec_any, IN(cluster[CLUSTER_NODE_SELECTOR]), 0, false},
+    {"tolerations", spec_any, IN(cluster[CLUSTER_TOLERATIONS]), 0, false},
+    {"labels", spec_any, IN(cluster[CLUSTER_LABELS]), 0, false},
+    {"annotations", spec_any, IN(cluster[CLUSTER_ANNOTATIONS]), 0, false},
+    {"volumes", spec_any, IN(cluster[CLUSTER_VOLUMES]), 0, false},
+    {"serviceAccountName", spec_any, IN(cluster[CLUSTER_SERVICE_ACCOUNT]), 0, false},
+    {"affinity", spec_any, IN(cluster[CLUSTER_AFFINITY]), 0, false},
+    {"securityContext", spec_any, IN(cluster[CLUSTER_SECURITY]), 0, false},
+    {"imagePullSecrets", spec_any, IN(cluster[CLUSTER_PULL_SECRETS]), 0, false},
+    {"imagePullPolicy", spec_any, IN(cluster[CLUSTER_PULL_POLICY]), 0, false},
+    {"envFrom", spec_any, IN(cluster[CLUSTER_ENV_FROM]), 0, false},
+    {"hostIPC", spec_any, IN(cluster[CLUSTER_HOST_IPC]), 0, false},
+    {"hostNetwork", spec_any, IN(cluster[CLUSTER_HOST_NETWORK]), 0, false},
+    {"runtimeClassName", spec_any, IN(cluster[CLUSTER_RUNTIME_CLASS]), 0, false},
+    {"priorityClassName", spec_any, IN(cluster[CLUSTER_PRIORITY_CLASS]), 0, false},
+    {"pod", spec_any, IN(cluster[CLUSTER_POD]), 0, false},
 };
 
 void spec_builtin_defaults(struct spec_step *out)
@@ -116,11 +138,7 @@ void spec_defaults(struct spec *s, const struct spec_at *at, const struct value 
     s->defaults = true;
     spec_fields(s, at, v, default_fields, SPEC_COUNT(default_fields), 0, "defaults", out);
     out->node.cluster = spec_cluster(s, at, out, NULL);
-    s->n_default = out->env.n;
-    for (size_t i = 0; i < CLUSTER_FIELDS; i++) {
-        const struct value *field = value_get(out->node.cluster, spec_cluster_names[i]);
-        if (field) s->n_default += field->type == VALUE_LIST ? field->u.list.n : field->u.map.n;
-    }
+    s->n_default = out->env.n + spec_cluster_parts(out->node.cluster);
     s->defaults = false;
 }
 

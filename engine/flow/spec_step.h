@@ -4,9 +4,26 @@
 
 #include "engine/flow/spec_params.h"
 
-/* What only a cluster understands, in the order of spec_cluster_names. */
-enum { CLUSTER_FIELDS = 5 };
-extern const char *const spec_cluster_names[CLUSTER_FIELDS];
+/* What only a cluster understands: see spec_cluster.c. */
+enum {
+    CLUSTER_NODE_SELECTOR,
+    CLUSTER_TOLERATIONS,
+    CLUSTER_LABELS,
+    CLUSTER_ANNOTATIONS,
+    CLUSTER_VOLUMES,
+    CLUSTER_SERVICE_ACCOUNT,
+    CLUSTER_AFFINITY,
+    CLUSTER_SECURITY,
+    CLUSTER_PULL_SECRETS,
+    CLUSTER_PULL_POLICY,
+    CLUSTER_ENV_FROM,
+    CLUSTER_HOST_IPC,
+    CLUSTER_HOST_NETWORK,
+    CLUSTER_RUNTIME_CLASS,
+    CLUSTER_PRIORITY_CLASS,
+    CLUSTER_POD,
+    CLUSTER_FIELDS
+};
 
 /* A step while it is read: a node, and what becomes part of it at the end. `defaults:` are one, too. */
 struct spec_step {
@@ -38,9 +55,15 @@ void spec_rule(struct spec *s, const struct spec_at *at, const struct value *v, 
 void spec_after(struct spec *s, const struct spec_at *at, const struct value *v, void *out);     /* enum after */
 void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *v, void *out);   /* struct node */
 void spec_when(struct spec *s, const struct spec_at *at, const struct value *v, void *out);      /* struct node */
-/* Checks the cluster's fields and makes them one value; NULL when there are none. */
+
+/* … what only a cluster understands (spec_cluster.c): its fields are checked and become one value; NULL when there are
+ * none … */
 const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const struct spec_step *step,
                                  const struct value *inherited);
+uint64_t spec_cluster_parts(const struct value *cluster); /* how many values it is made of */
+/* A part of a PodSpec, which is merged into the one made of all the rest (spec_pod.c). */
+void spec_pod(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
+void spec_as_written(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
 
 /* … and verbs (spec_verb.c); out is the struct spec_step. */
 spec_fn spec_run, spec_script, spec_image, spec_pipeline, spec_value, spec_http, spec_wait, spec_approval, spec_import;

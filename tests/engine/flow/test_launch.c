@@ -311,6 +311,14 @@ static void fill(struct whole *w)
                                    .image = STR("python:3")};
 }
 
+static const struct value *given(const char *json)
+{
+    struct value *v = arena_new(&arena, struct value);
+    struct err err = {0};
+    assert_true(json_decode(&arena, str_of(json), v, &err));
+    return v;
+}
+
 typedef void change(struct whole *w);
 #define CHANGE(name, statement)                                                                                        \
     static void name(struct whole *w)                                                                                  \
@@ -339,6 +347,9 @@ CHANGE(name_of_env, w->env[0].name = STR("B"))
 CHANGE(name_of_secret, w->env[1].secret.name = STR("OTHER"))
 CHANGE(source_of_secret, w->env[1].secret.source = SECRET_FILE)
 CHANGE(less_env, w->spec.n_env = 1)
+CHANGE(env_of_an_object, w->node.cluster = given("{\"envFrom\": [{\"secret\": \"a\"}]}"))
+CHANGE(env_of_another_object, w->node.cluster = given("{\"envFrom\": [{\"secret\": \"b\"}]}"))
+CHANGE(labels_of_the_pod, w->node.cluster = given("{\"labels\": {\"a\": \"b\"}}"))
 CHANGE(digest_of_input, w->inputs[0].digest = STR(D2))
 CHANGE(input_is_a_folder, w->inputs[0].folder = true)
 CHANGE(text_of_input, w->inputs[1].text = STR("4"))
@@ -383,6 +394,9 @@ static void keys(void **state)
         ROW(name_of_secret, false),
         ROW(source_of_secret, false),
         ROW(less_env, false),
+        ROW(env_of_an_object, false),
+        ROW(env_of_another_object, false),
+        ROW(labels_of_the_pod, true),
         ROW(digest_of_input, false),
         ROW(input_is_a_folder, false),
         ROW(text_of_input, false),

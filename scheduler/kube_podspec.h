@@ -1,0 +1,29 @@
+/* What a step says of its pod itself: its keys for a cluster, as the plan has them (engine/flow/spec_cluster.c),
+ * written as the parts of a PodSpec; and `pod`, which is merged into the finished one. Pure.
+ * https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ */
+#ifndef MILLRACE_SCHEDULER_KUBE_PODSPEC_H
+#define MILLRACE_SCHEDULER_KUBE_PODSPEC_H
+
+#include "engine/base/jsonw.h"
+#include "scheduler/kube_job.h"
+
+/* Fields of the PodSpec, of the step's container, items of `volumes` and of the container's `volumeMounts`; the writer
+ * stands within the object or list. */
+void kube_podspec_fields(struct jsonw *w, const struct kube_job *j);
+void kube_podspec_container(struct jsonw *w, const struct kube_job *j);
+void kube_podspec_volumes(struct jsonw *w, const struct kube_job *j, struct arena *a);
+void kube_podspec_mounts(struct jsonw *w, const struct kube_job *j, struct arena *a);
+
+/* Who the containers of the pod are, unless they say it themselves. */
+enum kube_user {
+    KUBE_USER_ANY,
+    KUBE_USER_NOT_ROOT,
+    KUBE_USER_GIVEN /* by its number */
+};
+enum kube_user kube_podspec_user(const struct kube_job *j);
+
+/* `more` over a PodSpec: maps by key; items of lists that have the same name (mounts: the same path) as one that is
+ * there go over that, a variable replaces it, all others are added at the end; anything else replaces. */
+struct value kube_podspec_merge(struct arena *a, const struct value *spec, const struct value *more);
+
+#endif
