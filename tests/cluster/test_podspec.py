@@ -140,3 +140,17 @@ def test_what_a_namespace_forbids_is_told(cluster_server, cluster, jobs):
     finally:
         jobs("label", "namespace", jobs.name, "pod-security.kubernetes.io/enforce-")
     until("all Jobs and pods to be gone", jobs.empty)
+
+
+def test_data_moves_for_other_users_too(data_server, jobs):
+    server = data_server()
+    put = "run: 'umask 077; echo kept > f; test $(id -u) = 1234', outputs: {f: {artifact: text, path: f}}"
+    get = "run: 'cat inputs/f', inputs: {f: '${{ steps.put.outputs.f }}'}"
+    run = server.submit(pipeline(
+        f"  put: {{{put}, securityContext: {{runAsUser: 1234, runAsNonRoot: true}}}}\n"
+        f"  get: {{{get}, pod: {{securityContext: {{runAsUser: 4321}}}}}}\n"
+        f"  any: {{{get}, securityContext: {{runAsNonRoot: true}}, pod: {{containers: "
+        "[{name: step, securityContext: {runAsUser: 99}}]}}\n"))
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert server.cli("logs", run, "get").stdout == server.cli("logs", run, "any").stdout == "kept\n"
+    until("all Jobs and pods to be gone", jobs.empty)
