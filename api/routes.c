@@ -18,7 +18,7 @@
     "outputs,tasksTotal,tasksFailed,waiting,generation,archived,createdAt,createdBy,startedAt,endedAt "
 #define OF_TASK                                                                                                        \
     "fields=task,path,step,verb,parent,exit,needs,state,reason,reasonText,message,attempt,failures,"                   \
-    "infrastructureFailures,exitCode,executor,outputs,logBytes,dueAt,startedAt,endedAt,waitingFor "
+    "infrastructureFailures,exitCode,executor,outputs,logBytes,memoryBytes,dueAt,startedAt,endedAt,waitingFor "
 #define OF_ARTIFACT "fields=id,run,task,path,attempt,name,type,digest,size,metadata,createdAt,createdBy "
 
 const struct route routes[] = {

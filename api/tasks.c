@@ -91,6 +91,7 @@ static void write_row(const struct emit *e, const struct task_rec *row)
     emit_str(e, "executor", row->executor);
     emit_json(e, "outputs", row->outputs);
     emit_id(e, "logBytes", row->log_bytes);
+    if (row->memory_bytes > 0) emit_int(e, "memoryBytes", row->memory_bytes);
     emit_time(e, "dueAt", row->due_us);
     emit_time(e, "startedAt", row->started_us);
     emit_time(e, "endedAt", row->ended_us);
@@ -260,6 +261,7 @@ bool tasks_history(struct request *rq, struct err *err)
         emit_str(&e, "executor", a->executor);
         emit_str(&e, "bundle", a->bundle_digest);
         emit_id(&e, "logBytes", a->log_bytes);
+        if (a->memory_bytes > 0) emit_int(&e, "memoryBytes", a->memory_bytes);
         emit_time(&e, "startedAt", a->started_us);
         emit_time(&e, "endedAt", a->ended_us);
         jsonw_object_end(w);

@@ -63,9 +63,10 @@ static bool needs_room(const struct node *n)
     return n->verb == VERB_RUN || n->verb == VERB_SCRIPT || n->verb == VERB_IMAGE;
 }
 
-struct resources admit_wanted(const struct live *l, const struct node *n)
+struct resources admit_wanted(const struct live *l, uint32_t task)
 {
-    struct resources r = n->resources;
+    struct resources r = run_task_node(l->run, task)->resources;
+    r.memory_bytes = run_task_memory(l->run, task);
     if (l->ignore_cpu) r.cpu_milli = 0;
     if (l->ignore_memory) r.memory_bytes = 0;
     if (l->ignore_gpu) r.gpu_count = 0;
@@ -82,9 +83,9 @@ static bool gpus_there(const struct scheduler *s, const struct gpu_want *w)
     return gpus_of(s) == NULL || gpus_fit(gpus_of(s), w);
 }
 
-void admit_reason(const struct scheduler *s, const struct live *l, const struct node *n, struct buf *out)
+void admit_reason(const struct scheduler *s, const struct live *l, uint32_t task, struct buf *out)
 {
-    struct resources wanted = admit_wanted(l, n);
+    struct resources wanted = admit_wanted(l, task);
     struct gpu_want gpus = gpu_wanted(&wanted);
     bool room = capacity_fits(&s->capacity, &wanted);
     if (room && gpus_there(s, &gpus)) {
@@ -107,7 +108,7 @@ void admit_forget(struct scheduler *s)
 void admit_release(struct scheduler *s, const struct live *l, struct attempt_id id)
 {
     const struct node *n = run_task_node(l->run, id.task);
-    struct resources r = admit_wanted(l, n);
+    struct resources r = admit_wanted(l, id.task);
     if (!needs_room(n)) return;
     capacity_give(&s->capacity, &r);
     if (gpus_of(s) != NULL) gpus_release(gpus_of(s), id);
@@ -117,7 +118,7 @@ void admit_restored(struct scheduler *s, struct live *l)
 {
     for (struct restored *r = l->restored; r != NULL; r = r->next) {
         const struct node *n = run_task_node(l->run, r->task);
-        struct resources wanted = admit_wanted(l, n);
+        struct resources wanted = admit_wanted(l, r->task);
         struct gpu_want gpus = gpu_wanted(&wanted);
         if (!needs_room(n)) continue;
         capacity_take(&s->capacity, &wanted);
@@ -163,8 +164,7 @@ static bool start_one(struct scheduler *s, struct live *l, struct vain *v)
         return false;
     }
     for (; task != UINT32_MAX && !tired(v); task = run_ready_next(l->run, task)) {
-        const struct node *n = run_task_node(l->run, task);
-        struct resources wanted = admit_wanted(l, n);
+        struct resources wanted = admit_wanted(l, task);
         struct gpu_want gpus = gpu_wanted(&wanted);
         if (!fits(s, &wanted, &gpus, v)) continue;
         struct executor *x = s->cfg.executor;

@@ -116,9 +116,8 @@ MUST_CHECK bool strays_sweep(struct scheduler *s, struct err *err);
 void admit_run(struct scheduler *s, struct live *l);
 void admit_ended(struct scheduler *s, const struct live *ended); /* a run ended: the next of its pipeline may begin */
 bool admit_under_way(const struct live *l);                      /* an attempt of it is running */
-struct resources admit_wanted(const struct live *l, const struct node *n); /* but for what its user waived */
-/* Why a task of that node does not start now. */
-void admit_reason(const struct scheduler *s, const struct live *l, const struct node *n, struct buf *out);
+struct resources admit_wanted(const struct live *l, uint32_t task); /* but for what its user waived */
+void admit_reason(const struct scheduler *s, const struct live *l, uint32_t task, struct buf *out); /* why it waits */
 void admit_forget(struct scheduler *s); /* nothing runs, or nothing is known of it any more */
 void admit_tasks(struct scheduler *s);
 void admit_release(struct scheduler *s, const struct live *l,

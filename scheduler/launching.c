@@ -108,7 +108,7 @@ bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id
         .path = run_task_path(l->run, id.task, &s->arena),
         .bundle_digest = code_of(l),
         .spec = {.node = n, .workdir = n->workdir},
-        .resources = admit_wanted(l, n),
+        .resources = admit_wanted(l, id.task),
         .timeout_ms = n->timeout_ms,
         .grace_ms = s->cfg.grace_ms,
         .api_url = s->cfg.api_url,

@@ -89,6 +89,7 @@ static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err
         .grace_ms = row_int(res, i, RUN_GRACE),
         .next_event = (int32_t)row_int(res, i, RUN_LAST_EVENT) + 1,
         .generation = (uint32_t)row_int(res, i, RUN_GENERATION),
+        .memory_most = s->capacity.memory_total,
         .json = json_decode,
     };
     if (!json_decode(&s->arena, row_str(res, i, RUN_PARAMS), &h.params, err)) {
@@ -154,6 +155,7 @@ static bool load_tasks(struct scheduler *s, const char *ids, struct err *err)
                              .started_us = row_time(res, i, 13),
                              .ended_us = row_time(res, i, 14),
                              .log_bytes = row_int(res, i, 15),
+                             .memory_bytes = row_int(res, i, 17),
                              .bundle = row_str(res, i, 16),
                              .other_bundle = !row_null(res, i, 16)};
         t.stored_attempt = t.attempt;

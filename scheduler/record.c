@@ -53,6 +53,14 @@ static void record_events(struct batch *b, const struct live *l)
     }
 }
 
+static void batch_bytes(struct batch *b, enum batch_table t, int64_t bytes)
+{
+    if (bytes > 0)
+        batch_int(b, t, bytes);
+    else
+        batch_null(b, t);
+}
+
 static void record_attempts(struct batch *b, const struct live *l)
 {
     const enum batch_table t = BATCH_ATTEMPTS;
@@ -72,6 +80,7 @@ static void record_attempts(struct batch *b, const struct live *l)
         batch_time(b, t, o->started_us);
         batch_time(b, t, o->ended_us);
         batch_int(b, t, o->log_bytes);
+        batch_bytes(b, t, o->memory_bytes);
     }
 }
 
@@ -94,6 +103,7 @@ static void record_task_state(struct batch *b, enum batch_table t, const struct 
     batch_time(b, t, row->started_us);
     batch_time(b, t, row->ended_us);
     batch_int(b, t, row->log_bytes);
+    batch_bytes(b, t, row->memory_bytes);
 }
 
 /* Others may import what a step's outputs name, at any time. */
@@ -152,14 +162,14 @@ struct room {
     const struct live *l;
 };
 
-static void room_reason(const void *ctx, const struct node *n, struct buf *text)
+static void room_reason(const void *ctx, uint32_t task, struct buf *text)
 {
     const struct room *room = ctx;
     const struct scheduler *s = room->s;
     if (s->cfg.executor == NULL)
         buf_c(text, "waits for a server that runs local steps: this one was started with --local-exec=false");
     else
-        admit_reason(s, room->l, n, text);
+        admit_reason(s, room->l, task, text);
 }
 
 static bool next_starting(const void *ctx, const void **cursor, uint32_t *task, struct str *why)

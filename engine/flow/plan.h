@@ -82,6 +82,7 @@ enum failure {
     FAILURE_INVALID = 16, /* cannot ever work: expression error, missing input; never retried */
 };
 #define RETRY_FREE_MAX 10
+#define RETRY_MEMORY_MOST 8
 
 struct retry {
     uint32_t limit; /* further attempts after the first */
@@ -90,6 +91,8 @@ struct retry {
     uint32_t on;               /* failure bits */
     const int32_t *exit_codes; /* only these exit codes count as retryable errors; none = all */
     size_t n_exit_codes;
+    double memory_factor; /* by which the memory grows after each failure for want of it; 0 = it does not */
+    int64_t memory_most;  /* up to that many bytes; 0 = RETRY_MEMORY_MOST times the first */
 };
 
 struct resources {

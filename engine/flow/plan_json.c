@@ -123,6 +123,8 @@ static void write_retry(struct jsonw *w, const struct retry *r)
     jsonw_kv_double(w, "jitter", r->jitter);
     jsonw_kv_int(w, "on", r->on);
     kv_numbers(w, "exitCodes", r->exit_codes, r->n_exit_codes);
+    if (r->memory_factor > 0) jsonw_kv_double(w, "memoryFactor", r->memory_factor);
+    kv_number(w, "memoryMost", r->memory_most);
     jsonw_object_end(w);
 }
 

@@ -165,6 +165,8 @@ static const struct spec_field retry_fields[] = {
     {"jitter", spec_double, offsetof(struct retry, jitter), 0, false},
     {"on", load_u32, offsetof(struct retry, on), 0, false},
     {"exitCodes", load_retry_codes, 0, 0, false},
+    {"memoryFactor", spec_double, offsetof(struct retry, memory_factor), 0, false},
+    {"memoryMost", load_i64, offsetof(struct retry, memory_most), 0, false},
 };
 
 static void load_retry(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

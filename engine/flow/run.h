@@ -89,6 +89,9 @@ struct step_decision {
 struct step_decision step_decide(const struct step_snapshot *s, const struct retry *retry, const struct step_input *in);
 /* base · factor^(n-1), at most max, ± jitter; n = failures so far, from 1. */
 int64_t retry_delay_ms(const struct retry *retry, uint32_t n, double random);
+/* What the attempt after one that had not enough memory asks for, in bytes: never less; `most`: of the machine, 0 = any
+ * number. */
+int64_t retry_memory(const struct retry *retry, int64_t first, int64_t before, int64_t most);
 
 /* ---- a run ---- */
 
@@ -105,6 +108,7 @@ struct run_header { /* what the store knows of a run; strings are copied */
     int64_t grace_ms;    /* of its cancel; 0 = the server's own */
     int32_t next_event;  /* seq of the next event */
     uint32_t generation;
+    int64_t memory_most; /* of the machine that its steps run on: retries grow up to it; 0 = nobody knows */
     bool (*json)(struct arena *a, struct str text, struct value *out,
                  struct err *err); /* decoder for json() and stored outputs */
 };
@@ -162,7 +166,7 @@ struct old_attempt { /* superseded in this turn */
     enum reason reason;
     struct str message, bundle_digest;
     int32_t exit_code;
-    int64_t started_us, ended_us, log_bytes;
+    int64_t started_us, ended_us, log_bytes, memory_bytes;
 };
 
 struct run_out {
@@ -235,6 +239,7 @@ struct task_row { /* the row image; strings valid until the next call on the run
     bool other_bundle;
     int32_t exit_code;
     int64_t due_us, started_us, ended_us, log_bytes; /* 0 = NULL */
+    int64_t memory_bytes;                            /* that the attempt asks for; 0 = it does not say */
 };
 size_t run_dirty_count(const struct run *r);
 void run_dirty_row(const struct run *r, size_t i, struct arena *a, struct task_row *out); /* i < run_dirty_count */
@@ -279,6 +284,8 @@ uint32_t run_task_count(const struct run *r);
 enum task_state run_task_state(const struct run *r, uint32_t task);
 uint32_t run_task_attempt(const struct run *r, uint32_t task);
 const struct node *run_task_node(const struct run *r, uint32_t task);
+/* What it asks for, in bytes: its attempt, or the next one when it is ready to start. 0 = it does not say. */
+int64_t run_task_memory(const struct run *r, uint32_t task);
 struct str run_task_path(const struct run *r, uint32_t task, struct arena *a);
 /* The items of the loops around the task, as JSON: with the path, what its work is known by in every frame that a retry
  * opens anew. Nothing outside of loops. */
@@ -295,7 +302,7 @@ bool run_waits(const struct run *r); /* some task of it does */
  * and cannot run yet, one a call, beginning with *cursor NULL; false at their end; it may be NULL. */
 struct run_waiting {
     size_t max;
-    void (*room)(const void *ctx, const struct node *n, struct buf *text);
+    void (*room)(const void *ctx, uint32_t task, struct buf *text);
     bool (*next)(const void *ctx, const void **cursor, uint32_t *task, struct str *why);
     const void *ctx;
 };

@@ -85,7 +85,7 @@ static void task_due(struct turn *t, uint32_t task)
     }
     if (frame_stopping(r, k->frame) && !task_is_exit(r, task)) return; /* the sweep has it */
     if (k->state == TASK_BACKOFF) {
-        if (task_event_step(t, task, STEP_DUE, REASON_NONE)) task_fresh(r, task);
+        if (task_event_step(t, task, STEP_DUE, (enum reason)k->reason)) task_fresh(r, task);
         task_extra(r, task)->due_us = 0;
         return;
     }

@@ -39,6 +39,7 @@ struct text; /* a counted string of its own */
 
 struct extra {
     int64_t due_us, started_us, ended_us, log_bytes;
+    int64_t memory; /* that its attempt asks for; 0 = it does not say */
     struct text *message, *outputs;
     const struct value *decoded; /* outputs, or a loop's results; in r->memo of number memo_gen */
     uint32_t memo_gen;

@@ -65,6 +65,7 @@ bool run_restore_task(struct run *r, const struct task_row *row, struct err *err
     x->started_us = row->started_us;
     x->ended_us = row->ended_us;
     x->log_bytes = row->log_bytes;
+    x->memory = row->memory_bytes;
     x->executor = executor;
     x->bundle = bundle;
     text_set(r, &x->message, row->message);

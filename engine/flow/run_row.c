@@ -32,7 +32,8 @@ void run_dirty_row(const struct run *r, size_t i, struct arena *a, struct task_r
                              .due_us = x->due_us,
                              .started_us = x->started_us,
                              .ended_us = x->ended_us,
-                             .log_bytes = x->log_bytes};
+                             .log_bytes = x->log_bytes,
+                             .memory_bytes = x->memory};
     out->path = out->stored ? (struct str){"", 0} : run_task_path(r, task, a);
 }
 

@@ -168,7 +168,8 @@ static void archive(struct turn *t, uint32_t task)
                               .exit_code = x->exit_code,
                               .started_us = x->started_us,
                               .ended_us = x->ended_us,
-                              .log_bytes = x->log_bytes};
+                              .log_bytes = x->log_bytes,
+                              .memory_bytes = x->memory};
 }
 
 /* ---- times: a heap, with entries that are void once the task has another time or none ---- */
@@ -272,18 +273,33 @@ void task_ready(struct run *r, uint32_t task)
     if (r->tasks[task].state != TASK_PENDING) return;
     if (task_is_exit(r, task) && !r->frames[r->tasks[task].frame].exits_begun) return;
     r->tasks[task].flags &= (uint8_t) ~(TASK_CHECKED | TASK_NO_CACHE);
-    enum reason why = r->tasks[task].reason == REASON_FROM ? REASON_FROM : REASON_NONE;
+    enum reason was = (enum reason)r->tasks[task].reason;
+    bool kept = was == REASON_FROM || task_extra_get(r, task)->started_us != 0; /* why its last attempt ended */
+    enum reason why = kept ? was : REASON_NONE;
     set_state(r, task, TASK_READY, why);
     task_fresh(r, task);
+}
+
+int64_t run_task_memory(const struct run *r, uint32_t task)
+{
+    const struct task *k = &r->tasks[task];
+    const struct node *n = run_task_node(r, task);
+    const struct extra *x = task_extra_get(r, task);
+    int64_t first = n->resources.memory_bytes, had = x->memory > 0 ? x->memory : first;
+    if (!verb_external(n->verb) || task_is_loop(r, task)) return 0;
+    bool grows = k->state == TASK_READY && k->reason == REASON_OOM;
+    return grows ? retry_memory(&n->retry, first, had, r->head.memory_most) : had;
 }
 
 static void new_attempt(struct turn *t, uint32_t task, const struct step_decision *d)
 {
     archive(t, task);
+    int64_t memory = run_task_memory(t->r, task);
     struct extra *x = task_extra(t->r, task);
     text_set(t->r, &x->message, STR(""));
     text_set(t->r, &x->outputs, STR(""));
     x->decoded = NULL;
+    x->memory = memory;
     x->attempt = d->attempt;
     x->bundle = 0;
     x->started_us = t->now_us > 0 ? t->now_us : 1;
@@ -299,7 +315,7 @@ static void forget_attempt(struct turn *t, uint32_t task)
     text_set(t->r, &x->message, STR(""));
     text_set(t->r, &x->outputs, STR(""));
     x->decoded = NULL;
-    x->started_us = x->ended_us = x->due_us = x->log_bytes = 0;
+    x->started_us = x->ended_us = x->due_us = x->log_bytes = x->memory = 0;
     x->failures = x->free_failures = 0;
     x->exit_code = -1;
     x->executor = 0;

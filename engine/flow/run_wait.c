@@ -167,7 +167,7 @@ static void example(struct examples *x, uint32_t task)
 {
     BUF_AUTO why;
     buf_init(&why, 400);
-    if (!run_task_waits(x->r, task, &why)) x->how->room(x->how->ctx, run_task_node(x->r, task), &why);
+    if (!run_task_waits(x->r, task, &why)) x->how->room(x->how->ctx, task, &why);
     told(x, task, buf_view(&why));
 }
 

@@ -239,6 +239,21 @@ static void read_backoff(struct spec *s, const struct spec_at *at, const struct 
     }
 }
 
+static const struct spec_field memory_fields[] = {
+    {"factor", read_factor, offsetof(struct retry, memory_factor), 0, false},
+    {"max", spec_bytes, offsetof(struct retry, memory_most), 0, false},
+};
+
+static void read_memory(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct retry *retry = out;
+    if (retry->memory_factor == 0) retry->memory_factor = 2;
+    if (v->type != VALUE_MAP)
+        err_hint(spec_expected(s, at, v, "a map"), "memory: {factor: 2, max: 16Gi}");
+    else
+        spec_fields(s, at, v, memory_fields, SPEC_COUNT(memory_fields), 0, "memory", retry);
+}
+
 static void read_limit(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     int64_t i;
@@ -246,10 +261,9 @@ static void read_limit(struct spec *s, const struct spec_at *at, const struct va
 }
 
 static const struct spec_field retry_fields[] = {
-    {"limit", read_limit, 0, 0, true},
-    {"for", read_for, offsetof(struct retry, on), 0, false},
-    {"exitCodes", read_exit_codes, 0, 0, false},
-    {"backoff", read_backoff, 0, 0, false},
+    {"limit", read_limit, 0, 0, true},           {"for", read_for, offsetof(struct retry, on), 0, false},
+    {"exitCodes", read_exit_codes, 0, 0, false}, {"backoff", read_backoff, 0, 0, false},
+    {"memory", read_memory, 0, 0, false},
 };
 
 void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
@@ -266,6 +280,25 @@ void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v,
     if (codes && !(retry->on & FAILURE_ERROR))
         err_hint(spec_error(s, at, codes, "exit codes choose among errors, and 'for' leaves errors out"),
                  "for: [error, oom], or leave 'for' away");
+    const struct value *memory = value_get(v, "memory");
+    if (memory && !(retry->on & FAILURE_OOM))
+        err_hint(spec_error(s, at, memory, "memory grows after an oom, and 'for' leaves that out"),
+                 "for: [oom, …], or leave 'for' away");
+}
+
+void spec_check_memory(struct spec *s, const struct spec_at *at, const struct value *v, const struct node *node,
+                       bool process)
+{
+    const struct retry *retry = &node->retry;
+    const struct value *own = value_get(value_get(v, "retry"), "memory");
+    struct spec_at retry_at = {at, STR("retry"), SIZE_MAX, {0, 0}}, here = {&retry_at, STR("memory"), SIZE_MAX, {0, 0}};
+    if (retry->memory_factor == 0) return;
+    if (!process)
+        spec_error(s, &here, own ? own : v, "only a process has memory that could grow");
+    else if (node->resources.memory_bytes == 0)
+        err_hint(spec_error(s, &here, own ? own : v, "there is no memory that could grow"), "say resources.memory");
+    else if (retry->memory_most > 0 && retry->memory_most < node->resources.memory_bytes)
+        spec_error(s, &here, own ? own : v, "the most is less than resources.memory, with which it begins");
 }
 
 /* ---- cache ---- */

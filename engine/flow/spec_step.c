@@ -259,6 +259,8 @@ static void drop_defaults(struct spec_step *step, unsigned bit)
         node->cache = (struct cache_policy){0};
         node->cluster = NULL;
         step->env.n = 0;
+        node->retry.memory_factor = 0;
+        node->retry.memory_most = 0;
     }
     if (!(bit & IS_SCRIPT)) step->interpreter.n = 0;
     if (!(bit & IS_WORK)) {
@@ -280,6 +282,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
     check_variables(s, at, v, "outputs");
     check_loop_outputs(s, at, v, step);
     if (bit == 0 || (bit & IS_PROCESS)) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
+    if (bit) spec_check_memory(s, at, v, node, (bit & IS_PROCESS) != 0);
     if (bit == IS_SCRIPT && !value_get(v, "interpreter")) spec_shebang(s, step);
     if (bit == IS_SCRIPT && step->interpreter.n == 0) {
         step->interpreter.items = arena_new(s->arena, struct str);

@@ -49,6 +49,9 @@ bool spec_step(struct spec *s, const struct spec_at *at, const struct value *v, 
 
 /* The parts: policies (spec_policy.c) … */
 void spec_retry(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* struct retry */
+/* May its memory grow, when all of the step is known? */
+void spec_check_memory(struct spec *s, const struct spec_at *at, const struct value *v, const struct node *node,
+                       bool process);
 void spec_cache(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* struct cache_policy */
 void spec_resources(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* struct resources */
 void spec_rule(struct spec *s, const struct spec_at *at, const struct value *v, void *out);      /* enum rule */

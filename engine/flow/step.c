@@ -53,6 +53,16 @@ int64_t retry_delay_ms(const struct retry *retry, uint32_t n, double random)
     return (int64_t)(d < max ? d : max);
 }
 
+int64_t retry_memory(const struct retry *retry, int64_t first, int64_t before, int64_t most)
+{
+    if (retry->memory_factor <= 1 || first <= 0) return before;
+    double bound = retry->memory_most > 0 ? (double)retry->memory_most : (double)first * RETRY_MEMORY_MOST;
+    double d = (double)before * retry->memory_factor;
+    if (most > 0 && bound > (double)most) bound = (double)most;
+    if (d > bound) d = bound;
+    return d > (double)before ? (int64_t)d : before;
+}
+
 static int64_t infra_delay_ms(uint32_t n, double random)
 {
     return (int64_t)(delay(INFRA_BASE_MS, 2, INFRA_MAX_MS, n) * (0.5 + random / 2));

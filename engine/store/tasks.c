@@ -21,6 +21,7 @@ static void read_task(const PGresult *res, int row, struct arena *a, struct task
         .started_us = row_time(res, row, 14),
         .ended_us = row_time(res, row, 15),
         .log_bytes = row_int(res, row, 16),
+        .memory_bytes = row_int(res, row, 17),
     };
 }
 
@@ -98,6 +99,7 @@ bool tasks_attempts(struct conn *c, int64_t run_id, int32_t task, struct arena *
             .started_us = row_time(res, row, 8),
             .ended_us = row_time(res, row, 9),
             .log_bytes = row_int(res, row, 10),
+            .memory_bytes = row_int(res, row, 11),
         };
     }
     *out = rows;

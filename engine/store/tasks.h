@@ -6,6 +6,7 @@
 
 struct task_rec {
     int64_t run_id, due_us, started_us, ended_us, log_bytes; /* times 0 = none */
+    int64_t memory_bytes;                                    /* that the attempt asked for; 0 = it did not say */
     int32_t task, frame, attempt, failures, free_failures;
     int32_t exit_code; /* -1 = none */
     enum task_state state;
@@ -19,7 +20,7 @@ struct attempt_rec {
     int32_t exit_code; /* -1 = none */
     enum task_state state;
     enum reason reason;
-    int64_t started_us, ended_us, log_bytes;
+    int64_t started_us, ended_us, log_bytes, memory_bytes;
     struct str message, executor, bundle_digest; /* code it ran; empty = none */
 };
 

@@ -312,3 +312,18 @@ def test_the_kubelet_may_be_killed(cluster, cluster_server, jobs, marks):
     assert (marks / "s").read_text() == "x\n" and server.tasks(run)["s"]["attempt"] == 1
     assert server.cli("logs", run, "s").stdout == "done\n"
     gone(jobs)
+
+
+def test_memory_grows_after_an_oom(cluster_server, jobs):
+    """Killed at the first attempt, done at the second, whose container has what the record says."""
+    server = cluster_server()
+    run = server.submit(pipeline(
+        "  grows:\n    run: 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; "
+        "head -c 48m /dev/zero | tail > /dev/null'\n"
+        "    resources: {memory: 24Mi}\n    retry: {limit: 3, backoff: 10ms, memory: {factor: 10, max: 160Mi}}\n"))
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    asked = [(a.get("reason"), a["memoryBytes"] >> 20)
+             for a in server.get(f"/api/v1/runs/{run}/tasks/grows/attempts").json["items"]]
+    assert asked == [("OutOfMemory", 24), (None, 160)], asked
+    assert server.cli("logs", run, "grows").stdout == f"{160 << 20}\n"
+    gone(jobs)

@@ -52,7 +52,7 @@ SELECT run_id, frame, parent_task, kind, graph, first_task, n, coalesce(items::t
 SELECT run_id, task, frame, state, reason, attempt, failures, free_failures, coalesce(message, ''), coalesce(executor, ''),
        coalesce(outputs::text, ''), coalesce(exit_code, -1),
        due_at, started_at,
-       ended_at, log_bytes, bundle_digest
+       ended_at, log_bytes, bundle_digest, coalesce(memory_bytes, 0)
   FROM tasks WHERE run_id = ANY($1::bigint[]) ORDER BY run_id, task
 
 -- name: hot_inbox
@@ -76,14 +76,15 @@ SELECT u.run_id, u.frame, u.project_id, u.created_by, u.parent_task, u.kind, u.g
 
 -- name: hot_task_insert
 INSERT INTO tasks (run_id, task, project_id, created_by, frame, path, state, attempt, failures, free_failures, reason, message,
-                   exit_code, due_at, executor, outputs, started_at, ended_at, log_bytes)
+                   exit_code, due_at, executor, outputs, started_at, ended_at, log_bytes, memory_bytes)
 SELECT u.run_id, u.task, u.project_id, u.created_by, u.frame, u.path, u.state, u.attempt, u.failures, u.free_failures, u.reason,
-       u.message, u.exit_code, u.due_at, u.executor, u.outputs::jsonb, u.started_at, u.ended_at, u.log_bytes
+       u.message, u.exit_code, u.due_at, u.executor, u.outputs::jsonb, u.started_at, u.ended_at, u.log_bytes,
+       u.memory_bytes
   FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::text[], $7::smallint[], $8::int[], $9::int[],
               $10::int[], $11::smallint[], $12::text[], $13::int[], $14::timestamptz[], $15::text[], $16::text[],
-              $17::timestamptz[], $18::timestamptz[], $19::bigint[])
+              $17::timestamptz[], $18::timestamptz[], $19::bigint[], $20::bigint[])
     AS u(run_id, task, project_id, created_by, frame, path, state, attempt, failures, free_failures, reason, message, exit_code,
-         due_at, executor, outputs, started_at, ended_at, log_bytes)
+         due_at, executor, outputs, started_at, ended_at, log_bytes, memory_bytes)
 
 -- name: hot_task_update
 -- Fenced by what the row held when this scheduler last wrote or read it. A new attempt runs the run's code.
@@ -91,22 +92,23 @@ WITH done AS (
     UPDATE tasks t
        SET state = u.state, attempt = u.attempt, failures = u.failures, free_failures = u.free_failures, reason = u.reason,
            message = u.message, exit_code = u.exit_code, due_at = u.due_at, executor = u.executor, outputs = u.outputs::jsonb,
-           started_at = u.started_at, ended_at = u.ended_at, log_bytes = u.log_bytes,
+           started_at = u.started_at, ended_at = u.ended_at, log_bytes = u.log_bytes, memory_bytes = u.memory_bytes,
            bundle_digest = CASE WHEN t.attempt = u.attempt THEN t.bundle_digest END
       FROM unnest($1::bigint[], $2::int[], $3::int[], $4::smallint[], $5::smallint[], $6::int[], $7::int[], $8::int[],
                   $9::smallint[], $10::text[], $11::int[], $12::timestamptz[], $13::text[], $14::text[], $15::timestamptz[],
-                  $16::timestamptz[], $17::bigint[])
+                  $16::timestamptz[], $17::bigint[], $18::bigint[])
         AS u(run_id, task, old_attempt, old_state, state, attempt, failures, free_failures, reason, message, exit_code, due_at,
-             executor, outputs, started_at, ended_at, log_bytes)
+             executor, outputs, started_at, ended_at, log_bytes, memory_bytes)
      WHERE t.run_id = u.run_id AND t.task = u.task AND t.attempt = u.old_attempt AND t.state = u.old_state
     RETURNING 1)
 SELECT 1 / (count(*) = cardinality($1::bigint[]))::int FROM done
 
 -- name: hot_attempt_insert
 INSERT INTO attempts (run_id, task, attempt, project_id, created_by, state, reason, message, exit_code, bundle_digest, started_at,
-                      ended_at, log_bytes)
+                      ended_at, log_bytes, memory_bytes)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::bigint[], $5::text[], $6::smallint[], $7::smallint[], $8::text[],
-                     $9::int[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::bigint[])
+                     $9::int[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::bigint[],
+                     $14::bigint[])
 
 -- name: hot_event_insert
 INSERT INTO events (run_id, seq, project_id, created_by, at, kind, task, attempt, detail)

@@ -56,6 +56,8 @@ struct rig {
     struct run_summary stored; /* run's own row; strings not kept */
     char message[512], outputs[2048];
     char bundle[80], old_bundle[80]; /* the run's, "" = as it was made; that of the old attempt stored last */
+    enum reason old_reason;          /* of the old attempt stored last */
+    int64_t old_memory;
     bool finished;
     uint64_t transitions;
     uint32_t events_of[64];
@@ -240,6 +242,8 @@ static inline void rig_store_attempt(struct rig *g, const struct old_attempt *o)
     g->attempt_keys[g->n_attempt_keys++] = key;
     assert_true(task_state_terminal(o->state));
     assert_true(o->started_us > 0);
+    g->old_reason = o->reason;
+    g->old_memory = o->memory_bytes;
     snprintf(g->old_bundle, sizeof g->old_bundle, "%.*s", STR_ARG(o->bundle_digest));
 }
 

@@ -157,12 +157,69 @@ static void a_void_time_moves_nothing(void **state)
     end(&f);
 }
 
+#define MI ((int64_t)1 << 20)
+
+/* Fails as said, and is brought to its next attempt; crashes on the way change nothing. */
+static int64_t memory_after(struct fixture *f, enum failure failure)
+{
+    rig_fail(&f->g, "a", failure, 1);
+    rig_settle(&f->g);
+    rig_crash(&f->g);
+    rig_settle(&f->g);
+    rig_expect(&f->g, "a", TASK_BACKOFF);
+    rig_crash(&f->g);
+    rig_settle(&f->g);
+    rig_time(&f->g, 60000);
+    rig_settle(&f->g);
+    rig_expect(&f->g, "a", TASK_RUNNING);
+    rig_crash(&f->g);
+    rig_settle(&f->g);
+    return run_task_memory(f->g.run, rig_task(&f->g, "a"));
+}
+
+static void memory_grows_after_an_oom_only(void **state)
+{
+    (void)state;
+    struct fixture f;
+    begin(&f);
+    struct node *n = build_node(&f.b, 0, "a", VERB_RUN, NULL);
+    n->resources.memory_bytes = 64 * MI;
+    n->retry = (struct retry){.limit = 9,
+                              .base_ms = 10,
+                              .factor = 1,
+                              .on = FAILURE_ERROR | FAILURE_OOM | FAILURE_TIMEOUT,
+                              .memory_factor = 2,
+                              .memory_most = 200 * MI};
+    start(&f);
+    assert_int_equal(run_task_memory(f.g.run, rig_task(&f.g, "a")), 64 * MI);
+    assert_int_equal(memory_after(&f, FAILURE_ERROR), 64 * MI);
+    assert_int_equal(f.g.old_reason, REASON_ERROR); /* the record keeps why */
+    assert_int_equal(f.g.old_memory, 64 * MI);
+    assert_int_equal(memory_after(&f, FAILURE_OOM), 128 * MI);
+    assert_int_equal(f.g.old_reason, REASON_OOM);
+    assert_int_equal(f.g.old_memory, 64 * MI);
+    assert_int_equal(memory_after(&f, FAILURE_INFRA), 128 * MI);
+    assert_int_equal(f.g.old_reason, REASON_INFRA);
+    assert_int_equal(memory_after(&f, FAILURE_TIMEOUT), 128 * MI);
+    assert_int_equal(memory_after(&f, FAILURE_OOM), 200 * MI);
+    assert_int_equal(f.g.old_memory, 128 * MI);
+    assert_int_equal(memory_after(&f, FAILURE_OOM), 200 * MI);
+    assert_int_equal(f.g.rows[0].row.memory_bytes, 200 * MI);
+    rig_fail(&f.g, "a", FAILURE_INVALID, 1);
+    rig_settle(&f.g);
+    rig_do(&f.g, COMMAND_RETRY, NULL); /* a user's retry begins anew */
+    rig_settle(&f.g);
+    assert_int_equal(run_task_memory(f.g.run, rig_task(&f.g, "a")), 64 * MI);
+    end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules),
         cmocka_unit_test(a_deadline_is_of_its_generation),
         cmocka_unit_test(a_void_time_moves_nothing),
+        cmocka_unit_test(memory_grows_after_an_oom_only),
     };
     return cmocka_run_group_tests_name("flow/rules", tests, NULL, NULL);
 }

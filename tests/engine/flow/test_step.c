@@ -234,6 +234,37 @@ static void back_off(void **state)
     }
 }
 
+#define GI ((int64_t)1 << 30)
+
+static void memory_grows_within_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct retry retry;
+        int64_t first, before, most, want;
+    } rows[] = {
+        {"not asked for", {0}, GI, GI, 0, GI},
+        {"twice", {.memory_factor = 2}, GI, GI, 0, 2 * GI},
+        {"again", {.memory_factor = 2}, GI, 2 * GI, 0, 4 * GI},
+        {"by half", {.memory_factor = 1.5}, GI, GI, 0, GI + GI / 2},
+        {"eight times at most", {.memory_factor = 10}, GI, GI, 0, 8 * GI},
+        {"as far as was said", {.memory_factor = 2, .memory_most = 3 * GI}, GI, 2 * GI, 0, 3 * GI},
+        {"further than eight times", {.memory_factor = 2, .memory_most = 64 * GI}, GI, 8 * GI, 0, 16 * GI},
+        {"there already", {.memory_factor = 2, .memory_most = 3 * GI}, GI, 3 * GI, 0, 3 * GI},
+        {"what the machine has", {.memory_factor = 4}, GI, GI, 3 * GI, 3 * GI},
+        {"a smaller machine", {.memory_factor = 4}, GI, 4 * GI, 2 * GI, 4 * GI},
+        {"any machine", {.memory_factor = 4}, GI, GI, INT64_MAX, 4 * GI},
+        {"no memory said", {.memory_factor = 2}, 0, 0, 0, 0},
+        {"a factor of one", {.memory_factor = 1}, GI, GI, 0, GI},
+        {"no overflow", {.memory_factor = 100, .memory_most = INT64_MAX}, GI, INT64_MAX / 2, GI, INT64_MAX / 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t got = retry_memory(&rows[i].retry, rows[i].first, rows[i].before, rows[i].most);
+        if (got != rows[i].want) fail_msg("%s: %lld, not %lld", rows[i].name, (long long)got, (long long)rows[i].want);
+    }
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -251,8 +282,10 @@ static void names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_pair),           cmocka_unit_test(laws),     cmocka_unit_test(no_trap),
-        cmocka_unit_test(failures_and_retries), cmocka_unit_test(back_off), cmocka_unit_test(names),
+        cmocka_unit_test(every_pair), cmocka_unit_test(laws),
+        cmocka_unit_test(no_trap),    cmocka_unit_test(failures_and_retries),
+        cmocka_unit_test(back_off),   cmocka_unit_test(memory_grows_within_bounds),
+        cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,6 +107,7 @@ static void add_state(enum batch_table t, enum task_state state, int32_t attempt
     batch_time(&batch, t, 1000000);
     batch_time(&batch, t, 0);
     batch_int(&batch, t, INT64_C(5) << 32);
+    batch_int(&batch, t, INT64_C(6) << 32);
 }
 
 /* Task 0 succeeds in its attempt, as far as whoever writes knows it. */
@@ -198,10 +199,11 @@ static void a_turn_is_written_whole(void **state)
                      6);
     assert_int_equal(number("SELECT max(seq) FROM events"), 6);
     assert_int_equal(number("SELECT count(*) FROM tasks WHERE task IN (1, 3) AND outputs->>'v' = '\xc3\xa9'"), 2);
-    assert_int_equal(number("SELECT count(*) FROM tasks WHERE task IN (2, 4) AND outputs IS NULL AND path = '' AND "
-                            "message IS NULL AND exit_code IS NULL AND ended_at IS NULL AND "
-                            "started_at = '1970-01-01 00:00:01Z' AND log_bytes = 21474836480"),
-                     2);
+    assert_int_equal(
+        number("SELECT count(*) FROM tasks WHERE task IN (2, 4) AND outputs IS NULL AND path = '' AND "
+               "message IS NULL AND exit_code IS NULL AND ended_at IS NULL AND "
+               "started_at = '1970-01-01 00:00:01Z' AND log_bytes = 21474836480 AND memory_bytes = 25769803776"),
+        2);
     assert_int_equal(number("SELECT count(*) FROM tasks WHERE task = 0 AND state = 7 AND attempt = 2"), 1);
     assert_int_equal(number("SELECT count(*) FROM active_runs WHERE state = 3"), 1);
 }
