@@ -89,6 +89,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_cancel(k->client, a->call);
     kube_cancel(k->client, a->question);
     kube_outputs_leave(a);
+    kube_ranks_drop(a);
     free(a->waits);
     arena_free(&a->arena);
     free(a);
@@ -138,9 +139,11 @@ static void synced(void *ctx)
 static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
 {
     a->never = str_eq(by, str_of(k->instance));
-    a->phase = a->job_there || a->pod_uid[0] != '\0' ? KUBE_CREATED : KUBE_HELD;
+    a->phase = a->job_there || kube_has_pod(a) ? KUBE_CREATED : KUBE_HELD;
     if (a->ended)
         kube_finish(a);
+    else if (a->phase == KUBE_CREATED)
+        kube_service_create(a); /* whoever was to make it may have been killed before */
     else if (a->phase == KUBE_HELD && kube_watch_synced(k->jobs) && kube_watch_synced(k->pods))
         queue(a);
 }

@@ -27,6 +27,13 @@ enum kube_phase {
     KUBE_FORGOTTEN /* nobody wants to know any more: its Job is being deleted */
 };
 
+struct kube_rank {                          /* the pod of one of several workers */
+    char uid[KUBE_UID], pod[KUBE_POD_NAME]; /* uid empty = there is none, or no longer */
+    char *waits;
+    enum kube_stage stage;
+    bool hangs, ended, hurried;
+};
+
 struct kube_attempt {
     struct kube *owner;
     struct attempt_id id;
@@ -43,6 +50,12 @@ struct kube_attempt {
     bool pod_hurries; /* it was told */
     int64_t grace_ms;
     char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
+    struct kube_rank *ranks;   /* of several workers; then pod and pod_uid stay empty */
+    uint32_t n_ranks, workers; /* workers: how many the step has; 0 = nobody has asked yet */
+    struct task_result first;  /* how rank 0 ended */
+    struct kube_call *service; /* its creation */
+    bool service_there;
+    int64_t service_retry_us;
     enum kube_stage stage;
     struct str manifest;        /* of the Job, while it is being created */
     struct kube_call *call;     /* creation or deletion under way */
@@ -53,6 +66,9 @@ struct kube_attempt {
     int log_fd;            /* -1 = not open */
     int64_t log_skip;      /* bytes of the answer that are in the file already */
     int64_t log_bytes, log_told;
+    uint32_t log_rank;          /* of the pod whose log is fetched */
+    int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
+    bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
     uint32_t log_tries;
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
@@ -120,6 +136,28 @@ void kube_hangs(struct kube_attempt *a, bool hangs);
 void kube_tick_attempt(struct kube *k, struct kube_attempt *a);
 /* It ends here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
+
+/* A pod has begun, or ended; the first end counts. */
+void kube_begun(struct kube_attempt *a);
+void kube_ended(struct kube_attempt *a, const struct kube_pod *pod);
+
+/* ---- kube_ranks.c: the pods of a step with several workers ---- */
+#define KUBE_RANKS_MAX 1024
+/* Is one of its pods there, or the only one? */
+bool kube_has_pod(const struct kube_attempt *a);
+/* Is one missing that has not ended? */
+bool kube_lacks_pod(const struct kube_attempt *a);
+void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t rank, const struct kube_pod *pod);
+/* One by the name of its pod; UINT32_MAX = none has it. */
+uint32_t kube_rank_named(const struct kube_attempt *a, struct str pod);
+/* One that is there and was not told to hurry; NULL = none. */
+struct kube_rank *kube_rank_to_hurry(struct kube_attempt *a);
+/* How many are known was not known when they ended. */
+void kube_ranks_settle(struct kube_attempt *a);
+void kube_service_create(struct kube_attempt *a); /* when its Job is there; harmless if it is, too */
+void kube_ranks_drop(struct kube_attempt *a);
+/* The pod whose log is fetched. */
+const char *kube_log_pod(const struct kube_attempt *a);
 
 /* ---- kube_outputs.c: what the step left ---- */
 /* Of one that has succeeded so far: outputs and artifacts, or another result. What takes time is a->reading; then

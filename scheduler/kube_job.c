@@ -246,6 +246,14 @@ static void environment(struct jsonw *w, const struct kube_job *j)
             jsonw_kv_str(w, "key", v->key);
             jsonw_object_end(w);
             jsonw_object_end(w);
+        } else if (v->field.n > 0) {
+            jsonw_key(w, "valueFrom");
+            jsonw_object(w);
+            jsonw_key(w, "fieldRef");
+            jsonw_object(w);
+            jsonw_kv_str(w, "fieldPath", v->field);
+            jsonw_object_end(w);
+            jsonw_object_end(w);
         } else {
             jsonw_key(w, "value");
             literal(w, v->value);
@@ -304,6 +312,7 @@ static void own_spec(struct jsonw *w, const struct kube_job *j, struct arena *a)
     jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + (j->collects ? KUBE_COLLECT_MS : 0) + 999) / 1000);
     /* The pod's own deadline counts from when it has a node: what waits is not timed out. Its end says so by itself. */
     if (j->timeout_ms > 0) jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + 999) / 1000);
+    if (j->workers > 1) jsonw_kv_str(w, "subdomain", j->name);
     kube_podspec_fields(w, j);
     if (j->moves.n > 0) kube_companion_containers(w, j);
     jsonw_key(w, "containers");
@@ -370,11 +379,59 @@ void kube_job_json(const struct kube_job *j, struct buf *out)
     jsonw_key(&w, "spec");
     jsonw_object(&w);
     jsonw_kv_int(&w, "backoffLimit", 0);
-    jsonw_kv_int(&w, "completions", 1);
-    jsonw_kv_int(&w, "parallelism", 1);
+    jsonw_kv_int(&w, "completions", j->workers > 1 ? j->workers : 1);
+    jsonw_kv_int(&w, "parallelism", j->workers > 1 ? j->workers : 1);
+    if (j->workers > 1) jsonw_kv_cstr(&w, "completionMode", "Indexed");
     pod(&w, j, &a);
     jsonw_object_end(&w);
     jsonw_object_end(&w);
     (void)jsonw_end(&w);
     arena_free(&a);
+}
+
+static void owner(struct jsonw *w, struct str job, struct str uid)
+{
+    jsonw_key(w, "ownerReferences");
+    jsonw_array(w);
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "apiVersion", "batch/v1");
+    jsonw_kv_cstr(w, "kind", "Job");
+    jsonw_kv_str(w, "name", job);
+    jsonw_kv_str(w, "uid", uid);
+    jsonw_object_end(w);
+    jsonw_array_end(w);
+}
+
+void kube_service_json(struct str job, struct str uid, struct str instance, struct attempt_id id, struct buf *out)
+{
+    struct jsonw w;
+    jsonw_to_buf(&w, out);
+    jsonw_object(&w);
+    jsonw_kv_cstr(&w, "apiVersion", "v1");
+    jsonw_kv_cstr(&w, "kind", "Service");
+    jsonw_key(&w, "metadata");
+    jsonw_object(&w);
+    jsonw_kv_str(&w, "name", job);
+    jsonw_key(&w, "labels");
+    jsonw_object(&w);
+    jsonw_kv_cstr(&w, "app.kubernetes.io/managed-by", "millrace");
+    jsonw_kv_str(&w, KUBE_LABEL_INSTANCE, instance);
+    kv_number_text(&w, KUBE_LABEL_RUN, id.run);
+    kv_number_text(&w, KUBE_LABEL_TASK, id.task);
+    kv_number_text(&w, KUBE_LABEL_ATTEMPT, id.attempt);
+    jsonw_object_end(&w);
+    owner(&w, job, uid);
+    jsonw_object_end(&w);
+    jsonw_key(&w, "spec");
+    jsonw_object(&w);
+    jsonw_kv_cstr(&w, "clusterIP", "None");
+    /* They look for each other before they are ready: that is what they wait for. */
+    jsonw_kv_bool(&w, "publishNotReadyAddresses", true);
+    jsonw_key(&w, "selector");
+    jsonw_object(&w);
+    jsonw_kv_str(&w, "batch.kubernetes.io/job-name", job);
+    jsonw_object_end(&w);
+    jsonw_object_end(&w);
+    jsonw_object_end(&w);
+    (void)jsonw_end(&w);
 }

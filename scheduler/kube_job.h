@@ -1,8 +1,8 @@
 /* From what an attempt is to do to the Job that does it. Pure.
  *
- * One batch/v1 Job an attempt, with one pod that is never restarted: retries are the engine's. Texts (scripts, inputs
- * that are params) come as files through annotations of the pod, so that a step without artifacts is the user's
- * container alone and costs the API server one object.
+ * One batch/v1 Job an attempt, with one pod, or one a worker, that is never restarted: retries are the engine's. Texts
+ * (scripts, inputs that are params) come as files through annotations of the pod, so that a step without artifacts is
+ * the user's container alone and costs the API server one object.
  * https://kubernetes.io/docs/concepts/workloads/controllers/job/ */
 #ifndef MILLRACE_SCHEDULER_KUBE_JOB_H
 #define MILLRACE_SCHEDULER_KUBE_JOB_H
@@ -22,10 +22,12 @@
 #define KUBE_LABEL_RUN "millrace.dev/run"
 #define KUBE_LABEL_TASK "millrace.dev/task"
 #define KUBE_LABEL_ATTEMPT "millrace.dev/attempt"
+#define KUBE_LABEL_RANK "batch.kubernetes.io/job-completion-index" /* Kubernetes' own, also an annotation */
 
 struct kube_variable {
     struct str name, value;
     struct str secret, key; /* set: the value is this key of a Secret */
+    struct str field;       /* set: the value is this field of the pod */
 };
 
 struct kube_file {
@@ -48,6 +50,7 @@ struct kube_job {
     size_t n_env;
     const struct kube_file *files;
     size_t n_files;
+    uint32_t workers; /* pods, each with a rank; 0 or 1 = one pod without */
     struct resources resources;
     struct str gpu_resource; /* nvidia.com/gpu; empty = none is asked for */
     int64_t timeout_ms, grace_ms;
@@ -67,6 +70,9 @@ struct kube_job {
 /* Of the attempt, always the same: readable by its step, unique by a hash of the rest. */
 void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME]);
 void kube_job_json(const struct kube_job *job, struct buf *out);
+/* By it the pods of a step with several workers find each other: a headless Service of the Job's name, which goes with
+ * the Job. */
+void kube_service_json(struct str job, struct str uid, struct str instance, struct attempt_id id, struct buf *out);
 /* A text as the value of a label: what may not be in one becomes '-'. */
 struct str kube_label(struct arena *a, struct str text);
 

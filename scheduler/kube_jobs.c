@@ -101,6 +101,11 @@ static void there_is(struct kube_attempt *a)
     a->created_us = os_mono_us();
 }
 
+void kube_begun(struct kube_attempt *a)
+{
+    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) there_is(a);
+}
+
 static void created(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
@@ -148,12 +153,12 @@ static void gone(struct kube_attempt *a)
 {
     a->job_there = false;
     a->deleted = true;
-    if (a->phase == KUBE_FORGOTTEN || (a->phase == KUBE_SEEN && a->pod_uid[0] == '\0')) {
+    if (a->phase == KUBE_FORGOTTEN || (a->phase == KUBE_SEEN && !kube_has_pod(a))) {
         kube_drop(a->owner, a);
         return;
     }
     /* Its pod, if there is one, says when it has ended. */
-    if (a->kill_wanted && a->pod_uid[0] == '\0' && a->phase == KUBE_CREATED)
+    if (a->kill_wanted && !kube_has_pod(a) && a->phase == KUBE_CREATED)
         kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
 }
 
@@ -175,19 +180,19 @@ static void pod_told(void *ctx, const struct kube_answer *answer)
         later(a);
         return;
     }
-    a->pod_hurries = true;
+    if (a->n_ranks == 0) a->pod_hurries = true;
     kube_delete(a);
 }
 
 /* A deleted Job leaves its pod the grace that it was made with: who wants it gone sooner tells it before. */
-static void hurry(struct kube_attempt *a)
+static void hurry(struct kube_attempt *a, const char *pod, const char *uid)
 {
     char path[1024], body[256];
-    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), a->pod);
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), pod);
     snprintf(body, sizeof body,
              "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":%lld,"
              "\"preconditions\":{\"uid\":\"%s\"}}",
-             (long long)((a->grace_ms + 999) / 1000), a->pod_uid);
+             (long long)((a->grace_ms + 999) / 1000), uid);
     const struct kube_request req = {.method = "DELETE",
                                      .path = str_of(path),
                                      .body = str_of(body),
@@ -197,16 +202,26 @@ static void hurry(struct kube_attempt *a)
     a->call = kube_request(a->owner->client, &req);
 }
 
+static bool tell_to_hurry(struct kube_attempt *a)
+{
+    struct kube_rank *rank = kube_rank_to_hurry(a);
+    if (rank != NULL) {
+        rank->hurried = true;
+        hurry(a, rank->pod, rank->uid);
+        return true;
+    }
+    if (a->pod_hurries || a->ended || a->pod_uid[0] == '\0') return false;
+    hurry(a, a->pod, a->pod_uid);
+    return true;
+}
+
 /* The pods go with it; without a policy they would be left behind. */
 void kube_delete(struct kube_attempt *a)
 {
     char path[512];
     a->retry_us = 0;
     if (a->call != NULL || a->deleted || a->name[0] == '\0') return; /* without a name it would be all Jobs */
-    if (a->hurry && !a->pod_hurries && !a->ended && a->pod_uid[0] != '\0') {
-        hurry(a);
-        return;
-    }
+    if (a->hurry && tell_to_hurry(a)) return;
     BUF_AUTO body;
     buf_init(&body, 0);
     buf_c(&body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"");
@@ -233,7 +248,9 @@ static struct kube_attempt *by_name(struct kube *k, const char *which, struct st
 {
     for (size_t i = 0; i < k->room; i++)
         for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            if (str_is(name, which[0] == 'p' ? a->pod : a->name)) return a;
+            if (str_is(name, which[0] == 'p' ? a->pod : a->name) ||
+                (which[0] == 'p' && kube_rank_named(a, name) != UINT32_MAX))
+                return a;
     return NULL;
 }
 
@@ -262,7 +279,7 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
         a = kube_add(k, labels.id);
     if (a == NULL || (a->job_uid[0] != '\0' && !str_is(uid, a->job_uid) && change == KUBE_DELETED)) return;
     if (change == KUBE_DELETED) {
-        bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && a->pod_uid[0] == '\0';
+        bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
         gone(a);
         if (unwanted) kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
         return;
@@ -272,7 +289,8 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     a->job_there = true;
     a->deleted = kube_text(object, "metadata.deletionTimestamp").n > 0;
     read_conditions(a, object);
-    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) there_is(a);
+    kube_begun(a);
+    kube_service_create(a);
     if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
 }
 
@@ -286,14 +304,14 @@ void kube_finish(struct kube_attempt *a)
         a->result.reason = REASON_CANCELLED;
         a->result.message = STR("was stopped");
     }
-    if (a->result.exit_code >= 0) /* its container ran */
+    if (a->result.exit_code >= 0 || a->n_ranks > 0) /* its container ran, or others' did */
         kube_log_drain(a);
     else
         kube_drained(a);
 }
 
 /* The first end counts: a kubelet that was restarted may tell another one later. */
-static void ended(struct kube_attempt *a, const struct kube_pod *pod)
+void kube_ended(struct kube_attempt *a, const struct kube_pod *pod)
 {
     a->stage = KUBE_STAGE_ENDED;
     if (a->ended) return;
@@ -322,7 +340,7 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
 {
     struct arena turn;
     struct str text;
-    if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) there_is(a);
+    kube_begun(a);
     a->stage = pod->stage;
     if (a->phase != KUBE_CREATED) return;
     if (pod->stage == KUBE_STAGE_RUNNING) {
@@ -346,10 +364,19 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     struct kube_attempt *a = known ? kube_find(k, pod.id) : by_name(k, "pod", kube_text(object, "metadata.name"));
     if (a == NULL && known && change == KUBE_PRESENT) a = kube_add(k, pod.id);
     if (a == NULL || a->phase == KUBE_FORGOTTEN) return;
+    uint32_t rank = known && pod.rank >= 0 ? (uint32_t)pod.rank
+                    : known                ? UINT32_MAX
+                                           : kube_rank_named(a, kube_text(object, "metadata.name"));
+    if (rank != UINT32_MAX) {
+        if (!known) pod = (struct kube_pod){.uid = uid};
+        if (a->name[0] == '\0' && known) keep(a->name, sizeof a->name, pod.job);
+        kube_rank_hear(a, change, rank, &pod);
+        return;
+    }
     /* A Job may come to have two pods: the first one is the attempt's. */
     if (a->pod_uid[0] != '\0' && !str_is(uid, a->pod_uid)) return;
     if (change == KUBE_DELETED) {
-        if (known && pod.stage == KUBE_STAGE_ENDED) ended(a, &pod);
+        if (known && pod.stage == KUBE_STAGE_ENDED) kube_ended(a, &pod);
         pod_gone(a);
         return;
     }
@@ -357,7 +384,7 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     keep(a->pod, sizeof a->pod, pod.name);
     if (a->name[0] == '\0') keep(a->name, sizeof a->name, pod.job);
     if (pod.stage == KUBE_STAGE_ENDED)
-        ended(a, &pod);
+        kube_ended(a, &pod);
     else
         alive(a, &pod);
 }
@@ -401,9 +428,10 @@ void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
         else
             kube_delete(a);
     }
+    if (a->service_retry_us != 0 && now >= a->service_retry_us) kube_service_create(a);
     if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > FOLLOW_AFTER_US)
         kube_log_follow(a);
-    if (a->phase == KUBE_CREATED && a->pod_uid[0] == '\0' && a->job_there) without_pod(a, now);
+    if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
     if (a->phase == KUBE_DRAINING && now - a->drain_us > DRAIN_MOST_US) kube_drained(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
     if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US)

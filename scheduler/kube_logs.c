@@ -37,9 +37,9 @@ static bool open_file(struct kube_attempt *a)
     return true;
 }
 
-static bool data(void *ctx, struct str bytes)
+static bool put(struct kube_attempt *a, struct str bytes)
 {
-    struct kube_attempt *a = ctx;
+    a->log_seen += (int64_t)bytes.n;
     int64_t known = a->log_skip < (int64_t)bytes.n ? a->log_skip : (int64_t)bytes.n;
     a->log_skip -= known;
     bytes = str_sub(bytes, (size_t)known, bytes.n);
@@ -59,6 +59,38 @@ static bool data(void *ctx, struct str bytes)
         a->log_bytes += put;
     }
     return !a->log_full;
+}
+
+/* Of several workers, rank 0's log comes first, as it is; behind it the others', each line with its rank. */
+static bool data(void *ctx, struct str bytes)
+{
+    struct kube_attempt *a = ctx;
+    char prefix[32];
+    snprintf(prefix, sizeof prefix, "[rank %u] ", a->log_rank);
+    while (bytes.n > 0) {
+        const char *end = memchr(bytes.p, '\n', bytes.n);
+        size_t n = a->log_rank == 0 || end == NULL ? bytes.n : (size_t)(end - bytes.p) + 1;
+        if (a->log_rank > 0 && !a->log_within && !put(a, str_of(prefix))) return false;
+        if (!put(a, str_sub(bytes, 0, n))) return false;
+        a->log_within = bytes.p[n - 1] != '\n';
+        bytes = str_sub(bytes, n, bytes.n);
+    }
+    return true;
+}
+
+/* The next rank's begins on a line of its own, where this one's ends. */
+static bool next_rank(struct kube_attempt *a)
+{
+    if (a->log_rank + 1 >= a->n_ranks || a->log_full) return false;
+    if (a->log_within && !put(a, STR("\n"))) return false;
+    a->log_base += a->log_seen;
+    if (!a->log_whole && a->log_base < a->log_bytes) a->log_base = a->log_bytes; /* nobody will know the rest of it */
+    a->log_seen = 0;
+    a->log_within = false;
+    a->log_whole = false;
+    a->log_tries = 0;
+    a->log_rank++;
+    return true;
 }
 
 static void full(struct kube_attempt *a)
@@ -86,9 +118,12 @@ static void ask(struct kube_attempt *a, bool follow)
 {
     char path[1024];
     if (a->log != NULL || !open_file(a)) return;
-    a->log_skip = a->log_bytes;
+    if (kube_log_pod(a)[0] == '\0') return;
+    a->log_skip = a->log_bytes - a->log_base;
+    a->log_seen = 0;
+    a->log_within = false;
     snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s/log?container=" KUBE_CONTAINER "%s",
-             STR_ARG(a->owner->cfg.namespace), a->pod, follow ? "&follow=true" : "");
+             STR_ARG(a->owner->cfg.namespace), kube_log_pod(a), follow ? "&follow=true" : "");
     const struct kube_stream_request req = {
         .path = str_of(path), .idle_timeout_ms = IDLE_MS, .data = data, .done = done, .ctx = a};
     a->log = kube_stream(a->owner->client, &req);
@@ -104,12 +139,14 @@ void kube_log_follow(struct kube_attempt *a)
  * one that was stopped: its pod may be gone before the answer, and nobody waits for it. */
 void kube_log_drain(struct kube_attempt *a)
 {
-    if (a->log != NULL && a->log_follows && a->result.ok) {
+    if (a->log != NULL && a->log_follows && (a->result.ok || a->n_ranks > 0)) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }
     if (a->log != NULL) return;
-    if (!a->log_whole && !a->log_full && a->log_tries++ < 2) ask(a, false);
+    do {
+        if (!a->log_whole && !a->log_full && a->log_tries++ < 2) ask(a, false);
+    } while (a->log == NULL && next_rank(a));
     if (a->log == NULL) kube_drained(a);
 }
 

@@ -151,7 +151,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
 {
     const struct value *meta = value_get(object, "metadata"), *labels = value_get(meta, "labels");
     const struct value *status = value_get(object, "status");
-    int64_t run, task, attempt;
+    int64_t run, task, attempt, rank;
     if (!label(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !label(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
         !label(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
         return false;
@@ -166,6 +166,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
         .pod_message = field(status, "message"),
         .failed = str_is(phase, "Failed"),
     };
+    out->rank = label(labels, KUBE_LABEL_RANK, INT32_MAX, &rank) ? (int32_t)rank : -1;
     out->stage = out->node.n > 0 ? KUBE_STAGE_STARTING : KUBE_STAGE_PLACING;
     read_deletion(meta, out);
     read_limits(value_get(object, "spec"), out);

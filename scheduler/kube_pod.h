@@ -16,6 +16,7 @@ enum kube_stage {
 struct kube_pod {
     struct attempt_id id;
     struct str name, uid, job, node; /* job: its owner's name */
+    int32_t rank;                    /* among the pods of a Job with several; -1 = it has one */
     enum kube_stage stage;
     bool deleting;
     int64_t stop_us; /* since when it has been told to stop, by a deletion or a disruption; 0 = it was not */

@@ -12,7 +12,7 @@ static void told(void *ctx, const struct kube_answer *answer)
     struct arena m;
     size_t at;
     a->question = NULL;
-    if (answer->outcome != KUBE_DONE || a->phase != KUBE_CREATED || a->pod_uid[0] != '\0') return;
+    if (answer->outcome != KUBE_DONE || a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return;
     arena_init(&m, 0);
     struct err ignored;
     const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;

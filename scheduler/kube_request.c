@@ -8,6 +8,7 @@
 
 #define SCRIPT_FILE KUBE_FILES "/script"
 #define MANIFEST_MAX (1 << 20)
+#define MASTER_PORT "29500"
 
 /* Paths of the pod. */
 static struct str full_path(struct arena *m, const struct launch_spec *spec, struct str path)
@@ -49,6 +50,47 @@ static bool environment(struct kube_attempt *a, const struct exec_request *req, 
     job->env = all;
     job->n_env = vars.n;
     return true;
+}
+
+static bool declared(const struct kube_job *job, const char *name)
+{
+    for (size_t i = 0; i < job->n_env; i++)
+        if (str_is(job->env[i].name, name)) return true;
+    return false;
+}
+
+/* What PyTorch, torchrun (PET_…) and their like read, unless the step says otherwise. Each worker is a node of its own;
+ * without torchrun a process of its own.
+ * https://pytorch.org/docs/stable/elastic/run.html */
+static void rendezvous(struct arena *m, struct kube_job *job)
+{
+    const struct str rank = STR("metadata.annotations['" KUBE_LABEL_RANK "']");
+    struct str count = arena_printf(m, "%u", job->workers),
+               master = arena_printf(m, "%.*s-0.%.*s", STR_ARG(job->name), STR_ARG(job->name));
+    uint32_t gpus = job->resources.gpu_count;
+    const struct kube_variable all[] = {
+        {.name = STR("MASTER_ADDR"), .value = master},
+        {.name = STR("MASTER_PORT"), .value = STR(MASTER_PORT)},
+        {.name = STR("WORLD_SIZE"), .value = count},
+        {.name = STR("RANK"), .field = rank},
+        {.name = STR("LOCAL_RANK"), .value = STR("0")},
+        {.name = STR("LOCAL_WORLD_SIZE"), .value = STR("1")},
+        {.name = STR("NODE_RANK"), .field = rank},
+        {.name = STR("PET_NNODES"), .value = count},
+        {.name = STR("PET_NPROC_PER_NODE"), .value = arena_printf(m, "%u", gpus > 0 ? gpus : 1)},
+        {.name = STR("PET_NODE_RANK"), .field = rank},
+        {.name = STR("PET_MASTER_ADDR"), .value = master},
+        {.name = STR("PET_MASTER_PORT"), .value = STR(MASTER_PORT)},
+        {.name = STR("PET_RDZV_ID"), .value = job->name},
+        {.name = STR("PET_RDZV_ENDPOINT"), .value = arena_printf(m, "%.*s:" MASTER_PORT, STR_ARG(master))},
+    };
+    size_t most = sizeof all / sizeof *all, n = job->n_env;
+    struct kube_variable *env = arena_array(m, struct kube_variable, n + most);
+    if (n > 0) memcpy(env, job->env, n * sizeof *env);
+    for (size_t i = 0; i < most; i++)
+        if (!declared(job, all[i].name.p)) env[n++] = all[i];
+    job->env = env;
+    job->n_env = n;
 }
 
 /* ---- files ---- */
@@ -172,10 +214,17 @@ static bool choose_image(struct kube *k, const struct launch_spec *spec, struct 
     return err_hint(err, "name one in the step or in the pipeline's defaults, or start the server with --kube-image");
 }
 
+static uint32_t workers_of(const struct launch_spec *spec)
+{
+    return spec->node->workers > 1 ? spec->node->workers : 1;
+}
+
 void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_request *req)
 {
     kube_job_name(k->cfg.instance, req->step, req->id, a->name);
     want_outputs(a, &req->spec);
+    a->workers = workers_of(&req->spec);
+    kube_ranks_settle(a);
 }
 
 /* What the API server and its database take of one object, with room for what they add. */
@@ -208,11 +257,14 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
         .timeout_ms = req->timeout_ms,
         .grace_ms = req->grace_ms,
         .cluster = spec->node->cluster,
+        .workers = workers_of(spec),
     };
+    a->workers = job.workers;
     want_outputs(a, spec);
     if (!choose_image(k, spec, &job, err) || !plan_moves(k, a, req, &job, err) || !place_files(a, spec, &job, err) ||
         !environment(a, req, &job, err))
         return false;
+    if (job.workers > 1) rendezvous(m, &job);
     if (a->n_outputs == 1 && !a->collects) job.message_path = full_path(m, spec, spec->node->outputs[0].path);
     command_line(m, spec, &job);
     BUF_AUTO text;

@@ -4,6 +4,8 @@
 #include "engine/base/units.h"
 #include "engine/flow/gpu.h"
 
+#define WORKERS_MOST 1024 /* pods of one step */
+
 struct rules {
     const struct graph *graph;
     const struct node *node;
@@ -100,7 +102,9 @@ static void check_job(const struct rules *r, const struct plan_offer *o)
     if (n->image.n == 0 && !o->image)
         refuse(r, "image", n->at, "name one in the step or in the pipeline's defaults",
                STR("a step in a cluster needs an image, and the server has none for those that name none"));
-    if (n->workers > 1) refuse(r, "workers", n->at, "leave workers away", STR("a step on a cluster runs in one pod"));
+    if (n->workers > WORKERS_MOST)
+        refuse(r, "workers", n->at, "take fewer, with more of the machine each",
+               STR("a step has at most 1024 workers"));
     if ((n->resources.gpu_flavor.n > 0 || n->resources.gpu_share > 0) && !o->ignore_gpu)
         refuse(r, "resources.gpu", n->resources.gpu_at,
                "ask for whole GPUs by their number, and choose the node by nodeSelector",

@@ -201,6 +201,46 @@ static void data_is_moved_beside_the_step(void **state)
     assert_int_equal(at(&v, POD "initContainers")->u.list.n, 1);
 }
 
+static void several_workers_are_an_indexed_job(void **state)
+{
+    (void)state;
+    static const struct kube_variable env[] = {
+        {.name = STR_INIT("RANK"), .field = STR_INIT("metadata.annotations['" KUBE_LABEL_RANK "']")}};
+    struct kube_job job = plain();
+    struct value v = made(&job);
+    is(&v, "spec.completions", "1");
+    assert_null(at(&v, "spec.completionMode"));
+    assert_null(at(&v, POD "subdomain"));
+    job.workers = 4;
+    job.env = env;
+    job.n_env = 1;
+    v = made(&job);
+    is(&v, "spec.completions", "4");
+    is(&v, "spec.parallelism", "4");
+    is(&v, "spec.completionMode", "Indexed");
+    is(&v, "spec.backoffLimit", "0"); /* all or nothing */
+    is(&v, POD "subdomain", "train-abc");
+    is(&v, STEP "env.0.valueFrom.fieldRef.fieldPath",
+       "metadata.annotations['batch.kubernetes.io/job-completion-index']");
+}
+
+static void a_service_goes_with_its_job(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct value v;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    kube_service_json(STR("train-abc"), STR("u-1"), STR("i1"), (struct attempt_id){7, 2, 3}, &text);
+    assert_true(json_parse(&arena, buf_view(&text), 0, &v, &err));
+    is(&v, "metadata.name", "train-abc");
+    is(&v, "metadata.ownerReferences",
+       "[{\"apiVersion\":\"batch/v1\",\"kind\":\"Job\",\"name\":\"train-abc\",\"uid\":\"u-1\"}]");
+    is(&v, "spec",
+       "{\"clusterIP\":\"None\",\"publishNotReadyAddresses\":true,"
+       "\"selector\":{\"batch.kubernetes.io/job-name\":\"train-abc\"}}");
+}
+
 static void names_are_names(void **state)
 {
     (void)state;
@@ -263,6 +303,8 @@ int main(void)
                                        T(dollars_are_the_steps_own),
                                        T(texts_come_as_files),
                                        T(what_a_cluster_understands_reaches_it),
+                                       T(several_workers_are_an_indexed_job),
+                                       T(a_service_goes_with_its_job),
                                        T(names_are_names),
                                        T(data_is_moved_beside_the_step),
                                        T(labels_are_values)};

@@ -259,6 +259,34 @@ static void outputs_are_waited_for(void **state)
     }
 }
 
+static void a_rank_is_a_label(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *labels;
+        int32_t rank;
+    } rows[] = {
+        {"", -1},
+        {",\"batch.kubernetes.io/job-completion-index\":\"0\"", 0},
+        {",\"batch.kubernetes.io/job-completion-index\":\"17\"", 17},
+        {",\"batch.kubernetes.io/job-completion-index\":\"-1\"", -1},
+        {",\"batch.kubernetes.io/job-completion-index\":\"99999999999\"", -1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err err = {0};
+        struct value v;
+        struct kube_pod pod;
+        struct str text =
+            arena_printf(&arena,
+                         "{\"metadata\":{\"name\":\"x\",\"labels\":{\"millrace.dev/run\":\"7\",\"millrace.dev/task\":"
+                         "\"2\",\"millrace.dev/attempt\":\"3\"%s}},\"spec\":{},\"status\":{}}",
+                         rows[i].labels);
+        assert_true(json_parse(&arena, text, 0, &v, &err));
+        assert_true(kube_pod_read(&v, &pod));
+        assert_int_equal(pod.rank, rows[i].rank);
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -276,6 +304,7 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_rank_is_a_label, begin, end),
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
         cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),
         cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),

@@ -380,11 +380,12 @@ static void a_cluster_says_what_it_lacks(void **state)
 {
     (void)state;
     const struct plan *p =
-        compile_text(HEAD "name: x\nsteps:\n  a: {image: tool, queue: q}\n  b: {run: echo, image: i, workers: 3}\n"
+        compile_text(HEAD "name: x\nsteps:\n  a: {image: tool, queue: q}\n  b: {run: echo, image: i, workers: 3000}\n"
                           "  c: {run: echo, resources: {gpu: {count: 1, flavor: h100}, cpu: 800}}\n"
                           "  d: {run: echo, image: i, outputs: {m: {artifact: model, path: m}}}\n"
                           "  e: {run: echo, image: i, env: {A: {secret: {file: k}}, B: {secret: {kubernetes: s/k}}}}\n"
-                          "  f: {run: echo, image: i, outputs: {n: {type: int, path: n}}, nodeSelector: {a: b}}\n");
+                          "  f: {run: echo, image: i, outputs: {n: {type: int, path: n}}, nodeSelector: {a: b}}\n"
+                          "  g: {run: echo, image: i, workers: 8}\n");
     static const char *const paths[] = {"steps.b.workers", "steps.c.image", "steps.c.resources.gpu", "steps.d.outputs",
                                         "steps.e.env"};
     struct plan_offer offer = {.cpu_milli = 4000, .cluster = true};

@@ -1,0 +1,249 @@
+/* The pods of a step with several workers: an indexed Job, whose pods have ranks from 0, and a Service by which they
+ * find each other. All or nothing: the first rank that fails is how the attempt ends, and the others go with its Job;
+ * it has succeeded when each of them has. What rank 0 leaves is the step's.
+ * https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/os/clock.h"
+#include "scheduler/kube_inner.h"
+
+#define SERVICE_RETRY_US 1000000
+
+/* ---- the ranks ---- */
+
+bool kube_has_pod(const struct kube_attempt *a)
+{
+    bool any = a->pod_uid[0] != '\0';
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        any |= a->ranks[i].uid[0] != '\0';
+    return any;
+}
+
+bool kube_lacks_pod(const struct kube_attempt *a)
+{
+    if (a->workers <= 1 && a->n_ranks == 0) return a->pod_uid[0] == '\0';
+    bool lacks = a->n_ranks < a->workers;
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        lacks |= a->ranks[i].uid[0] == '\0' && !a->ranks[i].ended;
+    return lacks;
+}
+
+uint32_t kube_rank_named(const struct kube_attempt *a, struct str pod)
+{
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        if (a->ranks[i].uid[0] != '\0' && str_is(pod, a->ranks[i].pod)) return i;
+    return UINT32_MAX;
+}
+
+struct kube_rank *kube_rank_to_hurry(struct kube_attempt *a)
+{
+    for (uint32_t i = 0; i < a->n_ranks; i++) {
+        struct kube_rank *r = &a->ranks[i];
+        if (r->uid[0] != '\0' && !r->ended && !r->hurried) return r;
+    }
+    return NULL;
+}
+
+const char *kube_log_pod(const struct kube_attempt *a)
+{
+    return a->n_ranks > 0 ? a->ranks[a->log_rank].pod : a->pod;
+}
+
+static struct kube_rank *rank_of(struct kube_attempt *a, uint32_t rank)
+{
+    if (rank >= a->n_ranks) {
+        a->ranks = realloc(a->ranks, (rank + 1) * sizeof *a->ranks);
+        if (a->ranks == NULL) abort();
+        memset(&a->ranks[a->n_ranks], 0, (rank + 1 - a->n_ranks) * sizeof *a->ranks);
+        a->n_ranks = rank + 1;
+    }
+    return &a->ranks[rank];
+}
+
+void kube_ranks_drop(struct kube_attempt *a)
+{
+    kube_cancel(a->owner->client, a->service);
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        free(a->ranks[i].waits);
+    free(a->ranks);
+}
+
+/* ---- ends ---- */
+
+static void finish(struct kube_attempt *a)
+{
+    a->stage = KUBE_STAGE_ENDED;
+    a->ended = true;
+    kube_begun(a);
+    if (a->phase == KUBE_CREATED) kube_finish(a);
+}
+
+static bool all_ended(const struct kube_attempt *a)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        n += a->ranks[i].ended;
+    return a->workers > 0 && n >= a->workers;
+}
+
+/* Who is told to stop has stopped when all of it has. */
+static bool all_stopped(const struct kube_attempt *a)
+{
+    bool stopped = true;
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        stopped &= a->ranks[i].ended || a->ranks[i].uid[0] == '\0';
+    return stopped;
+}
+
+void kube_ranks_settle(struct kube_attempt *a)
+{
+    if (a->n_ranks == 0 || a->ended || !all_ended(a)) return;
+    a->result = a->first;
+    finish(a);
+}
+
+static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
+{
+    struct kube_rank *r = &a->ranks[rank];
+    struct task_result how;
+    r->stage = KUBE_STAGE_ENDED;
+    if (r->ended) return;
+    r->ended = true;
+    kube_pod_result(pod, &a->arena, &how);
+    if (rank == 0) {
+        a->first = how;
+        a->said = arena_str(&a->arena, pod->message);
+        a->manifest_said = arena_str(&a->arena, pod->manifest);
+    }
+    if (a->ended) return;
+    if (a->kill_wanted) {
+        how.ok = false;
+        a->result = how;
+        if (all_stopped(a)) finish(a);
+    } else if (!how.ok) {
+        a->result = how;
+        a->result.message = arena_printf(&a->arena, "rank %u: %.*s", rank, STR_ARG(how.message));
+        finish(a);
+    } else {
+        kube_ranks_settle(a);
+    }
+}
+
+static void rank_gone(struct kube_attempt *a, uint32_t rank)
+{
+    struct kube_rank *r = &a->ranks[rank];
+    r->uid[0] = '\0';
+    if (a->phase == KUBE_SEEN && !a->job_there && !kube_has_pod(a)) {
+        kube_drop(a->owner, a);
+        return;
+    }
+    if (r->ended || a->ended || a->phase != KUBE_CREATED) return;
+    if (!a->kill_wanted)
+        kube_end(a, FAILURE_INFRA, REASON_INFRA,
+                 arena_printf(&a->arena, "rank %u: its pod was deleted by somebody else, or with its node", rank));
+    else if (all_stopped(a))
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
+}
+
+/* ---- on the way ---- */
+
+/* The first that does not run yet says why. */
+static void tell_waits(struct kube_attempt *a)
+{
+    bool hangs = false;
+    const char *why = "";
+    uint32_t who = 0;
+    for (uint32_t i = a->n_ranks; i-- > 0;) {
+        hangs |= a->ranks[i].hangs;
+        if (a->ranks[i].waits == NULL || a->ranks[i].waits[0] == '\0') continue;
+        why = a->ranks[i].waits;
+        who = i;
+    }
+    struct arena turn;
+    arena_init(&turn, 0);
+    kube_hangs(a, hangs);
+    kube_waits(a, why[0] != '\0' ? arena_printf(&turn, "rank %u: %s", who, why) : STR(""));
+    arena_free(&turn);
+}
+
+static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
+{
+    struct kube_rank *r = &a->ranks[rank];
+    struct arena turn;
+    struct str text = STR("");
+    kube_begun(a);
+    r->stage = pod->stage;
+    r->hangs = false;
+    if (rank == 0) a->stage = pod->stage;
+    if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->running_us == 0) a->running_us = os_mono_us();
+    if (a->phase != KUBE_CREATED) return;
+    arena_init(&turn, 0);
+    if (pod->stage < KUBE_STAGE_RUNNING) r->hangs = kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE;
+    free(r->waits);
+    r->waits = strndup(text.p, text.n);
+    if (r->waits == NULL) abort();
+    arena_free(&turn);
+    tell_waits(a);
+}
+
+void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t rank, const struct kube_pod *pod)
+{
+    if (rank >= KUBE_RANKS_MAX || (a->workers > 0 && rank >= a->workers)) return;
+    struct kube_rank *r = rank_of(a, rank);
+    /* A rank may come to have two pods: the first one is the attempt's. */
+    if (r->uid[0] != '\0' && !str_is(pod->uid, r->uid)) return;
+    if (change == KUBE_DELETED) {
+        if (pod->stage == KUBE_STAGE_ENDED) rank_ended(a, rank, pod);
+        rank_gone(a, rank);
+        return;
+    }
+    if ((r->ended && r->uid[0] == '\0') || pod->name.n == 0) return;
+    snprintf(r->uid, sizeof r->uid, "%.*s", STR_ARG(pod->uid));
+    snprintf(r->pod, sizeof r->pod, "%.*s", STR_ARG(pod->name));
+    if (pod->stage == KUBE_STAGE_ENDED)
+        rank_ended(a, rank, pod);
+    else
+        alive(a, rank, pod);
+}
+
+/* ---- the Service ---- */
+
+static void service_created(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    a->service = NULL;
+    a->service_there = answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
+    if (a->service_there || a->phase != KUBE_CREATED) return;
+    if (answer->outcome != KUBE_REFUSED) {
+        a->service_retry_us = os_mono_us() + SERVICE_RETRY_US;
+        return;
+    }
+    kube_delete(a);
+    kube_end(a, FAILURE_INFRA, REASON_INFRA,
+             arena_printf(&a->arena,
+                          "the Service by which its workers find each other was refused; Kubernetes says: %.*s",
+                          STR_ARG(answer->message)));
+}
+
+void kube_service_create(struct kube_attempt *a)
+{
+    char path[512];
+    a->service_retry_us = 0;
+    if (a->workers <= 1 || a->service_there || a->service != NULL || a->phase != KUBE_CREATED || a->kill_wanted ||
+        a->deleted || a->job_uid[0] == '\0')
+        return;
+    BUF_AUTO body;
+    buf_init(&body, 0);
+    kube_service_json(str_of(a->name), str_of(a->job_uid), a->owner->cfg.instance, a->id, &body);
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/services", STR_ARG(a->owner->cfg.namespace));
+    const struct kube_request req = {.method = "POST",
+                                     .path = str_of(path),
+                                     .body = buf_view(&body),
+                                     .priority = KUBE_URGENT,
+                                     .tries = 1,
+                                     .done = service_created,
+                                     .ctx = a};
+    a->service = kube_request(a->owner->client, &req);
+}

@@ -1,0 +1,116 @@
+"""Steps with several workers on a real cluster: ranks that find each other, one that dies, servers that are killed."""
+import re
+import time
+
+from harness import until
+from test_jobs import pipeline
+
+MEET = """  meet:
+    workers: 4
+    image: localhost/python:1
+    script: |
+      import os, socket, sys, time
+      rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+      master = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+      def line(s): return s.makefile().readline().strip()
+      if rank == 0:
+          server = socket.create_server(("", master[1]))
+          peers = [server.accept()[0] for _ in range(size - 1)]
+          met = sorted(line(p) for p in peers)
+          for p in peers: p.sendall(b"go\\n")
+          print("met", *met)
+          open("met.txt", "w").write(" ".join(met))
+      else:
+          for _ in range(600):
+              try: s = socket.create_connection(master, 5); break
+              except OSError: time.sleep(0.1)
+          s.sendall(f"{rank} {os.environ['PET_NODE_RANK']}/{os.environ['PET_NNODES']}\\n".encode())
+          print("told to", line(s), flush=True)
+          sys.stdout.write("no line break")
+    interpreter: [python3]
+    outputs: {met: {type: string, path: met.txt}}
+"""
+
+
+def services(jobs):
+    return jobs.items("services")
+
+
+def test_ranks_find_each_other(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline(MEET, outputs='{met: "${{ steps.meet.outputs.met }}"}'))
+    until("its Service", lambda: services(jobs))
+    done = server.ended(run)
+    assert done["state"] == "succeeded" and done["outputs"] == {"met": "1 1/4 2 2/4 3 3/4"}, (done, server.tasks(run))
+    assert server.cli("logs", run, "meet").stdout == "met 1 1/4 2 2/4 3 3/4\n" + "".join(
+        f"[rank {i}] told to go\n[rank {i}] no line break" + ("\n" if i < 3 else "") for i in (1, 2, 3))
+    until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
+
+
+def test_one_rank_that_dies_ends_all(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline(
+        "  a:\n    workers: 3\n    retry: {limit: 1, backoff: 10ms}\n"
+        "    run: 'echo rank $RANK of attempt $MILLRACE_ATTEMPT; trap \"exit 9\" TERM;"
+        " test $MILLRACE_ATTEMPT = 2 && exit 0; test $RANK = 2 && sleep 1 && exit 7; sleep 600 & wait'\n"))
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    first, second = server.get(f"/api/v1/runs/{run}/tasks/a/attempts").json["items"]
+    assert (first["reason"], first["exitCode"]) == ("Error", 7)
+    assert first["message"].startswith("rank 2: exited with code 7"), first
+    log = server.get(f"/api/v1/runs/{run}/tasks/a/logs?attempt=1").body.decode()
+    assert log.startswith("rank 0 of attempt 1\n") and "[rank 2] rank 2 of attempt 1\n" in log, log
+    assert second["state"] == "succeeded"
+    until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
+
+
+def test_outputs_of_several_workers_are_rank_0s(data_server, jobs):
+    server = data_server()
+    run = server.submit(pipeline(
+        "  a: {workers: 2, run: 'cat inputs/word; test $RANK = 1 || echo $RANK > n; echo $RANK > f', "
+        "inputs: {word: '${{ run.pipeline }}'}, "
+        "outputs: {n: {type: int, path: n}, f: {artifact: text, path: f}}}\n"
+        "  b: {run: 'cat inputs/f', inputs: {f: '${{ steps.a.outputs.f }}', n: '${{ steps.a.outputs.n }}'}}\n"))
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert server.cli("logs", run, "b").stdout == "0\n"
+    until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
+
+
+def test_a_killed_server_loses_no_rank(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline(
+        "  a: {workers: 3, run: 'for i in 1 2 3 4 5 6; do echo $RANK: $i; sleep 1; done'}\n"
+        "  b: {needs: a, workers: 2, run: 'true'}\n"))
+    for pause in (0.2, 1.5, 0.8, 2, 1.2, 0.7):
+        time.sleep(pause)
+        server.crash()
+        server.start()
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert server.tasks(run)["a"]["attempt"] == 1
+    steps = range(1, 7)
+    assert server.cli("logs", run, "a").stdout == "".join(f"0: {i}\n" for i in steps) + "".join(
+        f"[rank {rank}] {rank}: {i}\n" for rank in (1, 2) for i in steps)
+    until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
+
+
+def test_cancelled_and_waiting_ranks(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline(
+        "  runs: {workers: 2, run: 'trap \"exit 0\" TERM; sleep 600 & wait'}\n"
+        "  waits: {workers: 3, run: 'true', resources: {gpu: 6}}\n"
+        "  gone: {workers: 2, run: 'sleep 600', retry: 0}\n"))
+    until("one that has no room to say so", lambda: re.search(
+        r"rank \d: .*Insufficient nvidia.com/gpu", server.tasks(run)["waits"].get("waitingFor", "")), 20)
+    found = until("both pods of one", lambda: len(p := jobs.items(
+        "pods", "-l", "app.kubernetes.io/component=gone", "--field-selector", "status.phase=Running")) == 2 and p)
+    jobs("delete", "pod", found[1]["metadata"]["name"], "--grace-period=0", "--force")
+    until("another attempt", lambda: server.tasks(run)["gone"]["attempt"] == 2)
+    assert server.get(f"/api/v1/runs/{run}/tasks/gone/attempts").json["items"][0]["reason"] == "Infrastructure"
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+    until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
+
+
+def test_too_many_workers_are_refused(cluster_server):
+    server = cluster_server()
+    answer = server.cli("submit", "-f", "-", given=pipeline("  a: {workers: 5000, run: 'true'}\n"), expect=None)
+    assert answer.returncode != 0 and "at most 1024 workers" in answer.stderr
