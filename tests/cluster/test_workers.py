@@ -108,9 +108,3 @@ def test_cancelled_and_waiting_ranks(cluster_server, jobs):
     server.post(f"/api/v1/runs/{run}:cancel")
     assert server.ended(run)["state"] == "cancelled"
     until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
-
-
-def test_too_many_workers_are_refused(cluster_server):
-    server = cluster_server()
-    answer = server.cli("submit", "-f", "-", given=pipeline("  a: {workers: 5000, run: 'true'}\n"), expect=None)
-    assert answer.returncode != 0 and "at most 1024 workers" in answer.stderr
