@@ -203,7 +203,8 @@ def test_another_image_is_another_result(cluster_server, jobs):
 
 def test_what_does_not_reach_a_pod_is_said_at_submission(cluster_server):
     server = cluster_server()
-    for step, words in (("workers: 2000", "at most 1024 workers"), ("resources: {gpu: {count: 1, flavor: h100}}", "no flavors"),
+    for step, words in (("workers: 2000", "at most 1024 workers"),
+                        ("resources: {gpu: {count: 1, flavor: h100}}", "no flavors"),
                         ("outputs: {m: {artifact: model, path: m}}", "one output, a param"),
                         ("env: {A: {secret: {file: k}}}", "secret of the server")):
         answer = server.post("/api/v1/runs", {"source": pipeline(f"  s: {{run: 'true', {step}}}\n")})
