@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import secrets
 import shlex
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "e2e"))
-from harness import until  # noqa: E402
+from harness import Database, until  # noqa: E402
 
 PATIENCE = 120
 
@@ -118,6 +119,21 @@ def pod(namespace, name, image, command, **container):
 def job(namespace, name, image, command, **container):
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": namespace},
             "spec": {"backoffLimit": 0, "template": {"spec": pod_spec(image, command, **container)}}}
+
+
+class Postgres(Database):
+    """A PostgreSQL that pods reach, by password: as a cluster's servers have one outside of it."""
+
+    def __init__(self, cluster):
+        super().__init__()
+        self.listen = f"127.0.0.1,{cluster.address}"
+        secret = secrets.token_hex(8)
+        with open(self.home / "pg/pg_hba.conf", "a") as rules:
+            rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
+        self.start()
+        self.call(self.bin / "psql", "-q", self.url, "-c", f"create role millrace login password '{secret}'",
+                  "-c", "create database millrace owner millrace")
+        self.url = f"postgresql://millrace:{secret}@{cluster.address}:{self.port}/millrace"
 
 
 class Store:

@@ -85,6 +85,7 @@ class Server:
     """One `millrace serve`. start() and stop() may follow each other as often as wanted on the same data."""
 
     judge = None  # called with method, path and answer of each request
+    host = "127.0.0.1"
 
     def __init__(self, *options, env=None):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="mr-", dir="/tmp"))
@@ -184,7 +185,7 @@ class Server:
             body = body.encode()
         if body is not None and kind:
             headers.setdefault("Content-Type", kind)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=patience)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -249,7 +250,7 @@ class Server:
 
     def cli(self, *words, expect=0, given=None, env=None, cwd=None):
         """Runs `millrace WORDS…` against this server; gives the finished process back."""
-        environment = {**self.environment(), "MILLRACE_URL": f"http://127.0.0.1:{self.port}", "NO_COLOR": "1",
+        environment = {**self.environment(), "MILLRACE_URL": f"http://{self.host}:{self.port}", "NO_COLOR": "1",
                        "XDG_CONFIG_HOME": str(self.home / "config"), **(env or {})}
         if (self.data / "token").exists():
             environment.setdefault("MILLRACE_TOKEN", self.token)
@@ -265,6 +266,8 @@ class Server:
 
 class Database:
     """A PostgreSQL of the test's own, for servers that share one. crash() kills it as a power cut would."""
+
+    listen = "127.0.0.1"
 
     def __init__(self):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="mr-db-", dir="/tmp"))
@@ -286,7 +289,7 @@ class Database:
         with open(self.home / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.home / "pg", "-p", str(self.port), "-k", self.home,
-                 "-c", "listen_addresses=127.0.0.1"], stdout=log, stderr=log, cwd=self.home, **self.who)
+                 "-c", f"listen_addresses={self.listen}"], stdout=log, stderr=log, cwd=self.home, **self.who)
         until("PostgreSQL to be up", self.up)
         return self
 

@@ -1,0 +1,262 @@
+"""Millrace inside the cluster, by deploy/millrace.yaml as it stands: two servers with an external PostgreSQL and S3, as
+few rights as they need, and runs that outlive each of them."""
+import json
+import os
+import pathlib
+import secrets
+import time
+
+import pytest
+from cluster import Postgres, pod, until
+from harness import ROOT, Server, processes
+
+SPACE, JOBS = "millrace", "millrace-jobs"
+ACCOUNT = f"system:serviceaccount:{SPACE}:millrace"
+MANIFEST = ROOT / "deploy/millrace.yaml"
+LABELS = "app.kubernetes.io/name=millrace,app.kubernetes.io/component=server"
+BUCKET = "deployed"
+
+
+class Deployed(Server):
+    """What the Service leads to, as a server of the tests."""
+
+    def __init__(self, cluster, token):
+        super().__init__()
+        self.cluster = cluster
+        service = cluster.get("service", "millrace", "-n", SPACE)["spec"]
+        self.host, self.port = service["clusterIP"], service["ports"][0]["port"]
+        self.given = token
+
+    @property
+    def token(self):
+        return self.given
+
+    def tail(self):
+        return self.cluster.kubectl("logs", "-n", SPACE, "-l", LABELS, "--tail=30", "--prefix", check=False)
+
+    def pods(self):
+        """Those that are meant to go on."""
+        found = self.cluster.get("pods", "-n", SPACE, "-l", LABELS)["items"]
+        return [one for one in found if "deletionTimestamp" not in one["metadata"]]
+
+    def rollout(self):
+        self.cluster.kubectl("rollout", "status", "deployment/millrace", "-n", SPACE, "--timeout=100s")
+
+
+def volume(folder):
+    """The store, as a site's storage class would make it: reachable by all pods, for the servers' user alone."""
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "millrace-store"},
+            "spec": {"capacity": {"storage": "20Gi"}, "accessModes": ["ReadWriteMany"], "hostPath": {"path": folder},
+                     "storageClassName": "", "persistentVolumeReclaimPolicy": "Retain",
+                     "claimRef": {"namespace": SPACE, "name": "millrace-store"}}}
+
+
+def prepare(cluster, database, s3, store):
+    """What README.md tells an administrator to make; gives the first token back."""
+    token = "mr_" + secrets.token_hex(24)
+    keys = f"aws_access_key_id = {s3.ACCESS}\naws_secret_access_key = {s3.SECRET}\n"
+    options = {"MILLRACE_ARTIFACT_STORE": f"s3://{BUCKET}/runs", "MILLRACE_S3_ENDPOINT": s3.url,
+               "MILLRACE_S3_REGION": s3.REGION, "MILLRACE_S3_PATH_STYLE": "true",
+               "MILLRACE_KUBE_IMAGE": "localhost/python:1"}
+    cluster.inside(["curl", "-sSf", "-X", "PUT", "--aws-sigv4", f"aws:amz:{s3.REGION}:s3", "--user",
+                    f"{s3.ACCESS}:{s3.SECRET}", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", f"{s3.url}/{BUCKET}"],
+                   check=True)
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}, volume(str(store)),
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "millrace", "namespace": SPACE},
+         "stringData": {"database-url": database.url, "token": token, "s3": keys}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "millrace-options", "namespace": SPACE},
+         "data": options})
+    return token
+
+
+def clear(cluster):
+    cluster.kubectl("delete", "namespace", SPACE, JOBS, "--ignore-not-found", "--timeout=100s")
+    cluster.kubectl("delete", "persistentvolume", "millrace-store", "--ignore-not-found", "--timeout=60s")
+
+
+@pytest.fixture(scope="module")
+def server(cluster, s3, tmp_path_factory):
+    if cluster.kind != "own":
+        pytest.skip("another cluster has storage, images and a way to the machine of its own")
+    clear(cluster)
+    database = Postgres(cluster)
+    store = tmp_path_factory.mktemp("store")
+    os.chown(store, 65532, 65532)
+    for parent in list(store.parents)[:3]:
+        parent.chmod(0o777)
+    deployed = None
+    try:
+        token = prepare(cluster, database, s3, store)
+        cluster.kubectl("apply", "-f", MANIFEST)
+        deployed = Deployed(cluster, token)
+        deployed.rollout()
+        yield deployed
+    finally:
+        if deployed:
+            deployed.remove()
+        clear(cluster)
+        database.remove()
+
+
+def test_manifest_is_what_kustomize_makes_of_the_base(cluster):
+    made = cluster.kubectl("kustomize", ROOT / "deploy/base")
+    said = "run: kubectl kustomize deploy/base > deploy/millrace.yaml"
+    assert MANIFEST.read_text() == made, said
+
+
+@pytest.mark.parametrize("name", sorted(one.name for one in (ROOT / "deploy/components").iterdir()))
+def test_components_are_good(cluster, server, name, tmp_path):
+    """The API server takes each, added to the base."""
+    (tmp_path / "kustomization.yaml").write_text(json.dumps({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [os.path.relpath(ROOT / "deploy/base", tmp_path)],
+        "components": [os.path.relpath(ROOT / "deploy/components" / name, tmp_path)]}))
+    made = cluster.kubectl("kustomize", tmp_path)
+    assert f"name: millrace-{name}\n" in made
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=made)
+
+
+# verb, resource, namespace → may the server do that?
+RIGHTS = [
+    ("create", "jobs.batch", JOBS, True), ("delete", "jobs.batch", JOBS, True), ("list", "jobs.batch", JOBS, True),
+    ("watch", "jobs.batch", JOBS, True), ("list", "pods", JOBS, True), ("watch", "pods", JOBS, True),
+    ("get", "pods/log", JOBS, True), ("list", "events", JOBS, True),
+    ("patch", "jobs.batch", JOBS, False), ("deletecollection", "jobs.batch", JOBS, False),
+    ("create", "pods", JOBS, False), ("delete", "pods", JOBS, False), ("create", "pods/exec", JOBS, False),
+    ("get", "secrets", JOBS, False), ("list", "secrets", JOBS, False), ("get", "configmaps", JOBS, False),
+    ("create", "serviceaccounts/token", JOBS, False), ("create", "rolebindings.rbac.authorization.k8s.io", JOBS, False),
+    ("get", "secrets", SPACE, False), ("list", "pods", SPACE, False), ("create", "jobs.batch", SPACE, False),
+    ("list", "jobs.batch", "default", False), ("list", "pods", "kube-system", False), ("list", "nodes", None, False),
+    ("list", "namespaces", None, False),
+]
+
+
+@pytest.mark.parametrize("verb, resource, namespace, may", RIGHTS)
+def test_rights(cluster, server, verb, resource, namespace, may):
+    where = ["-n", namespace] if namespace else []
+    kind, _, part = resource.partition("/")
+    part = [f"--subresource={part}"] if part else []
+    said = cluster.kubectl("auth", "can-i", verb, kind, *part, *where, "--as", ACCOUNT, check=False)
+    assert said.strip() == ("yes" if may else "no")
+
+
+def test_role_says_nothing_that_the_table_does_not(cluster, server):
+    rules = cluster.get("role", "millrace", "-n", JOBS)["rules"]
+    have = {(verb, f"{resource}.{group}".rstrip(".")) for rule in rules for group in rule["apiGroups"]
+            for resource in rule["resources"] for verb in rule["verbs"]}
+    assert have == {(verb, resource) for verb, resource, _, may in RIGHTS if may}
+    bound = [one["metadata"]["name"] for kind in ("rolebindings", "clusterrolebindings")
+             for one in cluster.get(kind, "-A")["items"] for subject in one.get("subjects", [])
+             if (subject["kind"], subject.get("namespace")) == ("ServiceAccount", SPACE)]
+    assert bound == ["millrace"]
+
+
+def test_two_servers_that_may_do_little(server):
+    """By what the kernel says of their processes."""
+    found = processes("MILLRACE_API_URL=http://millrace.millrace.svc:7070")
+    assert len(found) == 2, found
+    for pid in found:
+        status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+        assert status["Uid"].split() == ["65532"] * 4 and status["Gid"].split() == ["65532"] * 4
+        assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
+        mounts = [line.split() for line in pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+        writable = {m[4] for m in mounts if "rw" in m[5].split(",") and not m[4].startswith(("/proc", "/dev", "/sys"))}
+        assert writable == {"/var/lib/millrace", "/store", "/tmp", "/etc/hosts"}  # the last is the kubelet's
+
+
+def test_probes_answer_without_a_token(cluster, server):
+    for one in server.pods():
+        for path, words in (("/healthz", "alive"), ("/readyz", "ready")):
+            said = cluster.inside(["curl", "-sSf", f"http://{one['status']['podIP']}:7071{path}"], check=True,
+                                  capture_output=True).stdout
+            assert words in said
+    assert server.get("/readyz", token=False).status == 401
+
+
+def test_run_from_inside(cluster, server):
+    """Another pod submits it with Millrace's own command line, by the Service's name, and hears how it ends."""
+    spec = pod("default", "submits", "localhost/millrace:1", None, args=["run", "/pipelines/fan-out/pipeline.yaml"],
+               env=[{"name": "MILLRACE_URL", "value": f"http://millrace.{SPACE}.svc:7070"},
+                    {"name": "MILLRACE_TOKEN", "value": server.token}],
+               volumeMounts=[{"name": "pipelines", "mountPath": "/pipelines", "readOnly": True}])
+    spec["spec"]["volumes"] = [{"name": "pipelines", "hostPath": {"path": str(ROOT / "pipelines")}}]
+    cluster.apply(spec)
+    try:
+        ended = until("the pod to end", lambda: cluster.get("pod", "submits")["status"].get(
+            "containerStatuses", [{}])[0].get("state", {}).get("terminated"), 100)
+        said = cluster.kubectl("logs", "submits")
+        assert ended["exitCode"] == 0 and "succeeded" in said, said
+    finally:
+        cluster.kubectl("delete", "pod", "submits", "--grace-period=1")
+
+
+@pytest.fixture
+def marks(tmp_path_factory):
+    """A folder of the node where steps leave marks."""
+    folder = tmp_path_factory.mktemp("marks")
+    for parent in [folder, *list(folder.parents)[:3]]:
+        parent.chmod(0o777)
+    return folder
+
+
+def fan(marks, seconds):
+    return (f"apiVersion: millrace/v1\nkind: Pipeline\nname: fan\nsteps:\n  fan:\n    foreach: {{range: 12}}\n"
+            f"    parallelism: 4\n    volumes: [{{path: /marks, hostPath: {marks}}}]\n"
+            f"    run: 'echo ${{{{ item }}}} >> /marks/${{{{ item }}}}; sleep {seconds}; echo ended ${{{{ item }}}}'\n")
+
+
+def whole(server, run, marks):
+    """Each step ran once, and its log is there."""
+    done = server.ended(run, 120)
+    assert done["state"] == "succeeded", done
+    for i in range(12):
+        assert (marks / str(i)).read_text() == f"{i}\n"
+        assert server.get(f"/api/v1/runs/{run}/tasks/fan%5B{i}%5D/logs").body.decode() == f"ended {i}\n"
+
+
+def test_rolling_restart_loses_nothing(cluster, server, marks):
+    before = {one["metadata"]["name"] for one in server.pods()}
+    run = server.submit(fan(marks, 4))
+    server.wait_task(run, "fan[0]", "running")
+    cluster.kubectl("rollout", "restart", "deployment/millrace", "-n", SPACE)
+    server.rollout()
+    assert server.run(run)["state"] == "running", "the restart came too late to say anything"
+    whole(server, run, marks)
+    assert not before & {one["metadata"]["name"] for one in server.pods()}
+
+
+def test_killed_servers_lose_nothing(cluster, server, marks):
+    run = server.submit(fan(marks, 2))
+    server.wait_task(run, "fan[0]", "running")
+    for one in server.pods():
+        cluster.kubectl("delete", "pod", one["metadata"]["name"], "-n", SPACE, "--grace-period=0", "--force")
+        time.sleep(1)
+    whole(server, run, marks)
+    server.rollout()
+
+
+def test_one_of_two_stays_while_nodes_are_drained(cluster, server):
+    """The budget lets one pod be evicted and refuses the second until another is ready."""
+    first, second = (one["metadata"]["name"] for one in server.pods())
+
+    def evict(name):
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": SPACE}}
+        return cluster.kubectl("create", "--raw", f"/api/v1/namespaces/{SPACE}/pods/{name}/eviction", "-f", "-",
+                               given=json.dumps(body), check=False)
+
+    until("the budget to allow one", lambda: cluster.get("pdb", "millrace", "-n", SPACE)["status"][
+        "disruptionsAllowed"] == 1)
+    assert '"Success"' in evict(first)
+    assert '"Success"' not in evict(second)
+    assert server.get("/readyz").status == 200
+    server.rollout()
+
+
+def test_network_policy_names_the_servers_and_their_ports(cluster, server):
+    spec = cluster.get("networkpolicy", "millrace", "-n", SPACE)["spec"]
+    labels = server.pods()[0]["metadata"]["labels"]
+    assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    named = {port["name"]: port["containerPort"] for port in server.pods()[0]["spec"]["containers"][0]["ports"]}
+    assert [named[one["port"]] for rule in spec["ingress"] for one in rule["ports"]] == [7070, 7071]
