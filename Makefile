@@ -32,6 +32,11 @@ test-cluster: ## Test against a real single-node Kubernetes of its own (root; th
 	@deploy/build release
 	@tests/cluster/run
 
+test-image: ## Build the image of deploy/Dockerfile with buildah, from Debian's packages, and look into it (root)
+	@deploy/deps build
+	@deploy/build release millrace
+	@tests/image/run
+
 bench: ## Measure the engine beside floors of the same run; rows go to build/bench/engine.jsonl
 	@deploy/deps build demo
 	@deploy/build release
@@ -69,4 +74,4 @@ format: ## Rewrite C files by .clang-format
 clean: ## Remove build/
 	@rm -rf build
 
-.PHONY: help build demo test test-cluster bench bench-peers bench-cluster fault lint fuzz format clean
+.PHONY: help build demo test test-cluster test-image bench bench-peers bench-cluster fault lint fuzz format clean
