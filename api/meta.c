@@ -8,7 +8,11 @@
 
 bool meta_live(struct request *rq, struct err *err)
 {
-    (void)err;
+    const struct api_config *cfg = &rq->api->cfg;
+    if (cfg->alive != NULL && !cfg->alive(cfg->alive_ctx)) {
+        err_set(err, ERR_UNAVAILABLE, "the scheduler hangs");
+        return err_hint(err, "start the server again; what runs goes on");
+    }
     struct jsonw *w = response_json(rq, 200);
     jsonw_object(w);
     jsonw_kv_cstr(w, "status", "alive");

@@ -33,9 +33,11 @@ struct api_config {
     int64_t cpu_milli, memory_bytes; /* what one step can have at most here; 0 = unknown */
     const struct gpu *gpus;          /* the same; they outlive the API */
     size_t n_gpus;
-    bool gpus_unknown;       /* steps run on other machines */
-    bool cluster, image;     /* steps are Jobs; those without an image have one to fall back on */
-    bool moves;              /* in a cluster: artifacts reach steps */
+    bool gpus_unknown;        /* steps run on other machines */
+    bool cluster, image;      /* steps are Jobs; those without an image have one to fall back on */
+    bool moves;               /* in a cluster: artifacts reach steps */
+    bool (*alive)(void *ctx); /* does the process do its work? false: /healthz says 503. May be NULL */
+    void *alive_ctx;
     void (*hint)(void *ctx); /* called after a commit that the scheduler should see; may be NULL */
     void *hint_ctx;
 };

@@ -41,6 +41,7 @@
 #define NO_BOUND (INT64_MAX / 2)
 #define START_POLL_MS 500
 #define STANDBY_POLL_MS 100
+#define HANGS_US 300000000     /* a turn that takes longer will not end */
 #define STOP_PATIENCE_MS 10000 /* for what hangs in the database */
 #define POLL_WITHOUT_HINTS_MS 50
 
@@ -93,6 +94,14 @@ static void on_hint(void *ctx)
 {
     struct server *s = ctx;
     if (s->scheduler != NULL) scheduler_hint(s->scheduler);
+}
+
+/* A turn waits for the database, but each statement is given up in time. */
+static bool is_alive(void *ctx)
+{
+    struct server *s = ctx;
+    int64_t turned_us = s->scheduler != NULL ? scheduler_statistics(s->scheduler)->turned_us : 0;
+    return turned_us == 0 || os_mono_us() - turned_us < HANGS_US;
 }
 
 static void on_committed(void *ctx)
@@ -315,6 +324,8 @@ static bool open_api(struct server *s, struct err *err)
         .gpus = gpus,
         .n_gpus = n_gpus,
         .gpus_unknown = s->gpus == NULL,
+        .alive = is_alive,
+        .alive_ctx = s,
         .hint = on_hint,
         .hint_ctx = s,
     };

@@ -329,6 +329,7 @@ static void turn(struct scheduler *s)
     struct err err = {0};
     read_time(s);
     s->stats.turns++;
+    s->stats.turned_us = s->mono_us;
     s->more = false;
     arena_reset(&s->arena);
     s->heard_cost = s->effects_cost = 0;

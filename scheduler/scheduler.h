@@ -36,6 +36,7 @@ struct scheduler_stats { /* read from other threads: approximate */
     _Atomic uint32_t runs, shards;
     _Atomic bool connected;
     _Atomic int64_t working_since_us; /* when it first had all it owns in memory */
+    _Atomic int64_t turned_us;        /* when the last turn began, by the monotonic clock; 0 = none did yet */
 };
 
 MUST_CHECK bool scheduler_start(const struct scheduler_config *cfg, struct scheduler **out, struct err *err);

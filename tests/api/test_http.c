@@ -431,10 +431,40 @@ static void test_health_port(void **state)
     }
 }
 
+static bool alive = true;
+
+static bool is_alive(void *ctx)
+{
+    return *(bool *)ctx;
+}
+
 static int open_health(void **state)
 {
     fx.cfg.health_listen = "127.0.0.1:0";
+    fx.cfg.alive = is_alive;
+    fx.cfg.alive_ctx = &alive;
     return fixture_open(state);
+}
+
+/* A server whose scheduler hangs answers requests, and yet wants to be started again. */
+static void test_hanging(void **state)
+{
+    (void)state;
+    static const struct {
+        bool alive;
+        int status;
+        const char *words;
+    } rows[] = {{true, 200, "alive"}, {false, 503, "the scheduler hangs"}, {true, 200, "alive"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        alive = rows[i].alive;
+        struct http_ask q = {.port = api_health_port(fx.api), .method = "GET", .path = "/healthz"};
+        struct http_answer a;
+        size_t at;
+        assert_true(http_ask(&q, &a));
+        assert_int_equal(a.status, rows[i].status);
+        assert_true(str_find(buf_view(&a.body), str_of(rows[i].words), &at));
+        http_answer_free(&a);
+    }
 }
 
 static int close_plain(void **state)
@@ -460,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_torn_body, fixture_open, close_plain),
         cmocka_unit_test_setup_teardown(test_many_connections, fixture_open, close_plain),
         cmocka_unit_test_setup_teardown(test_health_port, open_health, close_plain),
+        cmocka_unit_test_setup_teardown(test_hanging, open_health, close_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

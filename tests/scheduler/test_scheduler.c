@@ -210,6 +210,18 @@ static void a_lost_connection_loses_nothing(void **state)
     assert_record_is_whole(60);
 }
 
+static void an_idle_loop_turns(void **state)
+{
+    (void)state;
+    struct scheduler *s = start();
+    int64_t from = os_mono_us(), end = from + PATIENCE_US;
+    for (int turn = 0; turn < 3; turn++, from = os_mono_us())
+        while (scheduler_statistics(s)->turned_us <= from && os_mono_us() < end)
+            usleep(1000);
+    assert_true(os_mono_us() < end);
+    scheduler_stop(s);
+}
+
 static void two_schedulers_share_and_never_double(void **state)
 {
     (void)state;
@@ -514,6 +526,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_notice_wakes_it, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stopped_scheduler_is_followed_by_another, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_connection_loses_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_idle_loop_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(two_schedulers_share_and_never_double, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refused_run_fails_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(an_approval_waits_for_its_answer, setup, teardown),
