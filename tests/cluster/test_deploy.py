@@ -1,14 +1,15 @@
 """Millrace inside the cluster, by deploy/millrace.yaml as it stands: two servers with an external PostgreSQL and S3, as
 few rights as they need, and runs that outlive each of them."""
+import base64
 import json
 import os
 import pathlib
-import secrets
+import re
 import time
 
 import pytest
 from cluster import Postgres, pod, until
-from harness import ROOT, Server, processes
+from harness import BIN, ROOT, Server, processes
 
 SPACE, JOBS = "millrace", "millrace-jobs"
 ACCOUNT = f"system:serviceaccount:{SPACE}:millrace"
@@ -20,12 +21,13 @@ BUCKET = "deployed"
 class Deployed(Server):
     """What the Service leads to, as a server of the tests."""
 
-    def __init__(self, cluster, token):
+    def __init__(self, cluster):
         super().__init__()
         self.cluster = cluster
+        secret = cluster.get("secret", "millrace", "-n", SPACE)["data"]
+        self.given = base64.b64decode(secret["token"]).decode()
         service = cluster.get("service", "millrace", "-n", SPACE)["spec"]
         self.host, self.port = service["clusterIP"], service["ports"][0]["port"]
-        self.given = token
 
     @property
     def token(self):
@@ -51,23 +53,31 @@ def volume(folder):
                      "claimRef": {"namespace": SPACE, "name": "millrace-store"}}}
 
 
-def prepare(cluster, database, s3, store):
-    """What README.md tells an administrator to make; gives the first token back."""
-    token = "mr_" + secrets.token_hex(24)
-    keys = f"aws_access_key_id = {s3.ACCESS}\naws_secret_access_key = {s3.SECRET}\n"
-    options = {"MILLRACE_ARTIFACT_STORE": f"s3://{BUCKET}/runs", "MILLRACE_S3_ENDPOINT": s3.url,
-               "MILLRACE_S3_REGION": s3.REGION, "MILLRACE_S3_PATH_STYLE": "true",
-               "MILLRACE_KUBE_IMAGE": "localhost/python:1"}
+def make_bucket(cluster, s3):
     cluster.inside(["curl", "-sSf", "-X", "PUT", "--aws-sigv4", f"aws:amz:{s3.REGION}:s3", "--user",
                     f"{s3.ACCESS}:{s3.SECRET}", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", f"{s3.url}/{BUCKET}"],
                    check=True)
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}, volume(str(store)),
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "millrace", "namespace": SPACE},
-         "stringData": {"database-url": database.url, "token": token, "s3": keys}},
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "millrace-options", "namespace": SPACE},
-         "data": options})
-    return token
+
+
+def follow_the_readme(cluster, database, s3, home):
+    """Runs its commands as they stand, but for the names of what a site has; gives back what they printed."""
+    script = re.search(r"^```sh cluster\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
+    ours = {"registry.example/millrace:0.1": "localhost/millrace:1", "python:3.11-slim": "localhost/python:1",
+            "postgresql://millrace:PASSWORD@db.example/millrace": database.url,
+            "s3://BUCKET/PREFIX": f"s3://{BUCKET}/runs",
+            "eu-central-1": f"{s3.REGION} --from-literal=MILLRACE_S3_ENDPOINT={s3.url} "
+                            "--from-literal=MILLRACE_S3_PATH_STYLE=true"}
+    for theirs, here in ours.items():
+        assert theirs in script, theirs
+        script = script.replace(theirs, here)
+    (home / ".aws").mkdir()
+    (home / ".aws/credentials").write_text(
+        f"[default]\naws_access_key_id = {s3.ACCESS}\naws_secret_access_key = {s3.SECRET}\n")
+    environment = {**cluster.environment, "HOME": str(home), "PATH": f"{BIN.parent}:{cluster.environment['PATH']}"}
+    shims = "docker() { :; }\nset -eu\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n"  # the image is there already
+    done = cluster.inside(["bash", "-c", shims + script], env=environment, capture_output=True, cwd=ROOT)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout
 
 
 def clear(cluster):
@@ -81,16 +91,17 @@ def server(cluster, s3, tmp_path_factory):
         pytest.skip("another cluster has storage, images and a way to the machine of its own")
     clear(cluster)
     database = Postgres(cluster)
+    make_bucket(cluster, s3)
     store = tmp_path_factory.mktemp("store")
     os.chown(store, 65532, 65532)
     for parent in list(store.parents)[:3]:
         parent.chmod(0o777)
     deployed = None
     try:
-        token = prepare(cluster, database, s3, store)
-        cluster.kubectl("apply", "-f", MANIFEST)
-        deployed = Deployed(cluster, token)
-        deployed.rollout()
+        cluster.apply(volume(str(store)))
+        said = follow_the_readme(cluster, database, s3, tmp_path_factory.mktemp("home"))
+        deployed = Deployed(cluster)
+        deployed.said = said
         yield deployed
     finally:
         if deployed:
@@ -115,6 +126,10 @@ def test_components_are_good(cluster, server, name, tmp_path):
     made = cluster.kubectl("kustomize", tmp_path)
     assert f"name: millrace-{name}\n" in made
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=made)
+
+
+def test_commands_of_the_readme(server):
+    assert "alive" in server.said and "greet: succeeded" in server.said, server.said
 
 
 # verb, resource, namespace → may the server do that?
