@@ -14,11 +14,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from cluster import Cluster, Namespace, job
+from cluster import FAKE, Cluster, Namespace, job
 from harness import ROOT, Server, until  # found by cluster
 
 RAW_THREADS = 8
 ROUNDS = 4
+SCALE_ROUNDS = 3
 NOOP = ["/bin/true"]
 
 
@@ -100,8 +101,8 @@ class Bench:
 
     # -- the raw side
 
-    def raw_jobs(self, n):
-        """Seconds until n Jobs' pods have all ended."""
+    def raw_jobs(self, n, **spec):
+        """Seconds until n Jobs' pods have all ended. spec: what else their pods' specs say"""
         names = [f"raw-{self.count + i}" for i in range(n)]
         self.count += n
         connections = threading.local()
@@ -109,12 +110,14 @@ class Bench:
         def create(name):
             if not hasattr(connections, "own"):
                 connections.own = self.api.connect()
-            ask(connections.own, "POST", self.path, job(self.name, name, "localhost/busybox:1", NOOP))
+            made = job(self.name, name, "localhost/busybox:1", NOOP)
+            made["spec"]["template"]["spec"].update(spec)
+            ask(connections.own, "POST", self.path, made)
 
         before, start = len(self.pods.ended), time.monotonic()
         with ThreadPoolExecutor(RAW_THREADS) as pool:
             list(pool.map(create, names))
-        until("raw Jobs to end", lambda: len(self.pods.ended) >= before + n)
+        until("raw Jobs to end", lambda: len(self.pods.ended) >= before + n, 300)
         took = time.monotonic() - start
         self.space.sweep()
         return took
@@ -142,10 +145,11 @@ class Bench:
         assert done["state"] == "succeeded", done
         return number, start
 
-    def millrace_jobs(self, n):
+    def millrace_jobs(self, n, **spec):
         before = len(self.pods.seen)
         start = time.monotonic()
-        self.run(f"  fan: {{foreach: {{range: {n}}}, run: [/bin/true]}}\n")
+        more = "".join(f", {key}: {json.dumps(value)}" for key, value in spec.items())
+        self.run(f"  fan: {{foreach: {{range: {n}}}, run: [/bin/true]{more}}}\n")
         took = time.monotonic() - start
         self.pods_made = len(self.pods.seen) - before
         until("all to be gone", self.space.empty)
@@ -217,17 +221,36 @@ class Bench:
         self.row("api_requests_per_step", "requests", "lower", [(self.requests() - before) / n], 2, 3,
                  "creation, log, deletion")
 
+    def measure_scale(self, n):
+        """The same on a hundred nodes that are only played, where a pod takes a second and nothing of this machine."""
+        with self.cluster.fake_nodes(100):
+            self.raw_jobs(50, **FAKE), self.millrace_jobs(50, **FAKE)
+            raw, ours = [], []
+            for _ in range(SCALE_ROUNDS):
+                raw.append(self.raw_jobs(n, **FAKE))
+                ours.append(self.millrace_jobs(n, **FAKE))
+            self.row("scale_jobs_ratio", "", "higher", [r / o for r, o in zip(raw, ours)], 1, 0.9,
+                     f"{n * 60 / statistics.median(ours):.0f} Jobs/min beside "
+                     f"{n * 60 / statistics.median(raw):.0f} raw, on 100 fake nodes")
+
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, default=60)
-    bench = Bench(parser.parse_args().jobs)
+    parser.add_argument("--scale-jobs", type=int, default=1000)
+    parser.add_argument("--only", choices=["own", "scale"])
+    args = parser.parse_args()
+    bench = Bench(args.jobs)
     try:
-        bench.measure()
+        if args.only != "scale":
+            bench.measure()
+        if args.only != "own":
+            bench.measure_scale(args.scale_jobs)
     finally:
         bench.close()
         out = ROOT / "build/bench/cluster.jsonl"
         out.write_text("".join(json.dumps(row) + "\n" for row in bench.rows))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """The running test cluster as tests see it: how to get in, and an S3 server beside it. Everything comes from the file
 `env` that tests/cluster/up writes."""
+import contextlib
 import json
 import os
 import pathlib
@@ -15,6 +16,8 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "e2e"))
 from harness import Database, until  # noqa: E402
 
 PATIENCE = 120
+# What a pod's spec, or a step, says to run on a fake node.
+FAKE = {"nodeSelector": {"type": "fake"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}]}
 
 
 def state():
@@ -59,11 +62,21 @@ class Cluster:
         until(f"{daemon} to be gone", lambda: not pathlib.Path(f"/proc/{pid}").exists())
 
     @staticmethod
-    def bring_up():
+    def bring_up(*options):
         """Starts again what was stopped, and leaves the rest alone."""
         script = pathlib.Path(__file__).parent / "up"
-        done = subprocess.run([script], capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run([script, *options], capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, (done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def fake_nodes(self, count):
+        """Nodes that are only played, with 8 GPUs each; FAKE sends pods there."""
+        self.bring_up("--fake", str(count))
+        try:
+            yield
+        finally:
+            self.stop("kwok")
+            self.kubectl("delete", "nodes", "-l", "type=fake", "--wait=false")
 
     def kubectl(self, *words, given=None, check=True):
         """What kubectl printed; given is its standard input."""
