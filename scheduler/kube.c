@@ -87,7 +87,6 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     set_timer(k);
     kube_log_close(a);
     kube_cancel(k->client, a->call);
-    kube_cancel(k->client, a->question);
     kube_outputs_leave(a);
     kube_ranks_drop(a);
     free(a->waits);
@@ -314,6 +313,7 @@ static void executor_stop(void *self)
 {
     struct kube *k = self;
     kube_each(k, kube_drop);
+    kube_cancel(k->client, k->question);
     if (k->blobs != NULL) store_stop(k->blobs);
     if (k->workers != NULL) workers_free(k->workers, kube_outputs_drop);
     store_close(k->blobs);

@@ -57,10 +57,9 @@ struct kube_attempt {
     bool service_there;
     int64_t service_retry_us;
     enum kube_stage stage;
-    struct str manifest;        /* of the Job, while it is being created */
-    struct kube_call *call;     /* creation or deletion under way */
-    struct kube_call *question; /* why there is no pod */
-    int64_t retry_us;           /* the next try of what `call` would do; 0 = none */
+    struct str manifest;    /* of the Job, while it is being created */
+    struct kube_call *call; /* creation or deletion under way */
+    int64_t retry_us;       /* the next try of what `call` would do; 0 = none */
     uint32_t tries;
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
@@ -72,7 +71,6 @@ struct kube_attempt {
     bool log_whole, log_follows, log_full;
     uint32_t log_tries;
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
-    int64_t looked_us;                                   /* when it was last asked why there is no pod */
     int64_t hangs_us;                                    /* since when it has been unable to start; 0 = it is not */
     char *waits;                                         /* why it does not run yet, as it was told last */
     bool waits_changed;
@@ -104,6 +102,8 @@ struct kube {
     struct kube_attempt **slots; /* chained hash by id */
     size_t n, room;
     struct kube_attempt *events, **events_end;
+    struct kube_call *question; /* why there are no pods; NULL = it is not asked now */
+    int64_t asked_us;           /* when that was last answered */
 };
 
 /* ---- kube.c ---- */
@@ -121,7 +121,7 @@ void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_reque
 MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
 
 /* ---- kube_podless.c ---- */
-void kube_ask_why(struct kube_attempt *a); /* there is a Job and no pod */
+void kube_ask_why(struct kube *k); /* there are Jobs and no pods */
 
 /* ---- kube_jobs.c: Jobs are created, watched, deleted ---- */
 void kube_create(struct kube_attempt *a);

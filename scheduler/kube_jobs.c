@@ -415,8 +415,8 @@ static void without_pod(struct kube_attempt *a, int64_t now)
     int64_t since = now - a->created_us;
     if (a->job_ended && since > JOB_SETTLES_US)
         end_by_job(a);
-    else if (!a->job_ended && since > PODLESS_US && now - a->looked_us > PODLESS_US)
-        kube_ask_why(a);
+    else if (!a->job_ended && since > PODLESS_US)
+        kube_ask_why(a->owner);
 }
 
 void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
