@@ -216,7 +216,12 @@ static void executor_forget(void *self, struct attempt_id id)
     struct kube *k = self;
     struct kube_attempt *a = kube_find(k, id);
     if (a == NULL || a->queued) return;
+    if (a->collects && !a->result.ok && !a->hurry) { /* its sidecar is still at what nobody will want */
+        a->hurry = true;
+        a->grace_ms = 0;
+    }
     a->phase = KUBE_FORGOTTEN;
+    a->forgotten_us = os_mono_us();
     kube_log_close(a);
     if (a->deleted)
         kube_drop(k, a);
@@ -266,7 +271,7 @@ static void hear(struct kube *k)
     uint64_t ticks;
     kube_client_turn(k->client);
     kube_outputs_hear(k);
-    if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_each(k, kube_tick_attempt);
+    if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_tick(k);
 }
 
 static bool news(struct kube *k, struct arena *m, struct exec_event *out)

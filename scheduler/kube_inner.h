@@ -71,6 +71,7 @@ struct kube_attempt {
     bool log_whole, log_follows, log_full;
     uint32_t log_tries;
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
+    int64_t forgotten_us;                                /* the same */
     int64_t hangs_us;                                    /* since when it has been unable to start; 0 = it is not */
     char *waits;                                         /* why it does not run yet, as it was told last */
     bool waits_changed;
@@ -104,6 +105,7 @@ struct kube {
     struct kube_attempt *events, **events_end;
     struct kube_call *question; /* why there are no pods; NULL = it is not asked now */
     int64_t asked_us;           /* when that was last answered */
+    bool starting;              /* at the last tick: there are Jobs whose pods are on their way */
 };
 
 /* ---- kube.c ---- */
@@ -133,7 +135,7 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
 void kube_waits(struct kube_attempt *a, struct str text);
 /* It cannot start: since when is remembered. */
 void kube_hangs(struct kube_attempt *a, bool hangs);
-void kube_tick_attempt(struct kube *k, struct kube_attempt *a);
+void kube_tick(struct kube *k); /* once a second */
 /* It ends here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
 

@@ -11,10 +11,11 @@
 #define SECOND_US 1000000
 #define RETRY_FIRST_US (SECOND_US / 2)
 #define RETRY_MOST_US (15 * SECOND_US)
-#define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
-#define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
-#define FOLLOW_AFTER_US (2 * SECOND_US)  /* short steps' logs are fetched once, at their end */
-#define DRAIN_MOST_US (15 * SECOND_US)   /* for the rest of a log */
+#define PODLESS_US (5 * SECOND_US)      /* a Job without a pod for so long is asked why */
+#define JOB_SETTLES_US (3 * SECOND_US)  /* for the pod of a Job that has ended to be told of */
+#define FOLLOW_AFTER_US (2 * SECOND_US) /* short steps' logs are fetched once, at their end */
+#define DRAIN_MOST_US (15 * SECOND_US)  /* for the rest of a log */
+#define GARBAGE_WAITS_US (30 * SECOND_US)
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message)
@@ -210,9 +211,19 @@ static bool tell_to_hurry(struct kube_attempt *a)
         hurry(a, rank->pod, rank->uid);
         return true;
     }
-    if (a->pod_hurries || a->ended || a->pod_uid[0] == '\0') return false;
+    bool keeps = a->collects && !a->result.ok; /* outputs that nobody will want */
+    if (a->pod_hurries || (a->ended && !keeps) || a->pod_uid[0] == '\0') return false;
     hurry(a, a->pod, a->pod_uid);
     return true;
+}
+
+/* The Job controller and the API server have as much to do with a Job that goes as with one that comes, and do both in
+ * turn. What has ended can wait for those that have not begun; but neither for ever, nor while there may be no room for
+ * a new one. */
+static bool can_wait(const struct kube_attempt *a)
+{
+    return a->phase == KUBE_FORGOTTEN && a->ended && !a->hurry && a->owner->starting &&
+           os_mono_us() - a->forgotten_us < GARBAGE_WAITS_US;
 }
 
 /* The pods go with it; without a policy they would be left behind. */
@@ -221,6 +232,10 @@ void kube_delete(struct kube_attempt *a)
     char path[512];
     a->retry_us = 0;
     if (a->call != NULL || a->deleted || a->name[0] == '\0') return; /* without a name it would be all Jobs */
+    if (can_wait(a)) {
+        a->retry_us = os_mono_us() + SECOND_US;
+        return;
+    }
     if (a->hurry && tell_to_hurry(a)) return;
     BUF_AUTO body;
     buf_init(&body, 0);
@@ -419,7 +434,20 @@ static void without_pod(struct kube_attempt *a, int64_t now)
         kube_ask_why(a->owner);
 }
 
-void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
+static bool is_starting(struct kube *k)
+{
+    bool found = false;
+    int64_t now = os_mono_us();
+    for (size_t i = 0; i < k->room; i++)
+        for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
+            if (a->phase == KUBE_CREATING && a->tries > 0) return false; /* a quota may count what has ended */
+            found |= a->phase == KUBE_CREATED && kube_lacks_pod(a) && !a->job_ended &&
+                     now - a->created_us < GARBAGE_WAITS_US;
+        }
+    return found;
+}
+
+static void tick_attempt(struct kube *k, struct kube_attempt *a)
 {
     int64_t now = os_mono_us();
     if (a->retry_us != 0 && now >= a->retry_us && a->call == NULL) {
@@ -436,4 +464,10 @@ void kube_tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
     if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US)
         kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped; its node has not confirmed it"));
+}
+
+void kube_tick(struct kube *k)
+{
+    k->starting = is_starting(k);
+    kube_each(k, tick_attempt);
 }
