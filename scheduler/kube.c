@@ -218,7 +218,7 @@ static void executor_forget(void *self, struct attempt_id id)
     if (a == NULL || a->queued) return;
     if (a->collects && !a->result.ok && !a->hurry) { /* its sidecar is still at what nobody will want */
         a->hurry = true;
-        a->grace_ms = 0;
+        a->grace_ms = 1000;
     }
     a->phase = KUBE_FORGOTTEN;
     a->forgotten_us = os_mono_us();
