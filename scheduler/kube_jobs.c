@@ -100,6 +100,8 @@ static void there_is(struct kube_attempt *a)
 {
     a->phase = KUBE_CREATED;
     a->created_us = os_mono_us();
+    a->retry_us = 0; /* of its creation: from now on it would be its deletion */
+    a->tries = 0;
 }
 
 void kube_begun(struct kube_attempt *a)
@@ -111,25 +113,26 @@ static void created(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
     a->call = NULL;
-    bool there = answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
+    bool creating = a->phase == KUBE_CREATING, there = answer->outcome == KUBE_DONE;
+    there |= str_is(answer->reason, "AlreadyExists");
+    there |= !creating && a->phase != KUBE_FORGOTTEN; /* a watch was quicker */
     if (answer->outcome == KUBE_UNKNOWN) a->unsure = true;
-    if (!there && a->kill_wanted && !a->unsure) {
+    if (!there && creating && a->kill_wanted && !a->unsure) {
         kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
         return;
     }
-    if (!there && answer->outcome == KUBE_REFUSED) {
-        if (a->phase == KUBE_CREATING) refused(a, answer);
+    if (!there && creating && answer->outcome == KUBE_REFUSED) {
+        refused(a, answer);
         return;
     }
-    if (!there) { /* not carried out, or nobody knows: the name makes another try harmless */
+    if (!there) { /* not carried out, or nobody knows: the name makes another try, or its deletion, harmless */
         waits(a, "waits for the API server: %.*s", STR_ARG(answer->message));
         later(a);
         return;
     }
-    a->tries = 0;
     a->job_there = true;
     a->deleted = false;
-    if (a->phase == KUBE_CREATING) there_is(a);
+    if (creating) there_is(a);
     if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) kube_delete(a);
 }
 

@@ -1,11 +1,12 @@
 """Fixtures of the tests that need a cluster: `cluster` is the running one, `namespace` a fresh one for each module,
-`s3` an S3 server in the cluster's network, `cluster_server` makes servers whose steps are Jobs in `jobs`. All of it
-runs in that network: see tests/cluster/run."""
+`s3` an S3 server in the cluster's network, `cluster_server` makes servers whose steps are Jobs in `jobs`, `proxy` is a
+fault proxy before the API server, `marks` a folder of the node. All of it runs in that network: see tests/cluster/run."""
 import itertools
 import os
 
 import pytest
 from cluster import Cluster, Namespace, Store
+from fault_proxy import FaultProxy
 from harness import Server  # found by cluster
 
 COUNT = itertools.count(1)
@@ -37,8 +38,8 @@ def cluster_server(cluster, jobs):
     """cluster_server(options…) makes and starts a server whose steps are Jobs."""
     made = []
 
-    def make(*options, start=True, image="localhost/busybox:1"):
-        base = ["--executor", "kubernetes", "--kubeconfig", cluster.kubeconfig, "--kube-namespace", jobs.name,
+    def make(*options, start=True, image="localhost/busybox:1", kubeconfig=cluster.kubeconfig, namespace=jobs.name):
+        base = ["--executor", "kubernetes", "--kubeconfig", kubeconfig, "--kube-namespace", namespace,
                 "--kube-image", image]
         made.append(Server(*base, *options))
         return made[-1].start() if start else made[-1]
@@ -58,6 +59,22 @@ def data_server(cluster, cluster_server):
         return server.start() if start else server
 
     return make
+
+
+@pytest.fixture
+def marks(tmp_path_factory):
+    """A folder of the node where steps leave marks."""
+    folder = tmp_path_factory.mktemp("marks")
+    for parent in [folder, *list(folder.parents)[:3]]:
+        parent.chmod(0o777)
+    return folder
+
+
+@pytest.fixture
+def proxy(cluster, tmp_path_factory):
+    made = FaultProxy(cluster, tmp_path_factory.mktemp("proxy"))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

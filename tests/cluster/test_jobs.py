@@ -114,15 +114,6 @@ def test_a_bound_on_unfinished_jobs(cluster_server, jobs):
     gone(jobs)
 
 
-@pytest.fixture
-def marks(tmp_path_factory):
-    """A folder of the node where steps leave marks."""
-    folder = tmp_path_factory.mktemp("marks")
-    for parent in [folder, *list(folder.parents)[:3]]:
-        parent.chmod(0o777)
-    return folder
-
-
 def test_a_killed_server_neither_loses_nor_doubles(cluster_server, jobs, marks):
     server = cluster_server()
     run = server.submit(pipeline(
