@@ -14,7 +14,8 @@
 #include "scheduler/kube_inner.h"
 
 #define START_MS 300000
-#define WORKERS 2 /* manifests are few and small */
+#define WORKERS 2       /* manifests are few and small */
+#define ANSWER_MS 30000 /* for one answer, at most */
 
 /* ---- the table of attempts ---- */
 
@@ -87,6 +88,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     set_timer(k);
     kube_log_close(a);
     kube_cancel(k->client, a->call);
+    kube_cancel(k->client, a->question);
     kube_outputs_leave(a);
     kube_ranks_drop(a);
     free(a->waits);
@@ -139,6 +141,7 @@ static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
 {
     a->never = str_eq(by, str_of(k->instance));
     a->phase = a->job_there || kube_has_pod(a) ? KUBE_CREATED : KUBE_HELD;
+    a->created_us = os_mono_us();
     if (a->ended)
         kube_finish(a);
     else if (a->phase == KUBE_CREATED)
@@ -351,7 +354,8 @@ static bool open_watch(struct kube *k, const char *collection,
         .changed = changed,
         .synced = synced,
         .trouble = trouble,
-        .ctx = k};
+        .ctx = k,
+        .idle_ms = k->cfg.silence_ms};
     return kube_watch_open(k->client, &cfg, out, err);
 }
 
@@ -380,9 +384,11 @@ static bool open_all(struct kube *k, const struct kube_config *cfg, struct err *
     k->cfg.namespace = cfg->namespace.n > 0 ? arena_str(&k->arena, cfg->namespace) : k->access.namespace;
     snprintf(k->instance, sizeof k->instance, "kubernetes:%.*s@%.*s", STR_ARG(k->cfg.namespace),
              STR_ARG(k->access.server)); /* another cluster may have a namespace of that name */
+    int64_t silence = cfg->silence_ms;
     const struct kube_client_config client = {.access = &k->access,
                                               .requests_per_s = cfg->requests_per_s,
                                               .burst = 2 * cfg->requests_per_s,
+                                              .timeout_ms = silence > 0 && silence < ANSWER_MS ? silence : ANSWER_MS,
                                               .user_agent = "millrace/" MILLRACE_VERSION};
     const struct store_config alone = {.store_dir = k->cfg.store_dir};
     return store_open(cfg->blobs != NULL ? cfg->blobs : &alone, &k->blobs, err) &&

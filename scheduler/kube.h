@@ -20,7 +20,8 @@ struct kube_config {
     struct str pull_policy;           /* empty = Kubernetes' default */
     struct str gpu_resource;          /* empty = nvidia.com/gpu */
     int64_t step_log_bytes;           /* a step that writes more to its log is stopped; 0 = no limit */
-    int64_t start_ms; /* what cannot start (no such image, no such secret) fails after so long; 0 = 5 min */
+    int64_t start_ms;   /* what cannot start (no such image, no such secret) fails after so long; 0 = 5 min */
+    int64_t silence_ms; /* a connection on which nothing comes for so long counts as lost; 0 = 90 s */
     double requests_per_s;
 };
 

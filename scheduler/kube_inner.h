@@ -57,9 +57,11 @@ struct kube_attempt {
     bool service_there;
     int64_t service_retry_us;
     enum kube_stage stage;
-    struct str manifest;    /* of the Job, while it is being created */
-    struct kube_call *call; /* creation or deletion under way */
-    int64_t retry_us;       /* the next try of what `call` would do; 0 = none */
+    struct str manifest;        /* of the Job, while it is being created */
+    struct kube_call *call;     /* creation or deletion under way */
+    struct kube_call *question; /* whether there is a pod; its Job has ended */
+    int64_t looked_us;          /* when that was asked last */
+    int64_t retry_us;           /* the next try of what `call` would do; 0 = none */
     uint32_t tries;
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
@@ -69,12 +71,15 @@ struct kube_attempt {
     int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
     bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
-    uint32_t log_tries;
+    uint32_t log_tries;                                  /* that were answered */
+    bool log_away;                                       /* the last one was not: the API server is away */
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
     int64_t forgotten_us;                                /* the same */
     int64_t hangs_us;                                    /* since when it has been unable to start; 0 = it is not */
     char *waits;                                         /* why it does not run yet, as it was told last */
     bool waits_changed;
+    int64_t lost_us;          /* its pod is being deleted: when that ought to be over; 0 = it is not */
+    struct task_result lost;  /* how it ends if it is not over then */
     bool ended;               /* its pod: `result` and `said` say how */
     struct str said;          /* the step's termination message */
     struct str manifest_said; /* the collecting sidecar's */
@@ -124,6 +129,8 @@ MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struc
 
 /* ---- kube_podless.c ---- */
 void kube_ask_why(struct kube *k); /* there are Jobs and no pods */
+/* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
+void kube_ask_pod(struct kube_attempt *a);
 
 /* ---- kube_jobs.c: Jobs are created, watched, deleted ---- */
 void kube_create(struct kube_attempt *a);
@@ -135,13 +142,16 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
 void kube_waits(struct kube_attempt *a, struct str text);
 /* It cannot start: since when is remembered. */
 void kube_hangs(struct kube_attempt *a, bool hangs);
-void kube_tick(struct kube *k); /* once a second */
+void kube_tick(struct kube *k);               /* once a second */
+void kube_end_by_job(struct kube_attempt *a); /* no pod is left to say how it ended */
 /* It ends here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
 
 /* A pod has begun, or ended; the first end counts. */
 void kube_begun(struct kube_attempt *a);
 void kube_ended(struct kube_attempt *a, const struct kube_pod *pod);
+/* A pod that has not ended; when it is being deleted, it is lost if it does not end in time. */
+void kube_losing(struct kube_attempt *a, const struct kube_pod *pod);
 
 /* ---- kube_ranks.c: the pods of a step with several workers ---- */
 #define KUBE_RANKS_MAX 1024
@@ -173,6 +183,7 @@ void kube_outputs_drop(struct job *job);
 void kube_log_follow(struct kube_attempt *a); /* its container has been running for a while */
 void kube_log_drain(struct kube_attempt *a);  /* it has ended: what is missing is fetched; then kube_drained */
 void kube_log_close(struct kube_attempt *a);
-void kube_drained(struct kube_attempt *a); /* then it is told, unless it is being read */
+void kube_log_tick(struct kube_attempt *a); /* while it is drained, once a second */
+void kube_drained(struct kube_attempt *a);  /* then it is told, unless it is being read */
 
 #endif

@@ -14,8 +14,8 @@
 #define PODLESS_US (5 * SECOND_US)      /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)  /* for the pod of a Job that has ended to be told of */
 #define FOLLOW_AFTER_US (2 * SECOND_US) /* short steps' logs are fetched once, at their end */
-#define DRAIN_MOST_US (15 * SECOND_US)  /* for the rest of a log */
 #define GARBAGE_WAITS_US (30 * SECOND_US)
+#define LOST_AFTER_US (30 * SECOND_US)   /* beyond the grace of a pod that is deleted */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message)
@@ -73,27 +73,55 @@ static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bo
 
 /* ---- creation ---- */
 
-/* What the server would not take, and whose fault that is. A quota is a wait: it may be free again. */
+#define OF_THE_POD " (spec.template.spec is what the step's 'pod' and other keys for a cluster make)"
+
+enum blame { NOBODYS, THE_STEPS, THE_CLUSTERS };
+
+/* What the server would not take, whose fault that is, and what can be done; the first row that fits. What is nobody's
+ * is a wait: a quota may be free again, a credential be renewed. */
+static const struct {
+    long status;       /* 0 = any */
+    const char *words; /* of the message; NULL = any */
+    enum blame blame;
+    const char *text, *cure;
+} refusals[] = {
+    {403, "exceeded quota", NOBODYS, "waits for quota", ""},
+    {401, NULL, NOBODYS, "waits for a credential that the API server takes", "; see the server's --kubeconfig"},
+    {0, " denied request", THE_STEPS, "its Job was refused", ""}, /* by a policy */
+    {0, "admission webhook", THE_STEPS, "its Job was refused", ""},
+    {400, "spec.template.spec.", THE_STEPS, "its Job was refused", OF_THE_POD},
+    {422, "spec.template.spec.", THE_STEPS, "its Job was refused", OF_THE_POD},
+    {400, NULL, THE_STEPS, "its Job was refused", ""},
+    {413, NULL, THE_STEPS, "its Job was refused", ""},
+    {422, NULL, THE_STEPS, "its Job was refused", ""},
+    {403, "being terminated", THE_CLUSTERS, "its Job could not be created",
+     "; the namespace is being deleted: name another by --kube-namespace"},
+    {403, NULL, THE_CLUSTERS, "its Job could not be created",
+     "; let the server's account create, list, watch and delete Jobs there"},
+    {404, "namespaces ", THE_CLUSTERS, "its Job could not be created",
+     "; create the namespace, or name another by --kube-namespace"},
+    {0, NULL, THE_CLUSTERS, "its Job could not be created", ""},
+};
+
 static void refused(struct kube_attempt *a, const struct kube_answer *answer)
 {
-    size_t at;
-    long status = answer->status;
-    struct str said = answer->message;
-    bool quota = status == 403 && str_find(said, STR("exceeded quota"), &at);
-    bool invalid = status == 400 || status == 413 || status == 422 || str_find(said, STR("admission webhook"), &at);
-    if (quota) {
-        waits(a, "waits for quota; Kubernetes says: %.*s", STR_ARG(said));
+    struct arena turn;
+    size_t at, i = 0;
+    arena_init(&turn, 0);
+    while ((refusals[i].status != 0 && refusals[i].status != answer->status) ||
+           (refusals[i].words != NULL && !str_find(answer->message, str_of(refusals[i].words), &at)))
+        i++; /* the last one always fits */
+    struct str text = arena_printf(&turn, "%s; Kubernetes says: %.*s%s", refusals[i].text, STR_ARG(answer->message),
+                                   refusals[i].cure);
+    switch (refusals[i].blame) {
+    case NOBODYS:
+        kube_waits(a, text);
         later(a);
-    } else if (invalid) {
-        const char *where = str_find(said, STR("spec.template.spec."), &at)
-                                ? " (spec.template.spec is what the step's 'pod' and other keys for a cluster make)"
-                                : "";
-        kube_end(a, FAILURE_INVALID, REASON_INVALID,
-                 arena_printf(&a->arena, "its Job was refused; Kubernetes says: %.*s%s", STR_ARG(said), where));
-    } else {
-        kube_end(a, FAILURE_INFRA, REASON_INFRA,
-                 arena_printf(&a->arena, "its Job could not be created; Kubernetes says: %.*s", STR_ARG(said)));
+        break;
+    case THE_STEPS: kube_end(a, FAILURE_INVALID, REASON_INVALID, text); break;
+    case THE_CLUSTERS: kube_end(a, FAILURE_INFRA, REASON_INFRA, text); break;
     }
+    arena_free(&turn);
 }
 
 static void there_is(struct kube_attempt *a)
@@ -354,10 +382,18 @@ static void pod_gone(struct kube_attempt *a)
     }
 }
 
+void kube_losing(struct kube_attempt *a, const struct kube_pod *pod)
+{
+    if (!pod->deleting || a->lost_us != 0) return;
+    a->lost_us = os_mono_us() + pod->grace_us + LOST_AFTER_US;
+    kube_pod_lost(pod, &a->arena, &a->lost);
+}
+
 static void alive(struct kube_attempt *a, const struct kube_pod *pod)
 {
     struct arena turn;
     struct str text;
+    kube_losing(a, pod);
     kube_begun(a);
     a->stage = pod->stage;
     if (a->phase != KUBE_CREATED) return;
@@ -417,7 +453,7 @@ static void give_up(struct kube_attempt *a)
 }
 
 /* Its Job has ended, and no pod says how: it was deleted while nobody looked. */
-static void end_by_job(struct kube_attempt *a)
+void kube_end_by_job(struct kube_attempt *a)
 {
     if (!a->job_completed) {
         kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod is gone, and how it ended with it"));
@@ -431,8 +467,8 @@ static void end_by_job(struct kube_attempt *a)
 static void without_pod(struct kube_attempt *a, int64_t now)
 {
     int64_t since = now - a->created_us;
-    if (a->job_ended && since > JOB_SETTLES_US)
-        end_by_job(a);
+    if (a->job_ended && since > JOB_SETTLES_US && now - a->looked_us > SECOND_US)
+        kube_ask_pod(a);
     else if (!a->job_ended && since > PODLESS_US)
         kube_ask_why(a->owner);
 }
@@ -450,6 +486,14 @@ static bool is_starting(struct kube *k)
     return found;
 }
 
+/* Without a watch nothing would be told of it. */
+static void unwatched(struct kube_attempt *a)
+{
+    const char *of_jobs = kube_watch_trouble(a->owner->jobs), *of_pods = kube_watch_trouble(a->owner->pods);
+    if (of_jobs != NULL || of_pods != NULL)
+        waits(a, "waits for the cluster, which cannot be watched; Kubernetes says: %s", of_pods ? of_pods : of_jobs);
+}
+
 static void tick_attempt(struct kube *k, struct kube_attempt *a)
 {
     int64_t now = os_mono_us();
@@ -463,9 +507,12 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > FOLLOW_AFTER_US)
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
-    if (a->phase == KUBE_DRAINING && now - a->drain_us > DRAIN_MOST_US) kube_drained(a);
+    if (a->phase == KUBE_CREATED && !kube_has_pod(a)) unwatched(a);
+    if (a->phase == KUBE_DRAINING && !a->drained) kube_log_tick(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
-    if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US)
+    if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
+        kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
+    if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000)
         kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped; its node has not confirmed it"));
 }
 

@@ -12,10 +12,15 @@
 
 #include "engine/base/units.h"
 #include "engine/blob/logs.h"
+#include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
 
-#define IDLE_MS 0 /* a step may be silent for days: the watch tells of its end */
+#define FOLLOW_IDLE_MS 0 /* a step may be silent for days: the watch tells of its end */
+#define DRAIN_IDLE_MS 10000
+#define FOLLOWER_ENDS_US ((int64_t)3000000)   /* after its container, or its connection is lost */
+#define DRAIN_MOST_US ((int64_t)15000000)     /* for the rest of a log */
+#define DRAIN_AWAY_US ((int64_t)5 * 60000000) /* while the API server is away: nothing else could go on, either */
 
 static bool open_file(struct kube_attempt *a)
 {
@@ -110,6 +115,10 @@ static void done(void *ctx, const struct kube_answer *answer)
     a->log = NULL;
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
     a->log_whole = answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
+    bool passing = answer->outcome == KUBE_AGAIN || answer->outcome == KUBE_UNKNOWN;
+    a->log_away = passing && answer->status != 500; /* that is what an API server says whose kubelet is away */
+    if (a->phase == KUBE_DRAINING && passing && !a->log_whole) return; /* the next tick tries again */
+    a->log_tries += a->phase == KUBE_DRAINING;
     if (a->phase == KUBE_DRAINING) kube_log_drain(a);
     if (a->phase == KUBE_CREATED && a->log_full) full(a);
 }
@@ -124,8 +133,11 @@ static void ask(struct kube_attempt *a, bool follow)
     a->log_within = false;
     snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s/log?container=" KUBE_CONTAINER "%s",
              STR_ARG(a->owner->cfg.namespace), kube_log_pod(a), follow ? "&follow=true" : "");
-    const struct kube_stream_request req = {
-        .path = str_of(path), .idle_timeout_ms = IDLE_MS, .data = data, .done = done, .ctx = a};
+    const struct kube_stream_request req = {.path = str_of(path),
+                                            .idle_timeout_ms = follow ? FOLLOW_IDLE_MS : DRAIN_IDLE_MS,
+                                            .data = data,
+                                            .done = done,
+                                            .ctx = a};
     a->log = kube_stream(a->owner->client, &req);
     a->log_follows = follow;
 }
@@ -145,9 +157,22 @@ void kube_log_drain(struct kube_attempt *a)
     }
     if (a->log != NULL) return;
     do {
-        if (!a->log_whole && !a->log_full && a->log_tries++ < 2) ask(a, false);
+        if (!a->log_whole && !a->log_full && a->log_tries < 2) ask(a, false);
     } while (a->log == NULL && next_rank(a));
     if (a->log == NULL) kube_drained(a);
+}
+
+void kube_log_tick(struct kube_attempt *a)
+{
+    int64_t since = os_mono_us() - a->drain_us;
+    if (a->log != NULL && a->log_follows && since > FOLLOWER_ENDS_US) {
+        kube_cancel(a->owner->client, a->log);
+        a->log = NULL;
+    }
+    if (since > (a->log_away ? DRAIN_AWAY_US : DRAIN_MOST_US))
+        kube_drained(a);
+    else
+        kube_log_drain(a);
 }
 
 void kube_log_close(struct kube_attempt *a)
@@ -159,6 +184,9 @@ void kube_log_close(struct kube_attempt *a)
 
 void kube_drained(struct kube_attempt *a)
 {
+    if (a->log_fd >= 0 && !a->log_whole && !a->log_full)
+        log_warn("the end of a log may be missing", LOG_INT("run", a->id.run), LOG_INT("task", a->id.task),
+                 LOG_INT("attempt", a->id.attempt));
     kube_log_close(a);
     a->drained = true;
     a->result.log_bytes = a->log_bytes;

@@ -39,7 +39,10 @@ static void read_deletion(const struct value *meta, struct kube_pod *out)
     const struct value *grace = value_get(meta, "deletionGracePeriodSeconds");
     int64_t at_us = time_of(meta, "deletionTimestamp");
     out->deleting = at_us > 0;
-    told_to_stop(out, at_us - (grace != NULL && grace->type == VALUE_INT ? grace->u.i * 1000000 : 0));
+    /* Beyond what a user may ask for it is not believed. */
+    if (grace != NULL && grace->type == VALUE_INT && grace->u.i > 0 && grace->u.i < INT32_MAX)
+        out->grace_us = grace->u.i * 1000000;
+    told_to_stop(out, at_us - out->grace_us);
 }
 
 static void read_conditions(const struct value *status, struct kube_pod *out)
@@ -275,6 +278,14 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
 /* ---- waits ---- */
 
 static const char *const on_its_way[] = {"", "ContainerCreating", "PodInitializing", "SchedulingGated"};
+
+void kube_pod_lost(const struct kube_pod *p, struct arena *a, struct task_result *out)
+{
+    *out = (struct task_result){.exit_code = -1, .started_us = p->started_us};
+    fail(out, FAILURE_INFRA, REASON_INFRA,
+         arena_printf(a, "was lost: node %.*s does not confirm that its pod, which was deleted, has ended%.*s",
+                      STR_ARG(p->node), STR_ARG(quote(a, p->disruption, p->disruption_message))));
+}
 
 enum kube_hope kube_pod_waits(const struct kube_pod *p, struct arena *a, struct str *text)
 {

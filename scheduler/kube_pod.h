@@ -19,7 +19,8 @@ struct kube_pod {
     int32_t rank;                    /* among the pods of a Job with several; -1 = it has one */
     enum kube_stage stage;
     bool deleting;
-    int64_t stop_us; /* since when it has been told to stop, by a deletion or a disruption; 0 = it was not */
+    int64_t grace_us; /* of its deletion */
+    int64_t stop_us;  /* since when it has been told to stop, by a deletion or a disruption; 0 = it was not */
     bool has_exit;
     int32_t exit_code;
     int64_t started_us, ended_us;       /* of the step's container; 0 = not said */
@@ -42,6 +43,9 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out);
 /* How an attempt ended whose pod has (stage KUBE_STAGE_ENDED), but for its outputs: ok, failure, reason, exit code,
  * times, and a message that quotes Kubernetes. */
 void kube_pod_result(const struct kube_pod *pod, struct arena *a, struct task_result *out);
+
+/* The same of one that has been deleted and is still there long after its grace: with its node, or cut off from it. */
+void kube_pod_lost(const struct kube_pod *pod, struct arena *a, struct task_result *out);
 
 enum kube_hope {
     KUBE_HOPE,    /* on its way */

@@ -1,7 +1,10 @@
 /* Jobs without a pod: the Job controller tells why in events only, such as a quota that is used up or a service account
  * that is not there. Events are hints: nothing is decided by them but what is said. A server searches all events of the
  * namespace for such a question, however little it asks for, so one question is asked for all Jobs, every five
- * seconds: when many Jobs wait for the Job controller, it is busy enough. */
+ * seconds: when many Jobs wait for the Job controller, it is busy enough.
+ *
+ * A Job that has ended had a pod: a watch of pods that lags behind the one of Jobs may have missed it, so the server is
+ * asked before an end is told without one. */
 #include <stdio.h>
 
 #include "engine/os/clock.h"
@@ -75,4 +78,33 @@ void kube_ask_why(struct kube *k)
     const struct kube_request req = {
         .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = told, .ctx = k};
     k->question = kube_request(k->client, &req);
+}
+
+static void found(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    struct value v;
+    struct arena m;
+    struct err ignored;
+    a->question = NULL;
+    if (answer->outcome != KUBE_DONE || a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return;
+    arena_init(&m, 0);
+    const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
+    for (size_t i = 0; items != NULL && items->type == VALUE_LIST && i < items->u.list.n; i++)
+        kube_hear_pod(a->owner, KUBE_PRESENT, &items->u.list.items[i]);
+    if (items != NULL && a->phase == KUBE_CREATED && kube_lacks_pod(a)) kube_end_by_job(a);
+    arena_free(&m);
+}
+
+void kube_ask_pod(struct kube_attempt *a)
+{
+    char path[512];
+    if (a->question != NULL || a->job_uid[0] == '\0') return;
+    snprintf(path, sizeof path,
+             "/api/v1/namespaces/%.*s/pods?labelSelector=batch.kubernetes.io%%2Fcontroller-uid%%3D%s",
+             STR_ARG(a->owner->cfg.namespace), a->job_uid);
+    const struct kube_request req = {
+        .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = found, .ctx = a};
+    a->looked_us = os_mono_us();
+    a->question = kube_request(a->owner->client, &req);
 }

@@ -173,6 +173,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     struct kube_rank *r = &a->ranks[rank];
     struct arena turn;
     struct str text = STR("");
+    kube_losing(a, pod);
     kube_begun(a);
     r->stage = pod->stage;
     r->hangs = false;

@@ -260,7 +260,8 @@ static void set_state(struct run *r, uint32_t task, enum task_state state, enum 
     r->count[state]++;
     if (in_use(old) != in_use(state) && task_is_container(r, task)) r->running_containers += in_use(state) ? 1u : -1u;
     k->state = (uint8_t)state;
-    k->reason = (uint8_t)reason;
+    /* Why the attempt before failed is in its record only once the next one begins. */
+    if (old != TASK_BACKOFF || state != TASK_READY) k->reason = (uint8_t)reason;
     bool holds = state == TASK_READY || state == TASK_RUNNING || state == TASK_STOPPING || state == TASK_WAITING;
     if (!holds) gates_leave(r, task);
     if (task_state_terminal(old)) count_ended(r, task, old, -1);

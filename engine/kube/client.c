@@ -60,6 +60,7 @@ bool kube_client_open(const struct kube_client_config *config, struct kube_clien
         return err_hint(err, "raise the limit of open files: ulimit -n");
     }
     c->in_flight = config->in_flight > 0 ? config->in_flight : 32;
+    c->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_MS;
     kube_budget_init(&c->budget, config->requests_per_s > 0 ? config->requests_per_s : 50,
                      config->burst > 0 ? config->burst : 100, os_mono_us());
     c->credential = kube_credential_open(config->access, c->epoll);
@@ -501,7 +502,7 @@ struct kube_call *kube_request(struct kube_client *c, const struct kube_request 
     call->type = copy(str_of(req->content_type != NULL ? req->content_type : "application/json"));
     if (req->body.n > 0) buf_str(&call->body, req->body);
     call->queue = queues[req->priority];
-    call->timeout_ms = req->timeout_ms > 0 ? req->timeout_ms : TIMEOUT_MS;
+    call->timeout_ms = req->timeout_ms > 0 ? req->timeout_ms : c->timeout_ms;
     call->tries = req->tries > 0 ? req->tries : TRIES;
     call->done = req->done;
     call->ctx = req->ctx;

@@ -19,6 +19,7 @@ struct kube_client_config {
     double burst;                     /* 0 = 100 */
     size_t in_flight;       /* requests at once, streams apart; 0 = 32. Urgent ones may be a quarter more, idle
                                ones only three quarters of it */
+    int64_t timeout_ms;     /* of one try of a request that says none; 0 = 30 s */
     const char *user_agent; /* NULL = millrace/VERSION */
 };
 
@@ -48,7 +49,7 @@ struct kube_request {
     struct str body;          /* copied */
     const char *content_type; /* NULL = application/json */
     enum kube_priority priority;
-    int64_t timeout_ms; /* of one try; 0 = 30 s */
+    int64_t timeout_ms; /* of one try; 0 = the client's */
     /* How often it is sent at most, with growing pauses, while the outcome is KUBE_AGAIN; for GET, PUT, DELETE
      * KUBE_UNKNOWN, too: a DELETE that is sent again may find nothing any more (404), or by its preconditions another
      * object (409). 0 = 5. A 401 that a new credential mends costs none of them. Not even the connection's loss makes

@@ -114,6 +114,7 @@ struct kube_client {
     struct kube_credential *credential;
     struct kube_budget budget;
     size_t in_flight;
+    int64_t timeout_ms;
     struct kube_pool *pools, *requests, *streams; /* all; those that new calls go to */
     uint32_t last_pool;
     struct kube_link queue[QUEUES], paused, running, streaming, news, timers;

@@ -3,6 +3,7 @@
  */
 #include "engine/kube/watch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #define PAGE 500
 #define DELAY_MS 800
 #define DELAY_MAX_MS 30000
+#define IDLE_MS 90000
 #define GOOD_US 120000000 /* without a failure: the delays begin anew */
 #define SHORT_US                                                                                                       \
     1000000        /* a watch that ended by itself within this, and told nothing, is as good as one that failed        \
@@ -37,6 +39,7 @@ struct kube_watch {
     uint64_t heard; /* events and bookmarks when the watch began */
     long trouble;   /* the kind that was told; 0 = none */
     bool trouble_of_watch;
+    char said[440];
 };
 
 static void go_on(struct kube_watch *w);
@@ -89,6 +92,7 @@ static void tell_trouble(struct kube_watch *w, const struct kube_answer *answer,
     if (kind == w->trouble || (passing && w->in_a_row < 2)) return;
     w->trouble = kind;
     w->trouble_of_watch = watching;
+    snprintf(w->said, sizeof w->said, "%.*s", STR_ARG(utf8_sub(answer->message, sizeof w->said - 1)));
     if (w->config.trouble != NULL) w->config.trouble(w->config.ctx, answer);
 }
 
@@ -150,6 +154,7 @@ static void watch(struct kube_watch *w)
     w->heard = w->all.stats.events + w->all.stats.bookmarks;
     w->opened_us = os_mono_us();
     struct kube_stream_request req = {.path = buf_view(&path),
+                                      .idle_timeout_ms = w->config.idle_ms,
                                       .total_ms = (seconds + GRACE_S) * 1000,
                                       .opened = on_opened,
                                       .data = on_data,
@@ -254,10 +259,11 @@ static void on_watched(void *ctx, const struct kube_answer *answer)
     w->call = NULL;
     enter(w);
     bool told = w->all.stats.events + w->all.stats.bookmarks > w->heard;
+    int64_t lasted = os_mono_us() - w->opened_us;
     if (w->fault.kind != KUBE_FAULT_NONE) {
         faulty(w, answer);
-    } else if (answer->outcome == KUBE_DONE) {
-        if (told || os_mono_us() - w->opened_us >= SHORT_US)
+    } else if (answer->outcome == KUBE_DONE || (answer->status == 200 && lasted >= w->config.idle_ms * 1000)) {
+        if (told || lasted >= SHORT_US)
             go_on(w);
         else
             rest(w, false, 0);
@@ -297,6 +303,7 @@ bool kube_watch_open(struct kube_client *c, const struct kube_watch_config *conf
     w->client = c;
     w->config = *config;
     if (w->config.page == 0) w->config.page = PAGE;
+    if (w->config.idle_ms <= 0) w->config.idle_ms = IDLE_MS;
     if (w->config.delay_ms <= 0) w->config.delay_ms = DELAY_MS;
     if (w->config.delay_max_ms <= 0) w->config.delay_max_ms = DELAY_MAX_MS;
     kube_collection_init(&w->all, os_random_u64());
@@ -315,6 +322,11 @@ bool kube_watch_open(struct kube_client *c, const struct kube_watch_config *conf
 bool kube_watch_synced(const struct kube_watch *w)
 {
     return w->synced;
+}
+
+const char *kube_watch_trouble(const struct kube_watch *w)
+{
+    return w->trouble != 0 ? w->said : NULL;
 }
 
 const struct kube_watch_stats *kube_watch_statistics(const struct kube_watch *w)

@@ -27,8 +27,10 @@ struct kube_watch_config {
      * the next try only when that fails, too; NULL answer = it is well again. It goes on trying. May be NULL. */
     void (*trouble)(void *ctx, const struct kube_answer *answer);
     void *ctx;
-    int64_t timeout_s;              /* of one watch request; 0 = random 300–600 */
-    size_t page;                    /* of a list; 0 = 500 */
+    int64_t timeout_s; /* of one watch request; 0 = random 300–600 */
+    int64_t idle_ms; /* without a byte, not even a bookmark (they come every minute), for so long it is asked for anew,
+                        from where it was: the connection may be half-open; 0 = 90 s */
+    size_t page;     /* of a list; 0 = 500 */
     int64_t delay_ms, delay_max_ms; /* between tries; 0 = 800 and 30000; from the start again after two good minutes */
 };
 
@@ -41,6 +43,8 @@ MUST_CHECK bool kube_watch_open(struct kube_client *c, const struct kube_watch_c
                                 struct err *err);
 void kube_watch_close(struct kube_watch *w);        /* before its client; NULL is fine */
 bool kube_watch_synced(const struct kube_watch *w); /* the first list is complete */
+/* What the server said when trouble was told last; NULL = it is well. Valid until the next turn of the client. */
+const char *kube_watch_trouble(const struct kube_watch *w);
 const struct kube_watch_stats *kube_watch_statistics(const struct kube_watch *w);
 
 #endif

@@ -126,6 +126,8 @@ static const struct option options[] = {
      "how many unfinished Jobs there are at most; other steps wait in the database"},
     {"kube-requests", "N", OPTION_INT, FIELD(kube_requests_s), 1, 10000, "50", NULL, NULL, NULL,
      "requests a second to the API server; twice as many in a burst"},
+    {"kube-silence", "TIME", OPTION_DURATION, FIELD(kube_silence_ms), 1000, YEARS(1), "90s", NULL, NULL, NULL,
+     "how long the API server may say nothing before a connection to it counts as lost; requests wait 30s at most"},
     {"kube-start", "TIME", OPTION_DURATION, FIELD(kube_start_ms), 1000, YEARS(1), "5m", NULL, NULL, NULL,
      "how long a step may be unable to start for want of an image, a Secret or a volume before it fails"},
     {"local-exec", "BOOL", OPTION_BOOL, FIELD(local_exec), 0, 0, "true", NULL, NULL, NULL,

@@ -56,6 +56,7 @@ struct config {
     int64_t kube_cache_bytes;
     int64_t kube_jobs;       /* unfinished ones at once */
     int64_t kube_requests_s; /* to the API server, watches apart */
+    int64_t kube_silence_ms; /* then a connection to the API server counts as lost */
     int64_t kube_start_ms;   /* what cannot start fails after so long */
 };
 

@@ -1,6 +1,7 @@
 """Fixtures of the tests that need a cluster: `cluster` is the running one, `namespace` a fresh one for each module,
 `s3` an S3 server in the cluster's network, `cluster_server` makes servers whose steps are Jobs in `jobs`, `proxy` is a
-fault proxy before the API server, `marks` a folder of the node. All of it runs in that network: see tests/cluster/run."""
+fault proxy before the API server, `marks` a folder of the node. All of it runs in that network: see
+tests/cluster/run."""
 import itertools
 import os
 

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import collections
 import json
+import logging
 import random
 import socket
 import ssl
@@ -31,6 +32,9 @@ CLASSES = {("create", "jobs"): ANSWERS, ("delete", "jobs"): ANSWERS, ("get", "lo
            ("list", "jobs"): ANSWERS, ("list", "pods"): ANSWERS,
            ("watch", "jobs"): STREAMS, ("watch", "pods"): STREAMS, ("connect", ""): ["mute"]}
 SPREAD = {"mute": 0.05, "silent": 0.3, "swallow": 0.3}  # these cost a timeout each: seldom
+
+
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it complains of connections that were torn on purpose
 
 
 class Gone(Exception):
@@ -94,6 +98,7 @@ class FaultProxy:
         self.done = []       # (seconds, class, kind), as it happened
         self.created = collections.Counter()  # names of Jobs that the API server says it has made
         self.asked = collections.Counter()    # requests by class
+        self.answers = collections.Counter()  # (class, status) of the API server's own, also of errors within watches
         self.decks, self.dice = {}, {}
         self.began = time.monotonic()
         self._read_upstream(cluster)
@@ -263,6 +268,7 @@ class FaultProxy:
         up_reader, up_writer = await self._ask(head, method, target, body)
         try:
             answer = await read_head(up_reader)
+            self.answers[of, int(answer.first[1])] += 1
             if of == ("create", "jobs") and answer.first[1] == "201":
                 self.created[json.loads(body)["metadata"]["name"]] += 1
             if of[0] == "watch" and answer.first[1] == "200":
@@ -381,6 +387,8 @@ class FaultProxy:
             async for part in body_of(up_reader, answer):
                 *whole, rest = (rest + part).split(b"\n")
                 for line in whole:
+                    if line.startswith(b'{"type":"ERROR"'):
+                        self.answers[of, json.loads(line)["object"]["code"]] += 1
                     yield line + b"\n"
 
         async def go():
@@ -396,8 +404,9 @@ class FaultProxy:
                     if line is None and not late:
                         break
                     left -= 1
-                    if kind == "duplicate" and line and left < 0:
-                        self._did(of, kind)
+                    if kind == "duplicate" and line and left < 0:  # and all that follow, counted as one
+                        if left == -1:
+                            self._did(of, kind)
                         line += line
                     if (late or left < 0) and kind not in (None, "duplicate"):
                         await self._harm(writer, line, of, kind)

@@ -55,6 +55,7 @@ def test_retries(server):
     attempts = server.get(f"/api/v1/runs/{found['id']}/tasks/flaky/attempts").json["items"]
     assert [a["state"] for a in attempts] == ["failed", "failed", "succeeded"]
     assert [a.get("exitCode") for a in attempts] == [1, 1, 0]
+    assert [a.get("reason") for a in attempts] == ["Error", "Error", None]
     first = server.get(f"/api/v1/runs/{found['id']}/tasks/flaky/logs?attempt=1").body.decode()
     assert "failing on purpose" in first
 

@@ -179,6 +179,28 @@ static void waits_are_told(void **state)
     }
 }
 
+static void a_lost_one_is_told(void **state)
+{
+    (void)state;
+    struct task_result got;
+    struct kube_pod pod;
+    struct value v;
+    struct err err = {0};
+    static const char text[] =
+        "{\"metadata\":{\"name\":\"p\",\"labels\":{\"millrace.dev/run\":\"1\",\"millrace.dev/task\":\"0\","
+        "\"millrace.dev/attempt\":\"1\"},\"deletionTimestamp\":\"1970-01-01T00:01:00Z\","
+        "\"deletionGracePeriodSeconds\":20},\"spec\":{\"nodeName\":\"n7\"},\"status\":{\"phase\":\"Running\","
+        "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
+        "\"reason\":\"DeletionByTaintManager\",\"message\":\"a taint\"}]}}";
+    assert_true(json_parse(&arena, str_of(text), 0, &v, &err));
+    assert_true(kube_pod_read(&v, &pod));
+    assert_true(pod.deleting && pod.grace_us == 20000000 && pod.stop_us == 40000000);
+    kube_pod_lost(&pod, &arena, &got);
+    assert_true(!got.ok && got.failure == FAILURE_INFRA && got.reason == REASON_INFRA && got.exit_code == -1);
+    assert_true(str_is(got.message, "was lost: node n7 does not confirm that its pod, which was deleted, has ended; "
+                                    "Kubernetes says: DeletionByTaintManager: a taint"));
+}
+
 static void names_and_times_are_read(void **state)
 {
     (void)state;
@@ -309,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),
         cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
+        cmocka_unit_test_setup_teardown(a_lost_one_is_told, begin, end),
         cmocka_unit_test_setup_teardown(names_and_times_are_read, begin, end),
         cmocka_unit_test_setup_teardown(what_is_no_step_is_left, begin, end),
     };

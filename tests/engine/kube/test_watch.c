@@ -48,6 +48,9 @@ static void on_synced(void *ctx)
 static void on_trouble(void *ctx, const struct kube_answer *a)
 {
     char text[32];
+    const struct log *l = ctx;
+    const char *said = kube_watch_trouble(l->watch);
+    assert_true(a != NULL ? said != NULL && str_eq(str_of(said), a->message) : said == NULL);
     snprintf(text, sizeof text, a != NULL ? "!%ld " : ". ", a != NULL ? a->status : 0);
     note(ctx, text);
 }
@@ -60,6 +63,7 @@ static struct kube_watch_config config_of(struct log *l)
                                       .trouble = on_trouble,
                                       .ctx = l,
                                       .timeout_s = 300,
+                                      .idle_ms = 300,
                                       .delay_ms = 10,
                                       .delay_max_ms = 20};
 }
@@ -99,6 +103,13 @@ static void sequences_are_told_and_asked_for(void **state)
           {"Version=10", 200, NULL, .body = EVENT("ADDED", "c", "3", "11"), HELD}},
          "| +a1 -a1 +b2 +c3 ",
          {L, W "7", W "9", W "10"}},
+        {"goes on when nothing comes any more",
+         {{"limit", 200, NULL, .body = NONE},
+          {"Version=7", 200, NULL, .body = EVENT("ADDED", "a", "1", "8") "{\"type\":\"ADD", HELD},
+          {"Version=8", .how = SILENT},
+          {"Version=8", 200, NULL, .body = EVENT("ADDED", "b", "2", "9"), HELD}},
+         "| +a1 +b2 ",
+         {L, W "7", W "8", W "8"}},
         {"bookmarks move the version",
          {{"limit", 200, NULL, .body = NONE},
           {"Version=7", 200, NULL, .body = BOOKMARK("70"), CHUNKS},

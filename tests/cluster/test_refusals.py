@@ -1,0 +1,166 @@
+"""What an API server refuses: whose fault that is, and that a user is told what to do."""
+import json
+import time
+
+import pytest
+from harness import until
+from test_faults import once, pipeline
+
+
+@pytest.fixture
+def account(cluster, jobs):
+    """account(rules…): a kubeconfig's user with a service account that may do that in the namespace; its token lies
+    in a file."""
+    def make(folder, rules):
+        jobs("create", "serviceaccount", "runner")
+        role = {"kind": "Role", "metadata": {"name": "runner", "namespace": jobs.name}, "rules": rules}
+        binding = {"kind": "RoleBinding", "metadata": {"name": "runner", "namespace": jobs.name},
+                   "subjects": [{"kind": "ServiceAccount", "name": "runner", "namespace": jobs.name}],
+                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "runner"}}
+        cluster.apply(*({"apiVersion": "rbac.authorization.k8s.io/v1", **one} for one in (role, binding)))
+        (folder / "token").write_text(jobs("create", "token", "runner"))
+        config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
+        config["users"][0]["user"] = {"tokenFile": str(folder / "token")}
+        (folder / "kubeconfig").write_text(json.dumps(config))
+        return folder / "kubeconfig"
+
+    yield make
+    jobs("delete", "serviceaccount,role,rolebinding", "runner")
+
+
+ALL = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["*"]},
+       {"apiGroups": [""], "resources": ["pods", "pods/log", "events"], "verbs": ["*"]}]
+
+
+def first_attempt(server, run, path="s"):
+    """Once it has failed."""
+    task = until("the task", lambda: server.tasks(run).get(path))
+    attempts = f"/api/v1/runs/{run}/tasks/{task['task']}/attempts"
+    return until("its first attempt to end",
+                 lambda: [one for one in server.get(attempts).json["items"] if one.get("reason")])[0]
+
+
+def refused(server, run, *words):
+    """The cluster's fault: tried again, free of charge, until that is mended."""
+    attempt = first_attempt(server, run)
+    assert attempt["reason"] == "Infrastructure" and all(one in attempt["message"] for one in words), attempt
+    assert not server.tasks(run)["s"].get("failures")
+
+
+def cancelled(server, run):
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+
+
+def test_no_such_namespace(cluster, cluster_server, jobs):
+    name = f"{jobs.name}-none"
+    server = cluster_server(namespace=name)
+    run = server.submit(pipeline("  s: {run: 'true'}\n"))
+    refused(server, run, f'namespaces "{name}" not found', "create the namespace")
+    try:
+        cluster.kubectl("create", "namespace", name)
+        assert server.ended(run, 120)["state"] == "succeeded", server.tasks(run)
+    finally:
+        cluster.kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+
+def test_a_namespace_that_is_deleted(cluster, cluster_server, jobs):
+    name = f"{jobs.name}-ends"
+    cluster.kubectl("create", "namespace", name)
+    hold = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "hold", "namespace": name,
+                                                                  "finalizers": ["test.millrace.dev/hold"]}}
+    cluster.apply(hold)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    try:
+        server = cluster_server(namespace=name)
+        run = server.submit(pipeline("  s: {run: 'true'}\n"))
+        refused(server, run, "because it is being terminated", "--kube-namespace")
+        cancelled(server, run)
+    finally:
+        cluster.kubectl("-n", name, "patch", "configmap", "hold", "--type=merge", "-p",
+                        '{"metadata":{"finalizers":null}}')
+
+
+def test_an_account_that_may_not_create(cluster, cluster_server, jobs, account, tmp_path):
+    server = cluster_server(kubeconfig=account(tmp_path, [{**one, "verbs": ["get", "list", "watch"]} for one in ALL]))
+    run = server.submit(pipeline("  s: {run: 'true'}\n"))
+    refused(server, run, f'cannot create resource "jobs" in API group "batch" in the namespace "{jobs.name}"',
+            "let the server's account")
+    cluster.kubectl("-n", jobs.name, "patch", "role", "runner", "--type=merge", "-p", json.dumps({"rules": ALL}))
+    assert server.ended(run, 120)["state"] == "succeeded", server.tasks(run)
+
+
+def test_an_account_that_may_not_watch(cluster, cluster_server, jobs, account, tmp_path):
+    """Jobs are made, and nothing is heard of them: that is said, and mended as soon as it may."""
+    server = cluster_server(kubeconfig=account(tmp_path, ALL[:1]))
+    run = server.submit(pipeline("  s: {run: 'echo done'}\n"))
+    until("it to say why it waits", lambda: 'cannot list resource "pods"' in
+          server.tasks(run)["s"].get("waitingFor", ""), 20)
+    cluster.kubectl("-n", jobs.name, "patch", "role", "runner", "--type=merge", "-p", json.dumps({"rules": ALL}))
+    once(server, run, jobs)
+
+
+def test_a_token_that_expired(cluster_server, jobs, account, tmp_path):
+    """It is a wait, until the file holds another: nothing has failed."""
+    server = cluster_server(kubeconfig=account(tmp_path, ALL), start=False)
+    good = (tmp_path / "token").read_text()
+    (tmp_path / "token").write_text("expired")
+    server.start()
+    run = server.submit(pipeline("  s: {run: 'echo done'}\n"))
+    until("it to say why it waits", lambda: "credential" in server.tasks(run)["s"].get("waitingFor", ""), 20)
+    (tmp_path / "token").write_text(good)
+    once(server, run, jobs)
+
+
+def test_a_limit_range(cluster_server, jobs):
+    jobs.apply(kind="LimitRange", metadata={"name": "small"}, spec={
+        "limits": [{"type": "Container", "max": {"memory": "64Mi"}}]})
+    try:
+        server = cluster_server("--kube-start", "3s")
+        run = server.submit(pipeline("  s: {run: 'true', resources: {memory: 128Mi}}\n"))
+        assert server.ended(run)["state"] == "failed"
+    finally:
+        jobs("delete", "limitrange", "small")
+    task = server.tasks(run)["s"]
+    assert task["reason"] == "Error" and "maximum memory usage per Container is 64Mi" in task["message"], task
+    until("all Jobs and pods to be gone", jobs.empty)
+
+
+def policy(namespace, name, resource, group, reason):
+    """Refuses what has a label of that name."""
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": f"{namespace}-{name}"}}
+    labels = "object.spec.template.metadata.labels" if resource == "jobs" else "object.metadata.labels"
+    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]}
+    refuses = {"expression": f"!('{name}' in {labels})", "message": f"no {name} here: ask the platform team"}
+    return [{**kind, "kind": "ValidatingAdmissionPolicy", "spec": {
+        "failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{**refuses, "reason": reason}]}},
+            {**kind, "kind": "ValidatingAdmissionPolicyBinding", "spec": {
+                "policyName": f"{namespace}-{name}", "validationActions": ["Deny"], "matchResources": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}}}]
+
+
+def test_policies(cluster, cluster_server, jobs):
+    """A Job that is refused fails at once; a pod that is, as soon as it is clear that it stays so."""
+    objects = [*policy(jobs.name, "bad", "jobs", "batch", "Invalid"),
+               *policy(jobs.name, "forbidden", "jobs", "batch", "Forbidden"),
+               *policy(jobs.name, "podless", "pods", "", "Invalid")]
+    cluster.apply(*objects)
+    try:
+        server = cluster_server("--kube-start", "3s")
+        ends, tries = {}, 0
+        while "bad" not in ends or set(ends.values()) != {"failed"}:  # policies take a while to count
+            tries += 1
+            assert tries < 30
+            run = server.submit(pipeline("".join(f"  {one}: {{run: 'true', labels: {{{one}: x}}}}\n"
+                                                 for one in ("bad", "forbidden", "podless"))))
+            server.ended(run)
+            ends = {path: task["state"] for path, task in server.tasks(run).items()}
+            time.sleep(0.2)
+    finally:
+        for one in objects:
+            cluster.kubectl("delete", one["kind"], one["metadata"]["name"], "--ignore-not-found")
+    for path, task in server.tasks(run).items():
+        assert task["reason"] == ("Error" if path == "podless" else "Invalid"), task
+        assert f"no {path} here: ask the platform team" in task["message"] and task["attempt"] == 1, task
+    until("all Jobs and pods to be gone", jobs.empty)
