@@ -16,6 +16,7 @@
 #define KUBE_CONTAINER "step"
 #define KUBE_FETCH "millrace-fetch"        /* the init container that brings code and inputs */
 #define KUBE_COLLECT "millrace-collect"    /* the sidecar that keeps outputs */
+#define KUBE_JOB_SPEC "\"spec\":{"         /* how a Job's own begins: the first in what kube_job_json writes */
 #define KUBE_FILES_MAX ((size_t)250 << 10) /* bytes of all annotations together: Kubernetes takes 256 KiB */
 
 #define KUBE_LABEL_INSTANCE "millrace.dev/instance"

@@ -164,14 +164,28 @@ static void created(void *ctx, const struct kube_answer *answer)
     if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) kube_delete(a);
 }
 
+/* One that is to be stopped is created only to be sure whether it was before: it must not begin. */
+static struct str manifest_of(const struct kube_attempt *a, struct buf *room)
+{
+    size_t at;
+    if (!a->kill_wanted || !str_find(a->manifest, STR(KUBE_JOB_SPEC), &at)) return a->manifest;
+    at += sizeof KUBE_JOB_SPEC - 1;
+    buf_str(room, str_sub(a->manifest, 0, at));
+    buf_c(room, "\"suspend\":true,");
+    buf_str(room, str_sub(a->manifest, at, a->manifest.n));
+    return buf_view(room);
+}
+
 void kube_create(struct kube_attempt *a)
 {
     char path[512];
+    BUF_AUTO room;
+    buf_init(&room, 0);
     a->retry_us = 0;
     if (a->call != NULL) return;
     const struct kube_request req = {.method = "POST",
                                      .path = path_of(a, path, sizeof path, false),
-                                     .body = a->manifest,
+                                     .body = manifest_of(a, &room),
                                      .priority = KUBE_NORMAL,
                                      .tries = 1,
                                      .done = created,

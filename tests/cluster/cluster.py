@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "e2e"))
 from harness import Database, until  # noqa: E402
@@ -147,6 +148,27 @@ class Postgres(Database):
         self.call(self.bin / "psql", "-q", self.url, "-c", f"create role millrace login password '{secret}'",
                   "-c", "create database millrace owner millrace")
         self.url = f"postgresql://millrace:{secret}@{cluster.address}:{self.port}/millrace"
+
+
+class Pods:
+    """Each pod that ever was, as the API server tells somebody else: attempt → uids."""
+
+    def __init__(self, cluster, namespace):
+        self.seen = {}
+        self.process = cluster.start([cluster.program("kubectl"), "-n", namespace, "get", "pods", "--watch", "-o",
+                                      r"jsonpath={.metadata.uid} {.metadata.labels}{'\n'}"], stdout=-1, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            uid, _, labels = line.partition(" ")
+            labels = json.loads(labels)
+            key = tuple(int(labels[f"millrace.dev/{one}"]) for one in ("run", "task", "attempt"))
+            self.seen.setdefault(key, set()).add(uid)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
 
 
 class Store:

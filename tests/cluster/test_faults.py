@@ -2,6 +2,7 @@
 import time
 
 import pytest
+from cluster import Pods
 from harness import until
 
 
@@ -70,3 +71,18 @@ def test_logs_are_whole(cluster_server, jobs, proxy, kind):
     whole = "".join(f"{i}\n" for i in range(1, 20001))
     for path, task in server.tasks(run).items():
         assert task["attempt"] == 1 and server.cli("logs", run, path).stdout == whole, task
+
+
+def test_a_stopped_step_does_not_begin(cluster, cluster_server, jobs, proxy):
+    """Nobody knows whether its creation was carried out; it was not."""
+    pods = Pods(cluster, jobs.name)
+    server = cluster_server("--kube-silence", "2s", kubeconfig=proxy.kubeconfig)
+    proxy.next("create", "jobs", "silent")
+    proxy.next("delete", "jobs", "503-after", 2)
+    run = server.submit(pipeline("  s: {run: 'sleep 60'}\n"))
+    until("its creation", lambda: proxy.counts()["silent"])
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+    until("all Jobs and pods to be gone", jobs.empty)
+    pods.close()
+    assert not pods.seen and sum(proxy.created.values()) == 1

@@ -1,11 +1,10 @@
 """Hundreds of faults between server and API server, and a server that is killed in between: no step is lost, none is
 done twice, nothing is left behind. MILLRACE_FAULTS (200) says how many there are to be at least, MILLRACE_FAULTS_SEED
 (1) which."""
-import json
 import os
-import threading
 import time
 
+from cluster import Pods
 from fault_proxy import CLASSES
 from harness import until
 
@@ -59,27 +58,6 @@ FORMS = {
     "fails": (fails, "failed", {"s": (1, NUMBERS)}),
     "stopped": (stopped, "cancelled", {"s": (1, None)}),
 }
-
-
-class Pods:
-    """Each pod that ever was, as the API server tells somebody else: attempt → uids."""
-
-    def __init__(self, cluster, namespace):
-        self.seen = {}
-        self.process = cluster.start([cluster.program("kubectl"), "-n", namespace, "get", "pods", "--watch", "-o",
-                                      r"jsonpath={.metadata.uid} {.metadata.labels}{'\n'}"], stdout=-1, text=True)
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            uid, _, labels = line.partition(" ")
-            labels = json.loads(labels)
-            key = tuple(int(labels[f"millrace.dev/{one}"]) for one in ("run", "task", "attempt"))
-            self.seen.setdefault(key, set()).add(uid)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def wave(server, marks):

@@ -241,6 +241,28 @@ static void a_service_goes_with_its_job(void **state)
        "\"selector\":{\"batch.kubernetes.io/job-name\":\"train-abc\"}}");
 }
 
+/* Whatever users write, something can be put into the Job's own. */
+static void its_spec_is_found(void **state)
+{
+    (void)state;
+    struct kube_job job = plain();
+    struct err err = {0};
+    struct value v;
+    size_t at;
+    BUF_AUTO text, more;
+    buf_init(&text, 0);
+    buf_init(&more, 0);
+    job.path = job.run_name = STR("{" KUBE_JOB_SPEC "}");
+    kube_job_json(&job, &text);
+    assert_true(str_find(buf_view(&text), STR(KUBE_JOB_SPEC), &at));
+    at += sizeof KUBE_JOB_SPEC - 1;
+    buf_str(&more, str_sub(buf_view(&text), 0, at));
+    buf_c(&more, "\"suspend\":true,");
+    buf_str(&more, str_sub(buf_view(&text), at, text.n));
+    assert_true(json_parse(&arena, buf_view(&more), 0, &v, &err));
+    is(&v, "spec.suspend", "true");
+}
+
 static void names_are_names(void **state)
 {
     (void)state;
@@ -305,6 +327,7 @@ int main(void)
                                        T(what_a_cluster_understands_reaches_it),
                                        T(several_workers_are_an_indexed_job),
                                        T(a_service_goes_with_its_job),
+                                       T(its_spec_is_found),
                                        T(names_are_names),
                                        T(data_is_moved_beside_the_step),
                                        T(labels_are_values)};
