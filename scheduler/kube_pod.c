@@ -66,7 +66,7 @@ static void read_terminated(const struct value *t, struct kube_pod *out)
 {
     const struct value *code = value_get(t, "exitCode");
     out->stage = KUBE_STAGE_ENDED;
-    out->has_exit = code != NULL && code->type == VALUE_INT;
+    out->has_exit = code != NULL && code->type == VALUE_INT && code->u.i >= INT32_MIN && code->u.i <= INT32_MAX;
     if (out->has_exit) out->exit_code = (int32_t)code->u.i;
     out->reason = field(t, "reason");
     out->message = field(t, "message");
