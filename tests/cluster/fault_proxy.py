@@ -90,7 +90,7 @@ class FaultProxy:
     """One proxy; as many servers as wanted may use its kubeconfig. Harmless until `rate` or `script` is set."""
 
     def __init__(self, cluster, folder, seed=1):
-        self.folder, self.seed = folder, seed
+        self.cluster, self.folder, self.seed = cluster, folder, seed
         self.rate = 0.0      # part of the requests that a fault is drawn for
         self.only = None     # classes that faults are drawn for; None: all
         self.lives = (2, 6)  # seconds for which a watch that is not harmed lasts while the rate is not 0
@@ -103,7 +103,7 @@ class FaultProxy:
         self.began = time.monotonic()
         self._read_upstream(cluster)
         self._make_keys()
-        self.loop = asyncio.new_event_loop()
+        self.loop, self.stopping = asyncio.new_event_loop(), asyncio.Event()
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.sock.setblocking(False)
         self.port = self.sock.getsockname()[1]
@@ -180,7 +180,6 @@ class FaultProxy:
         self.loop.run_until_complete(self._accept())
 
     async def _accept(self):
-        self.stopping = asyncio.Event()
         ends = asyncio.ensure_future(self.stopping.wait())
         tasks = set()
         while not ends.done():

@@ -10,13 +10,13 @@ def pipeline(steps, name="p"):
     return f"apiVersion: millrace/v1\nkind: Pipeline\nname: {name}\nsteps:\n{steps}"
 
 
-def once(server, run, jobs, path="s", logged="done\n", patience=60):
+def once(server, run, jobs, path="s", logged="done\n"):
     """The step ran once and well, and left nothing."""
     assert server.ended(run, 120)["state"] == "succeeded", server.tasks(run)
     task = server.tasks(run)[path]
     assert task["attempt"] == 1, task
     assert server.cli("logs", run, path).stdout == logged
-    until("all Jobs and pods to be gone", jobs.empty, patience)
+    until("all Jobs and pods to be gone", jobs.empty)
 
 
 @pytest.mark.parametrize("kind", ["cut-after", "429"])

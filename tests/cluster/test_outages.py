@@ -6,7 +6,7 @@ import time
 
 import pytest
 from harness import until
-from test_faults import once, pipeline
+from test_faults import pipeline
 from test_refusals import first_attempt
 
 OUTAGE = float(os.environ.get("MILLRACE_OUTAGE", 10))
@@ -35,15 +35,16 @@ def compact(cluster):
 
 
 def test_an_api_server_that_forgot(cluster, cluster_server, jobs, proxy):
-    """Away for a while, and what was watched is too old when it is back. Steps ended, failed and were cancelled
-    meanwhile, and the server was killed."""
-    server = cluster_server(kubeconfig=proxy.kubeconfig)
+    """Away for a while, and what was watched is too old when it is back (410 Expired). Steps ended, failed and were
+    cancelled meanwhile, and one of two servers was killed."""
+    server, other = (cluster_server(kubeconfig=proxy.kubeconfig) for _ in range(2))
     run = server.submit(pipeline("  s: {run: 'sleep 5; echo 4 > n; echo done', outputs: {n: {type: int, path: n}}}\n"
                                  "  fails: {run: 'sleep 6; echo no such data; exit 3'}\n"
                                  "  runs: {run: 'sleep 20; echo over'}\n"
                                  "  later: {run: 'echo ${{ steps.s.outputs.n }}'}\n"))
+    watched = other.submit(pipeline("  s: {run: 'sleep 8; echo done'}\n"))
     stopped = server.submit(pipeline("  s: {run: 'sleep 500'}\n"))
-    pods = running(jobs, 4)
+    running(jobs, 5)
     cluster.stop("apiserver")
     server.post(f"/api/v1/runs/{stopped}:cancel")
     new = server.submit(pipeline("  s: {run: 'echo done'}\n"))
@@ -56,6 +57,8 @@ def test_an_api_server_that_forgot(cluster, cluster_server, jobs, proxy):
     assert server.ended(run, 120)["state"] == "failed"
     assert server.ended(stopped, 120)["state"] == "cancelled"
     assert server.ended(new, 120)["state"] == "succeeded"
+    assert other.ended(watched, 120)["state"] == "succeeded" and other.tasks(watched)["s"]["attempt"] == 1
+    assert sum(n for (_, status), n in proxy.answers.items() if status == 410) > 0, proxy.answers
     tasks = server.tasks(run)
     assert [tasks[one]["state"] for one in ("s", "fails", "runs", "later")] == [
         "succeeded", "failed", "succeeded", "succeeded"], tasks
@@ -63,20 +66,8 @@ def test_an_api_server_that_forgot(cluster, cluster_server, jobs, proxy):
     assert "exited with code 3" in tasks["fails"]["message"], tasks
     for path, log in {"s": "done\n", "fails": "no such data\n", "runs": "over\n", "later": "4\n"}.items():
         assert server.cli("logs", run, path).stdout == log
-    assert len(pods) + 2 == sum(proxy.created.values()) and max(proxy.created.values()) == 1
+    assert sum(proxy.created.values()) == 7 and max(proxy.created.values()) == 1
     until("all Jobs and pods to be gone", jobs.empty, RECOVERS)
-
-
-def test_watches_that_are_too_old(cluster, cluster_server, jobs, proxy):
-    """410 Expired, by a real API server."""
-    server = cluster_server(kubeconfig=proxy.kubeconfig)
-    run = server.submit(pipeline("  s: {run: 'sleep 8; echo done'}\n"))
-    running(jobs)
-    cluster.stop("apiserver")
-    compact(cluster)
-    cluster.bring_up()
-    once(server, run, jobs, patience=RECOVERS)
-    assert sum(n for (_, status), n in proxy.answers.items() if status == 410) > 0, proxy.answers
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import json
 import time
 
 import pytest
+from fault_proxy import FaultProxy
 from harness import until
 from test_faults import once, pipeline
 
@@ -164,3 +165,17 @@ def test_policies(cluster, cluster_server, jobs):
         assert task["reason"] == ("Error" if path == "podless" else "Invalid"), task
         assert f"no {path} here: ask the platform team" in task["message"] and task["attempt"] == 1, task
     until("all Jobs and pods to be gone", jobs.empty)
+
+
+def test_a_server_of_another_authority(cluster_server, proxy, tmp_path):
+    """Nothing is sent to whom the kubeconfig does not trust; a cancel needs no answer."""
+    config = json.loads(proxy.kubeconfig.read_text())
+    other = FaultProxy(proxy.cluster, tmp_path)
+    other.close()
+    config["clusters"][0]["cluster"]["certificate-authority"] = str(tmp_path / "ca.crt")
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    server = cluster_server(kubeconfig=tmp_path / "kubeconfig")
+    run = server.submit(pipeline("  s: {run: 'true'}\n"))
+    until("it to say why it waits", lambda: "certificate" in server.tasks(run)["s"].get("waitingFor", ""), 20)
+    cancelled(server, run)
+    assert set(proxy.asked) == {("connect", "")}
