@@ -39,14 +39,16 @@ size_t place_offers(const struct place_flavor *flavors, size_t n_flavors, const 
         const struct place_flavor *f = &flavors[i];
         if (!has_labels(f, labels, n_labels) || !tolerates_all(f, taints, n_taints)) continue;
         bool any = f->resource.n > 0 || f->device_class.n > 0;
-        uint32_t gpus = 0;
+        uint32_t gpus = 0, used = 0;
         for (size_t k = 0; k < n_devices; k++) {
             bool taken = false; /* by a flavor listed before */
             for (size_t j = 0; j < n && !taken; j++)
                 taken = is_of(&flavors[out[j].flavor], devices[k].name);
-            if (!taken && is_of(f, devices[k].name)) gpus += devices[k].n;
+            if (taken || !is_of(f, devices[k].name)) continue;
+            gpus += devices[k].n;
+            used += devices[k].taken;
         }
-        if (gpus > 0 || !any) out[n++] = (struct place_offer){(uint32_t)i, gpus};
+        if (gpus > 0 || !any) out[n++] = (struct place_offer){(uint32_t)i, gpus, used < gpus ? used : gpus};
     }
     return n;
 }

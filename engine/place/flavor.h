@@ -26,11 +26,13 @@ struct place_flavor {
 struct place_offer { /* of a node */
     uint32_t flavor;
     uint32_t gpus;
+    uint32_t taken; /* of them by pods that are no workloads */
 };
 
 struct place_devices { /* of a node: what it says it has */
     struct str name;   /* of the extended resource, or of the DeviceClass */
     uint32_t n;
+    uint32_t taken; /* of them by pods that are no workloads */
 };
 
 /* Which flavors a node offers, by its labels, taints and devices. Each kind of device counts for the first flavor that

@@ -163,12 +163,16 @@ uint32_t node_offer(const struct node *n, uint32_t flavor)
 
 void node_reset(struct node *n, unsigned ledger)
 {
-    n->cpu[ledger] = n->total_cpu;
-    n->memory[ledger] = n->total_memory;
-    for (uint32_t i = 0; i < n->n_offers; i++)
-        n->offers[i].free[ledger] = (int32_t)n->offers[i].n;
+    n->cpu[ledger] = n->total_cpu - n->other_cpu;
+    n->memory[ledger] = n->total_memory - n->other_memory;
     for (uint32_t d = 0; d < n->n_devices; d++)
         n->devices[ledger][d] = PLACE_GPU;
+    for (uint32_t i = 0; i < n->n_offers; i++) {
+        struct offer *o = &n->offers[i];
+        o->free[ledger] = (int32_t)(o->n - o->taken);
+        for (uint32_t d = 0; shared(n, o) && d < o->taken; d++)
+            n->devices[ledger][o->first + d] = 0;
+    }
 }
 
 void node_copy(struct node *n, unsigned to, unsigned from)

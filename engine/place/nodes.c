@@ -113,22 +113,25 @@ static void node_free(struct place *p, uint32_t i)
 
 static bool same(const struct node *n, const struct place_node *in)
 {
-    if (n->total_cpu != in->cpu || n->total_memory != in->memory || n->schedulable != in->schedulable ||
-        n->gpu_only != in->gpu_only || n->n_offers != in->n_offers)
+    if (n->total_cpu != in->cpu || n->total_memory != in->memory || n->other_cpu != in->other_cpu ||
+        n->other_memory != in->other_memory || n->schedulable != in->schedulable || n->gpu_only != in->gpu_only ||
+        n->n_offers != in->n_offers)
         return false;
     for (uint32_t i = 0; i < n->n_offers; i++)
-        if (n->offers[i].flavor != in->offers[i].flavor || n->offers[i].n != in->offers[i].gpus) return false;
+        if (n->offers[i].flavor != in->offers[i].flavor || n->offers[i].n != in->offers[i].gpus ||
+            n->offers[i].taken != in->offers[i].taken)
+            return false;
     return true;
 }
 
 static bool check(const struct place *p, const struct place_node *in, uint32_t *devices, struct err *err)
 {
     uint64_t shared = 0;
-    if (in->cpu < 0 || in->memory < 0 || in->n_offers > PLACE_CHOICES)
+    if (in->cpu < 0 || in->memory < 0 || in->other_cpu < 0 || in->other_memory < 0 || in->n_offers > PLACE_CHOICES)
         return err_set(err, ERR_INVALID, "node %.*s offers what cannot be", STR_ARG(in->name));
     for (size_t i = 0; i < in->n_offers; i++) {
         const struct place_offer *o = &in->offers[i];
-        if (o->flavor >= p->n_flavors || o->gpus > 1000000)
+        if (o->flavor >= p->n_flavors || o->gpus > 1000000 || o->taken > o->gpus)
             return err_set(err, ERR_INVALID, "node %.*s offers what cannot be", STR_ARG(in->name));
         if (p->flavors[o->flavor].shared) shared += o->gpus;
     }
@@ -153,13 +156,16 @@ static void fill(struct place *p, struct node *n, const struct place_node *in, u
     n->gpu_only = in->gpu_only;
     n->total_cpu = in->cpu;
     n->total_memory = in->memory;
+    n->other_cpu = in->other_cpu;
+    n->other_memory = in->other_memory;
     n->n_offers = (uint32_t)in->n_offers;
     n->n_devices = devices;
     uint32_t first = 0;
     for (uint32_t i = 0; i < n->n_offers; i++) {
         const struct place_offer *o = &in->offers[i];
         bool shared = p->flavors[o->flavor].shared;
-        n->offers[i] = (struct offer){.flavor = o->flavor, .n = o->gpus, .first = shared ? first : PLACE_NONE};
+        n->offers[i] =
+            (struct offer){.flavor = o->flavor, .n = o->gpus, .taken = o->taken, .first = shared ? first : PLACE_NONE};
         if (shared) first += o->gpus;
     }
 }

@@ -78,9 +78,10 @@ MUST_CHECK bool place_queue(struct place *p, const struct place_queue *q, uint32
 
 struct place_node {
     struct str name;
-    int64_t cpu, memory; /* what Millrace's pods may have: allocatable less what others' pods ask for */
-    bool schedulable;    /* ready and not cordoned */
-    bool gpu_only;       /* its taints keep away pods without a GPU */
+    int64_t cpu, memory;             /* allocatable */
+    int64_t other_cpu, other_memory; /* of it what pods ask for that are no workloads; they may go some day */
+    bool schedulable;                /* ready and not cordoned */
+    bool gpu_only;                   /* its taints keep away pods without a GPU */
     const struct place_offer *offers;
     size_t n_offers; /* at most PLACE_CHOICES */
 };
@@ -117,6 +118,8 @@ MUST_CHECK bool place_add(struct place *p, const struct place_ask *ask, struct e
  * asked. flavor may be PLACE_NONE only if it has no GPU. */
 MUST_CHECK bool place_add_running(struct place *p, const struct place_ask *ask, uint32_t flavor, const uint32_t *nodes,
                                   int64_t started_us, struct err *err);
+/* It runs, and was told to stop for `by` before: a victim, as after a restart. False = it is not running. */
+bool place_stopping(struct place *p, uint64_t id, uint64_t by);
 /* The nodes in place_out are where there was room; if a pod turned up elsewhere, say so. False = it is not running. */
 bool place_moved(struct place *p, uint64_t id, uint32_t pod, uint32_t node);
 /* It is over, for whatever reason, or not wanted any more; in any state. False = unknown. */
@@ -162,7 +165,12 @@ bool place_cycle(struct place *p, int64_t now_us, uint32_t limit, struct place_o
 
 /* Why it waits, as of the last cycle, and its position. False = it does not wait. Cost: the queue's length. */
 bool place_explain(const struct place *p, uint64_t id, struct place_why *out);
-void place_why_text(const struct place *p, const struct place_why *why, struct buf *out);
+/* The same without the position, for who asks about all: constant cost. */
+bool place_reason(const struct place *p, uint64_t id, struct place_why *out);
+/* In words. `name` says what people know a workload by; NULL = by its id. */
+typedef void place_name_fn(const void *ctx, uint64_t id, struct buf *out);
+void place_why_text(const struct place *p, const struct place_why *why, place_name_fn *name, const void *ctx,
+                    struct buf *out);
 /* The ids of those who wait in a queue, in order; returns how many there are. */
 size_t place_waiting(const struct place *p, uint32_t queue, struct arena *a, const uint64_t **ids);
 

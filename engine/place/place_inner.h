@@ -134,7 +134,7 @@ struct cohort {
 };
 
 struct offer {
-    uint32_t flavor, n;
+    uint32_t flavor, n, taken;
     uint32_t first;        /* shared: its first device */
     int32_t free[LEDGERS]; /* whole GPUs */
 };
@@ -143,7 +143,7 @@ struct node {
     bool alive, schedulable, gpu_only;
     uint32_t pods; /* booked, in any ledger */
     uint32_t n_offers, n_devices, next_free;
-    int64_t total_cpu, total_memory;
+    int64_t total_cpu, total_memory, other_cpu, other_memory;
     int64_t cpu[LEDGERS], memory[LEDGERS];
     struct offer offers[PLACE_CHOICES];
     int16_t *devices[LEDGERS]; /* free thousandths of each GPU of its shared flavors; one block */
@@ -246,7 +246,7 @@ bool node_takes(const struct node *n, uint32_t offer, const struct shape_key *ke
                 const struct pod *pod);
 uint32_t node_ever(const struct node *n, uint32_t offer, const struct shape_key *key); /* pods, were it empty */
 uint32_t node_offer(const struct node *n, uint32_t flavor);                            /* PLACE_NONE when it has none */
-void node_reset(struct node *n, unsigned ledger);                                      /* empty */
+void node_reset(struct node *n, unsigned ledger);                                      /* no workloads */
 void node_copy(struct node *n, unsigned to, unsigned from);                            /* of ledgers */
 int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *key, bool empty); /* for reasons */
 

@@ -96,7 +96,7 @@ bool place_feasible(const struct place *p, const struct place_ask *ask, struct p
     if (possible != 0) return true;
     BUF_AUTO text;
     buf_init(&text, 0);
-    place_why_text(p, &found, &text);
+    place_why_text(p, &found, NULL, NULL, &text);
     *why = found;
     err_set(err, ERR_INVALID, "it can never run: %.*s", STR_ARG(buf_view(&text)));
     return err_hint(err, "ask for less, for other flavors, or in another queue");
@@ -135,7 +135,7 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
     return why;
 }
 
-bool place_explain(const struct place *p, uint64_t id, struct place_why *out)
+bool place_reason(const struct place *p, uint64_t id, struct place_why *out)
 {
     uint32_t w = work_find(p, id);
     if (w == PLACE_NONE || p->works[w].state == PLACE_RUNNING) return false;
@@ -148,17 +148,24 @@ bool place_explain(const struct place *p, uint64_t id, struct place_why *out)
     why.pods = work_key(p, k)->pods;
     why.preempted_times = k->preempted;
     if (why.reason == PLACE_PREEMPTED) why.other = k->by;
-    if (k->state == PLACE_WAITING) {
-        const struct queue *q = &p->queues[k->queue];
-        why.of = q->n_waiting;
-        why.position = 1;
-        for (uint32_t i = 0; i < q->n_groups; i++) {
-            const struct heap *h = &p->groups[q->groups[i]].members;
-            for (uint32_t j = 0; j < h->n; j++)
-                why.position += work_before(p, h->v[j], w);
-        }
-    }
     *out = why;
+    return true;
+}
+
+bool place_explain(const struct place *p, uint64_t id, struct place_why *out)
+{
+    if (!place_reason(p, id, out)) return false;
+    uint32_t w = work_find(p, id);
+    const struct work *k = &p->works[w];
+    if (k->state != PLACE_WAITING) return true;
+    const struct queue *q = &p->queues[k->queue];
+    out->of = q->n_waiting;
+    out->position = 1;
+    for (uint32_t i = 0; i < q->n_groups; i++) {
+        const struct heap *h = &p->groups[q->groups[i]].members;
+        for (uint32_t j = 0; j < h->n; j++)
+            out->position += work_before(p, h->v[j], w);
+    }
     return true;
 }
 

@@ -25,7 +25,7 @@ static const char *const sentences[PLACE_REASON_COUNT] = {
     [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u, the most that a node has free is %a%h",
     [PLACE_WAITING_FOR_GANG] = "there is room for %f of its %p pods, which start together%h",
     [PLACE_WAITING_FOR_VICTIMS] = "waits for others to stop that were preempted for it",
-    [PLACE_PREEMPTED] = "was preempted by workload %o, and will run again",
+    [PLACE_PREEMPTED] = "was preempted by %o, and will run again",
 };
 
 static void unit(struct buf *out, const struct place *p, const struct place_why *why)
@@ -37,8 +37,25 @@ static void unit(struct buf *out, const struct place *p, const struct place_why 
         buf_printf(out, " × %.*s", STR_ARG(p->flavors[why->flavor].name));
 }
 
-static void piece(struct buf *out, const struct place *p, const struct place_why *why, char what)
+struct telling {
+    const struct place *p;
+    const struct place_why *why;
+    place_name_fn *name;
+    const void *ctx;
+};
+
+static void other(struct buf *out, const struct telling *t)
 {
+    if (t->name != NULL)
+        t->name(t->ctx, t->why->other, out);
+    else
+        buf_printf(out, "workload %llu", (unsigned long long)t->why->other);
+}
+
+static void piece(struct buf *out, const struct telling *t, char what)
+{
+    const struct place *p = t->p;
+    const struct place_why *why = t->why;
     struct str queue = why->queue < p->n_queues ? p->queues[why->queue].name : STR("?");
     switch (what) {
     case 'q': buf_str(out, queue); break;
@@ -48,20 +65,24 @@ static void piece(struct buf *out, const struct place *p, const struct place_why
     case 'a': number(out, why->resource, why->free); break;
     case 'f': buf_printf(out, "%u", why->pods_fit); break;
     case 'p': buf_printf(out, "%u", why->pods); break;
-    case 'o': buf_printf(out, "%llu", (unsigned long long)why->other); break;
+    case 'o': other(out, t); break;
     case 'h':
-        if (why->other != 0) buf_printf(out, ", kept for workload %llu", (unsigned long long)why->other);
+        if (why->other == 0) break;
+        buf_c(out, ", kept for ");
+        other(out, t);
         break;
     default: break;
     }
 }
 
-void place_why_text(const struct place *p, const struct place_why *why, struct buf *out)
+void place_why_text(const struct place *p, const struct place_why *why, place_name_fn *name, const void *ctx,
+                    struct buf *out)
 {
+    const struct telling t = {p, why, name, ctx};
     if (why->reason >= PLACE_REASON_COUNT) return;
     for (const char *c = sentences[why->reason]; *c != '\0'; c++) {
         if (*c == '%')
-            piece(out, p, why, *++c);
+            piece(out, &t, *++c);
         else
             buf_char(out, *c);
     }

@@ -292,6 +292,21 @@ bool place_add_running(struct place *p, const struct place_ask *ask, uint32_t fl
     return true;
 }
 
+bool place_stopping(struct place *p, uint64_t id, uint64_t by)
+{
+    uint32_t w = work_find(p, id);
+    if (w == PLACE_NONE || p->works[w].state != PLACE_RUNNING) return false;
+    struct work *k = &p->works[w];
+    work_book(p, k, IN(LOGICAL), -1);
+    k->state = PLACE_STOPPING;
+    k->by = by;
+    k->bumped = p->epoch;
+    k->preempted++;
+    p->n_stopping++;
+    place_touch(p, k->queue);
+    return true;
+}
+
 bool place_moved(struct place *p, uint64_t id, uint32_t pod, uint32_t node)
 {
     uint32_t w = work_find(p, id);

@@ -92,7 +92,7 @@ static struct place *world(const struct load *l, uint32_t *queues)
     }
     for (uint32_t i = 0; i < NODES; i++) {
         snprintf(name, sizeof name, "node-%u", i);
-        const struct place_offer offer = {0, GPUS};
+        const struct place_offer offer = {.flavor = 0, .gpus = GPUS};
         const struct place_node n = {.name = str_of(name),
                                      .cpu = 64000,
                                      .memory = (int64_t)512 << 30,

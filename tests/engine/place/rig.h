@@ -71,7 +71,7 @@ __attribute__((unused)) static uint32_t rig_queue(struct rig *r, const char *nam
 
 __attribute__((unused)) static uint32_t rig_node(struct rig *r, const char *name, uint32_t flavor, uint32_t gpus)
 {
-    struct place_offer offer = {flavor, gpus};
+    struct place_offer offer = {.flavor = flavor, .gpus = gpus};
     struct place_node n = {.name = str_of(name),
                            .cpu = 64000,
                            .memory = (int64_t)256 << 30,

@@ -208,7 +208,7 @@ static void run_world(const struct world *w)
     if (waits != (w->reason != PLACE_NO_REASON)) fail_msg("%s: waits is %d", w->name, waits);
     BUF_AUTO text;
     buf_init(&text, 0);
-    place_why_text(r.p, ever ? &why : &never, &text);
+    place_why_text(r.p, ever ? &why : &never, NULL, NULL, &text);
     buf_char(&text, '\0');
     if (waits && (why.reason != w->reason || why.need != w->need || why.free != w->free || why.limit != w->limit ||
                   why.pods_fit != w->fit))
@@ -391,15 +391,15 @@ static void test_offers(void **state)
         {.name = STR("dra"), .device_class = STR("gpu.nvidia.com")},
     };
     const struct place_devices devices[] = {
-        {STR("nvidia.com/gpu"), 8}, {STR("nvidia.com/mig-1g.5gb"), 7}, {STR("gpu.nvidia.com"), 4}};
+        {STR("nvidia.com/gpu"), 8, 3}, {STR("nvidia.com/mig-1g.5gb"), 7, 9}, {STR("gpu.nvidia.com"), 4, 0}};
     static const struct {
         bool label, taint;
         size_t n;
         struct place_offer offers[3];
-    } rows[] = {{true, false, 3, {{0, 8}, {2, 7}, {3, 4}}},
-                {false, false, 3, {{1, 8}, {2, 7}, {3, 4}}},
-                {true, true, 1, {{0, 8}}},
-                {false, true, 1, {{1, 8}}}};
+    } rows[] = {{true, false, 3, {{0, 8, 3}, {2, 7, 7}, {3, 4, 0}}},
+                {false, false, 3, {{1, 8, 3}, {2, 7, 7}, {3, 4, 0}}},
+                {true, true, 1, {{0, 8, 3}}},
+                {false, true, 1, {{1, 8, 3}}}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct place_offer out[4];
         size_t n = place_offers(flavors, 4, &a100, rows[i].label, &taint, rows[i].taint, devices, 3, out);
