@@ -48,7 +48,11 @@ static void read_kind(struct spec *s, const struct spec_at *at, const struct val
     (void)out;
     for (size_t i = 0; i < SPEC_COUNT(later); i++) {
         if (v->type != VALUE_STRING || !str_is(v->u.s, later[i])) continue;
-        spec_error(s, at, v, "this server does not have the kind '%s'", later[i]);
+        if (str_is(v->u.s, "Flavor") || str_is(v->u.s, "Queue"))
+            err_hint(spec_error(s, at, v, "a %s is no part of a pipeline", later[i]),
+                     "millrace queue apply declares it");
+        else
+            spec_error(s, at, v, "this server does not have the kind '%s'", later[i]);
         return;
     }
     spec_word(s, at, v, words, 1);

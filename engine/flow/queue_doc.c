@@ -1,0 +1,353 @@
+/* Reading Flavor and Queue documents. See queue_doc.h. */
+#include "engine/flow/queue_doc.h"
+
+#include "engine/base/units.h"
+#include "engine/flow/spec.h"
+
+static void read_kind(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"Flavor", "Queue"};
+    (void)out;
+    spec_word(s, at, v, words, SPEC_COUNT(words));
+}
+
+static void read_version(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"millrace/v1"};
+    (void)out;
+    spec_word(s, at, v, words, SPEC_COUNT(words));
+}
+
+/* ---- flavors ---- */
+
+static void one_pair(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                     size_t i)
+{
+    struct queue_pair *pairs = out;
+    pairs[i].key = key;
+    spec_str(s, at, v, &pairs[i].value);
+}
+
+static void read_nodes(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct flavor_doc *f = out;
+    if (v->type != VALUE_MAP) {
+        spec_expected(s, at, v, "a map of a node's labels");
+        return;
+    }
+    struct queue_pair *pairs = arena_array(s->arena, struct queue_pair, v->u.map.n + 1);
+    spec_each(s, at, v, one_pair, pairs);
+    f->nodes = pairs;
+    f->n_nodes = v->u.map.n;
+}
+
+static void read_operator(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"Equal", "Exists"};
+    size_t i = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (i != SIZE_MAX) *(struct str *)out = str_of(words[i]);
+}
+
+static void read_effect(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"NoSchedule", "PreferNoSchedule", "NoExecute"};
+    size_t i = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (i != SIZE_MAX) *(struct str *)out = str_of(words[i]);
+}
+
+static const struct spec_field toleration_fields[] = {
+    {"key", spec_str, offsetof(struct queue_toleration, key), 0, true},
+    {"operator", read_operator, offsetof(struct queue_toleration, op), 0, false},
+    {"value", spec_str, offsetof(struct queue_toleration, value), 0, false},
+    {"effect", read_effect, offsetof(struct queue_toleration, effect), 0, false},
+};
+
+static void one_toleration(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                           size_t i)
+{
+    struct queue_toleration *t = (struct queue_toleration *)out + i;
+    (void)key;
+    if (!spec_fields(s, at, v, toleration_fields, SPEC_COUNT(toleration_fields), 0, "a toleration", t)) return;
+    if (str_is(t->op, "Exists") && t->value.n > 0) spec_error(s, at, v, "a toleration of what Exists has no value");
+    if (t->op.n == 0) t->op = t->value.n > 0 ? STR("Equal") : STR("Exists");
+}
+
+static void read_tolerations(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct flavor_doc *f = out;
+    if (v->type != VALUE_LIST) {
+        spec_expected(s, at, v, "a list of tolerations");
+        return;
+    }
+    struct queue_toleration *t = arena_calloc(s->arena, v->u.list.n + 1, sizeof *t);
+    spec_each(s, at, v, one_toleration, t);
+    f->tolerations = t;
+    f->n_tolerations = v->u.list.n;
+}
+
+static void read_resource(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    size_t slash, before = s->errors->total;
+    spec_str(s, at, v, out);
+    if (s->errors->total == before && !str_find(*(struct str *)out, STR("/"), &slash))
+        err_hint(spec_error(s, at, v, "an extended resource is written DOMAIN/NAME"), "resource: nvidia.com/gpu");
+}
+
+static void read_weight(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    double d = 0;
+    size_t before = s->errors->total;
+    spec_double(s, at, v, &d);
+    if (s->errors->total != before) return;
+    if (d > 0 && d <= 1e6)
+        *(double *)out = d;
+    else
+        spec_error(s, at, v, "a weight lies between 0 and 1000000");
+}
+
+static void read_shared(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    int64_t n;
+    if (spec_whole(s, at, v, 2, QUEUE_MAX_SHARES, &n)) *(uint32_t *)out = (uint32_t)n;
+}
+
+#define IN(field) offsetof(struct flavor_doc, field)
+static const struct spec_field flavor_fields[] = {
+    {"apiVersion", read_version, 0, 0, true},
+    {"kind", read_kind, 0, 0, true},
+    {"name", spec_name, IN(name), 0, true},
+    {"description", spec_str, IN(description), 0, false},
+    {"resource", read_resource, IN(resource), 0, true},
+    {"nodes", read_nodes, 0, 0, false},
+    {"tolerations", read_tolerations, 0, 0, false},
+    {"shared", read_shared, IN(shared), 0, false},
+    {"weight", read_weight, IN(weight), 0, false},
+};
+#undef IN
+
+static void read_flavor(struct spec *s, const struct value *doc, struct flavor_doc *out)
+{
+    size_t before = s->errors->total;
+    spec_fields(s, NULL, doc, flavor_fields, SPEC_COUNT(flavor_fields), 0, "a Flavor", out);
+    if (s->errors->total != before) return;
+    if (str_is(out->name, "cpu") || str_is(out->name, "memory"))
+        spec_error(s, NULL, value_get(doc, "name"), "'%.*s' is what every quota has", STR_ARG(out->name));
+}
+
+/* ---- queues ---- */
+
+struct reading {
+    struct queue_doc q;
+    const struct value *quota, *borrow, *lend;
+};
+
+static bool read_amount(struct spec *s, const struct spec_at *at, struct str of, const struct value *v, int64_t *out)
+{
+    struct err err = {0};
+    double d = 0;
+    if (v->type == VALUE_STRING && str_is(v->u.s, "unlimited")) {
+        *out = QUEUE_UNLIMITED;
+        return true;
+    }
+    bool ok = true;
+    size_t before = s->errors->total;
+    if (str_is(of, "cpu"))
+        ok = units_cpu(v, out, &err);
+    else if (str_is(of, "memory"))
+        ok = units_bytes(v, out, &err);
+    else
+        spec_double(s, at, v, &d);
+    if (!ok) spec_adopt(s, at, v, &err);
+    if (s->errors->total != before) return false;
+    if (!str_is(of, "cpu") && !str_is(of, "memory")) {
+        if (!(d >= 0 && d <= 1e6)) {
+            spec_error(s, at, v, "a quota is a number of GPUs, from 0 to 1000000, or unlimited");
+            return false;
+        }
+        *out = (int64_t)(d * QUEUE_GPU + 0.5);
+    }
+    return true;
+}
+
+static void one_quota(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                      size_t i)
+{
+    struct queue_amount *a = (struct queue_amount *)out + i;
+    *a = (struct queue_amount){.of = key, .borrow = QUEUE_UNLIMITED, .lend = QUEUE_UNLIMITED, .at = v->at};
+    (void)read_amount(s, at, key, v, &a->nominal);
+}
+
+/* Of borrow and lend: what is in the quota, too. */
+static void read_limits(struct spec *s, const char *field, const struct value *map, struct queue_doc *q,
+                        struct queue_amount *all, size_t offset)
+{
+    const struct spec_at here = {NULL, str_of(field), SIZE_MAX, {0, 0}};
+    if (map == NULL) return;
+    if (map->type != VALUE_MAP) {
+        spec_expected(s, &here, map, "a map as quota is");
+        return;
+    }
+    if (q->cohort.n == 0)
+        err_hint(spec_error(s, &here, map, "a queue without a cohort neither borrows nor lends"), "name its cohort");
+    for (size_t i = 0; i < map->u.map.n; i++) {
+        const struct value_entry *e = &map->u.map.entries[i];
+        const struct spec_at at = {&here, e->key, SIZE_MAX, e->key_at};
+        struct queue_amount *a = NULL;
+        for (size_t k = 0; k < q->n_amounts; k++)
+            if (str_eq(all[k].of, e->key)) a = &all[k];
+        if (a == NULL)
+            err_hint(spec_error(s, &at, NULL, "the queue has no quota of '%.*s'", STR_ARG(str_sub(e->key, 0, 60))),
+                     "say it in quota, 0 if it has none of its own");
+        else
+            (void)read_amount(s, &at, e->key, &e->value, (int64_t *)((char *)a + offset));
+    }
+}
+
+static void read_quota(struct spec *s, struct reading *r)
+{
+    const struct spec_at here = {NULL, STR("quota"), SIZE_MAX, {0, 0}};
+    struct queue_amount *all = NULL;
+    size_t flavors = 0;
+    if (r->quota != NULL && r->quota->type != VALUE_MAP) {
+        spec_expected(s, &here, r->quota, "a map of flavors, cpu and memory");
+        return;
+    }
+    if (r->quota != NULL) {
+        r->q.n_amounts = r->quota->u.map.n;
+        all = arena_calloc(s->arena, r->q.n_amounts + 1, sizeof *all);
+        spec_each(s, &here, r->quota, one_quota, all);
+        r->q.amounts = all;
+    }
+    for (size_t i = 0; all != NULL && i < r->q.n_amounts; i++)
+        flavors += !str_is(all[i].of, "cpu") && !str_is(all[i].of, "memory");
+    if (flavors > QUEUE_FLAVORS_MAX)
+        spec_error(s, &here, r->quota, "a queue has at most %d flavors", QUEUE_FLAVORS_MAX);
+    read_limits(s, "borrow", r->borrow, &r->q, all, offsetof(struct queue_amount, borrow));
+    read_limits(s, "lend", r->lend, &r->q, all, offsetof(struct queue_amount, lend));
+}
+
+static void read_preempt(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    static const char *const words[] = {"never", "lower", "any"};
+    size_t i = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (i != SIZE_MAX) *(enum queue_preempt *)out = (enum queue_preempt)i;
+}
+
+static const struct spec_field preemption_fields[] = {
+    {"within", read_preempt, offsetof(struct queue_doc, within), 0, false},
+    {"reclaim", read_preempt, offsetof(struct queue_doc, reclaim), 0, false},
+};
+
+static void read_preemption(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct queue_doc *q = out;
+    spec_fields(s, at, v, preemption_fields, SPEC_COUNT(preemption_fields), 0, "preemption", q);
+    if (q->within == QUEUE_PREEMPT_ANY)
+        err_hint(spec_error(s, at, value_get(v, "within"), "within a queue only lower priorities give way"),
+                 "within: lower");
+}
+
+static const struct spec_field queue_fields[] = {
+    {"apiVersion", read_version, 0, 0, true},
+    {"kind", read_kind, 0, 0, true},
+    {"name", spec_name, offsetof(struct reading, q.name), 0, true},
+    {"description", spec_str, offsetof(struct reading, q.description), 0, false},
+    {"cohort", spec_name, offsetof(struct reading, q.cohort), 0, false},
+    {"weight", read_weight, offsetof(struct reading, q.weight), 0, false},
+    {"quota", spec_any, offsetof(struct reading, quota), 0, false},
+    {"borrow", spec_any, offsetof(struct reading, borrow), 0, false},
+    {"lend", spec_any, offsetof(struct reading, lend), 0, false},
+    {"preemption", read_preemption, offsetof(struct reading, q), 0, false},
+    {"kueue", spec_str, offsetof(struct reading, q.kueue), 0, false},
+};
+
+static void read_queue(struct spec *s, const struct value *doc, struct queue_doc *out)
+{
+    struct reading r = {0};
+    size_t before = s->errors->total;
+    spec_fields(s, NULL, doc, queue_fields, SPEC_COUNT(queue_fields), 0, "a Queue", &r);
+    *out = r.q;
+    if (s->errors->total != before) return;
+    read_quota(s, &r);
+    *out = r.q;
+    if (out->kueue.n > 0 && (out->n_amounts > 0 || out->cohort.n > 0))
+        err_hint(
+            spec_error(s, NULL, value_get(doc, "kueue"), "a queue that hands over to Kueue has no quota of its own"),
+            "Kueue's ClusterQueue has it: leave quota and cohort away");
+}
+
+/* ---- documents ---- */
+
+bool queue_doc_is(const struct value *doc)
+{
+    const struct value *kind = value_get(doc, "kind");
+    return kind != NULL && kind->type == VALUE_STRING && (str_is(kind->u.s, "Flavor") || str_is(kind->u.s, "Queue"));
+}
+
+static bool is_flavor(const struct value *doc)
+{
+    const struct value *kind = value_get(doc, "kind");
+    return kind != NULL && kind->type == VALUE_STRING && str_is(kind->u.s, "Flavor");
+}
+
+bool queue_docs_read(struct arena *a, const struct value *docs, size_t n, struct queue_docs *out,
+                     struct err_list *errors)
+{
+    struct spec s = {.arena = a, .errors = errors};
+    size_t before = errors->total;
+    *out = (struct queue_docs){.flavors = arena_calloc(a, n + 1, sizeof *out->flavors),
+                               .flavor_values = arena_calloc(a, n + 1, sizeof *out->flavor_values),
+                               .queues = arena_calloc(a, n + 1, sizeof *out->queues),
+                               .queue_values = arena_calloc(a, n + 1, sizeof *out->queue_values)};
+    for (size_t i = 0; i < n && !err_list_full(errors); i++) {
+        if (docs[i].type != VALUE_MAP) {
+            spec_expected(&s, NULL, &docs[i], "a document with apiVersion, kind and name");
+        } else if (is_flavor(&docs[i])) {
+            out->flavor_values[out->n_flavors] = &docs[i];
+            read_flavor(&s, &docs[i], &out->flavors[out->n_flavors++]);
+        } else { /* what is neither is told so by its kind */
+            out->queue_values[out->n_queues] = &docs[i];
+            read_queue(&s, &docs[i], &out->queues[out->n_queues++]);
+        }
+    }
+    return errors->total == before;
+}
+
+static bool has_name(const struct queue_docs *docs, const struct str *known, size_t n_known, struct str name)
+{
+    for (size_t i = 0; i < n_known; i++)
+        if (str_eq(known[i], name)) return true;
+    for (size_t i = 0; i < docs->n_flavors; i++)
+        if (str_eq(docs->flavors[i].name, name)) return true;
+    return false;
+}
+
+static void check_amounts(struct spec *s, const struct queue_docs *docs, const struct queue_doc *q,
+                          const struct str *known, size_t n_known)
+{
+    const struct spec_at quota = {NULL, STR("quota"), SIZE_MAX, {0, 0}};
+    for (size_t i = 0; i < q->n_amounts; i++) {
+        struct str of = q->amounts[i].of;
+        if (str_is(of, "cpu") || str_is(of, "memory") || has_name(docs, known, n_known, of)) continue;
+        const struct spec_at at = {&quota, of, SIZE_MAX, q->amounts[i].at};
+        struct err *e = spec_error(s, &at, NULL, "there is no flavor '%.*s'", STR_ARG(str_sub(of, 0, 60)));
+        spec_suggest(e, of, known, n_known);
+    }
+}
+
+bool queue_docs_check(const struct queue_docs *docs, const struct str *known, size_t n_known, struct err_list *errors)
+{
+    struct spec s = {.arena = errors->arena, .errors = errors};
+    size_t before = errors->total;
+    for (size_t i = 0; i < docs->n_flavors; i++)
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(docs->flavors[i].name, docs->flavors[k].name))
+                spec_error(&s, NULL, value_get(docs->flavor_values[i], "name"), "the flavor is there twice");
+    for (size_t i = 0; i < docs->n_queues; i++) {
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(docs->queues[i].name, docs->queues[k].name))
+                spec_error(&s, NULL, value_get(docs->queue_values[i], "name"), "the queue is there twice");
+        check_amounts(&s, docs, &docs->queues[i], known, n_known);
+    }
+    return errors->total == before;
+}

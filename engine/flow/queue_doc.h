@@ -1,0 +1,66 @@
+/* The documents of the queue for GPUs: kinds Flavor and Queue. Read from YAML, and back from the JSON that is stored;
+ * pipelines/QUEUES.md describes them. Strings live in the document's arena. */
+#ifndef MILLRACE_FLOW_QUEUE_DOC_H
+#define MILLRACE_FLOW_QUEUE_DOC_H
+
+#include "engine/base/err.h"
+#include "engine/base/value.h"
+
+#define QUEUE_UNLIMITED INT64_MAX
+#define QUEUE_DEFAULT "default" /* of steps that name none; it is there without being declared */
+#define QUEUE_ANY_FLAVOR "gpu"  /* where none is declared: every node's nvidia.com/gpu */
+#define QUEUE_FLAVORS_MAX 16    /* that a queue offers */
+#define QUEUE_GPU 1000          /* a whole one */
+#define QUEUE_MAX_SHARES 1000   /* as which one GPU is offered */
+
+struct queue_pair {
+    struct str key, value;
+};
+struct queue_toleration {
+    struct str key, op, value, effect; /* op: Exists or Equal; effect empty = any */
+};
+
+struct flavor_doc {
+    struct str name, description;
+    struct str resource; /* of Kubernetes: nvidia.com/gpu */
+    const struct queue_pair *nodes;
+    size_t n_nodes;
+    const struct queue_toleration *tolerations;
+    size_t n_tolerations;
+    uint32_t shared; /* each GPU is offered as so many of the resource; 0 = as one, to one pod */
+    double weight;   /* 0 = 1 */
+};
+
+struct queue_amount { /* thousandths of a core, bytes, thousandths of a GPU */
+    struct str of;    /* cpu, memory, or a flavor */
+    int64_t nominal, borrow, lend;
+    struct pos at;
+};
+enum queue_preempt { QUEUE_PREEMPT_NEVER, QUEUE_PREEMPT_LOWER, QUEUE_PREEMPT_ANY }; /* as place_preempt */
+struct queue_doc {
+    struct str name, description, cohort, kueue;
+    double weight;
+    enum queue_preempt within, reclaim;
+    const struct queue_amount *amounts; /* none: every flavor, as much as there is */
+    size_t n_amounts;
+};
+
+struct queue_docs {
+    struct flavor_doc *flavors;
+    const struct value **flavor_values; /* as they came */
+    size_t n_flavors;
+    struct queue_doc *queues;
+    const struct value **queue_values;
+    size_t n_queues;
+};
+
+/* Whether a document is of these kinds, so far as its `kind` says. */
+bool queue_doc_is(const struct value *doc);
+/* All that is wrong goes to `errors`, with its place. Names are not looked up: see queue_docs_check. */
+MUST_CHECK bool queue_docs_read(struct arena *a, const struct value *docs, size_t n, struct queue_docs *out,
+                                struct err_list *errors);
+/* Flavors that queues name must be there: in `docs`, or among the known ones. No name twice. */
+MUST_CHECK bool queue_docs_check(const struct queue_docs *docs, const struct str *known, size_t n_known,
+                                 struct err_list *errors);
+
+#endif

@@ -1,0 +1,110 @@
+/* Flavor and Queue documents: what is read from good ones, and what is said of bad ones, with its place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/flow/queue_doc.h"
+#include "engine/text/yaml.h"
+
+#define HEAD "apiVersion: millrace/v1\n"
+
+static struct arena arena;
+static struct err_list errors;
+
+static bool read_text(const char *text, struct queue_docs *out)
+{
+    struct value *docs;
+    size_t n;
+    arena_reset(&arena);
+    err_list_init(&errors, &arena);
+    return yaml_parse(&arena, str_of(text), NULL, &docs, &n, &errors) &&
+           queue_docs_read(&arena, docs, n, out, &errors) && queue_docs_check(out, NULL, 0, &errors);
+}
+
+static void test_good(void **state)
+{
+    struct queue_docs d;
+    (void)state;
+    bool ok = read_text(HEAD "kind: Flavor\nname: a100\nresource: nvidia.com/gpu\nweight: 4\nshared: 4\n"
+                             "nodes: {product: A100, zone: x}\n"
+                             "tolerations: [{key: nvidia.com/gpu}, {key: team, value: ml, effect: NoSchedule}]\n"
+                             "---\n" HEAD "kind: Flavor\nname: dra\nresource: amd.com/gpu\n"
+                             "---\n" HEAD "kind: Queue\nname: research\ncohort: lab\nweight: 2\n"
+                             "quota: {a100: 1.5, cpu: 500m, memory: 1Gi, dra: unlimited}\n"
+                             "borrow: {a100: 2}\nlend: {a100: 0}\npreemption: {within: lower, reclaim: any}\n"
+                             "---\n" HEAD "kind: Queue\nname: theirs\nkueue: team-a\n",
+                        &d);
+    if (!ok) fail_msg("%s: %s", errors.items[0].path, errors.items[0].message);
+    assert_int_equal(d.n_flavors, 2);
+    assert_int_equal(d.n_queues, 2);
+    const struct flavor_doc *f = &d.flavors[0];
+    assert_int_equal(f->shared, 4);
+    assert_true(f->weight > 3.9 && f->n_nodes == 2 && f->n_tolerations == 2);
+    assert_true(str_is(f->tolerations[0].op, "Exists") && str_is(f->tolerations[1].op, "Equal"));
+    assert_true(str_is(f->tolerations[1].value, "ml") && str_is(f->nodes[1].key, "zone"));
+    const struct queue_doc *q = &d.queues[0];
+    static const struct queue_amount want[] = {
+        {STR_INIT("a100"), 1500, 2000, 0, {0, 0}},
+        {STR_INIT("cpu"), 500, QUEUE_UNLIMITED, QUEUE_UNLIMITED, {0, 0}},
+        {STR_INIT("memory"), 1 << 30, QUEUE_UNLIMITED, QUEUE_UNLIMITED, {0, 0}},
+        {STR_INIT("dra"), QUEUE_UNLIMITED, QUEUE_UNLIMITED, QUEUE_UNLIMITED, {0, 0}}};
+    assert_int_equal(q->n_amounts, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(str_eq(q->amounts[i].of, want[i].of));
+        assert_int_equal(q->amounts[i].nominal, want[i].nominal);
+        assert_int_equal(q->amounts[i].borrow, want[i].borrow);
+        assert_int_equal(q->amounts[i].lend, want[i].lend);
+    }
+    assert_true(q->within == QUEUE_PREEMPT_LOWER && q->reclaim == QUEUE_PREEMPT_ANY && str_is(q->cohort, "lab"));
+    assert_true(str_is(d.queues[1].kueue, "team-a"));
+}
+
+static void test_bad(void **state)
+{
+    static const struct {
+        const char *text, *path, *message;
+        uint32_t line;
+    } rows[] = {
+        {HEAD "kind: Flavor\nname: x\n", "", "'resource' is missing", 1},
+        {HEAD "kind: Flavor\nname: cpu\nresource: a/b\n", "", "'cpu' is what every quota has", 3},
+        {HEAD "kind: Flavor\nname: x\nresource: gpu\n", "resource", "an extended resource is written DOMAIN/NAME", 4},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nshared: 1\n", "shared", "", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nweight: -1\n", "weight", "a weight lies between 0 and 1000000", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nnode: {a: b}\n", "node", "unknown key 'node'", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\ntolerations: [{key: k, operator: Exists, value: v}]\n",
+         "tolerations[0]", "a toleration of what Exists has no value", 5},
+        {HEAD "kind: Queue\nname: q\nquota: {h100: 1}\n", "quota.h100", "there is no flavor 'h100'", 4},
+        {HEAD "kind: Queue\nname: q\nquota: {cpu: 1}\nborrow: {cpu: 1}\n", "borrow",
+         "a queue without a cohort neither borrows nor lends", 5},
+        {HEAD "kind: Queue\nname: q\ncohort: c\nquota: {cpu: 1}\nlend: {memory: 1Gi}\n", "lend.memory",
+         "the queue has no quota of 'memory'", 6},
+        {HEAD "kind: Queue\nname: q\nquota: {memory: 1}\n", "quota.memory", "", 4},
+        {HEAD "kind: Queue\nname: q\npreemption: {within: any}\n", "preemption",
+         "within a queue only lower priorities give way", 4},
+        {HEAD "kind: Queue\nname: q\nkueue: a\nquota: {cpu: 1}\n", "",
+         "a queue that hands over to Kueue has no quota of its own", 4},
+        {HEAD "kind: Queue\nname: q\n---\n" HEAD "kind: Queue\nname: q\n", "", "the queue is there twice", 7},
+        {HEAD "kind: Pipeline\nname: q\n", "kind", "", 2},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct queue_docs d;
+        if (read_text(rows[i].text, &d)) fail_msg("this was taken:\n%s", rows[i].text);
+        const struct err *e = &errors.items[0];
+        bool same =
+            strcmp(e->path, rows[i].path) == 0 && strstr(e->message, rows[i].message) && e->at.line == rows[i].line;
+        if (!same) fail_msg("%s\nline %u, %s: %s", rows[i].text, e->at.line, e->path, e->message);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad)};
+    arena_init(&arena, 0);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    arena_free(&arena);
+    return failed;
+}
