@@ -33,6 +33,8 @@
 #include "engine/store/settings.h"
 #include "scheduler/gpu_host.h"
 #include "scheduler/kube.h"
+#include "scheduler/kube_nodes.h"
+#include "scheduler/placer.h"
 #include "scheduler/process.h"
 #include "scheduler/scheduler.h"
 
@@ -51,7 +53,10 @@ struct server {
     struct store_config blobs;
     struct executor executor;
     bool has_executor;
-    struct gpu_host *gpus; /* NULL = no steps run on this machine */
+    struct gpu_host *gpus;       /* NULL = no steps run on this machine */
+    struct placer_source source; /* of GPUs: the placer's, once it is started */
+    bool has_source;
+    struct placer *placer;
     struct embedded_pg *pg;
     struct str dsn;
     struct db *db;
@@ -204,7 +209,8 @@ static bool open_cluster(struct server *s, struct err *err)
                                     .silence_ms = s->cfg.kube_silence_ms,
                                     .requests_per_s = (double)s->cfg.kube_requests_s};
     s->has_executor = kube_executor_open(&cfg, &s->executor, err);
-    return s->has_executor;
+    s->has_source = s->has_executor && kube_nodes_open(&cfg, s->executor.instance(s->executor.self), &s->source, err);
+    return s->has_source;
 }
 
 static bool open_executor(struct server *s, struct err *err)
@@ -259,6 +265,13 @@ static bool read_step_key(struct server *s, struct err *err)
            settings_get_or_make(c, STR(API_STEP_KEY_SETTING), str_of(hex), &s->arena, &s->step_key, err);
 }
 
+static bool open_placer(struct server *s, const char *owner, struct err *err)
+{
+    const struct placer_config cfg = {.dsn = s->dsn, .owner = owner, .source = s->source};
+    s->has_source = false;
+    return placer_start(&cfg, &s->placer, err);
+}
+
 static bool open_scheduler(struct server *s, struct err *err)
 {
     struct str conninfo;
@@ -286,7 +299,7 @@ static bool open_scheduler(struct server *s, struct err *err)
         .committed_ctx = s,
     };
     if (s->has_executor && is_local(&s->cfg) && !process_start(&s->executor, err)) return false;
-    return scheduler_start(&cfg, &s->scheduler, err);
+    return scheduler_start(&cfg, &s->scheduler, err) && (!s->has_source || open_placer(s, cfg.owner, err));
 }
 
 static bool try_scheduling(struct server *s, struct err *err)
@@ -362,6 +375,8 @@ static void stop(struct server *s)
     s->api = NULL;
     pthread_mutex_unlock(&s->api_lock);
     if (api != NULL) api_stop(api);
+    placer_stop(s->placer);
+    if (s->has_source) s->source.close(s->source.self);
     scheduler_stop(s->scheduler);
     gpu_host_close(s->gpus);
     if (s->db != NULL) db_close(s->db);

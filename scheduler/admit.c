@@ -1,6 +1,7 @@
 /* Who may start: runs within their pipeline's limit, tasks within the machine's capacity, in turn between runs. */
-#include "scheduler/core.h"
+#include "engine/store/queue_setup.h"
 #include "scheduler/gpus.h"
+#include "scheduler/placing.h"
 
 #define MISFITS_MAX 64        /* tasks looked at in vain before the turn gives up; the rest wait for room anyway */
 #define GPU_MISFITS_MAX 16384 /* the same of those that wait for a GPU, which are passed over in no time */
@@ -164,6 +165,11 @@ static bool start_one(struct scheduler *s, struct live *l, struct vain *v)
         return false;
     }
     for (; task != UINT32_MAX && !tired(v); task = run_ready_next(l->run, task)) {
+        if (queue_ask_needed(run_task_node(l->run, task), l->ignore_gpu) && s->cfg.executor->placed &&
+            !placing_go(s, l, task)) {
+            v->misfits += s->more; /* so many were asked for that the turn must end */
+            continue;
+        }
         struct resources wanted = admit_wanted(l, task);
         struct gpu_want gpus = gpu_wanted(&wanted);
         if (!fits(s, &wanted, &gpus, v)) continue;

@@ -24,6 +24,7 @@ struct exec_request {
     struct resources resources;
     int64_t timeout_ms, grace_ms; /* 0 = none; grace 0 = the default */
     struct str token;             /* for the API, scoped to this attempt; empty = none */
+    struct str pin;               /* what the placer admitted it with: JSON, see kube_pin.h; empty = it was not asked */
     struct str api_url;
 };
 
@@ -58,6 +59,7 @@ struct exec_known { /* an attempt in the executor's memory */
 struct executor {
     const char *name; /* "process" */
     void *self;
+    bool placed;      /* steps that need a GPU or name a queue wait for the placer: see placing.h */
     bool images;      /* steps run in images: which one is part of what they do */
     struct str image; /* of those that name none */
     /* What attempts are given of the place's GPUs; the executor's, as long as it lives. NULL = the place sees to it. */

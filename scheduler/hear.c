@@ -5,7 +5,7 @@
 #include "engine/store/row.h"
 #include "engine/text/json.h"
 #include "scheduler/chores.h"
-#include "scheduler/core.h"
+#include "scheduler/placing.h"
 
 /* ---- commands ---- */
 
@@ -21,6 +21,10 @@ static void apply_command(struct scheduler *s, const PGresult *res, int i)
     struct err err = {0};
     struct str text = row_str(res, i, 3);
     bool ok = text.n == 0 || json_parse(&s->arena, text, 16, &payload, &err);
+    if (ok && (c == COMMAND_PLACED || c == COMMAND_PREEMPT)) {
+        placing_hear(s, l, c, &payload);
+        return;
+    }
     if (ok && !run_command(l->run, c, &payload, s->now_us, out, &err)) ok = false;
     if (ok && c == COMMAND_RETRY && l->plan->plan->max_runs > 0) run_hold(l->run); /* as any new run of it */
     if (ok) return;
@@ -70,12 +74,14 @@ static void forget_later(struct scheduler *s, struct attempt_id id)
     s->forgets = f;
 }
 
-bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *res)
+bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *told)
 {
+    struct task_result result = *told, *res = &result;
     struct live *l = live_get(&s->live, id.run);
     if (l == NULL || l->finished) return false;
     struct run_out *out = core_touch(s, l);
     if (run_task_attempt(l->run, id.task) != id.attempt) return false;
+    placing_ended(s, l, id, res);
     bool held = !task_state_terminal(run_task_state(l->run, id.task));
     uint64_t before = out->cost + out->spent;
     if (!run_task_ended(l->run, id.task, id.attempt, res, s->now_us, core_random(), out)) return false;

@@ -412,6 +412,7 @@ bool kube_executor_open(const struct kube_config *cfg, struct executor *out, str
     }
     *out = (struct executor){.name = "kubernetes",
                              .self = k,
+                             .placed = true,
                              .images = true,
                              .image = k->cfg.image,
                              .instance = executor_instance,

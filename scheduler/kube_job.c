@@ -90,7 +90,10 @@ static void labels(struct jsonw *w, const struct kube_job *j, struct arena *a, b
     jsonw_key(w, "labels");
     jsonw_object(w);
     own_labels(w, j, a);
-    if (with_users) users(w, j, "labels");
+    if (with_users)
+        users(w, j, "labels");
+    else if (j->kueue.n > 0)
+        jsonw_kv_str(w, "kueue.x-k8s.io/queue-name", j->kueue);
     jsonw_object_end(w);
 }
 
@@ -382,6 +385,7 @@ void kube_job_json(const struct kube_job *j, struct buf *out)
     jsonw_kv_int(&w, "completions", j->workers > 1 ? j->workers : 1);
     jsonw_kv_int(&w, "parallelism", j->workers > 1 ? j->workers : 1);
     if (j->workers > 1) jsonw_kv_cstr(&w, "completionMode", "Indexed");
+    if (j->kueue.n > 0) jsonw_kv_bool(&w, "suspend", true);
     pod(&w, j, &a);
     jsonw_object_end(&w);
     jsonw_object_end(&w);

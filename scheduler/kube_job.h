@@ -54,6 +54,7 @@ struct kube_job {
     uint32_t workers; /* pods, each with a rank; 0 or 1 = one pod without */
     struct resources resources;
     struct str gpu_resource; /* nvidia.com/gpu; empty = none is asked for */
+    struct str kueue;        /* LocalQueue that lets it start: it is made suspended; empty = none */
     int64_t timeout_ms, grace_ms;
     struct str message_path;   /* absolute: the file that comes back as the termination message; empty = none */
     struct str companion;      /* image of the containers that move data; empty = nothing is moved */

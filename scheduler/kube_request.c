@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "scheduler/kube_inner.h"
+#include "scheduler/kube_pin.h"
 #include "scheduler/step_env.h"
 #include "scheduler/step_moves.h"
 
@@ -261,6 +262,7 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
     };
     a->workers = job.workers;
     want_outputs(a, spec);
+    if (!kube_pin_apply(m, req->pin, &job, err)) return false;
     if (!choose_image(k, spec, &job, err) || !plan_moves(k, a, req, &job, err) || !place_files(a, spec, &job, err) ||
         !environment(a, req, &job, err))
         return false;

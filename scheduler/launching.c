@@ -6,6 +6,7 @@
 #include "engine/os/digest.h"
 #include "engine/os/step_token.h"
 #include "engine/store/row.h"
+#include "scheduler/placing.h"
 
 static struct str code_of(const struct live *l)
 {
@@ -113,6 +114,7 @@ bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id
         .grace_ms = s->cfg.grace_ms,
         .api_url = s->cfg.api_url,
     };
+    req.pin = placing_pin(l, id.task, id.attempt);
     req.checkpoint = checkpoint_of(s, l, id.task, req.path);
     run_task_env(l->run, id.task, &env, &s->arena);
     bool ok = launch_render(n, &env, &s->arena, &req.spec, err);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scheduler/placing.h"
+
 #define KEEP_PLANS 64 /* unused plans kept for the next run of the same pipeline */
 
 static struct live grave; /* marks a removed slot */
@@ -25,6 +27,7 @@ static void live_destroy(struct live *l)
     if (l->batch != NULL) batch_free(l->batch);
     free(l->batch);
     free(l->put_off);
+    placing_free(l);
     while (l->starting != NULL)
         (void)live_starting(l, l->starting->task, l->starting->attempt, STR(""));
     free(l);

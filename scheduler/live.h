@@ -27,6 +27,8 @@ struct starting { /* an attempt that was launched and cannot run yet */
     struct starting *next;
 };
 
+struct placing; /* placing.h */
+
 struct live {
     int64_t id, project_id;
     uint16_t shard;
@@ -44,6 +46,8 @@ struct live {
     struct starting *starting;            /* why they wait, as the executor says */
     struct effect *put_off;               /* effects that wait for a turn with time for them */
     uint32_t n_put_off, room_put_off;
+    struct placing *placings; /* attempts that the placer was asked for, by task */
+    uint32_t n_placings, room_placings;
     bool touched;
     bool late, advanced, more; /* of this turn: it came over from the last one; it got on; it has more to do */
     bool in_ring;

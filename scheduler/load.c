@@ -6,7 +6,7 @@
 #include "engine/os/log.h"
 #include "engine/store/row.h"
 #include "engine/text/json.h"
-#include "scheduler/core.h"
+#include "scheduler/placing.h"
 
 #define RUNS_AT_ONCE 200 /* bounds the memory of one answer */
 
@@ -203,7 +203,8 @@ static bool load_portion(struct scheduler *s, const int64_t *ids, size_t n, stru
         any_started = any_started || started[n_fresh];
         fresh[n_fresh++] = row_int(res, i, RUN_ID);
     }
-    if (any_started && (!load_frames(s, text.p, err) || !load_tasks(s, text.p, err))) return false;
+    if (any_started && (!load_frames(s, text.p, err) || !load_tasks(s, text.p, err) || !placing_load(s, text.p, err)))
+        return false;
     for (size_t i = 0; i < n_fresh; i++) {
         struct live *l = live_get(&s->live, fresh[i]);
         struct run_out *out = core_touch(s, l);

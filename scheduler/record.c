@@ -4,6 +4,7 @@
 #include "engine/text/json.h"
 #include "scheduler/core.h"
 #include "scheduler/launching.h"
+#include "scheduler/placing.h"
 
 #define WAITING_EXAMPLES 20
 #define WAITING_FIRST_US 300000
@@ -168,7 +169,7 @@ static void room_reason(const void *ctx, uint32_t task, struct buf *text)
     const struct scheduler *s = room->s;
     if (s->cfg.executor == NULL)
         buf_c(text, "waits for a server that runs local steps: this one was started with --local-exec=false");
-    else
+    else if (!placing_reason(room->l, task, text))
         admit_reason(s, room->l, task, text);
 }
 
@@ -239,6 +240,7 @@ void record_turn(struct scheduler *s)
 {
     for (struct live *l = s->touched; l != NULL; l = l->next_touched) {
         record_run(s, l);
+        if (l->n_placings > 0) placing_settle(s, l);
         record_frames(core_batch(s, l), l);
         record_tasks(s, l);
         record_attempts(core_batch(s, l), l);

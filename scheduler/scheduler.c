@@ -12,7 +12,7 @@
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/chores.h"
-#include "scheduler/core.h"
+#include "scheduler/placing.h"
 
 #define ADVANCE_BUDGET 20000
 #define TURN_BUDGET 40000 /* of all runs together */
@@ -253,6 +253,7 @@ static void after_commit(struct scheduler *s)
         run_committed(l->run);
         if (l->batch != NULL) batch_reset(l->batch);
         effects_perform(s, l);
+        if (l->n_placings > 0) placing_effects(s, l);
     }
     for (struct forget *f = s->forgets; f != NULL; f = f->next)
         s->cfg.executor->forget(s->cfg.executor->self, f->id);
@@ -333,6 +334,7 @@ static void turn(struct scheduler *s)
     s->more = false;
     arena_reset(&s->arena);
     s->heard_cost = s->effects_cost = 0;
+    s->asks = 0;
     if (!hot_up(s->hot) && !open_connection(s)) return;
     if (!hear(s, &err)) {
         flush_failed(s, &err);

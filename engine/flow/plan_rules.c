@@ -105,10 +105,6 @@ static void check_job(const struct rules *r, const struct plan_offer *o)
     if (n->workers > WORKERS_MOST)
         refuse(r, "workers", n->at, "take fewer, with more of the machine each",
                STR("a step has at most 1024 workers"));
-    if ((n->resources.gpu_flavor.n > 0 || n->resources.gpu_share > 0) && !o->ignore_gpu)
-        refuse(r, "resources.gpu", n->resources.gpu_at,
-               "ask for whole GPUs by their number, and choose the node by nodeSelector",
-               STR("this server knows no flavors of GPUs and shares none"));
     check_data(r, o);
 }
 
@@ -153,8 +149,8 @@ size_t plan_unused_here(const struct plan *p, bool cluster, struct str *out, siz
     for (uint32_t g = 0; g < p->n_graphs; g++) {
         for (uint32_t i = 0; i < p->graphs[g].n_nodes; i++) {
             const struct node *node = &p->graphs[g].nodes[i];
-            if (node->queue.n) note(STR("queue"), out, &n, room);
             if (cluster) continue;
+            if (node->queue.n) note(STR("queue"), out, &n, room);
             if (node->image.n && node->verb != VERB_IMAGE) note(STR("image"), out, &n, room);
             if (node->resources.ephemeral_bytes) note(STR("resources.storage"), out, &n, room);
             if (node->resources.shm_bytes) note(STR("resources.shm"), out, &n, room);

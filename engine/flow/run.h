@@ -216,6 +216,10 @@ bool run_advance(struct run *r, uint32_t *budget, int64_t now_us, struct run_out
  * applied: only those that may start by them are listed. run_ready_next(r, UINT32_MAX) gives the first, UINT32_MAX
  * means no more. */
 uint32_t run_ready_next(const struct run *r, uint32_t after);
+/* Takes a listed task off the list, as long as somebody else decides when it may start; its places at the gates stay
+ * its own. Back it comes last. False: it was not where it is taken from. */
+bool run_set_aside(struct run *r, uint32_t task);
+bool run_put_back(struct run *r, uint32_t task);
 /* Admitted by the executor's capacity: attempt + 1, state running, EFFECT_LAUNCH. `executor` is remembered in the row.
  */
 void run_start_task(struct run *r, uint32_t task, struct str executor, int64_t now_us, struct run_out *out);

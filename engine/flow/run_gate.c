@@ -110,7 +110,7 @@ void gates_withdraw(struct run *r, uint32_t task)
 {
     struct task *k = &r->tasks[task];
     if (k->flags & TASK_LISTED) ready_remove(r, task);
-    k->flags &= (uint8_t) ~(TASK_QUEUED | TASK_FRESH | TASK_ASKED);
+    k->flags &= (uint8_t) ~(TASK_QUEUED | TASK_FRESH | TASK_ASKED | TASK_ASIDE);
     gates_leave(r, task);
 }
 
@@ -165,6 +165,22 @@ void ready_remove(struct run *r, uint32_t task)
         level->tail = k->prev;
     else
         r->tasks[k->next].prev = k->prev;
+}
+
+bool run_set_aside(struct run *r, uint32_t task)
+{
+    if (task >= r->n_tasks || !(r->tasks[task].flags & TASK_LISTED)) return false;
+    ready_remove(r, task);
+    r->tasks[task].flags |= TASK_ASIDE;
+    return true;
+}
+
+bool run_put_back(struct run *r, uint32_t task)
+{
+    if (task >= r->n_tasks || !(r->tasks[task].flags & TASK_ASIDE)) return false;
+    r->tasks[task].flags &= (uint8_t)~TASK_ASIDE;
+    ready_add(r, task);
+    return true;
 }
 
 uint32_t run_ready_next(const struct run *r, uint32_t after)

@@ -17,13 +17,14 @@
 #define BYTES_PER_TASK 4096
 
 enum task_flag {
-    TASK_DIRTY = 1,    /* in r->dirty */
-    TASK_LISTED = 2,   /* in the ready list: has passed all gates, wants an executor */
-    TASK_QUEUED = 4,   /* waits at a gate */
-    TASK_FRESH = 8,    /* in r->fresh: run_advance will look at it */
-    TASK_CHECKED = 16, /* its conditions have been evaluated */
-    TASK_ASKED = 32,   /* the cache was asked and has not answered */
-    TASK_NO_CACHE = 64 /* the cache has answered, or must not be asked */
+    TASK_DIRTY = 1,     /* in r->dirty */
+    TASK_LISTED = 2,    /* in the ready list: has passed all gates, wants an executor */
+    TASK_QUEUED = 4,    /* waits at a gate */
+    TASK_FRESH = 8,     /* in r->fresh: run_advance will look at it */
+    TASK_CHECKED = 16,  /* its conditions have been evaluated */
+    TASK_ASKED = 32,    /* the cache was asked and has not answered */
+    TASK_NO_CACHE = 64, /* the cache has answered, or must not be asked */
+    TASK_ASIDE = 128    /* has passed all gates, and waits for the placer: see run_set_aside */
 };
 
 struct task {

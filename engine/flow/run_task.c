@@ -254,7 +254,7 @@ static void set_state(struct run *r, uint32_t task, enum task_state state, enum 
     enum task_state old = (enum task_state)k->state;
     if (old == TASK_READY && state != TASK_READY) {
         if (k->flags & TASK_LISTED) ready_remove(r, task);
-        k->flags &= (uint8_t) ~(TASK_QUEUED | TASK_FRESH | TASK_ASKED);
+        k->flags &= (uint8_t) ~(TASK_QUEUED | TASK_FRESH | TASK_ASKED | TASK_ASIDE);
     }
     r->count[old]--;
     r->count[state]++;

@@ -65,7 +65,7 @@ static bool verify_outside(const struct run *r, uint32_t task, struct err *err)
 static bool verify_flags(const struct run *r, uint32_t task, struct err *err)
 {
     const struct task *k = &r->tasks[task];
-    unsigned places = k->flags & (TASK_LISTED | TASK_QUEUED | TASK_FRESH | TASK_ASKED);
+    unsigned places = k->flags & (TASK_LISTED | TASK_QUEUED | TASK_FRESH | TASK_ASKED | TASK_ASIDE);
     if (k->state != TASK_READY) return places == 0 || wrong(err, task, "listed, though not ready");
     if (places & (places - 1)) return wrong(err, task, "in two lists");
     bool stopping = frame_stopping(r, k->frame);

@@ -100,7 +100,9 @@ static void failed(struct step_decision *d, const struct step_snapshot *s, const
     bool free_of_charge = (f & FAILURE_INFRA) && !(f & FAILURE_INVALID);
     bool again;
     int64_t wait_ms = 0;
-    if (free_of_charge) {
+    if (free_of_charge && d->reason == REASON_PREEMPTED) { /* however often: each time somebody else got on */
+        again = true;
+    } else if (free_of_charge) {
         again = s->free_failures < RETRY_FREE_MAX;
         d->free_failures = again ? s->free_failures + 1 : s->free_failures;
         if (again) wait_ms = infra_delay_ms(d->free_failures, in->random);

@@ -26,6 +26,8 @@ enum batch_table {
     BATCH_RUN_STATE,
     BATCH_RUN_FINISH,
     BATCH_WAITING,
+    BATCH_QUEUE_OVER, /* before the asks: one may end and be asked anew */
+    BATCH_QUEUE_ASK,
     BATCH_TABLES
 };
 

@@ -386,19 +386,19 @@ static void a_cluster_says_what_it_lacks(void **state)
                           "  e: {run: echo, image: i, env: {A: {secret: {file: k}}, B: {secret: {kubernetes: s/k}}}}\n"
                           "  f: {run: echo, image: i, outputs: {n: {type: int, path: n}}, nodeSelector: {a: b}}\n"
                           "  g: {run: echo, image: i, workers: 8}\n");
-    static const char *const paths[] = {"steps.b.workers", "steps.c.image", "steps.c.resources.gpu", "steps.d.outputs",
-                                        "steps.e.env"};
+    static const char *const paths[] = {"steps.b.workers", "steps.c.image", "steps.d.outputs", "steps.e.env"};
     struct plan_offer offer = {.cpu_milli = 4000, .cluster = true};
     struct str unused[8];
     assert_false(plan_fits_machine(p, &offer, &errors));
-    assert_int_equal(errors.total, 5);
-    for (size_t i = 0; i < 5; i++)
+    assert_int_equal(errors.total, 4);
+    for (size_t i = 0; i < 4; i++)
         assert_string_equal(errors.items[i].path, paths[i]);
     err_list_init(&errors, &arena);
     offer.image = offer.ignore_gpu = true;
     assert_false(plan_fits_machine(p, &offer, &errors));
     assert_int_equal(errors.total, 3);
-    assert_int_equal(plan_unused_here(p, true, unused, 8), 1);
+    assert_int_equal(plan_unused_here(p, true, unused, 8), 0);
+    assert_int_equal(plan_unused_here(p, false, unused, 8), 3);
     assert_true(str_is(unused[0], "queue"));
 }
 

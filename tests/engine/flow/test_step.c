@@ -279,13 +279,34 @@ static void names(void **state)
     assert_false(run_state_terminal(RUN_PAUSED));
 }
 
+/* However often somebody else goes first: nothing is counted, and there is no pause. */
+static void giving_way_is_free(void **state)
+{
+    (void)state;
+    struct step_snapshot s = {.state = TASK_RUNNING, .attempt = 1, .failures = 2, .free_failures = RETRY_FREE_MAX};
+    const struct step_input in = {.event = STEP_FAIL,
+                                  .failure = FAILURE_INFRA,
+                                  .reason = REASON_PREEMPTED,
+                                  .exit_code = -1,
+                                  .now_us = 5000,
+                                  .random = 0.9};
+    struct step_decision d = step_decide(&s, &twice, &in);
+    assert_int_equal(d.state, TASK_BACKOFF);
+    assert_int_equal(d.due_us, 5000);
+    assert_int_equal(d.failures, 2);
+    assert_int_equal(d.free_failures, RETRY_FREE_MAX);
+    assert_int_equal(d.reason, REASON_PREEMPTED);
+    s.state = TASK_STOPPING; /* but who is cancelled does not come back */
+    assert_int_equal(step_decide(&s, &twice, &in).state, TASK_CANCELLED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_pair), cmocka_unit_test(laws),
         cmocka_unit_test(no_trap),    cmocka_unit_test(failures_and_retries),
         cmocka_unit_test(back_off),   cmocka_unit_test(memory_grows_within_bounds),
-        cmocka_unit_test(names),
+        cmocka_unit_test(names),      cmocka_unit_test(giving_way_is_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

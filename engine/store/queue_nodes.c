@@ -1,0 +1,56 @@
+/* Nodes as placers show them in the database (scheduler/placer_answer.c writes them). See queue_setup.h. */
+#include "engine/store/queue_setup.h"
+
+static int64_t number_of(const struct value *map, const char *key)
+{
+    const struct value *v = value_get(map, key);
+    return v != NULL && v->type == VALUE_INT ? v->u.i : 0;
+}
+
+static bool flag_of(const struct value *map, const char *key)
+{
+    const struct value *v = value_get(map, key);
+    return v != NULL && v->type == VALUE_BOOL && v->u.b;
+}
+
+static struct str text_of(const struct value *v)
+{
+    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
+}
+
+static const struct place_pair *pairs_of(struct arena *a, const struct value *list, size_t *n)
+{
+    *n = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
+    struct place_pair *pairs = arena_array(a, struct place_pair, *n + 1);
+    for (size_t i = 0; i < *n; i++) {
+        const struct value *one = &list->u.list.items[i];
+        bool pair = one->type == VALUE_LIST && one->u.list.n == 2;
+        pairs[i] = (struct place_pair){pair ? text_of(&one->u.list.items[0]) : STR(""),
+                                       pair ? text_of(&one->u.list.items[1]) : STR("")};
+    }
+    return pairs;
+}
+
+bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *out)
+{
+    const struct value *devices = value_get(v, "devices");
+    *out = (struct queue_node){.name = text_of(value_get(v, "name")),
+                               .schedulable = flag_of(v, "schedulable"),
+                               .gpu_only = flag_of(v, "gpuOnly"),
+                               .cpu = number_of(v, "cpu"),
+                               .memory = number_of(v, "memory"),
+                               .other_cpu = number_of(v, "otherCpu"),
+                               .other_memory = number_of(v, "otherMemory")};
+    if (out->name.n == 0) return false;
+    out->labels = pairs_of(a, value_get(v, "labels"), &out->n_labels);
+    out->taints = pairs_of(a, value_get(v, "taints"), &out->n_taints);
+    out->n_devices = devices != NULL && devices->type == VALUE_LIST ? devices->u.list.n : 0;
+    struct place_devices *list = arena_array(a, struct place_devices, out->n_devices + 1);
+    for (size_t i = 0; i < out->n_devices; i++) {
+        const struct value *d = &devices->u.list.items[i];
+        list[i] = (struct place_devices){text_of(value_get(d, "name")), (uint32_t)number_of(d, "n"),
+                                         (uint32_t)number_of(d, "taken")};
+    }
+    out->devices = list;
+    return true;
+}

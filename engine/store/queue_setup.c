@@ -1,0 +1,254 @@
+/* Declarations to rules. See queue_setup.h. */
+#include "engine/store/queue_setup.h"
+
+#include <stdlib.h>
+
+/* ---- flavors ---- */
+
+/* A device counts for the first flavor that fits: so who asks for more of a node comes first. */
+static int special_first(const void *x, const void *y)
+{
+    const struct flavor_doc *a = x, *b = y;
+    if (a->n_nodes != b->n_nodes) return a->n_nodes > b->n_nodes ? -1 : 1;
+    return str_cmp(a->name, b->name);
+}
+
+static struct place_flavor offered_as(struct arena *a, const struct flavor_doc *f)
+{
+    struct place_pair *labels = arena_array(a, struct place_pair, f->n_nodes + 1);
+    struct place_pair *taints = arena_array(a, struct place_pair, f->n_tolerations + 1);
+    for (size_t i = 0; i < f->n_nodes; i++)
+        labels[i] = (struct place_pair){f->nodes[i].key, f->nodes[i].value};
+    for (size_t i = 0; i < f->n_tolerations; i++)
+        taints[i] = (struct place_pair){f->tolerations[i].key, f->tolerations[i].value};
+    return (struct place_flavor){.name = f->name,
+                                 .resource = f->resource,
+                                 .labels = labels,
+                                 .n_labels = f->n_nodes,
+                                 .tolerates = taints,
+                                 .n_tolerates = f->n_tolerations,
+                                 .shared = f->shared > 0,
+                                 .weight = f->weight};
+}
+
+static void take_flavors(struct queue_setup *s, const struct queue_docs *docs)
+{
+    static const struct queue_toleration gpu_taint = {STR_INIT("nvidia.com/gpu"), STR_INIT("Exists"), {"", 0}, {"", 0}};
+    static const struct flavor_doc any = {.name = STR_INIT(QUEUE_ANY_FLAVOR),
+                                          .resource = STR_INIT("nvidia.com/gpu"),
+                                          .tolerations = &gpu_taint,
+                                          .n_tolerations = 1};
+    struct flavor_doc *all = arena_array(s->arena, struct flavor_doc, docs->n_flavors + 1);
+    for (size_t i = 0; i < docs->n_flavors; i++)
+        all[i] = docs->flavors[i];
+    if (docs->n_flavors == 0) all[0] = any;
+    s->n_flavors = docs->n_flavors == 0 ? 1 : (uint32_t)docs->n_flavors;
+    qsort(all, s->n_flavors, sizeof *all, special_first);
+    s->flavors = all;
+    s->offered = arena_array(s->arena, struct place_flavor, s->n_flavors);
+    for (uint32_t i = 0; i < s->n_flavors; i++)
+        s->offered[i] = offered_as(s->arena, &all[i]);
+    s->place = place_new(s->offered, s->n_flavors);
+}
+
+static uint32_t flavor_number(const struct queue_setup *s, struct str name)
+{
+    for (uint32_t i = 0; i < s->n_flavors; i++)
+        if (str_eq(s->flavors[i].name, name)) return i;
+    return PLACE_NONE;
+}
+
+/* ---- queues ---- */
+
+static bool take_queue(struct queue_setup *s, const struct queue_doc *q, uint32_t *number, struct err *err)
+{
+    static const struct place_quota unlimited = {PLACE_UNLIMITED, PLACE_UNLIMITED, PLACE_UNLIMITED};
+    struct place_flavor_quota *flavors = arena_array(s->arena, struct place_flavor_quota, s->n_flavors + q->n_amounts);
+    struct place_queue in = {.name = q->name,
+                             .cohort = q->cohort.n > 0 ? place_cohort(s->place, q->cohort) : PLACE_NONE,
+                             .weight = q->weight,
+                             .within = (enum place_preempt)q->within,
+                             .reclaim = (enum place_preempt)q->reclaim,
+                             .cpu = unlimited,
+                             .memory = unlimited,
+                             .flavors = flavors};
+    for (size_t i = 0; i < q->n_amounts; i++) {
+        const struct queue_amount *a = &q->amounts[i];
+        const struct place_quota quota = {a->nominal, a->borrow, a->lend};
+        uint32_t flavor = flavor_number(s, a->of);
+        if (str_is(a->of, "cpu"))
+            in.cpu = quota;
+        else if (str_is(a->of, "memory"))
+            in.memory = quota;
+        else if (flavor != PLACE_NONE)
+            flavors[in.n_flavors++] = (struct place_flavor_quota){flavor, quota};
+    }
+    for (uint32_t f = 0; q->n_amounts == 0 && f < s->n_flavors; f++)
+        flavors[in.n_flavors++] = (struct place_flavor_quota){f, unlimited};
+    return place_queue(s->place, &in, number, err);
+}
+
+static bool take_queues(struct queue_setup *s, const struct queue_docs *docs, struct err *err)
+{
+    struct queue_doc *all = arena_array(s->arena, struct queue_doc, docs->n_queues + 1);
+    bool has_default = false;
+    for (size_t i = 0; i < docs->n_queues; i++) {
+        all[i] = docs->queues[i];
+        has_default |= str_is(all[i].name, QUEUE_DEFAULT);
+    }
+    s->n_queues = (uint32_t)docs->n_queues;
+    if (!has_default) all[s->n_queues++] = (struct queue_doc){.name = STR(QUEUE_DEFAULT)};
+    s->queues = all;
+    s->numbers = arena_array(s->arena, uint32_t, s->n_queues);
+    for (uint32_t i = 0; i < s->n_queues; i++)
+        if (!take_queue(s, &all[i], &s->numbers[i], err)) return false;
+    return true;
+}
+
+bool queue_setup_open(struct queue_setup *s, struct arena *a, const struct queue_docs *docs, struct err *err)
+{
+    *s = (struct queue_setup){.arena = a};
+    take_flavors(s, docs);
+    if (take_queues(s, docs, err)) return true;
+    queue_setup_close(s);
+    return false;
+}
+
+void queue_setup_close(struct queue_setup *s)
+{
+    place_free(s->place);
+    s->place = NULL;
+}
+
+/* ---- wishes ---- */
+
+struct queue_ask queue_ask_of(const struct node *n, bool ignore_gpu)
+{
+    const struct resources *r = &n->resources;
+    struct queue_ask ask = {.queue = n->queue.n > 0 ? n->queue : STR(QUEUE_DEFAULT),
+                            .pods = n->workers > 1 ? n->workers : 1,
+                            .cpu = r->cpu_milli,
+                            .memory = r->memory_bytes,
+                            .priority = n->priority};
+    if (r->gpu_count == 0 || ignore_gpu) return ask;
+    ask.flavor = r->gpu_flavor;
+    ask.gpu = r->gpu_share > 0 ? (uint32_t)(r->gpu_share * QUEUE_GPU + 0.5) : r->gpu_count * QUEUE_GPU;
+    if (ask.gpu == 0) ask.gpu = 1;
+    return ask;
+}
+
+size_t queue_setup_find(const struct queue_setup *s, struct str queue)
+{
+    for (size_t i = 0; i < s->n_queues; i++)
+        if (str_eq(s->queues[i].name, queue)) return i;
+    return SIZE_MAX;
+}
+
+static bool no_such(struct err *err, const char *what, struct str name, const struct str *names, size_t n)
+{
+    err_set(err, ERR_NOT_FOUND, "there is no %s '%.*s'", what, STR_ARG(str_sub(name, 0, 80)));
+    struct str near = suggest(name, names, n);
+    if (near.n > 0) return err_hint(err, "did you mean '%.*s'?", STR_ARG(near));
+    return err_hint(err, "millrace queue shows what there is");
+}
+
+static bool offers(const struct queue_doc *q, struct str flavor)
+{
+    bool all = true;
+    for (size_t i = 0; i < q->n_amounts; i++) {
+        all &= str_is(q->amounts[i].of, "cpu") || str_is(q->amounts[i].of, "memory");
+        if (str_eq(q->amounts[i].of, flavor)) return true;
+    }
+    return all && q->n_amounts == 0;
+}
+
+static int cheap_first(const void *x, const void *y, void *ctx)
+{
+    const struct queue_setup *s = ctx;
+    const struct flavor_doc *a = &s->flavors[*(const uint32_t *)x], *b = &s->flavors[*(const uint32_t *)y];
+    double v = a->weight > 0 ? a->weight : 1, w = b->weight > 0 ? b->weight : 1;
+    if (v < w || v > w) return v < w ? -1 : 1;
+    return str_cmp(a->name, b->name);
+}
+
+/* Those of its queue, the least dear first; or the one it names. A part of a GPU only of those that are shared. */
+static bool accepted(const struct queue_setup *s, const struct queue_doc *q, const struct queue_ask *ask,
+                     struct arena *scratch, struct place_ask *out, struct err *err)
+{
+    struct str *names = arena_array(scratch, struct str, s->n_flavors);
+    uint32_t *v = arena_array(scratch, uint32_t, s->n_flavors), n = 0;
+    uint32_t one = ask->flavor.n > 0 ? flavor_number(s, ask->flavor) : PLACE_NONE;
+    for (uint32_t f = 0; f < s->n_flavors; f++) {
+        names[f] = s->flavors[f].name;
+        bool fits = ask->gpu >= QUEUE_GPU || s->flavors[f].shared > 0;
+        if (ask->flavor.n > 0 ? f == one : fits && offers(q, s->flavors[f].name)) v[n++] = f;
+    }
+    if (ask->flavor.n > 0 && one == PLACE_NONE) return no_such(err, "flavor", ask->flavor, names, s->n_flavors);
+    qsort_r(v, n, sizeof *v, cheap_first, (void *)s);
+    if (n == 0) {
+        err_set(err, ERR_NOT_FOUND, "queue '%.*s' offers no %s", STR_ARG(q->name),
+                ask->gpu < QUEUE_GPU ? "shared GPUs" : "GPUs");
+        return err_hint(err, "name a queue whose quota has a flavor%s",
+                        ask->gpu < QUEUE_GPU ? " that is shared, or ask for whole GPUs" : "");
+    }
+    out->flavors = v;
+    out->n_flavors = n < PLACE_CHOICES ? n : PLACE_CHOICES;
+    return true;
+}
+
+bool queue_setup_ask(const struct queue_setup *s, const struct queue_ask *ask, struct arena *scratch,
+                     struct place_ask *out, struct err *err)
+{
+    size_t q = queue_setup_find(s, ask->queue);
+    if (q == SIZE_MAX) {
+        struct str *names = arena_array(scratch, struct str, s->n_queues);
+        for (size_t i = 0; i < s->n_queues; i++)
+            names[i] = s->queues[i].name;
+        return no_such(err, "queue", ask->queue, names, s->n_queues);
+    }
+    *out = (struct place_ask){.queue = s->numbers[q],
+                              .priority = ask->priority,
+                              .pods = ask->pods,
+                              .cpu = ask->cpu,
+                              .memory = ask->memory,
+                              .gpu = ask->gpu};
+    return ask->gpu == 0 || accepted(s, &s->queues[q], ask, scratch, out, err);
+}
+
+/* ---- nodes ---- */
+
+/* A GPU that is offered as several is one. */
+static void whole_gpus(const struct queue_setup *s, struct place_offer *o)
+{
+    uint32_t shares = s->flavors[o->flavor].shared;
+    if (shares == 0) return;
+    o->taken = (o->taken + shares - 1) / shares;
+    o->gpus /= shares;
+    if (o->taken > o->gpus) o->taken = o->gpus;
+}
+
+size_t queue_setup_offers(const struct queue_setup *s, const struct queue_node *n, struct place_offer *out)
+{
+    size_t k = place_offers(s->offered, s->n_flavors, n->labels, n->n_labels, n->taints, n->n_taints, n->devices,
+                            n->n_devices, out);
+    for (size_t i = 0; i < k; i++)
+        whole_gpus(s, &out[i]);
+    return k;
+}
+
+bool queue_setup_node(const struct queue_setup *s, const struct queue_node *n, struct arena *scratch, uint32_t *number,
+                      struct err *err)
+{
+    struct place_offer *offers = arena_array(scratch, struct place_offer, s->n_flavors);
+    size_t k = queue_setup_offers(s, n, offers);
+    const struct place_node in = {.name = n->name,
+                                  .cpu = n->cpu,
+                                  .memory = n->memory,
+                                  .other_cpu = n->other_cpu,
+                                  .other_memory = n->other_memory,
+                                  .schedulable = n->schedulable,
+                                  .gpu_only = n->gpu_only,
+                                  .offers = offers,
+                                  .n_offers = k < PLACE_CHOICES ? k : PLACE_CHOICES};
+    return place_node(s->place, &in, number, err);
+}

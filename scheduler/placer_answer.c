@@ -1,0 +1,286 @@
+/* What comes of a cycle: who is admitted and with what, who gives way, why the others wait. See placer.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/jsonw.h"
+#include "scheduler/placer_inner.h"
+
+#define ADMIT_AT_ONCE 1000
+
+static void *grow(struct arena *a, void *v, size_t n, size_t *room, size_t size)
+{
+    if (n < *room) return v;
+    size_t more = *room == 0 ? 64 : *room * 2;
+    v = arena_grow(a, v, *room * size, more * size);
+    *room = more;
+    return v;
+}
+
+void placer_heard(struct placer *p, const struct placing_row *row)
+{
+    struct placing_answers *x = &p->answers;
+    x->heard = grow(&p->turn, x->heard, x->n_heard, &p->room_heard, sizeof *x->heard);
+    x->heard[x->n_heard++] = (struct placing_heard){row->id, row->attempt, row->state};
+}
+
+static void admit(struct placer *p, const struct placer_work *w, struct str flavor, struct str pin, struct str nodes)
+{
+    struct placing_answers *x = &p->answers;
+    x->admits = grow(&p->turn, x->admits, x->n_admits, &p->room_admits, sizeof *x->admits);
+    x->admits[x->n_admits++] = (struct placing_admit){w->id, w->attempt, flavor, pin, nodes};
+}
+
+/* ---- what follows for its Job: see kube_pin.h ---- */
+
+static void pin_tolerations(struct jsonw *j, const struct flavor_doc *f)
+{
+    jsonw_key(j, "tolerations");
+    jsonw_array(j);
+    for (size_t i = 0; i < f->n_tolerations; i++) {
+        const struct queue_toleration *t = &f->tolerations[i];
+        jsonw_object(j);
+        jsonw_kv_str(j, "key", t->key);
+        jsonw_kv_str(j, "operator", t->op);
+        if (t->value.n > 0) jsonw_kv_str(j, "value", t->value);
+        if (t->effect.n > 0) jsonw_kv_str(j, "effect", t->effect);
+        jsonw_object_end(j);
+    }
+    jsonw_array_end(j);
+}
+
+static void pin_flavor(struct jsonw *j, const struct flavor_doc *f, uint32_t gpu)
+{
+    uint32_t shares = f->shared > 0 ? f->shared : 1;
+    jsonw_kv_str(j, "flavor", f->name);
+    if (gpu > 0) {
+        jsonw_kv_str(j, "resource", f->resource);
+        jsonw_kv_int(j, "count", ((int64_t)gpu * shares + QUEUE_GPU - 1) / QUEUE_GPU);
+    }
+    jsonw_key(j, "nodeSelector");
+    jsonw_object(j);
+    for (size_t i = 0; i < f->n_nodes; i++) {
+        jsonw_key_str(j, f->nodes[i].key);
+        jsonw_str(j, f->nodes[i].value);
+    }
+    jsonw_object_end(j);
+    pin_tolerations(j, f);
+}
+
+static struct str pin_of(struct placer *p, const struct flavor_doc *f, uint32_t gpu, struct str kueue)
+{
+    BUF_AUTO out;
+    struct jsonw j;
+    buf_init(&out, 0);
+    jsonw_to_buf(&j, &out);
+    jsonw_object(&j);
+    if (kueue.n > 0) jsonw_kv_str(&j, "kueue", kueue);
+    if (f != NULL) pin_flavor(&j, f, gpu);
+    jsonw_object_end(&j);
+    (void)jsonw_end(&j);
+    return arena_str(&p->turn, buf_view(&out));
+}
+
+void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q)
+{
+    w->phase = PLACER_ELSEWHERE;
+    admit(p, w, STR(""), pin_of(p, NULL, w->gpu, q->kueue), STR("{}"));
+}
+
+/* ---- a cycle ---- */
+
+static struct str nodes_text(struct placer *p, const struct place_admitted *a)
+{
+    BUF_AUTO out;
+    buf_init(&out, 0);
+    buf_char(&out, '{');
+    for (uint32_t i = 0; i < a->pods; i++) {
+        struct str name = place_node_name(p->setup.place, a->nodes[i]);
+        buf_printf(&out, "%s\"%.*s\"", i > 0 ? "," : "", STR_ARG(name));
+    }
+    buf_char(&out, '}');
+    return arena_str(&p->turn, buf_view(&out));
+}
+
+static void take_admitted(struct placer *p, const struct place_admitted *a)
+{
+    struct placer_work *w = placer_work_by_id(p, (int64_t)a->id);
+    if (w == NULL) return;
+    const struct flavor_doc *f = a->flavor == PLACE_NONE ? NULL : &p->setup.flavors[a->flavor];
+    w->phase = PLACER_RUNS;
+    w->told = 0;
+    admit(p, w, f != NULL ? f->name : STR(""), pin_of(p, f, w->gpu, STR("")), nodes_text(p, a));
+}
+
+static void name_work(const void *ctx, uint64_t id, struct buf *out)
+{
+    const struct placer_work *w = placer_work_by_id(ctx, (int64_t)id);
+    buf_c(out, w != NULL ? w->name : "a step that is over");
+}
+
+static void take_victim(struct placer *p, const struct place_victim *v)
+{
+    struct placing_answers *x = &p->answers;
+    struct placer_work *w = placer_work_by_id(p, (int64_t)v->id), *by = placer_work_by_id(p, (int64_t)v->by);
+    if (w == NULL) return;
+    w->phase = PLACER_STOPS;
+    x->victims = grow(&p->turn, x->victims, x->n_victims, &p->room_victims, sizeof *x->victims);
+    x->victims[x->n_victims++] =
+        (struct placing_victim){w->id, (int64_t)v->by, w->attempt, by != NULL ? str_of(by->name) : STR("another step")};
+}
+
+void placer_decide(struct placer *p, int64_t now_us)
+{
+    struct place_out out;
+    place_out_init(&out, &p->turn);
+    p->dirty = place_cycle(p->setup.place, now_us, ADMIT_AT_ONCE, &out);
+    for (size_t i = 0; i < out.n_admitted; i++)
+        take_admitted(p, &out.admitted[i]);
+    for (size_t i = 0; i < out.n_victims; i++)
+        take_victim(p, &out.victims[i]);
+    if (out.n_admitted + out.n_victims > 0) p->whys_us = 0;
+}
+
+/* ---- reasons ---- */
+
+static uint64_t mixed(uint64_t h, uint64_t v)
+{
+    h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
+    return h * 0xff51afd7ed558ccdu;
+}
+
+static uint64_t hash_of(const struct place_why *y)
+{
+    uint64_t h = mixed(1, y->reason);
+    h = mixed(mixed(mixed(h, y->resource), y->flavor), (uint64_t)y->need);
+    h = mixed(mixed(mixed(h, (uint64_t)y->free), (uint64_t)y->limit), y->pods_fit);
+    return mixed(h, y->other) | 1;
+}
+
+/* Cores and GPUs, whole where they are; memory in bytes. */
+static void why_number(struct jsonw *j, const struct place_why *y, const char *key, int64_t v)
+{
+    bool bytes = y->resource == PLACE_RESOURCE_MEMORY;
+    if (bytes || v % 1000 == 0)
+        jsonw_kv_int(j, key, bytes ? v : v / 1000);
+    else
+        jsonw_kv_double(j, key, (double)v / 1000);
+}
+
+static struct str why_json(struct placer *p, const struct place_why *y)
+{
+    static const char *const resources[] = {"cpu", "memory", "gpu"};
+    BUF_AUTO out;
+    struct jsonw j;
+    const struct placer_work *other = placer_work_by_id(p, (int64_t)y->other);
+    buf_init(&out, 0);
+    jsonw_to_buf(&j, &out);
+    jsonw_object(&j);
+    jsonw_kv_cstr(&j, "resource", resources[y->resource]);
+    if (y->flavor != PLACE_NONE) jsonw_kv_str(&j, "flavor", p->setup.flavors[y->flavor].name);
+    why_number(&j, y, "need", y->need);
+    why_number(&j, y, "free", y->free);
+    if (y->limit > 0 && y->limit != PLACE_UNLIMITED) why_number(&j, y, "limit", y->limit);
+    if (y->pods > 1) {
+        jsonw_kv_int(&j, "pods", y->pods);
+        jsonw_kv_int(&j, "podsFit", y->pods_fit);
+    }
+    if (other != NULL) jsonw_kv_cstr(&j, "other", other->name);
+    if (y->preempted_times > 0) jsonw_kv_int(&j, "preempted", y->preempted_times);
+    jsonw_object_end(&j);
+    (void)jsonw_end(&j);
+    return arena_str(&p->turn, buf_view(&out));
+}
+
+static void tell(struct placer *p, struct placer_work *w, uint64_t hash, struct str reason, struct str why,
+                 struct str text)
+{
+    struct placing_answers *x = &p->answers;
+    if (hash == w->told) return;
+    w->told = hash;
+    x->whys = grow(&p->turn, x->whys, x->n_whys, &p->room_whys, sizeof *x->whys);
+    x->whys[x->n_whys++] = (struct placing_why){w->id, w->attempt, reason, why, text};
+}
+
+static void tell_reason(struct placer *p, struct placer_work *w)
+{
+    struct place_why y;
+    if (!place_reason(p->setup.place, (uint64_t)w->id, &y)) return;
+    uint64_t hash = hash_of(&y);
+    if (hash == w->told) return;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    place_why_text(p->setup.place, &y, name_work, p, &text);
+    tell(p, w, hash, str_of(place_reason_name(y.reason)), why_json(p, &y), arena_str(&p->turn, buf_view(&text)));
+}
+
+void placer_whys(struct placer *p)
+{
+    struct str trouble = p->cfg.source.trouble(p->cfg.source.self);
+    bool blind = p->source_seen == 0 && p->cfg.source.generation(p->cfg.source.self) == 0;
+    struct str unseen = trouble.n > 0 ? arena_printf(&p->turn, "waits for nodes to be known: %.*s", STR_ARG(trouble))
+                                      : STR("waits for nodes to be known");
+    for (struct placer_work *w = p->works; w != NULL; w = w->next) {
+        if (w->phase == PLACER_HELD)
+            tell(p, w, str_hash(str_of(w->held)) | 1, STR("NoSuchQueue"), STR("{}"), str_of(w->held));
+        else if (w->phase == PLACER_WAITS && blind)
+            tell(p, w, str_hash(unseen) | 1, STR("NodesUnknown"), STR("{}"), unseen);
+        else if (w->phase == PLACER_WAITS)
+            tell_reason(p, w);
+    }
+}
+
+/* ---- what is shown ---- */
+
+static void show_pairs(struct jsonw *j, const char *key, const struct place_pair *pairs, size_t n)
+{
+    jsonw_key(j, key);
+    jsonw_array(j);
+    for (size_t i = 0; i < n; i++) {
+        jsonw_array(j);
+        jsonw_str(j, pairs[i].key);
+        jsonw_str(j, pairs[i].value);
+        jsonw_array_end(j);
+    }
+    jsonw_array_end(j);
+}
+
+static void show_node(struct jsonw *j, const struct queue_node *n)
+{
+    jsonw_object(j);
+    jsonw_kv_str(j, "name", n->name);
+    jsonw_kv_bool(j, "schedulable", n->schedulable);
+    jsonw_kv_bool(j, "gpuOnly", n->gpu_only);
+    jsonw_kv_int(j, "cpu", n->cpu);
+    jsonw_kv_int(j, "memory", n->memory);
+    jsonw_kv_int(j, "otherCpu", n->other_cpu);
+    jsonw_kv_int(j, "otherMemory", n->other_memory);
+    show_pairs(j, "labels", n->labels, n->n_labels);
+    show_pairs(j, "taints", n->taints, n->n_taints);
+    jsonw_key(j, "devices");
+    jsonw_array(j);
+    for (size_t i = 0; i < n->n_devices; i++) {
+        jsonw_object(j);
+        jsonw_kv_str(j, "name", n->devices[i].name);
+        jsonw_kv_int(j, "n", n->devices[i].n);
+        jsonw_kv_int(j, "taken", n->devices[i].taken);
+        jsonw_object_end(j);
+    }
+    jsonw_array_end(j);
+    jsonw_object_end(j);
+}
+
+struct str placer_shown(struct placer *p)
+{
+    BUF_AUTO out;
+    struct jsonw j;
+    struct queue_node *list;
+    size_t n = p->cfg.source.nodes(p->cfg.source.self, placer_counts, p, &p->turn, &list);
+    buf_init(&out, 0);
+    jsonw_to_buf(&j, &out);
+    jsonw_array(&j);
+    for (size_t i = 0; i < n; i++)
+        show_node(&j, &list[i]);
+    jsonw_array_end(&j);
+    (void)jsonw_end(&j);
+    return arena_str(&p->turn, buf_view(&out));
+}

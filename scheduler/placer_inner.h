@@ -1,0 +1,84 @@
+/* What the files placer*.c share. Nobody else includes this. */
+#ifndef MILLRACE_SCHEDULER_PLACER_INNER_H
+#define MILLRACE_SCHEDULER_PLACER_INNER_H
+
+#include <pthread.h>
+
+#include "engine/base/map.h"
+#include "engine/store/placing.h"
+#include "engine/store/queues.h"
+#include "scheduler/placer.h"
+
+enum placer_phase {
+    PLACER_HELD,     /* it cannot be told to the rules: no such queue */
+    PLACER_WAITS,    /* by the rules: waiting, promised */
+    PLACER_RUNS,     /* admitted */
+    PLACER_STOPS,    /* a victim */
+    PLACER_ELSEWHERE /* handed over to Kueue, or runs on what is not declared any more */
+};
+
+struct placer_work { /* a row of queue_work */
+    struct {
+        int64_t run, task;
+    } key; /* of the map by task */
+    int64_t id;
+    int32_t attempt;
+    uint32_t gpu, pods;
+    enum placer_phase phase;
+    uint64_t told; /* hash of the reason told last */
+    char *name;    /* "run 17 train[2]" */
+    char *held;    /* why, of PLACER_HELD */
+    char *queue;
+    struct placer_work *next, **link;
+};
+
+struct placer_node {
+    struct str name;
+    uint32_t number, seen;
+    struct placer_node *next;
+};
+
+struct placer {
+    struct placer_config cfg;
+    char *dsn, *owner;
+    struct db *db;
+    struct conn *conn; /* held as long as it is good: it has the lease */
+    struct placing_lease lease;
+    pthread_t thread;
+    int wake; /* eventfd: stop */
+    _Atomic bool stopping;
+    /* what is known as long as the lease is held */
+    struct arena declared; /* of setup */
+    struct queue_setup setup;
+    int64_t generation; /* of the declarations; -1 = nothing is loaded */
+    struct map by_id, by_task;
+    struct placer_work *works;
+    size_t n_works;
+    struct placer_node *nodes;
+    uint32_t round;
+    uint64_t source_seen; /* generation of the source that the rules know; 0 = none */
+    bool dirty;           /* the rules are to be asked */
+    bool news;            /* somebody may have written */
+    int64_t read_us, whys_us, shown_us, swept_us, leased_us; /* monotonic */
+    uint64_t shown;                                          /* hash of what was shown last */
+    struct arena turn;
+    struct placing_answers answers; /* of the turn */
+    size_t room_heard, room_admits, room_victims, room_whys;
+};
+
+/* ---- placer_work.c: rows and what the rules are told of them ---- */
+struct placer_work *placer_work_by_id(const struct placer *p, int64_t id);
+void placer_forget(struct placer *p); /* all works and nodes */
+bool placer_counts(const void *ctx, const struct attempt_id *id);
+void placer_hear(struct placer *p, const struct placing_row *row);    /* news of its owner */
+void placer_restore(struct placer *p, const struct placing_row *row); /* after a start */
+void placer_nodes(struct placer *p);                                  /* what the source knows */
+
+/* ---- placer_answer.c: what comes of a cycle ---- */
+void placer_decide(struct placer *p, int64_t now_us);
+void placer_whys(struct placer *p);
+void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q);
+void placer_heard(struct placer *p, const struct placing_row *row);
+struct str placer_shown(struct placer *p); /* the nodes as JSON */
+
+#endif

@@ -1,0 +1,34 @@
+/* Where GPUs are: what the placer asks of a cluster's nodes, or of a machine. Used by the placer's thread alone. */
+#ifndef MILLRACE_SCHEDULER_PLACER_SOURCE_H
+#define MILLRACE_SCHEDULER_PLACER_SOURCE_H
+
+#include "engine/store/queue_setup.h"
+#include "scheduler/executor.h"
+
+struct placer_pod { /* of an attempt of this installation */
+    struct attempt_id id;
+    uint32_t index;  /* among the pods of a gang, from 0 */
+    struct str node; /* empty = none yet */
+};
+
+/* Is that attempt known to the rules? What other pods have is taken off the nodes. */
+typedef bool placer_counts_fn(const void *ctx, const struct attempt_id *id);
+
+struct placer_source {
+    void *self;
+    const char *domain; /* instance of the executor that runs what is admitted */
+    /* From now on somebody waits: what is dear to know is wanted, too. */
+    void (*wanted)(void *self);
+    int (*fd)(void *self);     /* readable when turn() has something to do; -1 = never */
+    void (*turn)(void *self);  /* hears what there is */
+    bool (*known)(void *self); /* the nodes are, if not what pods have of them */
+    /* Grows with what changes; 0 = not all is known yet. */
+    uint64_t (*generation)(void *self);
+    /* Why not all is known, for people; empty = nothing is wrong. Valid until the next turn. */
+    struct str (*trouble)(void *self);
+    size_t (*nodes)(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a, struct queue_node **out);
+    size_t (*pods)(void *self, struct arena *a, struct placer_pod **out);
+    void (*close)(void *self);
+};
+
+#endif

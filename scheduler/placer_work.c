@@ -1,0 +1,266 @@
+/* Rows of queue_work, and what the rules are told of them. See placer.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/os/log.h"
+#include "scheduler/placer_inner.h"
+
+static struct str key_of(const void *p, size_t n)
+{
+    return (struct str){p, n};
+}
+
+struct placer_work *placer_work_by_id(const struct placer *p, int64_t id)
+{
+    uint64_t found;
+    return map_get(&p->by_id, key_of(&id, sizeof id), &found) ? (struct placer_work *)(uintptr_t)found : NULL;
+}
+
+static struct placer_work *by_task(const struct placer *p, int64_t run, int64_t task)
+{
+    const struct {
+        int64_t run, task;
+    } key = {run, task};
+    uint64_t found;
+    return map_get(&p->by_task, key_of(&key, sizeof key), &found) ? (struct placer_work *)(uintptr_t)found : NULL;
+}
+
+bool placer_counts(const void *ctx, const struct attempt_id *id)
+{
+    const struct placer_work *w = by_task(ctx, id->run, id->task);
+    return w != NULL && (uint32_t)w->attempt == id->attempt && (w->phase == PLACER_RUNS || w->phase == PLACER_STOPS);
+}
+
+static char *copied(struct str s)
+{
+    char *copy = strndup(s.p, s.n);
+    if (copy == NULL) abort();
+    return copy;
+}
+
+static struct placer_work *add(struct placer *p, const struct placing_row *row)
+{
+    struct placer_work *w = calloc(1, sizeof *w);
+    char *name = NULL;
+    if (w == NULL || asprintf(&name, "run %lld %.*s", (long long)row->run_id, STR_ARG(row->path)) < 0) abort();
+    w->key.run = row->run_id;
+    w->key.task = row->task;
+    w->id = row->id;
+    w->attempt = row->attempt;
+    w->gpu = (uint32_t)row->gpu;
+    w->pods = (uint32_t)row->pods;
+    w->name = name;
+    w->queue = copied(row->queue);
+    w->next = p->works;
+    w->link = &p->works;
+    if (p->works != NULL) p->works->link = &w->next;
+    p->works = w;
+    p->n_works++;
+    map_put(&p->by_id, key_of(&w->id, sizeof w->id), (uint64_t)(uintptr_t)w, NULL);
+    map_put(&p->by_task, key_of(&w->key, sizeof w->key), (uint64_t)(uintptr_t)w, NULL);
+    return w;
+}
+
+static void drop(struct placer *p, struct placer_work *w)
+{
+    if (p->setup.place != NULL) (void)place_ended(p->setup.place, (uint64_t)w->id);
+    map_del(&p->by_id, key_of(&w->id, sizeof w->id));
+    map_del(&p->by_task, key_of(&w->key, sizeof w->key));
+    *w->link = w->next;
+    if (w->next != NULL) w->next->link = w->link;
+    p->n_works--;
+    p->source_seen = 0; /* as long as its pods are there they are others' */
+    p->dirty = true;
+    free(w->name);
+    free(w->held);
+    free(w->queue);
+    free(w);
+}
+
+void placer_forget(struct placer *p)
+{
+    while (p->works != NULL)
+        drop(p, p->works);
+    for (struct placer_node *n = p->nodes, *next; n != NULL; n = next) {
+        next = n->next;
+        free((char *)n->name.p);
+        free(n);
+    }
+    p->nodes = NULL;
+    p->source_seen = 0;
+    if (p->setup.place != NULL) queue_setup_close(&p->setup);
+    arena_reset(&p->declared);
+    p->generation = -1;
+}
+
+/* ---- what a row asks ---- */
+
+static struct queue_ask ask_of(const struct placing_row *row)
+{
+    return (struct queue_ask){.queue = row->queue,
+                              .flavor = row->flavor,
+                              .gpu = (uint32_t)row->gpu,
+                              .pods = (uint32_t)row->pods,
+                              .cpu = row->cpu,
+                              .memory = row->memory,
+                              .priority = row->priority};
+}
+
+static bool to_rules(struct placer *p, const struct placing_row *row, struct place_ask *out, struct err *err)
+{
+    const struct queue_ask ask = ask_of(row);
+    if (!queue_setup_ask(&p->setup, &ask, &p->turn, out, err)) return false;
+    out->id = (uint64_t)row->id;
+    out->submit_us = row->submitted_us;
+    return true;
+}
+
+static void hold(struct placer *p, struct placer_work *w, const struct err *err)
+{
+    w->phase = PLACER_HELD;
+    free(w->held);
+    w->held = copied(str_of(err->message));
+    w->told = 0;
+    p->dirty = true;
+}
+
+static void wait_for(struct placer *p, const struct placing_row *row)
+{
+    struct placer_work *w = add(p, row);
+    struct place_ask ask;
+    struct err err = {0};
+    size_t q = queue_setup_find(&p->setup, row->queue);
+    p->dirty = true;
+    if (q != SIZE_MAX && p->setup.queues[q].kueue.n > 0) {
+        placer_hand_over(p, w, &p->setup.queues[q]);
+        return;
+    }
+    w->phase = PLACER_WAITS;
+    if (!to_rules(p, row, &ask, &err) || !place_add(p->setup.place, &ask, &err)) hold(p, w, &err);
+}
+
+void placer_hear(struct placer *p, const struct placing_row *row)
+{
+    struct placer_work *w = placer_work_by_id(p, row->id);
+    placer_heard(p, row);
+    if (row->state == QUEUE_OVER) {
+        if (w != NULL && w->attempt <= row->attempt) drop(p, w);
+        return;
+    }
+    if (row->state != QUEUE_WAITS) return; /* what this placer wrote itself, or an earlier one: it is known */
+    bool back = w != NULL && w->phase == PLACER_STOPS && row->attempt - w->attempt <= 1 && row->attempt >= w->attempt;
+    if (back && place_stopped(p->setup.place, (uint64_t)row->id)) { /* a victim waits again */
+        w->attempt = row->attempt;
+        w->phase = PLACER_WAITS;
+        w->told = 0;
+        p->source_seen = 0;
+        p->dirty = true;
+        return;
+    }
+    if (w != NULL && w->phase == PLACER_WAITS && w->attempt == row->attempt) return; /* told twice */
+    if (w != NULL) drop(p, w);
+    wait_for(p, row);
+}
+
+/* ---- after a start ---- */
+
+static uint32_t node_number(const struct placer *p, struct str name)
+{
+    for (const struct placer_node *n = p->nodes; n != NULL; n = n->next)
+        if (str_eq(n->name, name)) return n->number;
+    return PLACE_NONE;
+}
+
+/* The nodes it was admitted for; where its pods are is told by the source. */
+static const uint32_t *nodes_of(struct placer *p, const struct placing_row *row)
+{
+    uint32_t *numbers = arena_array(&p->turn, uint32_t, (size_t)row->pods + 1);
+    struct str rest = row->nodes.n > 2 ? str_sub(row->nodes, 1, row->nodes.n - 2) : STR(""), name;
+    for (int32_t i = 0; i < row->pods; i++)
+        numbers[i] = str_split(&rest, ',', &name) ? node_number(p, name) : PLACE_NONE;
+    return numbers;
+}
+
+void placer_restore(struct placer *p, const struct placing_row *row)
+{
+    struct place_ask ask;
+    struct err err = {0};
+    uint32_t flavor = PLACE_NONE;
+    placer_heard(p, row);
+    if (row->state == QUEUE_WAITS) {
+        wait_for(p, row);
+        return;
+    }
+    struct placer_work *w = add(p, row);
+    for (uint32_t i = 0; i < p->setup.n_flavors; i++)
+        if (str_eq(p->setup.flavors[i].name, row->got)) flavor = i;
+    w->phase = PLACER_ELSEWHERE;
+    size_t q = queue_setup_find(&p->setup, row->queue);
+    bool known = q != SIZE_MAX && p->setup.queues[q].kueue.n == 0 && to_rules(p, row, &ask, &err) &&
+                 place_add_running(p->setup.place, &ask, flavor, nodes_of(p, row), row->admitted_us, &err);
+    if (!known) return;
+    w->phase = PLACER_RUNS;
+    if (row->state == QUEUE_STOPS && place_stopping(p->setup.place, (uint64_t)row->id, (uint64_t)row->by))
+        w->phase = PLACER_STOPS;
+}
+
+/* ---- nodes ---- */
+
+static struct placer_node *node_of(struct placer *p, struct str name)
+{
+    struct placer_node *n = p->nodes;
+    while (n != NULL && !str_eq(n->name, name))
+        n = n->next;
+    if (n != NULL) return n;
+    n = calloc(1, sizeof *n);
+    if (n == NULL) abort();
+    *n = (struct placer_node){.name = {copied(name), name.n}, .number = PLACE_NONE, .next = p->nodes};
+    p->nodes = n;
+    return n;
+}
+
+static void drop_unseen(struct placer *p)
+{
+    for (struct placer_node **at = &p->nodes; *at != NULL;) {
+        struct placer_node *n = *at;
+        if (n->seen == p->round) {
+            at = &n->next;
+            continue;
+        }
+        *at = n->next;
+        if (n->number != PLACE_NONE) place_node_gone(p->setup.place, n->number);
+        free((char *)n->name.p);
+        free(n);
+    }
+}
+
+static void move_pods(struct placer *p)
+{
+    struct placer_pod *pods;
+    size_t n = p->cfg.source.pods(p->cfg.source.self, &p->turn, &pods);
+    for (size_t i = 0; i < n; i++) {
+        const struct placer_work *w = by_task(p, pods[i].id.run, pods[i].id.task);
+        if (w == NULL || (uint32_t)w->attempt != pods[i].id.attempt) continue;
+        uint32_t number = node_number(p, pods[i].node);
+        if (number != PLACE_NONE) (void)place_moved(p->setup.place, (uint64_t)w->id, pods[i].index, number);
+    }
+}
+
+void placer_nodes(struct placer *p)
+{
+    struct queue_node *list;
+    size_t n = p->cfg.source.nodes(p->cfg.source.self, placer_counts, p, &p->turn, &list);
+    p->round++;
+    for (size_t i = 0; i < n; i++) {
+        struct placer_node *node = node_of(p, list[i].name);
+        struct err err = {0};
+        if (queue_setup_node(&p->setup, &list[i], &p->turn, &node->number, &err))
+            node->seen = p->round;
+        else
+            log_err(LEVEL_WARN, "a node cannot be used", &err);
+    }
+    drop_unseen(p);
+    move_pods(p);
+    p->dirty = true;
+}

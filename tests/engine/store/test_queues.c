@@ -1,0 +1,200 @@
+/* Flavors and queues in the database: all of a file or none, what uses them, and what people are shown. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/store/queue_setup.h"
+#include "engine/store/queues.h"
+#include "engine/text/yaml.h"
+#include "tests/support/db.h"
+
+static struct support_db db;
+static struct err_list errors;
+
+static int setup(void **state)
+{
+    (void)state;
+    return support_db_open(&db);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    return support_db_close(&db);
+}
+
+#define HEAD "apiVersion: millrace/v1\n"
+#define H100 HEAD "kind: Flavor\nname: h100\nresource: nvidia.com/gpu\nnodes: {product: h100}\n"
+
+/* One letter a document: c created, u updated, - unchanged; ! refused. */
+static void apply(const char *text, bool dry, const char *want)
+{
+    struct queue_docs docs;
+    struct value *values;
+    size_t n;
+    struct err err = {0};
+    char got[16] = "!";
+    err_list_init(&errors, &db.arena);
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(db.db, &c, &err));
+    assert_true(yaml_parse(&db.arena, str_of(text), NULL, &values, &n, &errors));
+    if (!queue_docs_read(&db.arena, values, n, &docs, &errors)) fail_msg("%s", errors.items[0].message);
+    struct queue_applied *done = arena_array(&db.arena, struct queue_applied, n);
+    if (queues_apply(c, &docs, STR("me"), dry, done, &errors, &err))
+        for (size_t i = 0; i < n; i++) {
+            got[i] = "-cu"[done[i].change];
+            got[i + 1] = '\0';
+        }
+    if (strcmp(got, want) != 0) fail_msg("%s, not %s: %s", got, want, err.message);
+}
+
+static void test_apply(void **state)
+{
+    (void)state;
+    apply(H100 "---\n" HEAD "kind: Queue\nname: q\nquota: {h100: 1}\n", true, "cc");
+    assert_int_equal(support_number(&db, "SELECT count(*) FROM flavors"), 0);
+    int64_t before = support_number(&db, "SELECT n FROM queue_changes");
+    apply(HEAD "kind: Queue\nname: q\nquota: {h100: 1}\n", false, "!");
+    assert_int_equal(errors.n, 1);
+    assert_string_equal(errors.items[0].path, "quota.h100");
+    assert_int_equal(support_number(&db, "SELECT count(*) FROM queues"), 0);
+    assert_int_equal(support_number(&db, "SELECT n FROM queue_changes"), before);
+    apply(HEAD "kind: Queue\nname: q\nquota: {h100: 1}\n---\n" H100, false, "cc"); /* in any order */
+    assert_true(support_number(&db, "SELECT n FROM queue_changes") > before);
+    apply(H100 "---\n" HEAD "kind: Queue\nname: q\nquota: {h100: 2}\n", false, "-u");
+    apply(HEAD "kind: Queue\nname: r\nquota: {h100: 2, cpu: 4}\n", false, "c"); /* of what is there already */
+}
+
+static void refuses(enum queue_kind kind, const char *name, enum err_code want)
+{
+    struct err err = {0};
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(db.db, &c, &err));
+    bool ok = queues_delete(c, kind, str_of(name), &err);
+    if (ok != (want == ERR_NONE) || err.code != want) fail_msg("%s: %s %s", name, err_name(err.code), err.message);
+}
+
+static void work(int run, const char *queue, const char *got, int state, int priority)
+{
+    char text[1000];
+    snprintf(
+        text, sizeof text,
+        "INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor,"
+        " gpu, pods, cpu, memory, priority, submitted_at, state, got, waiting)"
+        " VALUES (%d, 0, 1, 1, 'me', 3, 'd', 'train', '%s', '', 2000, 2, 500, 1024, %d, now(), %d, nullif('%s', ''),"
+        " 'why')",
+        run, queue, priority, state, got);
+    assert_true(support_sql(&db, text));
+}
+
+static void test_delete(void **state)
+{
+    (void)state;
+    apply(H100 "---\n" HEAD "kind: Queue\nname: q\nquota: {h100: 1}\n", false, "cc");
+    refuses(QUEUE_KIND_FLAVOR, "h100", ERR_CONFLICT); /* q has a quota of it */
+    refuses(QUEUE_KIND_QUEUE, "r", ERR_NOT_FOUND);
+    work(1, "q", "h100", QUEUE_ADMITTED, 0);
+    refuses(QUEUE_KIND_QUEUE, "q", ERR_CONFLICT);
+    assert_true(support_sql(&db, "UPDATE queue_work SET queue = 'other'"));
+    refuses(QUEUE_KIND_QUEUE, "q", ERR_NONE);
+    refuses(QUEUE_KIND_FLAVOR, "h100", ERR_CONFLICT); /* somebody runs on it */
+    assert_true(support_sql(&db, "UPDATE queue_work SET state = 4"));
+    refuses(QUEUE_KIND_FLAVOR, "h100", ERR_NONE);
+}
+
+static void test_shown(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct queue_use *uses;
+    struct queue_work *works;
+    struct queue_wait *waits;
+    size_t n;
+    work(1, "q", "h100", QUEUE_ADMITTED, 0);
+    work(2, "q", "h100", QUEUE_STOPS, 0);
+    work(3, "q", "", QUEUE_WAITS, 1);
+    work(4, "q", "", QUEUE_WAITS, 9);
+    work(5, "q", "", QUEUE_OVER, 9);
+    work(6, "r", "", QUEUE_WAITS, 0);
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(db.db, &c, &err));
+    assert_true(queues_usage(c, &db.arena, &uses, &n, &err));
+    assert_int_equal(n, 3); /* q without a flavor, q on h100, r */
+    assert_int_equal(uses[0].waiting, 2);
+    assert_int_equal(uses[1].running, 2);
+    assert_int_equal(uses[1].gpu, 8000);
+    assert_int_equal(uses[1].cpu, 2000);
+    assert_int_equal(uses[1].memory, 4096);
+    assert_true(queues_works(c, STR("q"), 0, 10, &db.arena, &works, &n, &err));
+    assert_int_equal(n, 4);
+    assert_true(works[2].run_id == 4 && works[2].position == 1 && works[2].of == 2); /* the more important first */
+    assert_true(works[3].run_id == 3 && works[3].position == 2);
+    assert_true(queues_works(c, STR("q"), 77, 10, &db.arena, &works, &n, &err));
+    assert_int_equal(n, 0); /* of another project */
+    assert_true(queues_waiting_of_run(c, 3, 10, &db.arena, &waits, &n, &err));
+    assert_int_equal(n, 1);
+    assert_true(str_is(waits[0].text, "why; position 2 of 2"));
+}
+
+/* Wishes against what is declared. */
+static void test_wishes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *queue, *flavor, *said; /* said NULL = the flavors that will do */
+        uint32_t gpu;
+        size_t n;
+        const char *first;
+    } rows[] = {
+        {"q", "", NULL, 1000, 2, "t4"}, /* the least dear first */
+        {"q", "h100", NULL, 1000, 1, "h100"},
+        {"q", "", NULL, 500, 1, "t4"}, /* of the shared ones */
+        {"r", "", NULL, 1000, 1, "h100"},
+        {"r", "", "queue 'r' offers no shared GPUs", 500, 0, NULL},
+        {"default", "", NULL, 1000, 2, "t4"},
+        {"defualt", "", "there is no queue 'defualt'", 1000, 0, NULL},
+        {"q", "a100", "there is no flavor 'a100'", 1000, 0, NULL},
+        {"cores", "", "queue 'cores' offers no GPUs", 1000, 0, NULL},
+        {"cores", "", NULL, 0, 0, NULL},
+    };
+    struct err err = {0};
+    struct queue_docs docs;
+    struct queue_setup s;
+    apply(H100 "weight: 4\n---\n" HEAD "kind: Flavor\nname: t4\nresource: nvidia.com/gpu.shared\nshared: 4\n---\n" HEAD
+               "kind: Queue\nname: q\nquota: {h100: 1, t4: 9}\n---\n" HEAD
+               "kind: Queue\nname: r\nquota: {h100: 1}\n---\n" HEAD "kind: Queue\nname: cores\nquota: {cpu: 4}\n",
+          false, "ccccc");
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(db.db, &c, &err));
+    assert_true(queues_docs(c, &db.arena, &docs, &err));
+    assert_true(queue_setup_open(&s, &db.arena, &docs, &err));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct queue_ask ask = {
+            .queue = str_of(rows[i].queue), .flavor = str_of(rows[i].flavor), .gpu = rows[i].gpu, .pods = 1};
+        struct place_ask out = {0};
+        bool ok = queue_setup_ask(&s, &ask, &db.arena, &out, &err);
+        if (ok != (rows[i].said == NULL)) fail_msg("row %zu: %s", i, err.message);
+        if (!ok) assert_string_equal(err.message, rows[i].said);
+        if (!ok) continue;
+        assert_int_equal(out.n_flavors, rows[i].n);
+        if (rows[i].first) assert_true(str_is(s.flavors[out.flavors[0]].name, rows[i].first));
+    }
+    /* GPUs that are offered as several are whole ones again. */
+    const struct place_devices shared = {STR("nvidia.com/gpu.shared"), 8, 3};
+    const struct queue_node node = {.name = STR("n"), .devices = &shared, .n_devices = 1};
+    struct place_offer offers[2];
+    assert_int_equal(queue_setup_offers(&s, &node, offers), 1);
+    assert_true(offers[0].gpus == 2 && offers[0].taken == 1);
+    queue_setup_close(&s);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(apply), TEST(delete), TEST(shown), TEST(wishes)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,346 @@
+/* The placer on a real PostgreSQL, with nodes that the test invents. Rows of queue_work are written as owners of runs
+ * write them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "scheduler/placer.h"
+#include "tests/support/db.h"
+
+#define PATIENCE_MS 20000
+#define DOMAIN "test"
+
+struct world {
+    struct support_db db;
+    _Atomic uint64_t generation;
+    _Atomic uint32_t gpus[3], taken[3]; /* of its nodes */
+    struct placer *placer;
+};
+static struct world world;
+
+/* ---- nodes ---- */
+
+static void nothing(void *self)
+{
+    (void)self;
+}
+
+static int no_fd(void *self)
+{
+    (void)self;
+    return -1;
+}
+
+static bool known(void *self)
+{
+    const struct world *w = self;
+    return w->generation > 0;
+}
+
+static uint64_t generation(void *self)
+{
+    const struct world *w = self;
+    return w->generation;
+}
+
+static struct str no_trouble(void *self)
+{
+    (void)self;
+    return STR("");
+}
+
+static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a, struct queue_node **out)
+{
+    struct world *w = self;
+    static const char *const names[] = {"n0", "n1", "n2"};
+    size_t n = 0;
+    (void)counts;
+    (void)ctx;
+    *out = arena_array(a, struct queue_node, 3);
+    for (size_t i = 0; i < 3; i++) {
+        if (w->gpus[i] == 0) continue;
+        struct place_devices *d = arena_new(a, struct place_devices);
+        *d = (struct place_devices){STR("nvidia.com/gpu"), w->gpus[i], w->taken[i]};
+        (*out)[n++] = (struct queue_node){.name = str_of(names[i]),
+                                          .schedulable = true,
+                                          .cpu = 64000,
+                                          .memory = (int64_t)256 << 30,
+                                          .devices = d,
+                                          .n_devices = 1};
+    }
+    return n;
+}
+
+static size_t no_pods(void *self, struct arena *a, struct placer_pod **out)
+{
+    (void)self;
+    (void)a;
+    *out = NULL;
+    return 0;
+}
+
+static struct placer *placer_new(const char *owner)
+{
+    struct placer *p = NULL;
+    struct err err = {0};
+    const struct placer_config cfg = {.dsn = world.db.dsn,
+                                      .owner = owner,
+                                      .poll_ms = 50,
+                                      .source = {.self = &world,
+                                                 .domain = DOMAIN,
+                                                 .wanted = nothing,
+                                                 .fd = no_fd,
+                                                 .turn = nothing,
+                                                 .known = known,
+                                                 .generation = generation,
+                                                 .trouble = no_trouble,
+                                                 .nodes = nodes,
+                                                 .pods = no_pods,
+                                                 .close = nothing}};
+    if (!placer_start(&cfg, &p, &err)) fail_msg("%s", err.message);
+    return p;
+}
+
+/* ---- the owner's side ---- */
+
+static void sql(const char *fmt, ...)
+{
+    char text[2000];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    assert_true(support_sql(&world.db, text));
+}
+
+static void ask(int run, int attempt, int pods, int gpus, int priority, const char *queue)
+{
+    sql("INSERT INTO active_runs (run_id, project_id, created_by, shard, state) VALUES (%d, 1, 'me', 3, 2) "
+        "ON CONFLICT DO NOTHING;"
+        "INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, "
+        "gpu,"
+        " pods, cpu, memory, priority, submitted_at, state)"
+        " VALUES (%d, 0, %d, 1, 'me', 3, '" DOMAIN "', 'train', '%s', '', %d, %d, 1000, 1000, %d, now(), 1)"
+        " ON CONFLICT (run_id, task) DO UPDATE SET attempt = excluded.attempt, state = 1, news = true;"
+        "NOTIFY millrace_queue",
+        run, run, attempt, queue, gpus * 1000, pods, priority);
+}
+
+static void over(int run)
+{
+    sql("UPDATE queue_work SET state = 4, news = true WHERE run_id = %d; NOTIFY millrace_queue", run);
+}
+
+/* Until the first number of the query is that. */
+static void until(const char *query, int64_t wanted)
+{
+    int64_t got = -1;
+    for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
+        got = support_number(&world.db, query);
+        if (got == wanted) return;
+        usleep(20000);
+    }
+    fail_msg("%s: %lld, not %lld", query, (long long)got, (long long)wanted);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    if (support_db_open(&world.db) != 0) return -1;
+    world.generation = 1;
+    for (int i = 0; i < 3; i++)
+        world.gpus[i] = world.taken[i] = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    placer_stop(world.placer);
+    world.placer = NULL;
+    return support_db_close(&world.db);
+}
+
+#define ADMITTED "SELECT count(*) FROM queue_work WHERE state = 2"
+#define TOLD "SELECT coalesce(sum(jsonb_array_length(payload->'tasks')), 0)::bigint FROM inbox WHERE kind = 7"
+
+/* ---- tests ---- */
+
+static void test_as_many_as_there_are(void **state)
+{
+    (void)state;
+    world.gpus[0] = 2;
+    world.placer = placer_new("one");
+    for (int run = 1; run <= 4; run++)
+        ask(run, 1, 1, 1, 0, "default");
+    until(ADMITTED, 2);
+    until("SELECT count(*) FROM queue_work WHERE state = 1 AND reason = 'WaitingForNodes' AND (why->>'need')::int = 1"
+          " AND (why->>'free')::int = 0 AND waiting LIKE 'each pod needs 1 × gpu%'",
+          2);
+    assert_int_equal(support_number(&world.db, TOLD), 2);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM queue_work WHERE state = 2 AND got = 'gpu' AND"
+                                               " pin->>'resource' = 'nvidia.com/gpu' AND nodes = '{n0}'"),
+                     2);
+    over(1); /* the oldest two were admitted */
+    until("SELECT count(*) FROM queue_work WHERE state = 2 AND run_id IN (2, 3)", 2);
+    until("SELECT count(*) FROM queue_work", 3); /* what is over is gone */
+    assert_int_equal(support_number(&world.db, TOLD), 3);
+}
+
+static void test_a_gang_starts_whole(void **state)
+{
+    (void)state;
+    world.gpus[0] = 2;
+    world.gpus[1] = 2;
+    world.taken[1] = 1; /* by somebody else's pod */
+    world.placer = placer_new("one");
+    ask(1, 1, 4, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE reason = 'WaitingForGang' AND (why->>'podsFit')::int = 3"
+          " AND waiting LIKE 'there is room for 3 of its 4 pods%'",
+          1);
+    assert_int_equal(support_number(&world.db, ADMITTED), 0);
+    world.taken[1] = 0;
+    world.generation++;
+    until("SELECT count(*) FROM queue_work WHERE state = 2 AND cardinality(nodes) = 4", 1);
+    assert_int_equal(support_number(&world.db, TOLD), 1);
+}
+
+static void test_the_less_important_gives_way(void **state)
+{
+    (void)state;
+    sql("INSERT INTO queues (name, created_by, spec) VALUES ('q', 'me', '{\"apiVersion\": \"millrace/v1\","
+        "\"kind\": \"Queue\", \"name\": \"q\", \"preemption\": {\"within\": \"lower\"}}')");
+    world.gpus[0] = 1;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "q");
+    until(ADMITTED, 1);
+    ask(2, 1, 1, 1, 9, "q");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 1 AND state = 3 AND by = 'run 2 train'", 1);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM inbox WHERE kind = 8 AND run_id = 1"), 1);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND state = 1 AND reason = 'WaitingForVictims'", 1);
+    ask(1, 2, 1, 1, 0, "q"); /* its attempt has ended, it is to run again */
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND state = 2", 1);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 1 AND state = 1 AND attempt = 2 AND reason IS NOT NULL", 1);
+    over(2);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 1 AND state = 2", 1);
+}
+
+static void test_another_takes_over(void **state)
+{
+    (void)state;
+    world.gpus[0] = 2;
+    world.placer = placer_new("one");
+    for (int run = 1; run <= 3; run++)
+        ask(run, 1, 1, 1, 0, "default");
+    until(ADMITTED, 2);
+    struct placer *second = placer_new("two"), *first = world.placer;
+    until("SELECT count(*) FROM placers WHERE owner = 'one'", 1);
+    placer_stop(first);
+    world.placer = second;
+    until("SELECT count(*) FROM placers WHERE owner = 'two' AND epoch = 2", 1);
+    ask(4, 1, 1, 1, 5, "default"); /* nothing is free: it knows who runs */
+    until("SELECT count(*) FROM queue_work WHERE run_id = 4 AND reason = 'WaitingForNodes'", 1);
+    assert_int_equal(support_number(&world.db, ADMITTED), 2);
+    over(2);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 4 AND state = 2", 1);
+    assert_int_equal(support_number(&world.db, TOLD), 3);
+}
+
+/* It believes to be the one, and is not any more. */
+static void test_a_late_one_writes_nothing(void **state)
+{
+    (void)state;
+    world.gpus[0] = 4;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "default");
+    until(ADMITTED, 1);
+    sql("UPDATE placers SET epoch = 7");
+    ask(2, 1, 1, 1, 0, "default");
+    until("SELECT epoch FROM placers", 8); /* it began anew */
+    until(ADMITTED, 2);
+    assert_int_equal(support_number(&world.db, TOLD), 2);
+}
+
+/* The two write the same rows, in whatever order: the placer does not wait, and hears what became of it. */
+static void test_an_owner_may_take_its_time(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    world.gpus[0] = 4;
+    ask(1, 1, 1, 1, 0, "default");
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(world.db.db, &c, &err));
+    assert_true(conn_begin(c, &err));
+    assert_true(conn_do(c, "UPDATE queue_work SET state = 4, news = true WHERE run_id = 1", &err));
+    world.placer = placer_new("one");
+    ask(2, 1, 1, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND state = 2", 1);
+    assert_true(conn_commit(c, &err));
+    until("SELECT count(*) FROM queue_work", 1);
+    assert_int_equal(support_number(&world.db, TOLD), 1);
+    ask(3, 1, 1, 3, 0, "default"); /* what the first one was given is free again */
+    until("SELECT count(*) FROM queue_work WHERE run_id = 3 AND state = 2", 1);
+}
+
+/* Whoever looks while a declaration is being made sees all of it later. */
+static void test_a_declaration_takes_its_time(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    world.gpus[0] = 1;
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(world.db.db, &c, &err));
+    assert_true(conn_begin(c, &err));
+    assert_true(conn_do(c,
+                        "UPDATE queue_changes SET n = n + 1;"
+                        "INSERT INTO queues (name, created_by, spec) VALUES ('slow', 'me', '{\"apiVersion\":"
+                        "\"millrace/v1\", \"kind\": \"Queue\", \"name\": \"slow\"}')",
+                        &err));
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "slow");
+    until("SELECT count(*) FROM queue_work WHERE reason = 'NoSuchQueue'", 1);
+    assert_true(conn_commit(c, &err));
+    until(ADMITTED, 1);
+}
+
+static void test_what_is_gone_is_swept(void **state)
+{
+    (void)state;
+    world.gpus[0] = 1;
+    ask(1, 1, 1, 1, 0, "default");
+    sql("UPDATE queue_work SET state = 2, news = false, got = 'gpu', nodes = '{n0}', admitted_at = now();"
+        "DELETE FROM active_runs");
+    ask(2, 1, 1, 1, 0, "default");
+    world.placer = placer_new("one");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND state = 2", 1);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 1", 0);
+}
+
+static void test_what_is_not_declared_waits(void **state)
+{
+    (void)state;
+    world.gpus[0] = 1;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "later");
+    until("SELECT count(*) FROM queue_work WHERE reason = 'NoSuchQueue' AND waiting LIKE '%''later''%'", 1);
+    sql("INSERT INTO queues (name, created_by, spec) VALUES ('later', 'me', '{\"apiVersion\": \"millrace/v1\","
+        "\"kind\": \"Queue\", \"name\": \"later\"}'); UPDATE queue_changes SET n = n + 1; NOTIFY millrace_queue");
+    until(ADMITTED, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(as_many_as_there_are),       TEST(a_gang_starts_whole),        TEST(the_less_important_gives_way),
+        TEST(another_takes_over),         TEST(a_late_one_writes_nothing),  TEST(what_is_gone_is_swept),
+        TEST(what_is_not_declared_waits), TEST(an_owner_may_take_its_time), TEST(a_declaration_takes_its_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
