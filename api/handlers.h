@@ -4,8 +4,10 @@
 
 #include "api/routes.h"
 
+/* queues.c, gpus.c */
+route_handler queues_post, queues_index, queues_show, queues_remove, flavors_index, flavors_remove, gpus_index;
 /* meta.c */
-route_handler meta_live, meta_ready, meta_version, meta_schema, meta_openapi;
+route_handler meta_live, meta_ready, meta_version, meta_schema, meta_queue_schema, meta_openapi;
 /* admin.c */
 route_handler projects_index, projects_post, tokens_index, tokens_post, tokens_remove;
 /* pipelines.c */

@@ -74,6 +74,11 @@ bool meta_schema(struct request *rq, struct err *err)
     return send_embedded(rq, "pipeline.schema.json", "application/schema+json", err);
 }
 
+bool meta_queue_schema(struct request *rq, struct err *err)
+{
+    return send_embedded(rq, "queue.schema.json", "application/schema+json", err);
+}
+
 bool meta_openapi(struct request *rq, struct err *err)
 {
     return send_embedded(rq, "openapi.yaml", "application/yaml", err);

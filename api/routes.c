@@ -28,6 +28,8 @@ const struct route routes[] = {
     {"GET", V "/version", ROLE_VIEWER, true, false, ROUTE_EMPTY, "", meta_version, "Version of the server"},
     {"GET", V "/schema/pipeline", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", meta_schema,
      "JSON Schema of the pipeline format"},
+    {"GET", V "/schema/queue", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", meta_queue_schema,
+     "JSON Schema of flavors and queues"},
     {"GET", V "/openapi.yaml", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", meta_openapi, "Description of this API"},
 
     {"GET", V "/projects", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", projects_index, "Projects"},
@@ -35,6 +37,16 @@ const struct route routes[] = {
     {"GET", V "/tokens", ROLE_ADMIN, false, false, ROUTE_EMPTY, "", tokens_index, "Tokens, without their secret"},
     {"POST", V "/tokens", ROLE_ADMIN, false, false, ROUTE_JSON, "", tokens_post, "Make a token"},
     {"DELETE", V "/tokens/{token}", ROLE_ADMIN, false, false, ROUTE_EMPTY, "", tokens_remove, "Revoke a token"},
+
+    {"GET", V "/queues", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", queues_index, "Queues, and how they are used"},
+    {"POST", V "/queues", ROLE_ADMIN, false, false, ROUTE_SOURCE, "dry_run ", queues_post,
+     "Declare flavors and queues"},
+    {"GET", V "/queues/{queue}", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", queues_show,
+     "A queue, who is in it, and why"},
+    {"DELETE", V "/queues/{queue}", ROLE_ADMIN, false, false, ROUTE_EMPTY, "", queues_remove, "Delete a queue"},
+    {"GET", V "/flavors", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", flavors_index, "Kinds of GPUs"},
+    {"DELETE", V "/flavors/{flavor}", ROLE_ADMIN, false, false, ROUTE_EMPTY, "", flavors_remove, "Delete a flavor"},
+    {"GET", V "/gpus", ROLE_VIEWER, false, false, ROUTE_EMPTY, "", gpus_index, "Nodes, their GPUs, and who has them"},
 
     {"POST", V "/pipelines:validate", ROLE_VIEWER, false, false, ROUTE_SOURCE, "project ", pipelines_validate,
      "Check a pipeline file"},

@@ -1,6 +1,7 @@
 /* Plans on their way out: as JSON, pictures or source; and whether this server could run one. */
 #include <string.h>
 
+#include "api/queue_check.h"
 #include "api/source.h"
 #include "engine/flow/draw.h"
 #include "engine/flow/plan_rules.h"
@@ -79,5 +80,7 @@ bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t
                                .ignore_gpu = (ignored & SOURCE_IGNORE_GPU) != 0,
                                .ignore_cpu = (ignored & SOURCE_IGNORE_CPU) != 0,
                                .ignore_memory = (ignored & SOURCE_IGNORE_MEMORY) != 0};
-    return plan_fits_machine(plan, &offer, &rq->errors) || source_problems(rq, err);
+    bool fits = plan_fits_machine(plan, &offer, &rq->errors);
+    if (cfg->cluster && !queue_check(rq, plan, offer.ignore_gpu, &fits, err)) return false;
+    return fits || source_problems(rq, err);
 }

@@ -1,4 +1,5 @@
 /* Tasks of a run: rows of the store where there are any, the plan's nodes where not. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/auth.h"
@@ -6,16 +7,21 @@
 #include "api/runs.h"
 #include "api/runtree.h"
 #include "engine/store/commands.h"
+#include "engine/store/queues.h"
 #include "engine/text/json.h"
+
+#define QUEUED_MAX 10000
 
 /* What a page of tasks is written with. */
 struct listing {
     struct runtree tree;
     const struct run_rec *run;
     const struct value *examples; /* of active_runs.waiting: why tasks wait */
-    uint8_t *states;              /* of all tasks whose rows were read; 0 = not known */
-    bool complete;                /* every row of the run was read: no row means pending */
-    bool superseded;              /* tasks that a retry replaced are shown as well */
+    struct queue_wait *queued;    /* why those wait that the placer is to admit, by task */
+    size_t n_queued;
+    uint8_t *states; /* of all tasks whose rows were read; 0 = not known */
+    bool complete;   /* every row of the run was read: no row means pending */
+    bool superseded; /* tasks that a retry replaced are shown as well */
 };
 
 static const struct value *waiting_examples(struct arena *a, struct str json)
@@ -27,8 +33,18 @@ static const struct value *waiting_examples(struct arena *a, struct str json)
     return examples && examples->type == VALUE_LIST ? examples : NULL;
 }
 
+static int by_task(const void *key, const void *item)
+{
+    int32_t task = *(const int32_t *)key, other = ((const struct queue_wait *)item)->task;
+    return (task > other) - (task < other);
+}
+
 static struct str told_reason(const struct listing *l, uint32_t task)
 {
+    int32_t key = (int32_t)task;
+    const struct queue_wait *queued =
+        l->n_queued == 0 ? NULL : bsearch(&key, l->queued, l->n_queued, sizeof *queued, by_task);
+    if (queued) return queued->text;
     for (size_t i = 0; l->examples && i < l->examples->u.list.n; i++) {
         const struct value *e = &l->examples->u.list.items[i];
         const struct value *number = value_get(e, "task"), *reason = value_get(e, "reason");
@@ -127,7 +143,8 @@ static bool begin(struct request *rq, struct conn **c, struct run_rec *run, stru
     l->run = run;
     l->examples = waiting_examples(rq->arena, run->waiting);
     l->states = arena_array(rq->arena, uint8_t, l->tree.total + 1);
-    return true;
+    return run_state_terminal(run->state) ||
+           queues_waiting_of_run(*c, run->id, QUEUED_MAX, rq->arena, &l->queued, &l->n_queued, err);
 }
 
 static bool read_states(struct request *rq, uint32_t *mask, struct err *err)

@@ -137,6 +137,10 @@ static const struct option token_options[] = {
     {"expires", 0, "DURATION", "how long it is good for, e.g. 30d (default: for ever)", NULL, WORD_ANY, false},
     END,
 };
+static const struct option queue_apply_options[] = {
+    {"dry-run", 0, NULL, "only say what would change", NULL, WORD_ANY, false},
+    END,
+};
 static const struct option help_options[] = {
     {"markdown", 0, NULL, "the whole reference as Markdown", NULL, WORD_ANY, false},
     END,
@@ -173,6 +177,10 @@ static const char get_details[] = "  millrace get 17\n"
 static const char logs_details[] = "Without a STEP: the logs of all steps, one behind the other.\n"
                                    "\n"
                                    "  millrace logs 17 train[0] -f";
+static const char queue_apply_details[] =
+    "All of a file or none; what is not in it stays as it is. pipelines/QUEUES.md describes the documents.\n"
+    "\n"
+    "  millrace queue apply queues.yaml";
 static const char artifacts_details[] = "An interrupted download goes on where it stopped; the digest is verified.\n"
                                         "\n"
                                         "  millrace artifacts get 42\n"
@@ -196,6 +204,7 @@ static const char retry_details[] =
 #define RUNS "Runs"
 #define PIPELINES "Pipelines"
 #define ARTIFACTS "Artifacts"
+#define QUEUES "GPUs"
 #define SERVER "Server"
 #define SETUP "Set-up"
 #define MANY COMMAND_MANY
@@ -410,6 +419,47 @@ const struct cli_command commands[] = {
      restore_details,
      NULL,
      cmd_restore,
+     NULL},
+    {"queue",
+     "[QUEUE]",
+     0,
+     1,
+     {WORD_ANY},
+     NULL,
+     QUEUES,
+     "show queues and their use, or who is in one, and why",
+     "viewer",
+     NULL,
+     FORMATS,
+     cmd_queue,
+     NULL},
+    {"queue apply", "FILE…", 1, MANY, FILES, queue_apply_options, QUEUES, "declare flavors of GPUs, and queues",
+     "admin", queue_apply_details, FORMATS, cmd_queue_apply, NULL},
+    {"queue delete",
+     "QUEUE|flavor/NAME…",
+     1,
+     MANY,
+     {WORD_ANY, WORD_ANY},
+     NULL,
+     QUEUES,
+     "delete queues or flavors",
+     "admin",
+     NULL,
+     NULL,
+     cmd_queue_delete,
+     NULL},
+    {"gpus",
+     "",
+     0,
+     0,
+     {WORD_ANY},
+     NULL,
+     QUEUES,
+     "show nodes, their GPUs, and who has them",
+     "viewer",
+     NULL,
+     FORMATS,
+     cmd_gpus,
      NULL},
     {"token list", "", 0, 0, {WORD_ANY}, NULL, SERVER, "list tokens", "admin", NULL, FORMATS, cmd_token_list, NULL},
     {"token create",

@@ -91,10 +91,10 @@ def test_ends_are_told(cluster_server, jobs):
 
 def test_waits_are_told_within_seconds(cluster_server, jobs):
     server = cluster_server()
-    run = server.submit(pipeline("  gpu: {run: 'true', resources: {gpu: 99}}\n"
+    run = server.submit(pipeline("  cpu: {run: 'true', resources: {cpu: 900}}\n"
                                  "  image: {run: 'true', image: 'localhost/no:1'}\n"
                                  "  node: {run: 'true', nodeSelector: {disk: none}}\n"))
-    said = {"gpu": "Insufficient nvidia.com/gpu", "image": "ErrImagePull|ImagePullBackOff",
+    said = {"cpu": "Insufficient cpu", "image": "ErrImagePull|ImagePullBackOff",
             "node": "didn't match Pod's node"}
     for path, words in said.items():
         until(f"{path} to say why", lambda: re.search(words, server.tasks(run)[path].get("waitingFor", "")), 10)
@@ -195,7 +195,7 @@ def test_another_image_is_another_result(cluster_server, jobs):
 def test_what_does_not_reach_a_pod_is_said_at_submission(cluster_server):
     server = cluster_server()
     for step, words in (("workers: 2000", "at most 1024 workers"),
-                        ("resources: {gpu: {count: 1, flavor: h100}}", "no flavors"),
+                        ("resources: {gpu: {count: 1, flavor: h100}}", "there is no flavor 'h100'"),
                         ("outputs: {m: {artifact: model, path: m}}", "one output, a param"),
                         ("env: {A: {secret: {file: k}}}", "secret of the server")):
         answer = server.post("/api/v1/runs", {"source": pipeline(f"  s: {{run: 'true', {step}}}\n")})

@@ -97,6 +97,22 @@ def run_and_what_it_left(server):
     assert server.request("DELETE", f"{API}/runs/{clone.json['id']}").status == 204
 
 
+QUEUES = """{apiVersion: millrace/v1, kind: Flavor, name: h100, resource: nvidia.com/gpu}
+---
+{apiVersion: millrace/v1, kind: Queue, name: lab, quota: {h100: 8, cpu: 16, memory: 1Gi}}
+"""
+
+
+def queues(server):
+    for query, status in (("?dry_run=true", 200), ("", 201), ("", 200)):
+        assert server.post(f"{API}/queues{query}", QUEUES, kind="application/yaml").status == status
+    for path in ("/queues", "/queues/lab", "/flavors", "/gpus"):
+        assert server.get(API + path).status == 200, path
+    assert server.request("DELETE", API + "/flavors/h100").status == 409
+    for path in ("/queues/lab", "/flavors/h100"):
+        assert server.request("DELETE", API + path).status == 204
+
+
 def projects_and_tokens(server):
     assert server.post(API + "/projects", {"name": "side"}).status == 201
     token = server.post(API + "/tokens", {"name": "reader", "role": "viewer", "project": "side", "ttl": "1h"}).json
@@ -110,12 +126,14 @@ def projects_and_tokens(server):
 def test_every_operation_answers_as_described(fresh):
     mine = fresh()
     contract.seen.clear()
-    for path in ("/healthz", "/readyz", API + "/version", API + "/schema/pipeline", API + "/openapi.yaml"):
+    for path in ("/healthz", "/readyz", API + "/version", API + "/schema/pipeline", API + "/schema/queue",
+                 API + "/openapi.yaml"):
         assert mine.get(path).status == 200
     blobs_and_bundles(mine)
     pipelines(mine)
     run_and_what_it_left(mine)
     projects_and_tokens(mine)
+    queues(mine)
     assert mine.request("DELETE", API + "/pipelines/everything").status == 204
     missed = contract.OPERATIONS - {(method, path) for method, path, _ in contract.seen}
     assert not missed, f"operations this test never saw succeed: {sorted(missed)}"

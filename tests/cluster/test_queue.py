@@ -1,0 +1,160 @@
+"""The queue for GPUs on a real cluster: who starts, on which node, who waits and why, who gives way."""
+import json
+
+from harness import until
+from test_jobs import gone, pipeline
+
+GPUS = 8  # of the node: tests/cluster/lib.sh
+PRODUCT = "NVIDIA-H100-80GB-HBM3"
+DOCUMENTS = f"""apiVersion: millrace/v1
+kind: Flavor
+name: h100
+resource: nvidia.com/gpu
+nodes: {{nvidia.com/gpu.product: {PRODUCT}}}
+tolerations: [{{key: nvidia.com/gpu}}]
+---
+apiVersion: millrace/v1
+kind: Queue
+name: research
+quota: {{h100: 2, cpu: unlimited}}
+preemption: {{within: lower}}
+"""
+
+
+def unfinished(jobs):
+    return [j for j in jobs.items("jobs") if not j["status"].get("conditions")]
+
+
+def declare(server, text=DOCUMENTS):
+    file = server.home / "queues.yaml"
+    file.write_text(text)
+    return server.cli("queue", "apply", str(file), "-o", "json")
+
+
+def waits(server, run, path="fan"):
+    return {p: t.get("waitingFor", "") for p, t in server.tasks(run).items()
+            if p.startswith(path + "[") and t["state"] in ("pending", "ready")}
+
+
+def test_never_more_than_there_are(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline("  fan: {foreach: {range: 20}, run: 'sleep 2', resources: {gpu: 1}}\n"))
+    until("the first ones", lambda: len(unfinished(jobs)) == GPUS, 60)
+
+    def told():
+        why = waits(server, run)
+        return len(why) == 20 - GPUS and all("1 × gpu" in w or "has free is 0" in w for w in why.values()) and \
+            all("; position " in w for w in why.values())
+
+    until("the others to say why", told, 20)
+    assert len({w.split("; ")[1] for w in waits(server, run).values()}) > 1
+    most = 0
+    while server.run(run)["state"] not in ("succeeded", "failed"):
+        most = max(most, len(unfinished(jobs)))
+    assert server.run(run)["state"] == "succeeded" and most <= GPUS
+    gone(jobs)
+
+
+def test_a_flavor_is_its_nodes(cluster, cluster_server, jobs):
+    server = cluster_server()
+    declare(server)
+    run = server.submit(pipeline("  train: {run: 'sleep 20', queue: research, resources: {gpu: {flavor: h100}}}\n"))
+    server.wait_task(run, "train", "running")
+    pod, = until("its pod to have a node", lambda: [p for p in jobs.items("pods") if p["spec"].get("nodeName")])
+    node = cluster.get("node", pod["spec"]["nodeName"])
+    assert node["metadata"]["labels"]["nvidia.com/gpu.product"] == PRODUCT
+    assert pod["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": PRODUCT}
+    assert {"key": "nvidia.com/gpu", "operator": "Exists"} in pod["spec"]["tolerations"]
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+    def shown():
+        rows = json.loads(server.cli("gpus", "-o", "json").stdout)["items"]
+        gpus = next((row for row in rows if row["name"] == pod["spec"]["nodeName"]), {"gpus": [], "steps": []})
+        step, = gpus["steps"] or [{}]
+        has = {"flavor": "h100", "resource": "nvidia.com/gpu", "total": GPUS, "used": 1, "others": 0}
+        return gpus["gpus"] == [has] and step.get("path") == "train"
+
+    until("gpus to show it", shown)
+    queue, = [q for q in json.loads(server.cli("queue", "-o", "json").stdout) if q["name"] == "research"]
+    assert queue["running"] == 1 and {"of": "h100", "used": 1, "nominal": 2} in queue["use"], queue
+    assert server.ended(run)["state"] == "succeeded"
+    gone(jobs)
+
+
+def test_the_more_important_goes_first(cluster_server, jobs):
+    server = cluster_server()
+    declare(server)
+    low = server.submit(pipeline("  low: {run: 'sleep 12', queue: research, priority: -5, resources: {gpu: 2}}\n"))
+    server.wait_task(low, "low", "running")
+    until("its Job", lambda: jobs.items("pods"))
+    high = server.submit(pipeline("  high: {run: 'sleep 3', queue: research, priority: 5, resources: {gpu: 2}}\n"))
+    server.wait_task(high, "high", "running")
+    why = until("the victim to wait", lambda: server.tasks(low)["low"].get("waitingFor"), 20)
+    assert "research" in why and "position 1 of 1" in why, why
+    assert server.ended(high)["state"] == "succeeded"
+    assert server.ended(low)["state"] == "succeeded"
+    task = server.tasks(low)["low"]
+    assert task["attempt"] == 2 and not task.get("failures") and not task.get("infrastructureFailures"), task
+    first = server.get(f"/api/v1/runs/{low}/tasks/low/attempts").json["items"][0]
+    assert f"gave way to run {high} high" == first["message"], first
+    assert "Preempted" in server.cli("events", low).stdout
+    gone(jobs)
+
+
+def test_what_can_never_run_is_said_at_once(cluster_server, jobs):
+    server = cluster_server()
+    declare(server)
+    until("the nodes to be known", lambda: json.loads(server.cli("gpus", "-o", "json").stdout)["items"])
+    for asks, words in {
+            "queue: research, resources: {gpu: 3}": "needs 3 × h100, queue research can have at most 2",
+            "resources: {gpu: 99}": "each pod needs 99 × h100",
+            "queue: reserch": "there is no queue 'reserch'",
+            "resources: {gpu: {flavor: a100}}": "there is no flavor 'a100'",
+    }.items():
+        said = server.post("/api/v1/runs", {"source": pipeline(f"  one: {{run: 'true', {asks}}}\n")})
+        assert said.status == 422 and words in json.dumps(said.json, ensure_ascii=False), said
+
+
+def test_killed_at_any_time(cluster_server, jobs):
+    server = cluster_server()
+    declare(server)
+    run = server.submit(pipeline(
+        "  fan: {foreach: {range: 8}, run: 'sleep 1', queue: research, resources: {gpu: 1}}\n"))
+    most = 0
+    for _ in range(6):
+        server.crash()
+        server.start()
+        for _ in range(4):
+            most = max(most, len(unfinished(jobs)))
+    while server.run(run)["state"] not in ("succeeded", "failed"):
+        most = max(most, len(unfinished(jobs)))
+    assert server.run(run)["state"] == "succeeded" and 1 <= most <= 2
+    assert all(t["attempt"] == 1 for p, t in server.tasks(run).items() if "[" in p)
+    gone(jobs)
+
+
+def test_kueue_may_decide(cluster_server, jobs):
+    server = cluster_server()
+    declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
+    run = server.submit(pipeline("  one: {run: 'true', queue: theirs, resources: {gpu: 1}}\n"))
+    job, = until("its Job", lambda: jobs.items("jobs"))
+    assert job["spec"]["suspend"] and job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    assert not jobs.items("pods")
+    jobs("patch", "job", job["metadata"]["name"], "-p", '{"spec": {"suspend": false}}')  # as Kueue does
+    assert server.ended(run)["state"] == "succeeded"
+    gone(jobs)
+
+
+def test_a_gang_starts_whole(cluster_server, jobs):
+    server = cluster_server()
+    one = server.submit(pipeline("  one: {run: 'sleep 8', resources: {gpu: 1}}\n"))
+    server.wait_task(one, "one", "running")
+    gang = server.submit(pipeline("  gang: {run: 'sleep 2', workers: 4, resources: {gpu: 2}}\n"))
+    why = until("the gang to wait", lambda: server.tasks(gang)["gang"].get("waitingFor"))
+    until("its numbers", lambda: "room for 3 of its 4 pods" in server.tasks(gang)["gang"].get("waitingFor", why), 20)
+    assert not jobs.items("jobs", "-l", f"millrace.dev/run={gang}")
+    assert server.ended(one)["state"] == "succeeded"
+    server.wait_task(gang, "gang", "running")
+    until("all of it", lambda: len(jobs.items("pods", "-l", f"millrace.dev/run={gang}")) == 4)
+    assert server.ended(gang)["state"] == "succeeded"
+    gone(jobs)

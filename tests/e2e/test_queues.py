@@ -1,0 +1,80 @@
+"""Flavors and queues: declared by files, shown and deleted by the command line; and pipelines/QUEUES.md tells the truth
+of them."""
+import json
+import re
+
+import jsonschema
+import yaml
+from harness import ROOT
+
+TEXT = (ROOT / "pipelines/QUEUES.md").read_text(encoding="utf-8")
+SCHEMA = json.loads((ROOT / "api/queue.schema.json").read_text(encoding="utf-8"))
+EXAMPLE = re.search(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S).group(1)
+BAD = """apiVersion: millrace/v1
+kind: Queue
+name: q
+quota: {h100: 1}
+borow: {h100: 1}
+"""
+
+
+def keys(heading):
+    rows = re.search(rf"^\| key of a {heading} \|.*\n\|---.*\n((?:\|.*\n)+)", TEXT, re.M).group(1)
+    return {word for row in rows.splitlines() for word in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def test_the_example_is_what_the_server_takes(fresh, tmp_path):
+    server = fresh()
+    file = tmp_path / "queues.yaml"
+    file.write_text(EXAMPLE)
+    for document in yaml.safe_load_all(EXAMPLE):
+        jsonschema.validate(document, SCHEMA)
+    done = json.loads(server.cli("queue", "apply", str(file), "-o", "json").stdout)
+    assert [d["name"] for d in done] == ["h100", "t4", "research", "teaching"]
+    assert {d["action"] for d in done} == {"created"}
+    again = server.cli("queue", "apply", str(file)).stdout
+    assert again.count("unchanged") == 4
+    for kind in ("Flavor", "Queue"):
+        assert keys(kind) == set(SCHEMA["$defs"][kind]["properties"]) - {"apiVersion", "kind"}
+
+
+def test_queues_are_shown_and_deleted(fresh, tmp_path):
+    server = fresh()
+    file = tmp_path / "queues.yaml"
+    file.write_text(EXAMPLE)
+    assert server.cli("queue", "apply", "--dry-run", str(file)).stdout.count("created") == 4
+    assert [line.split()[0] for line in server.cli("queue").stdout.splitlines()] == ["QUEUE", "default"]
+    server.cli("queue", "apply", str(file))
+    shown = server.cli("queue").stdout
+    assert re.search(r"research +lab +0 +0 +t4 0/8, cpu 0/200, h100 0/16, memory 0B/2Ti", shown), shown
+    research = json.loads(server.cli("queue", "research", "-o", "json").stdout)
+    assert research["cohort"] == "lab" and research["works"] == []
+    assert {"of": "h100", "used": 0, "nominal": 16, "borrow": 8, "lend": 4} in research["use"]
+    assert "has a quota of flavor 'h100'" in server.cli("queue", "delete", "flavor/h100", expect=7).stderr
+    server.cli("queue", "delete", "research", "teaching", "flavor/h100", "flavor/t4")
+    assert [line.split()[0] for line in server.cli("queue").stdout.splitlines()] == ["QUEUE", "default"]
+    assert "there is no queue 'research'" in server.cli("queue", "research", expect=4).stderr
+    server.cli("gpus")
+
+
+def test_mistakes_have_a_place(fresh, tmp_path):
+    server = fresh()
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD)
+    said = server.cli("queue", "apply", str(file), expect=3).stderr
+    assert "bad.yaml:5:1" in said and "unknown key 'borow'" in said and "did you mean 'borrow'?" in said, said
+    file.write_text(BAD.replace("borow: {h100: 1}\n", ""))
+    said = server.cli("queue", "apply", str(file), expect=3).stderr
+    assert "bad.yaml:4" in said and "there is no flavor 'h100'" in said, said
+    assert json.loads(server.cli("queue", "-o", "json").stdout)[0]["name"] == "default"
+
+
+def test_only_administrators_declare(fresh, tmp_path):
+    server = fresh()
+    file = tmp_path / "queues.yaml"
+    file.write_text(EXAMPLE)
+    for role, words in (("editor", "admin"),):
+        token = server.post("/api/v1/tokens", {"name": "someone", "role": role}).json["token"]
+        refused = server.post("/api/v1/queues", EXAMPLE, kind="application/yaml", token=token)
+        assert refused.status == 403 and words in refused.body.decode(), refused
+    assert server.get("/api/v1/flavors").json["items"] == []
