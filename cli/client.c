@@ -300,16 +300,17 @@ bool client_post(struct client *c, struct arena *a, const char *path, struct str
     return true;
 }
 
+/* What the store says of it. */
+static size_t leave(void *p, size_t size, size_t n, void *ctx)
+{
+    (void)p, (void)ctx;
+    return size * n;
+}
+
 static size_t from_file(char *p, size_t size, size_t n, void *ctx)
 {
     ssize_t got = read(*(int *)ctx, p, size * n);
     return got < 0 ? CURL_READFUNC_ABORT : (size_t)got;
-}
-
-static size_t nowhere(char *p, size_t size, size_t n, void *ctx)
-{
-    (void)p, (void)ctx;
-    return size * n;
 }
 
 bool client_put_there(struct client *c, const char *url, const char *header, int fd, int64_t size, struct err *err)
@@ -332,7 +333,7 @@ bool client_put_there(struct client *c, const char *url, const char *header, int
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, from_file);
     curl_easy_setopt(curl, CURLOPT_READDATA, &fd);
     curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, nowhere);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, leave);
     CURLcode code = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_slist_free_all(headers);

@@ -13,6 +13,7 @@
 #define PLAN_ANNOTATION "millrace.dev/moves"
 #define PLAN_FOLDER "/millrace/moves"
 #define PLAN_FILE "plan"
+#define PLAN PLAN_FOLDER "/" PLAN_FILE
 #define CACHE "/millrace/cache"
 #define MESSAGE "/dev/termination-log"
 #define NOBODY 65534
@@ -114,7 +115,7 @@ static void environment(struct jsonw *w, const struct kube_job *j, bool caches)
 
 static void arguments(struct jsonw *w, const char *verb)
 {
-    const char *const all[] = {STEP_MOVES_COMMAND, verb, PLAN_FOLDER "/" PLAN_FILE, KUBE_WORKDIR, MESSAGE};
+    const char *const all[] = {STEP_MOVES_COMMAND, verb, PLAN, KUBE_WORKDIR, MESSAGE};
     jsonw_key(w, "args");
     jsonw_array(w);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

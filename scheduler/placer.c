@@ -198,7 +198,7 @@ static void destroy(struct placer *p)
     arena_free(&p->turn);
     free(p->dsn);
     free(p->owner);
-    free((char *)p->lease.domain.p);
+    free(p->domain);
     free(p);
 }
 
@@ -218,7 +218,8 @@ bool placer_start(const struct placer_config *cfg, struct placer **out, struct e
     if (p->cfg.stuck_ms == 0) p->cfg.stuck_ms = STUCK_MS;
     p->dsn = copied(cfg->dsn.p, cfg->dsn.n);
     p->owner = copied(cfg->owner, strlen(cfg->owner));
-    p->lease.domain = str_of(copied(cfg->source.domain, strlen(cfg->source.domain)));
+    p->domain = copied(cfg->source.domain, strlen(cfg->source.domain));
+    p->lease.domain = str_of(p->domain);
     p->generation = -1;
     p->leased_us = -SECOND_US;
     arena_init(&p->declared, 0);

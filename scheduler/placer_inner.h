@@ -40,7 +40,7 @@ struct placer_node {
 
 struct placer {
     struct placer_config cfg;
-    char *dsn, *owner;
+    char *dsn, *owner, *domain;
     struct db *db;
     struct conn *conn; /* held as long as it is good: it has the lease */
     struct placing_lease lease;

@@ -92,8 +92,7 @@ bool disk_part_claim(struct disk *d, struct str id, struct str digest, int64_t s
         err_set(err, ERR_INVALID, "the bytes have digest %s, not %.*s", sum, STR_ARG(digest));
         return err_hint(err, "they were changed on their way; upload them again");
     }
-    *out = fd;
-    fd = -1;
+    *out = fs_keep(&fd);
     return true;
 }
 

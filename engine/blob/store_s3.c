@@ -43,9 +43,7 @@ static int lock_upload(struct blob_store *s, const char *hex, bool wait)
     FD_AUTO fd = openat(s->disk->root, "uploading", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     while (fd >= 0 && fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &l) != 0)
         if (errno != EINTR) return -1;
-    int held = fd;
-    fd = -1;
-    return held;
+    return fs_keep(&fd);
 }
 
 /* ---- writing ---- */
@@ -150,9 +148,7 @@ static int spool(struct blob_store *s, int fd, struct err *err)
         disk_io_failed(s->disk, "reading what is to be stored", err);
         return -1;
     }
-    int held = to;
-    to = -1;
-    return held;
+    return fs_keep(&to);
 }
 
 static bool s3_put_fd(struct blob_store *s, int fd, struct str expected, char digest[DIGEST_TEXT], int64_t *size,

@@ -193,7 +193,7 @@ static void read_limits(struct spec *s, const char *field, const struct value *m
         const struct value_entry *e = &map->u.map.entries[i];
         const struct spec_at at = {&here, e->key, SIZE_MAX, e->key_at};
         struct queue_amount *a = NULL;
-        for (size_t k = 0; k < q->n_amounts; k++)
+        for (size_t k = 0; all != NULL && k < q->n_amounts; k++)
             if (str_eq(all[k].of, e->key)) a = &all[k];
         if (a == NULL)
             err_hint(spec_error(s, &at, NULL, "the queue has no quota of '%.*s'", STR_ARG(str_sub(e->key, 0, 60))),

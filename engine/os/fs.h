@@ -11,6 +11,13 @@
 /* Closes the descriptor at the end of the scope; -1 is fine. */
 void fs_close(int *fd);
 #define FD_AUTO __attribute__((cleanup(fs_close))) int
+/* It is the caller's from now on: the end of its scope leaves it open. */
+static inline int fs_keep(int *fd)
+{
+    int kept = *fd;
+    *fd = -1;
+    return kept;
+}
 
 /* A path of the system's length limit, by printf; false when too long. */
 #define FS_PATH_MAX 4096

@@ -90,7 +90,7 @@ static bool read_key(struct s3 *s, struct err *err)
     parse_key(buf_view(&text), &key);
     bool ok = keep_key(s, &key);
     if (ok) s->seen = st;
-    explicit_bzero(text.p, text.p != NULL ? text.n : 0);
+    if (text.p != NULL) explicit_bzero(text.p, text.n);
     if (ok) return true;
     err_set(err, ERR_INVALID, "S3's keys: %s does not hold them", path);
     return err_hint(err,

@@ -209,7 +209,7 @@ static void set_options(struct trial *t)
     if (call->sink != NULL && (call->ranged || t->got > 0))
         add_header(t, STR("Range"),
                    arena_printf(t->arena, "bytes=%lld-%lld", (long long)(call->from + t->got),
-                                (long long)(call->from + call->size - 1)));
+                                (long long)call->from + (long long)call->size - 1));
     t->headers = curl_slist_append(t->headers, "Expect:"); /* servers that do not know it would cost a second */
     t->headers = curl_slist_append(t->headers, "Content-Type:");
     set_body(t);
@@ -415,7 +415,6 @@ bool s3_do(struct s3 *s, const struct s3_call *call, struct s3_answer *out, stru
     for (int tries = 0; again; tries++) {
         int64_t before = t.got;
         arena_reset(&a);
-        again = false;
         if (!s3_key(s, &a, &t.key, err)) break;
         CURLcode code = perform(&t);
         struct str said = {"", 0}, error;

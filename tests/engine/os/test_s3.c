@@ -391,6 +391,7 @@ static void keys_are_read_again_when_their_file_changes(void **state)
     (void)state;
     char path[] = "/tmp/millrace-keys-XXXXXX";
     FD_AUTO fd = mkstemp(path);
+    assert_true(fd >= 0);
     struct str text;
     ok(fs_write(path,
                 STR("# mine\n[default]\naws_access_key_id = first\naws_secret_access_key=one\n[other]\n"
@@ -429,7 +430,7 @@ static void places_and_addresses_are_checked(void **state)
         if (s3_open(&cfg, &s, &err)) fail_msg("%s", endpoints[i]);
     }
     struct s3 *s = NULL;
-    struct str link, header;
+    struct str link = {"", 0}, header = {"", 0};
     const struct s3_config aws = {.bucket = bucket, .region = STR("eu-west-1")};
     ok(s3_open(&aws, &s, &err) &&
        s3_link(s, "PUT", STR("k"), (const unsigned char[32]){1}, 60, &arena, &link, &header, &err));
