@@ -81,7 +81,9 @@ static bool read_plan(struct companion *c, const char *path, struct err *err)
 static bool pause_before(const struct err *err, unsigned tries)
 {
     int64_t ms = PAUSE_FIRST_MS << (tries < 6 ? tries : 6);
-    if (err->code == ERR_INVALID || err->code == ERR_TOO_LARGE || err->code == ERR_NOT_FOUND) return false;
+    if (err->code == ERR_INVALID || err->code == ERR_TOO_LARGE || err->code == ERR_NOT_FOUND ||
+        err->code == ERR_UNAUTHENTICATED) /* the attempt is over: nobody waits for it */
+        return false;
     fprintf(stderr, "%s; trying again\n", err->message);
     poll(NULL, 0, ms < PAUSE_MOST_MS ? (int)ms : PAUSE_MOST_MS);
     return true;

@@ -45,9 +45,12 @@ struct kube_attempt {
     bool unsure;                   /* a creation may have been carried out, nobody knows */
     bool job_there;                /* by the watch, or by the answer to its creation */
     bool kill_wanted;
-    bool deleted;     /* its deletion was accepted, or it was gone */
-    bool hurry;       /* its pod has grace_ms to end, and not what it was made with */
-    bool pod_hurries; /* it was told */
+    bool expired;                /* for it has run longer than it may */
+    bool keeping;                /* the step itself has ended well */
+    int64_t timeout_ms, soft_ms; /* what it may, 0 = any time; its own grace */
+    bool deleted;                /* its deletion was accepted, or it was gone */
+    bool hurry;                  /* its pod has grace_ms to end, and not what it was made with */
+    bool pod_hurries;            /* it was told */
     int64_t grace_ms;
     char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
     struct kube_rank *ranks;   /* of several workers; then pod and pod_uid stay empty */
@@ -142,8 +145,9 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
 void kube_waits(struct kube_attempt *a, struct str text);
 /* It cannot start: since when is remembered. */
 void kube_hangs(struct kube_attempt *a, bool hangs);
-void kube_tick(struct kube *k);               /* once a second */
-void kube_end_by_job(struct kube_attempt *a); /* no pod is left to say how it ended */
+void kube_tick(struct kube *k);                /* once a second */
+void kube_end_by_job(struct kube_attempt *a);  /* no pod is left to say how it ended */
+void kube_end_stopped(struct kube_attempt *a); /* as it was wanted */
 /* It ends here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
 

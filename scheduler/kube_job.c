@@ -314,7 +314,8 @@ static void own_spec(struct jsonw *w, const struct kube_job *j, struct arena *a)
     jsonw_kv_bool(w, "enableServiceLinks", false);
     jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + (j->collects ? KUBE_COLLECT_MS : 0) + 999) / 1000);
     /* The pod's own deadline counts from when it has a node: what waits is not timed out. Its end says so by itself. */
-    if (j->timeout_ms > 0) jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + 999) / 1000);
+    if (j->timeout_ms > 0)
+        jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + (j->collects ? KUBE_DEADLINE_MS : 0) + 999) / 1000);
     if (j->workers > 1) jsonw_kv_str(w, "subdomain", j->name);
     kube_podspec_fields(w, j);
     if (j->moves.n > 0) kube_companion_containers(w, j);

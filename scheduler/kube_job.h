@@ -68,6 +68,8 @@ struct kube_job {
 
 /* How long the outputs of a step may take to be kept, once it has ended: its pod's grace. */
 #define KUBE_COLLECT_MS 600000
+/* A step with such a grace is stopped by the server; its pod's deadline comes so much later, for when none is there. */
+#define KUBE_DEADLINE_MS 60000
 
 /* Of the attempt, always the same: readable by its step, unique by a hash of the rest. */
 void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME]);

@@ -14,6 +14,7 @@
 #define PODLESS_US (5 * SECOND_US)      /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)  /* for the pod of a Job that has ended to be told of */
 #define FOLLOW_AFTER_US (2 * SECOND_US) /* short steps' logs are fetched once, at their end */
+#define EXPIRED "ran longer than its timeout"
 #define GARBAGE_WAITS_US (30 * SECOND_US)
 #define LOST_AFTER_US (30 * SECOND_US)   /* beyond the grace of a pod that is deleted */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
@@ -27,6 +28,14 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
                                      .message = arena_str(&a->arena, message),
                                      .log_bytes = a->log_bytes};
     kube_tell(a);
+}
+
+void kube_end_stopped(struct kube_attempt *a)
+{
+    if (a->expired)
+        kube_end(a, FAILURE_TIMEOUT, REASON_TIMEOUT, STR(EXPIRED));
+    else
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
 }
 
 static void later(struct kube_attempt *a)
@@ -204,8 +213,12 @@ static void gone(struct kube_attempt *a)
         return;
     }
     /* Its pod, if there is one, says when it has ended. */
-    if (a->kill_wanted && !kube_has_pod(a) && a->phase == KUBE_CREATED)
-        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
+    if (a->kill_wanted && !kube_has_pod(a) && a->phase == KUBE_CREATED) {
+        if (a->expired)
+            kube_end_stopped(a);
+        else
+            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
+    }
 }
 
 static void deleted(void *ctx, const struct kube_answer *answer)
@@ -360,9 +373,9 @@ void kube_finish(struct kube_attempt *a)
     if (a->result.ok) kube_outputs(a);
     a->drain_us = os_mono_us();
     if (a->kill_wanted && !a->result.ok) {
-        a->result.failure = FAILURE_ERROR;
-        a->result.reason = REASON_CANCELLED;
-        a->result.message = STR("was stopped");
+        a->result.failure = a->expired ? FAILURE_TIMEOUT : FAILURE_ERROR;
+        a->result.reason = a->expired ? REASON_TIMEOUT : REASON_CANCELLED;
+        a->result.message = a->expired ? STR(EXPIRED) : STR("was stopped");
     }
     if (a->result.exit_code >= 0 || a->n_ranks > 0) /* its container ran, or others' did */
         kube_log_drain(a);
@@ -390,7 +403,7 @@ static void pod_gone(struct kube_attempt *a)
         kube_drop(a->owner, a);
     } else if (a->phase == KUBE_CREATED) {
         if (a->kill_wanted)
-            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
+            kube_end_stopped(a);
         else
             kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod was deleted by somebody else, or with its node"));
     }
@@ -409,6 +422,7 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
     struct str text;
     kube_losing(a, pod);
     kube_begun(a);
+    a->keeping = pod->collecting && pod->has_exit;
     a->stage = pod->stage;
     if (a->phase != KUBE_CREATED) return;
     if (pod->stage == KUBE_STAGE_RUNNING) {
@@ -508,6 +522,22 @@ static void unwatched(struct kube_attempt *a)
         waits(a, "waits for the cluster, which cannot be watched; Kubernetes says: %s", of_pods ? of_pods : of_jobs);
 }
 
+/* A pod has one grace, which is the outputs': at its deadline a step that does not listen would have ten minutes more.
+ * So it is stopped by us, with its own grace; the pod's deadline is for when no server is there. */
+static void expire(struct kube_attempt *a)
+{
+    a->expired = a->kill_wanted = a->hurry = true;
+    a->killed_us = os_mono_us();
+    a->grace_ms = a->soft_ms;
+    kube_delete(a);
+}
+
+static bool is_late(const struct kube_attempt *a, int64_t now)
+{
+    return a->collects && a->timeout_ms > 0 && a->running_us != 0 && !a->keeping && !a->kill_wanted &&
+           a->stage == KUBE_STAGE_RUNNING && now - a->running_us > a->timeout_ms * 1000;
+}
+
 static void tick_attempt(struct kube *k, struct kube_attempt *a)
 {
     int64_t now = os_mono_us();
@@ -524,6 +554,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && !kube_has_pod(a)) unwatched(a);
     if (a->phase == KUBE_DRAINING && !a->drained) kube_log_tick(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
+    if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
     if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
         kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
     if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000)

@@ -144,7 +144,7 @@ static void rank_gone(struct kube_attempt *a, uint32_t rank)
         kube_end(a, FAILURE_INFRA, REASON_INFRA,
                  arena_printf(&a->arena, "rank %u: its pod was deleted by somebody else, or with its node", rank));
     else if (all_stopped(a))
-        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
+        kube_end_stopped(a);
 }
 
 /* ---- on the way ---- */

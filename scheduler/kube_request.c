@@ -224,6 +224,8 @@ void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_reque
 {
     kube_job_name(k->cfg.instance, req->step, req->id, a->name);
     want_outputs(a, &req->spec);
+    a->timeout_ms = req->timeout_ms;
+    a->soft_ms = req->grace_ms;
     a->workers = workers_of(&req->spec);
     kube_ranks_settle(a);
 }
@@ -261,6 +263,8 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
         .workers = workers_of(spec),
     };
     a->workers = job.workers;
+    a->timeout_ms = req->timeout_ms;
+    a->soft_ms = req->grace_ms;
     want_outputs(a, spec);
     if (!kube_pin_apply(m, req->pin, &job, err)) return false;
     if (!choose_image(k, spec, &job, err) || !plan_moves(k, a, req, &job, err) || !place_files(a, spec, &job, err) ||

@@ -112,7 +112,7 @@ class Namespace:
         self("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", **manifest}))
 
     def sweep(self):
-        self("delete", "jobs,pods", "--all", "--wait=true", "--grace-period=1")
+        self("delete", "jobs,pods", "--all", "--wait=true", "--force", "--grace-period=0")
 
     def empty(self):
         """Nothing is left of Jobs and their pods."""

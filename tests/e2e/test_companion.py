@@ -112,6 +112,13 @@ def test_collect_says_what_is_missing(pod):
     assert told["failed"] == "output" and "'m' (m) was not written" in told["message"], told
 
 
+def test_collect_gives_up_when_the_attempt_is_over(pod):
+    pod.env["MILLRACE_TOKEN"] = "mrs1.1.0.1." + "0" * 64
+    (pod.work / "m").write_text("weights")
+    told, _ = pod.collect(outputs=outputs("m"))
+    assert told["failed"] == "infra" and "could not be stored" in told["message"], told
+
+
 def test_a_long_manifest_is_kept_itself(server, pod):
     for i in range(40):
         (pod.work / f"m{i}").write_text(str(i))

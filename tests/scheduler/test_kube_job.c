@@ -187,6 +187,7 @@ static void data_is_moved_beside_the_step(void **state)
        "[{\"name\":\"MILLRACE_API_URL\",\"value\":\"http://m:7070\"},{\"name\":\"MILLRACE_TOKEN\",\"value\":\"t\"}]");
     is(&v, POD "initContainers.1.securityContext.readOnlyRootFilesystem", "true");
     is(&v, POD "terminationGracePeriodSeconds", "610"); /* the step's own, and ten minutes */
+    is(&v, POD "activeDeadlineSeconds", "62");          /* the server is to be first */
     const struct value *notes = at(&v, "spec.template.metadata.annotations");
     assert_true(str_is(value_get(notes, "millrace.dev/moves")->u.s, "{\"version\":1}"));
     job.node_cache = STR("/var/cache/millrace");
