@@ -25,7 +25,7 @@
 #include "scheduler/step_moves.h"
 
 #define PLAN_MAX ((size_t)1 << 20)
-#define MESSAGE_MAX 4000 /* bytes of a termination message: the kubelet cuts it at 4096 */
+#define MESSAGE_MAX 1000 /* bytes of a termination message: all containers of a pod share 12 KiB */
 #define PAUSE_FIRST_MS 250
 #define PAUSE_MOST_MS 10000
 #define FETCH_TRIES 40 /* some five minutes */
@@ -98,14 +98,15 @@ static bool temporary(const struct companion *c, int *fd, struct err *err)
 }
 
 /* Damaged on its way, it is asked for anew. */
-static bool fetch_once(struct companion *c, struct str digest, int64_t size, int fd, struct err *err)
+static bool fetch_once(struct companion *c, struct str digest, int fd, struct err *err)
 {
     const char *path = client_path(c->arena, "/api/v1/blobs/%s", arena_cstr(c->arena, digest));
     const char *there = client_with(c->arena, path, "direct=true");
     struct client_reply reply;
     const struct client_request head = {.method = "HEAD", .path = path};
-    if (size < 0 && !client_send(c->cli.client, c->arena, &head, &reply, NULL, err)) return false;
-    size = size < 0 ? reply.total : size;
+    if (!client_send(c->cli.client, c->arena, &head, &reply, NULL, err)) return false;
+    int64_t size = reply.total; /* what a run was told of it may be a user's word */
+    if (size < 0) return err_set(err, ERR_UNAVAILABLE, "the server does not say how long it is");
     bool came = c->cli.direct && blob_fetch(c->cli.client, c->arena, there, true, fd, size, err);
     if (!came && c->cli.direct) fprintf(stderr, "%s; asking the server for it\n", err->message);
     c->cli.direct = came; /* a store that cannot be reached once will not be */
@@ -115,23 +116,23 @@ static bool fetch_once(struct companion *c, struct str digest, int64_t size, int
     return false;
 }
 
-static bool fetch_bytes(struct companion *c, struct str digest, int64_t size, int fd, struct err *err)
+static bool fetch_bytes(struct companion *c, struct str digest, int fd, struct err *err)
 {
     bool here = c->cache != NULL && companion_cache_take(c->cache, digest, fd);
     for (unsigned tries = 0; !here; tries++) {
-        if (fetch_once(c, digest, size, fd, err)) break;
+        if (fetch_once(c, digest, fd, err)) break;
         if (tries == FETCH_TRIES || !pause_before(err, tries)) return false;
     }
     if (c->cache != NULL && !here) companion_cache_keep(c->cache, digest, fd, c->cache_bytes);
     return lseek(fd, 0, SEEK_SET) == 0;
 }
 
-static bool unpack(struct companion *c, struct str digest, int64_t size, const char *folder,
-                   const struct bundle_limits *limits, struct err *err)
+static bool unpack(struct companion *c, struct str digest, const char *folder, const struct bundle_limits *limits,
+                   struct err *err)
 {
     struct bundle_stats stats;
     FD_AUTO fd = -1;
-    return temporary(c, &fd, err) && fetch_bytes(c, digest, size, fd, err) && fs_mkdirs(folder, 0777, err) &&
+    return temporary(c, &fd, err) && fetch_bytes(c, digest, fd, err) && fs_mkdirs(folder, 0777, err) &&
            bundle_unpack(fd, folder, limits, &stats, err);
 }
 
@@ -155,11 +156,10 @@ static bool fetch_input(struct companion *c, int dir, const struct launch_input 
     const char *path = arena_cstr(c->arena, in->path);
     if (!make_folder(c, dir, in->path, err)) return false;
     if (in->folder)
-        return unpack(c, in->digest, in->size, arena_printf(c->arena, "%s/%s", c->workdir, path).p, &bundle_of_artifact,
-                      err);
+        return unpack(c, in->digest, arena_printf(c->arena, "%s/%s", c->workdir, path).p, &bundle_of_artifact, err);
     FD_AUTO fd = fs_open_beneath(dir, path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) return err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    if (in->artifact) return fetch_bytes(c, in->digest, in->size, fd, err);
+    if (in->artifact) return fetch_bytes(c, in->digest, fd, err);
     return write_all(fd, in->text) || err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
@@ -167,15 +167,16 @@ static bool fetch_input(struct companion *c, int dir, const struct launch_input 
 static int open_to_all(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
     (void)at;
-    if (kind == FTW_F) return chmod(path, st->st_mode | 0666 | (st->st_mode & 0100 ? 0111 : 0));
-    return kind == FTW_D ? chmod(path, 0777) : 0;
+    mode_t mode = kind == FTW_D ? 0777 : st->st_mode | 0666 | (st->st_mode & 0100 ? 0111 : 0);
+    if (kind == FTW_F || kind == FTW_D) (void)!chmod(path, mode); /* the folder itself may be the pod's */
+    return 0;
 }
 
 static bool fetch(struct companion *c, struct err *err)
 {
     const struct step_moves *m = &c->moves;
     umask(0);
-    if (m->bundle.n > 0 && !unpack(c, m->bundle, -1, c->workdir, NULL, err)) return err_path(err, "code"), false;
+    if (m->bundle.n > 0 && !unpack(c, m->bundle, c->workdir, NULL, err)) return err_path(err, "code"), false;
     FD_AUTO dir = open(c->workdir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) return err_set(err, ERR_IO, "cannot open %s: %s", c->workdir, strerror(errno));
     for (size_t i = 0; i < m->n_inputs; i++)

@@ -1,5 +1,6 @@
 /* Bytes from the server into a file: a transfer that breaks off is taken up where it stopped. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -7,7 +8,8 @@
 #include "cli/files.h"
 #include "engine/os/digest.h"
 
-#define BREAKS 8 /* so many times a broken transfer is taken up again */
+#define BREAKS 8    /* so many times a broken transfer is taken up again */
+#define PAUSE_MS 50 /* after the first, doubled for each further one */
 
 bool blob_to_file(void *ctx, const char *p, size_t n)
 {
@@ -42,12 +44,16 @@ bool blob_fetch(struct client *client, struct arena *a, const char *path, bool d
                                          .sink_ctx = &fd};
         if (client_send(client, a, &request, &reply, NULL, &why)) {
             if (have && reply.status != 206) return err_set(err, ERR_IO, "the server does not go on with a download");
-            continue;
+            off_t now = lseek(fd, 0, SEEK_END);
+            if (now > have && now <= size) continue;
+            err_set(&why, ERR_UNAVAILABLE, "the server sent %lld bytes of %lld", (long long)(now - have),
+                    (long long)(size - have));
         }
         if (direct || why.code != ERR_UNAVAILABLE || ++breaks > BREAKS || cli_interrupted()) {
             *err = why;
             return false;
         }
+        poll(NULL, 0, PAUSE_MS << (breaks < 5 ? breaks : 5));
     }
 }
 

@@ -26,7 +26,7 @@ void kube_companion_annotation(struct jsonw *w, const struct kube_job *j)
 static void cache_volume(struct jsonw *w, struct str folder)
 {
     jsonw_object(w);
-    jsonw_kv_cstr(w, "name", "cache");
+    jsonw_kv_cstr(w, "name", "millrace-cache");
     jsonw_key(w, "hostPath");
     jsonw_object(w);
     jsonw_kv_str(w, "path", folder);
@@ -137,7 +137,7 @@ static void companion(struct jsonw *w, const struct kube_job *j, const char *nam
     jsonw_array(w);
     mount(w, "work", KUBE_WORKDIR, false);
     mount(w, "moves", PLAN_FOLDER, true);
-    if (caches) mount(w, "cache", CACHE, false);
+    if (caches) mount(w, "millrace-cache", CACHE, false);
     jsonw_array_end(w);
     security(w, j);
     jsonw_object_end(w);

@@ -85,6 +85,7 @@ struct kube_attempt {
     struct task_result lost;  /* how it ends if it is not over then */
     bool ended;               /* its pod: `result` and `said` say how */
     struct str said;          /* the step's termination message */
+    size_t said_max;          /* one of that length was cut */
     struct str manifest_said; /* the collecting sidecar's */
     const struct step_output *outputs;
     size_t n_outputs;

@@ -73,13 +73,21 @@ static void own_labels(struct jsonw *w, const struct kube_job *j, struct arena *
     kv_number_text(w, KUBE_LABEL_ATTEMPT, j->id.attempt);
 }
 
-/* The user's own, but for names that are ours. */
+/* Ours, and what the Job controller tells pods apart by. */
+static bool is_reserved(struct str key)
+{
+    size_t at;
+    return str_find(key, STR("millrace.dev/"), &at) || str_starts(key, "app.kubernetes.io/") ||
+           str_starts(key, "batch.kubernetes.io/") || str_is(key, "job-name") || str_is(key, "controller-uid");
+}
+
+/* The user's own, but for names that are not theirs. */
 static void users(struct jsonw *w, const struct kube_job *j, const char *field)
 {
     const struct value *map = value_get(j->cluster, field);
     for (size_t i = 0; map != NULL && map->type == VALUE_MAP && i < map->u.map.n; i++) {
         const struct value_entry *e = &map->u.map.entries[i];
-        if (str_starts(e->key, "millrace.dev/") || str_starts(e->key, "app.kubernetes.io/")) continue;
+        if (is_reserved(e->key)) continue;
         jsonw_key_str(w, e->key);
         jsonw_str(w, e->value.u.s);
     }

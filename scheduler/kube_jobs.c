@@ -179,6 +179,7 @@ static struct str manifest_of(const struct kube_attempt *a, struct buf *room)
     size_t at;
     if (!a->kill_wanted || !str_find(a->manifest, STR(KUBE_JOB_SPEC), &at)) return a->manifest;
     at += sizeof KUBE_JOB_SPEC - 1;
+    if (str_starts(str_sub(a->manifest, at, a->manifest.n), "\"suspend\"")) return a->manifest; /* Kueue's */
     buf_str(room, str_sub(a->manifest, 0, at));
     buf_c(room, "\"suspend\":true,");
     buf_str(room, str_sub(a->manifest, at, a->manifest.n));
@@ -392,6 +393,7 @@ void kube_ended(struct kube_attempt *a, const struct kube_pod *pod)
     kube_pod_result(pod, &a->arena, &a->result);
     a->result.message = arena_str(&a->arena, a->result.message);
     a->said = arena_str(&a->arena, pod->message);
+    a->said_max = pod->message_max;
     a->manifest_said = arena_str(&a->arena, pod->manifest);
     if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING || a->phase == KUBE_CREATED) kube_finish(a);
 }

@@ -12,7 +12,6 @@
 #include "scheduler/step_moves.h"
 #include "scheduler/step_value.h"
 
-#define MESSAGE_MAX 4096 /* bytes of a termination message: the kubelet cuts it there */
 #define MANIFEST_MAX ((size_t)16 << 20)
 
 struct kube_reading { /* a manifest that is a blob */
@@ -42,8 +41,11 @@ static void read_message(struct kube_attempt *a)
     struct arena *m = &a->arena;
     const struct step_output *o = &a->outputs[0];
     if (a->said.n == 0 && o->optional) return;
-    bool absent = a->said.n == 0 && o->param != PARAM_STRING, cut = a->said.n >= MESSAGE_MAX;
-    if (cut) why = "is longer than 4 KiB, which is all that comes back from a pod without artifacts";
+    bool absent = a->said.n == 0 && o->param != PARAM_STRING, cut = a->said.n >= a->said_max;
+    if (cut)
+        why = arena_printf(m, "is longer than %zu bytes, which is all that comes back from a pod without artifacts",
+                           a->said_max)
+                  .p;
     if (absent || cut || !step_value(m, o->param, step_text(a->said), 0, &v, &why)) {
         fail(a, FAILURE_ERROR, REASON_OUTPUT,
              arena_printf(m, "exited with code 0, but its output '%.*s' %s", STR_ARG(o->name), why));

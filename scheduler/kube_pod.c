@@ -89,6 +89,7 @@ static void read_companion(const struct value *status, struct kube_pod *out)
     const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
     const struct value *code = value_get(ended, "exitCode");
     if (str_is(field(status, "name"), KUBE_COLLECT)) {
+        out->collected = true;
         out->collecting = ended == NULL;
         out->manifest = field(ended, "message");
     } else if (str_is(field(status, "name"), KUBE_FETCH)) {
@@ -130,6 +131,9 @@ static void read_deadline(const struct value *spec, const struct value *status, 
 {
     const struct value *seconds = value_get(spec, "activeDeadlineSeconds");
     int64_t from_us = time_of(status, "startTime");
+    if (seconds != NULL && seconds->type == VALUE_INT && seconds->u.i > KUBE_DEADLINE_MS / 1000 &&
+        seconds->u.i < INT32_MAX)
+        out->timeout_us = (seconds->u.i - KUBE_DEADLINE_MS / 1000) * 1000000;
     out->in_time = seconds != NULL && seconds->type == VALUE_INT && from_us > 0 && out->ended_us > 0 &&
                    out->ended_us < from_us + seconds->u.i * 1000000;
 }
@@ -140,6 +144,18 @@ static struct str owner_of(const struct value *meta)
     for (size_t i = 0; (o = item(list, i)) != NULL; i++)
         if (str_is(field(o, "kind"), "Job")) return field(o, "name");
     return STR("");
+}
+
+/* The kubelet lets all containers of a pod have 12 KiB of messages together, and each 4 KiB at most. */
+static size_t message_max(const struct value *spec)
+{
+    static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
+    size_t n = 0;
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
+        const struct value *list = value_get(spec, lists[k]);
+        n += list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
+    }
+    return n > 3 ? 12288 / n : 4096;
 }
 
 static void read_limits(const struct value *spec, struct kube_pod *out)
@@ -173,12 +189,14 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
     out->stage = out->node.n > 0 ? KUBE_STAGE_STARTING : KUBE_STAGE_PLACING;
     read_deletion(meta, out);
     read_limits(value_get(object, "spec"), out);
+    out->message_max = message_max(value_get(object, "spec"));
     read_containers(status, out);
     read_conditions(status, out);
     read_deadline(value_get(object, "spec"), status, out);
     if (out->failed || str_is(phase, "Succeeded")) out->stage = KUBE_STAGE_ENDED;
     /* It has succeeded when its outputs are there, and not before. */
-    if (out->collecting && out->has_exit && out->exit_code == 0) out->stage = KUBE_STAGE_RUNNING;
+    bool over = out->failed || str_is(phase, "Succeeded");
+    if (out->collecting && out->has_exit && out->exit_code == 0 && !over) out->stage = KUBE_STAGE_RUNNING;
     return true;
 }
 
@@ -240,6 +258,13 @@ static bool exits_of_memory(const struct kube_pod *p)
     return str_is(p->reason, "OOMKilled") || (p->exit_code == 137 && p->memory_limit);
 }
 
+/* By a server that may have been killed since: see KUBE_DEADLINE_MS. Times are in whole seconds. */
+static bool stopped_late(const struct kube_pod *p)
+{
+    return p->deleting && p->collected && p->timeout_us > 0 && p->started_us > 0 &&
+           p->stop_us - p->started_us >= p->timeout_us;
+}
+
 void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {
     *out = (struct task_result){
@@ -247,7 +272,7 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
     /* The first that fits decides: what happened to the pod comes before what that did to the step. A step that was
      * told to stop and says that it ended well has not done all of its work. */
     bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
-    if (str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time)
+    if ((str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || stopped_late(p))
         fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, STR("ran longer than its timeout"));
     else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
         out->ok = true;

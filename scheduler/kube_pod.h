@@ -27,11 +27,14 @@ struct kube_pod {
     struct str reason, message;         /* why it ended, or waits: of the container */
     struct str pod_reason, pod_message; /* of the pod as a whole */
     struct str disruption, disruption_message;
+    size_t message_max;       /* bytes of a termination message that its kubelet leaves */
     struct str manifest;      /* what the collecting sidecar said as it ended */
     bool collecting;          /* it has not ended yet */
     bool fetching;            /* the step's code and inputs are on their way */
     bool unfetched;           /* they did not come */
     struct str fetch_message; /* why */
+    bool collected;           /* there is one */
+    int64_t timeout_us;       /* of the step whose outputs are collected; 0 = none */
     bool in_time;             /* the step's container is known to have ended before the pod's deadline */
     bool failed;              /* the pod's phase */
     bool memory_limit;        /* the step's container has one */

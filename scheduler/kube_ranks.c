@@ -115,6 +115,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     if (rank == 0) {
         a->first = how;
         a->said = arena_str(&a->arena, pod->message);
+        a->said_max = pod->message_max;
         a->manifest_said = arena_str(&a->arena, pod->manifest);
     }
     if (a->ended) return;
@@ -178,6 +179,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     r->stage = pod->stage;
     r->hangs = false;
     if (rank == 0) a->stage = pod->stage;
+    if (rank == 0) a->keeping = pod->collecting && pod->has_exit;
     if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->running_us == 0) a->running_us = os_mono_us();
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);

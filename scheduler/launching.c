@@ -88,7 +88,7 @@ static bool has_code(struct scheduler *s, const struct live *l, struct str diges
     RESULT_AUTO res = NULL;
     if (!hot_query(s->hot, Q_HOT_BUNDLE_CODE, params, 3, &res, err)) return false;
     struct code *known = &s->codes[s->n_codes++ % CODE_ROOM];
-    *known = (struct code){.project_id = l->project_id, .any = PQntuples(res) > 0};
+    *known = (struct code){.project_id = l->project_id, .any = PQntuples(res) == 0};
     memcpy(known->digest, digest.p, digest.n);
     *any = known->any;
     return true;

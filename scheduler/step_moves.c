@@ -15,7 +15,6 @@ static void write_input(struct jsonw *w, const struct launch_input *in)
     jsonw_kv_str(w, "path", in->path);
     if (in->artifact) {
         jsonw_kv_str(w, "digest", in->digest);
-        jsonw_kv_int(w, "size", in->size);
         if (in->folder) jsonw_kv_bool(w, "folder", true);
     } else {
         jsonw_kv_str(w, "text", in->text);
@@ -101,8 +100,7 @@ static bool read_input(const struct value *v, size_t i, struct launch_input *out
                                  .text = text_of(v, "text")};
     if (out->path.n == 0) return wrong(err, "inputs", i, "path");
     if (text != NULL && text->type != VALUE_STRING) return wrong(err, "inputs", i, "text");
-    if (out->artifact && !launch_is_digest(out->digest)) return wrong(err, "inputs", i, "digest");
-    return !out->artifact || number_of(v, "size", &out->size) || wrong(err, "inputs", i, "size");
+    return !out->artifact || launch_is_digest(out->digest) || wrong(err, "inputs", i, "digest");
 }
 
 static bool read_output(const struct value *v, size_t i, struct step_output *out, struct err *err)

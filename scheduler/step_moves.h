@@ -1,10 +1,10 @@
 /* What is to be moved for a step that runs elsewhere, and what came of it, as texts: the plan that goes with the step,
  * and the manifest that comes back. Pure.
  *
- * Both are JSON. A plan: {"version": 1, "bundle": DIGEST, "inputs": [{"path", "digest", "size", "folder"} or {"path",
- * "text"}], "outputs": [{"name", "path", "artifact": TYPE} or {"name", "path", "param": TYPE}, perhaps "optional"]}.
- * A manifest: {"outputs": {…}, "artifacts": [{"name", "type", "digest", "size", "metadata"}]}, or {"failed": "output"
- * or "infra", "message"}. What does not fit into a termination message is kept as a blob: {"manifest": DIGEST}. */
+ * Both are JSON. A plan: {"version": 1, "bundle": DIGEST, "inputs": [{"path", "digest", "folder"} or {"path", "text"}],
+ * "outputs": [{"name", "path", "artifact": TYPE} or {"name", "path", "param": TYPE}, perhaps "optional"]}. A manifest:
+ * {"outputs": {…}, "artifacts": [{"name", "type", "digest", "size", "metadata"}]}, or {"failed": "output" or "infra",
+ * "message"}. What does not fit into a termination message is kept as a blob: {"manifest": DIGEST}. */
 #ifndef MILLRACE_SCHEDULER_STEP_MOVES_H
 #define MILLRACE_SCHEDULER_STEP_MOVES_H
 

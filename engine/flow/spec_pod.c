@@ -14,6 +14,8 @@ static const struct own of_pod[] = {
     {"activeDeadlineSeconds", "write the step's 'timeout'"},
     {"terminationGracePeriodSeconds", "it is the server's --grace"},
     {"resources", "write the step's 'resources'"},
+    {"nodeSelector", "write the step's 'nodeSelector': a queue adds to it"},
+    {"nodeName", "write the step's 'nodeSelector'"},
     {"hostname", "the workers of a step find each other by it"},
     {"subdomain", "the workers of a step find each other by it"},
 };
@@ -69,7 +71,7 @@ static bool is_gpu(struct str resource)
     return str_ends(resource, "/gpu") || str_find(resource, STR("/mig-"), &at) || str_starts(resource, "gpu.");
 }
 
-static void check_resources(struct spec *s, const struct spec_at *at, const struct value *container)
+static void check_resources(struct spec *s, const struct spec_at *at, const struct value *container, bool step)
 {
     static const char *const lists[] = {"requests", "limits"};
     const struct value *resources = value_get(container, "resources");
@@ -78,7 +80,7 @@ static void check_resources(struct spec *s, const struct spec_at *at, const stru
         const struct value *list = value_get(resources, lists[i]);
         struct spec_at list_at = {&resources_at, str_of(lists[i]), SIZE_MAX, {0, 0}};
         if (!list) continue;
-        refuse(s, &list_at, list, of_resources, SPEC_COUNT(of_resources));
+        if (step) refuse(s, &list_at, list, of_resources, SPEC_COUNT(of_resources));
         for (size_t k = 0; list->type == VALUE_MAP && k < list->u.map.n; k++) {
             const struct value_entry *e = &list->u.map.entries[k];
             struct spec_at here = {&list_at, e->key, SIZE_MAX, e->key_at};
@@ -118,9 +120,9 @@ static void check_container(struct spec *s, const struct spec_at *at, const stru
                  "name it otherwise");
     else if (str_is(name, STEP_CONTAINER)) {
         refuse(s, at, v, of_step, SPEC_COUNT(of_step));
-        check_resources(s, at, v);
         check_named(s, at, v);
     }
+    if (v->type == VALUE_MAP) check_resources(s, at, v, str_is(name, STEP_CONTAINER));
 }
 
 static void check_volume(struct spec *s, const struct spec_at *at, const struct value *v)

@@ -70,7 +70,7 @@ ENDS = {
     "nosecret": ("run: 'true', env: {A: {secret: {kubernetes: none/k}}}", "Error", 'secret "none" not found'),
     "nooutput": ("run: 'true', outputs: {n: {type: int, path: n}}", "OutputMissing", "its output 'n' was not written"),
     "longoutput": ("run: 'yes | head -c 5000 > n', outputs: {n: {type: string, path: n}}", "OutputMissing",
-                   "longer than 4 KiB"),
+                   "longer than 4096 bytes"),
     "chatty": ("run: 'yes'", "Error", "wrote more than 1Mi to its log"),
     "badoutput": ("run: 'echo x > n', outputs: {n: {type: int, path: n}}", "OutputMissing", "a whole number"),
     "badlabel": ("run: 'true', labels: {team: 'not a label'}", "Invalid", "its Job was refused; Kubernetes says"),

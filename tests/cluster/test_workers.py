@@ -96,10 +96,10 @@ def test_cancelled_and_waiting_ranks(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(pipeline(
         "  runs: {workers: 2, run: 'trap \"exit 0\" TERM; sleep 600 & wait'}\n"
-        "  waits: {workers: 3, run: 'true', resources: {gpu: 6}}\n"
+        "  waits: {workers: 3, run: 'true', nodeSelector: {such: none}}\n"
         "  gone: {workers: 2, run: 'sleep 600', retry: 0}\n"))
-    until("one that has no room to say so", lambda: re.search(
-        r"rank \d: .*Insufficient nvidia.com/gpu", server.tasks(run)["waits"].get("waitingFor", "")), 20)
+    until("one that has no node to say so", lambda: re.search(
+        r"rank \d: Unschedulable: ", server.tasks(run)["waits"].get("waitingFor", "")), 20)
     found = until("both pods of one", lambda: len(p := jobs.items(
         "pods", "-l", "app.kubernetes.io/component=gone", "--field-selector", "status.phase=Running")) == 2 and p)
     jobs("delete", "pod", found[1]["metadata"]["name"], "--grace-period=0", "--force")

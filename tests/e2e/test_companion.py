@@ -98,6 +98,14 @@ def test_fetch_says_what_did_not_come(pod, broken):
     assert code == 1 and pod.message.read_text().startswith("inputs"), said
 
 
+def test_what_a_run_says_of_a_size_is_not_believed(server, pod):
+    data = os.urandom(5000)
+    kept, said = keep(server, data), {"a": 0, "b": 5, "c": 9999}
+    inputs = [{"name": n, "path": n, **kept, "size": size} for n, size in said.items()]
+    code, said = pod.fetch(inputs=inputs)
+    assert code == 0 and all((pod.work / n).read_bytes() == data for n in "abc"), said
+
+
 def test_collect_keeps_and_tells(server, pod):
     (pod.work / "m").write_bytes(b"weights")
     (pod.work / "n").write_text("41\n")
@@ -202,15 +210,17 @@ def misleading(port):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             behind = http.client.HTTPConnection("127.0.0.1", port)
-            behind.request("GET", self.path, headers={k: v for k, v in self.headers.items() if k != "Host"})
+            behind.request(self.command, self.path, headers={k: v for k, v in self.headers.items() if k != "Host"})
             answer = behind.getresponse()
             body = answer.read()
             self.send_response(answer.status)
             if answer.status == 307:
                 self.send_header("Location", f"http://127.0.0.1:{free_port()}/")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", answer.headers["Content-Length"] or "0")
             self.end_headers()
             self.wfile.write(body)
+
+        do_HEAD = do_GET
 
         def log_message(self, *_):
             pass

@@ -194,8 +194,8 @@ static void data_is_moved_beside_the_step(void **state)
     job.node_cache_bytes = 5;
     v = made(&job);
     is(&v, POD "volumes.1",
-       "{\"hostPath\":{\"path\":\"/var/cache/millrace\",\"type\":\"DirectoryOrCreate\"},\"name\":\"cache\"}");
-    is(&v, POD "initContainers.0.volumeMounts.2", "{\"mountPath\":\"/millrace/cache\",\"name\":\"cache\"}");
+       "{\"hostPath\":{\"path\":\"/var/cache/millrace\",\"type\":\"DirectoryOrCreate\"},\"name\":\"millrace-cache\"}");
+    is(&v, POD "initContainers.0.volumeMounts.2", "{\"mountPath\":\"/millrace/cache\",\"name\":\"millrace-cache\"}");
     assert_int_equal(at(&v, POD "initContainers.1.volumeMounts")->u.list.n, 2); /* for what is fetched only */
     job.fetches = false;
     v = made(&job);

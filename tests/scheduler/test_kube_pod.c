@@ -256,8 +256,8 @@ static void outputs_are_waited_for(void **state)
         {"they were kept", COLLECT(KEPT) "," STEP(DONE_AT("12")), KUBE_STAGE_ENDED, FAILURE_NONE, "{}", ""},
         {"of a step that failed", COLLECT("\"running\":{}") "," STEP("\"terminated\":{\"exitCode\":3}"),
          KUBE_STAGE_ENDED, FAILURE_ERROR, "", "code 3"},
-        {"beyond its deadline", LATE COLLECT("\"running\":{}") "," STEP(DONE_AT("12")), KUBE_STAGE_RUNNING,
-         FAILURE_NONE, "", ""},
+        {"ended for good, and nobody knows of them", LATE COLLECT("\"running\":{}") "," STEP(DONE_AT("12")),
+         KUBE_STAGE_ENDED, FAILURE_NONE, "", ""},
         {"kept beyond its deadline", LATE COLLECT(KEPT) "," STEP(DONE_AT("12")), KUBE_STAGE_ENDED, FAILURE_NONE, "{}",
          ""},
         {"a step beyond its deadline", LATE COLLECT(KEPT) "," STEP(DONE_AT("15")), KUBE_STAGE_ENDED, FAILURE_TIMEOUT,
@@ -309,6 +309,32 @@ static void a_rank_is_a_label(void **state)
     }
 }
 
+/* Whoever told it to stop may have been killed since. */
+static void a_late_step_is_late_for_every_server(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *meta, *spec;
+        enum failure failure;
+    } rows[] = {
+#define TOLD_AT(second) "\"deletionTimestamp\":\"2026-01-01T00:00:" second "Z\",\"deletionGracePeriodSeconds\":10,"
+        {"in time, by somebody else", TOLD_AT("32"), ",\"activeDeadlineSeconds\":65", FAILURE_INFRA},
+        {"late", TOLD_AT("36"), ",\"activeDeadlineSeconds\":65", FAILURE_TIMEOUT},
+        {"without a timeout", TOLD_AT("36"), "", FAILURE_INFRA},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_pod pod;
+        struct task_result got;
+        read_told(rows[i].meta, arena_printf(&arena, NODE "%s", rows[i].spec).p,
+                  COLLECT("\"running\":{}") "," STEP(
+                      "\"terminated\":{\"exitCode\":143,\"startedAt\":\"2026-01-01T00:00:20Z\",\"finishedAt\":"
+                      "\"2026-01-01T00:00:40Z\"}"),
+                  &pod);
+        kube_pod_result(&pod, &arena, &got);
+        if (got.failure != rows[i].failure) fail_msg("%s: failure %d", rows[i].name, (int)got.failure);
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -330,6 +356,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
         cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),
         cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),
+        cmocka_unit_test_setup_teardown(a_late_step_is_late_for_every_server, begin, end),
         cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
         cmocka_unit_test_setup_teardown(a_lost_one_is_told, begin, end),
         cmocka_unit_test_setup_teardown(names_and_times_are_read, begin, end),

@@ -135,8 +135,8 @@ INSERT INTO run_names (run_id, project_id, name)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING
 
 -- name: hot_bundle_code
--- Whether the bundle holds anything that steps read: $3 is the digest of nothing.
-SELECT 1 FROM bundles WHERE project_id = $1 AND digest = $2 AND code_digest IS DISTINCT FROM $3
+-- Whether the bundle is known to hold nothing that steps read: $3 is the digest of nothing.
+SELECT 1 FROM bundles WHERE project_id = $1 AND digest = $2 AND code_digest = $3
 
 -- name: hot_blobs_missing
 -- The place in the array of the first digest that the project does not have.

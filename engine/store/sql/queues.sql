@@ -172,7 +172,7 @@ UPDATE queue_work w SET state = 4, news = true
 -- ---- owners of runs ----
 
 -- name: hot_queue_ask
--- An ask that is there, or its attempt, is left as old as it was.
+-- An ask that is there is left as old as it was, unless it was over; what it wants may be more after an oom.
 WITH asked AS (
     INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, gpu, pods, cpu, memory,
                             priority, submitted_at, state)
@@ -180,7 +180,10 @@ WITH asked AS (
       FROM unnest($1::bigint[], $2::int[], $3::int[], $4::bigint[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::text[],
                   $10::text[], $11::int[], $12::int[], $13::bigint[], $14::bigint[], $15::int[], $16::timestamptz[]) AS u
         ON CONFLICT (run_id, task) DO UPDATE
-       SET attempt = excluded.attempt, shard = excluded.shard, domain = excluded.domain, state = 1, news = true, reason = NULL,
+       SET attempt = excluded.attempt, shard = excluded.shard, domain = excluded.domain, path = excluded.path,
+           queue = excluded.queue, flavor = excluded.flavor, gpu = excluded.gpu, pods = excluded.pods, cpu = excluded.cpu,
+           memory = excluded.memory, priority = excluded.priority,
+           submitted_at = CASE WHEN queue_work.state = 4 THEN excluded.submitted_at ELSE queue_work.submitted_at END, state = 1, news = true, reason = NULL,
            why = NULL, waiting = NULL, got = NULL, pin = NULL, nodes = NULL, admitted_at = NULL
      WHERE queue_work.attempt <= excluded.attempt
     RETURNING 1)
