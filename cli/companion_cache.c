@@ -90,7 +90,7 @@ static void make_room(const char *folder, int64_t most)
     if (dir == NULL) return;
     size_t n = list(dir, &all, &bytes);
     if (all != NULL && bytes > most) qsort(all, n, sizeof *all, by_use);
-    for (size_t i = 0; i < n && bytes > most; i++)
+    for (size_t i = 0; all != NULL && i < n && bytes > most; i++)
         if (unlinkat(dirfd(dir), all[i].name, 0) == 0) bytes -= all[i].size;
     free(all);
     closedir(dir);

@@ -13,7 +13,7 @@
 #define PLAN_ANNOTATION "millrace.dev/moves"
 #define PLAN_FOLDER "/millrace/moves"
 #define PLAN_FILE "plan"
-#define PLAN PLAN_FOLDER "/" PLAN_FILE
+#define PLAN "/millrace/moves/plan"
 #define CACHE "/millrace/cache"
 #define MESSAGE "/dev/termination-log"
 #define NOBODY 65534

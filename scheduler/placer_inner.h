@@ -14,6 +14,7 @@ enum placer_phase {
     PLACER_WAITS,    /* by the rules: waiting, promised */
     PLACER_RUNS,     /* admitted */
     PLACER_STOPS,    /* a victim */
+    PLACER_LEAVES,   /* a victim that has ended, whose pods may be there still */
     PLACER_ELSEWHERE /* handed over to Kueue, or runs on what is not declared any more */
 };
 
@@ -25,9 +26,14 @@ struct placer_work { /* a row of queue_work */
     int32_t attempt;
     uint32_t gpu, pods;
     enum placer_phase phase;
-    uint64_t told; /* hash of the reason told last */
-    char *name;    /* "run 17 train[2]" */
-    char *held;    /* why, of PLACER_HELD */
+    int32_t leaving; /* attempt whose pods they are, of PLACER_LEAVES */
+    bool over;       /* then it is over; else it waits again */
+    uint32_t seen;   /* round in which such a pod was seen last */
+    char *nodes;     /* those it was admitted for, of one that this placer did not admit; NULL = none */
+    bool *bound;     /* of the turn: which of its pods have a node, where `nodes` is set */
+    uint64_t told;   /* hash of the reason told last */
+    char *name;      /* "run 17 train[2]" */
+    char *held;      /* why, of PLACER_HELD */
     char *queue;
     struct placer_work *next, **link;
 };

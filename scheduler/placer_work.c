@@ -26,10 +26,17 @@ static struct placer_work *by_task(const struct placer *p, int64_t run, int64_t 
     return map_get(&p->by_task, key_of(&key, sizeof key), &found) ? (struct placer_work *)(uintptr_t)found : NULL;
 }
 
+/* Whose pods are on the nodes by the rules, too. */
+static bool is_there(const struct placer_work *w, uint32_t attempt)
+{
+    if (w->phase == PLACER_LEAVES) return (uint32_t)w->leaving == attempt;
+    return (uint32_t)w->attempt == attempt && (w->phase == PLACER_RUNS || w->phase == PLACER_STOPS);
+}
+
 bool placer_counts(const void *ctx, const struct attempt_id *id)
 {
     const struct placer_work *w = by_task(ctx, id->run, id->task);
-    return w != NULL && (uint32_t)w->attempt == id->attempt && (w->phase == PLACER_RUNS || w->phase == PLACER_STOPS);
+    return w != NULL && is_there(w, id->attempt);
 }
 
 static char *copied(struct str s)
@@ -73,6 +80,7 @@ static void drop(struct placer *p, struct placer_work *w)
     p->source_seen = 0; /* as long as its pods are there they are others' */
     p->dirty = true;
     free(w->name);
+    free(w->nodes);
     free(w->held);
     free(w->queue);
     free(w);
@@ -127,6 +135,8 @@ static void hold(struct placer *p, struct placer_work *w, const struct err *err)
 
 static void wait_for(struct placer *p, const struct placing_row *row)
 {
+    struct placer_work *before = by_task(p, row->run_id, row->task);
+    if (before != NULL) drop(p, before); /* it was over, and its pods were not */
     struct placer_work *w = add(p, row);
     struct place_ask ask;
     struct err err = {0};
@@ -140,25 +150,52 @@ static void wait_for(struct placer *p, const struct placing_row *row)
     if (!to_rules(p, row, &ask, &err) || !place_add(p->setup.place, &ask, &err)) hold(p, w, &err);
 }
 
+/* A victim's end is recorded as soon as its container has ended; its pods have their GPUs for a while yet. What it made
+ * room for begins when they are gone: until then the rules take them for its own, or somebody else would have to give
+ * way, too. */
+static void leave(struct placer *p, struct placer_work *w, const struct placing_row *row)
+{
+    w->over = row->state == QUEUE_OVER;
+    if (w->phase == PLACER_STOPS) w->leaving = w->attempt;
+    w->phase = PLACER_LEAVES;
+    w->attempt = row->attempt;
+    p->source_seen = 0;
+}
+
+static void left(struct placer *p, struct placer_work *w)
+{
+    if (w->over || !place_stopped(p->setup.place, (uint64_t)w->id)) {
+        drop(p, w);
+        return;
+    }
+    w->phase = PLACER_WAITS;
+    w->told = 0;
+    p->dirty = true;
+}
+
 void placer_hear(struct placer *p, const struct placing_row *row)
 {
     struct placer_work *w = placer_work_by_id(p, row->id);
     placer_heard(p, row);
     if (row->state == QUEUE_OVER) {
-        if (w != NULL && w->attempt <= row->attempt) drop(p, w);
+        if (w == NULL || w->attempt > row->attempt) return;
+        if (w->phase == PLACER_STOPS || w->phase == PLACER_LEAVES)
+            leave(p, w, row);
+        else
+            drop(p, w);
         return;
     }
     if (row->state != QUEUE_WAITS) return; /* what this placer wrote itself, or an earlier one: it is known */
     bool back = w != NULL && w->phase == PLACER_STOPS && row->attempt - w->attempt <= 1 && row->attempt >= w->attempt;
-    if (back && place_stopped(p->setup.place, (uint64_t)row->id)) { /* a victim waits again */
-        w->attempt = row->attempt;
-        w->phase = PLACER_WAITS;
-        w->told = 0;
-        p->source_seen = 0;
-        p->dirty = true;
+    back |= w != NULL && w->phase == PLACER_LEAVES && row->attempt >= w->attempt;
+    if (back) { /* a victim waits again */
+        leave(p, w, row);
         return;
     }
-    if (w != NULL && w->phase == PLACER_WAITS && w->attempt == row->attempt) return; /* told twice */
+    if (w != NULL && w->phase == PLACER_WAITS && w->attempt == row->attempt) { /* told twice: it has no reason now */
+        w->told = 0;
+        return;
+    }
     if (w != NULL) drop(p, w);
     wait_for(p, row);
 }
@@ -172,12 +209,12 @@ static uint32_t node_number(const struct placer *p, struct str name)
     return PLACE_NONE;
 }
 
-/* The nodes it was admitted for; where its pods are is told by the source. */
-static const uint32_t *nodes_of(struct placer *p, const struct placing_row *row)
+/* The nodes it was admitted for: {a,b}. Of each pod, PLACE_NONE where that is not known. */
+static const uint32_t *nodes_of(struct placer *p, struct str nodes, uint32_t pods)
 {
-    uint32_t *numbers = arena_array(&p->turn, uint32_t, (size_t)row->pods + 1);
-    struct str rest = row->nodes.n > 2 ? str_sub(row->nodes, 1, row->nodes.n - 2) : STR(""), name;
-    for (int32_t i = 0; i < row->pods; i++)
+    uint32_t *numbers = arena_array(&p->turn, uint32_t, (size_t)pods + 1);
+    struct str rest = nodes.n > 2 ? str_sub(nodes, 1, nodes.n - 2) : STR(""), name;
+    for (uint32_t i = 0; i < pods; i++)
         numbers[i] = str_split(&rest, ',', &name) ? node_number(p, name) : PLACE_NONE;
     return numbers;
 }
@@ -198,9 +235,11 @@ void placer_restore(struct placer *p, const struct placing_row *row)
     w->phase = PLACER_ELSEWHERE;
     size_t q = queue_setup_find(&p->setup, row->queue);
     bool known = q != SIZE_MAX && p->setup.queues[q].kueue.n == 0 && to_rules(p, row, &ask, &err) &&
-                 place_add_running(p->setup.place, &ask, flavor, nodes_of(p, row), row->admitted_us, &err);
+                 place_add_running(p->setup.place, &ask, flavor, nodes_of(p, row->nodes, (uint32_t)row->pods),
+                                   row->admitted_us, &err);
     if (!known) return;
     w->phase = PLACER_RUNS;
+    w->nodes = copied(row->nodes);
     if (row->state == QUEUE_STOPS && place_stopping(p->setup.place, (uint64_t)row->id, (uint64_t)row->by))
         w->phase = PLACER_STOPS;
 }
@@ -239,11 +278,35 @@ static void move_pods(struct placer *p)
 {
     struct placer_pod *pods;
     size_t n = p->cfg.source.pods(p->cfg.source.self, &p->turn, &pods);
+    for (struct placer_work *w = p->works; w != NULL; w = w->next)
+        if (w->nodes != NULL) w->bound = arena_calloc(&p->turn, w->pods + 1, sizeof *w->bound);
     for (size_t i = 0; i < n; i++) {
-        const struct placer_work *w = by_task(p, pods[i].id.run, pods[i].id.task);
-        if (w == NULL || (uint32_t)w->attempt != pods[i].id.attempt) continue;
+        struct placer_work *w = by_task(p, pods[i].id.run, pods[i].id.task);
+        if (w == NULL || !is_there(w, pods[i].id.attempt)) continue;
         uint32_t number = node_number(p, pods[i].node);
-        if (number != PLACE_NONE) (void)place_moved(p->setup.place, (uint64_t)w->id, pods[i].index, number);
+        w->seen = p->round;
+        if (number == PLACE_NONE) continue;
+        if (w->nodes != NULL && pods[i].index < w->pods) w->bound[pods[i].index] = true;
+        (void)place_moved(p->setup.place, (uint64_t)w->id, pods[i].index, number);
+    }
+}
+
+/* What an earlier placer admitted and no node has yet goes, as far as we know, where there was room for it. */
+static void remember_nodes(struct placer *p, const struct placer_work *w)
+{
+    const uint32_t *numbers = nodes_of(p, str_of(w->nodes), w->pods);
+    for (uint32_t i = 0; i < w->pods; i++)
+        if (!w->bound[i] && numbers[i] != PLACE_NONE) (void)place_moved(p->setup.place, (uint64_t)w->id, i, numbers[i]);
+}
+
+static void look_at_works(struct placer *p)
+{
+    for (struct placer_work *w = p->works, *next; w != NULL; w = next) {
+        next = w->next;
+        if (w->phase == PLACER_LEAVES && w->seen != p->round)
+            left(p, w);
+        else if (w->nodes != NULL && w->phase == PLACER_RUNS)
+            remember_nodes(p, w);
     }
 }
 
@@ -262,5 +325,6 @@ void placer_nodes(struct placer *p)
     }
     drop_unseen(p);
     move_pods(p);
+    look_at_works(p);
     p->dirty = true;
 }

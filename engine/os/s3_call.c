@@ -1,6 +1,7 @@
 /* One request to S3 and what comes of it: signed, sent, tried again while that may help, and its errors told with what
  * S3 said. */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,9 +208,9 @@ static void set_options(struct trial *t)
     curl_easy_reset(curl); /* its connections stay */
     sign(t);
     if (call->sink != NULL && (call->ranged || t->got > 0))
-        add_header(t, STR("Range"),
-                   arena_printf(t->arena, "bytes=%lld-%lld", (long long)(call->from + t->got),
-                                (long long)call->from + (long long)call->size - 1));
+        add_header(
+            t, STR("Range"),
+            arena_printf(t->arena, "bytes=%" PRId64 "-%" PRId64, call->from + t->got, call->from + call->size - 1));
     t->headers = curl_slist_append(t->headers, "Expect:"); /* servers that do not know it would cost a second */
     t->headers = curl_slist_append(t->headers, "Content-Type:");
     set_body(t);

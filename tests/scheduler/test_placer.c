@@ -1,5 +1,6 @@
 /* The placer on a real PostgreSQL, with nodes that the test invents. Rows of queue_work are written as owners of runs
  * write them. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -19,9 +20,12 @@ struct world {
     struct support_db db;
     _Atomic uint64_t generation;
     _Atomic uint32_t gpus[3], taken[3]; /* of its nodes */
+    pthread_mutex_t lock;               /* of what follows */
+    struct placer_pod pods[2];
+    size_t n_pods, on[2]; /* their nodes */
     struct placer *placer;
 };
-static struct world world;
+static struct world world = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- nodes ---- */
 
@@ -59,13 +63,16 @@ static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struc
     struct world *w = self;
     static const char *const names[] = {"n0", "n1", "n2"};
     size_t n = 0;
-    (void)counts;
-    (void)ctx;
+    uint32_t others[3] = {w->taken[0], w->taken[1], w->taken[2]};
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < w->n_pods; i++)
+        if (!counts(ctx, &w->pods[i].id)) others[w->on[i]]++;
+    pthread_mutex_unlock(&w->lock);
     *out = arena_array(a, struct queue_node, 3);
     for (size_t i = 0; i < 3; i++) {
         if (w->gpus[i] == 0) continue;
         struct place_devices *d = arena_new(a, struct place_devices);
-        *d = (struct place_devices){STR("nvidia.com/gpu"), w->gpus[i], w->taken[i]};
+        *d = (struct place_devices){STR("nvidia.com/gpu"), w->gpus[i], others[i]};
         (*out)[n++] = (struct queue_node){.name = str_of(names[i]),
                                           .schedulable = true,
                                           .cpu = 64000,
@@ -76,12 +83,15 @@ static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struc
     return n;
 }
 
-static size_t no_pods(void *self, struct arena *a, struct placer_pod **out)
+static size_t pods(void *self, struct arena *a, struct placer_pod **out)
 {
-    (void)self;
-    (void)a;
-    *out = NULL;
-    return 0;
+    struct world *w = self;
+    *out = arena_array(a, struct placer_pod, 2);
+    pthread_mutex_lock(&w->lock);
+    size_t n = w->n_pods;
+    memcpy(*out, w->pods, sizeof w->pods);
+    pthread_mutex_unlock(&w->lock);
+    return n;
 }
 
 static struct placer *placer_new(const char *owner)
@@ -100,7 +110,7 @@ static struct placer *placer_new(const char *owner)
                                                  .generation = generation,
                                                  .trouble = no_trouble,
                                                  .nodes = nodes,
-                                                 .pods = no_pods,
+                                                 .pods = pods,
                                                  .close = nothing}};
     if (!placer_start(&cfg, &p, &err)) fail_msg("%s", err.message);
     return p;
@@ -155,6 +165,7 @@ static int setup(void **state)
     world.generation = 1;
     for (int i = 0; i < 3; i++)
         world.gpus[i] = world.taken[i] = 0;
+    world.n_pods = 0;
     return 0;
 }
 
@@ -228,6 +239,64 @@ static void test_the_less_important_gives_way(void **state)
     until("SELECT count(*) FROM queue_work WHERE run_id = 1 AND state = 1 AND attempt = 2 AND reason IS NOT NULL", 1);
     over(2);
     until("SELECT count(*) FROM queue_work WHERE run_id = 1 AND state = 2", 1);
+}
+
+/* A victim's end is heard before its pod is gone: nobody else gives way meanwhile. */
+static void test_a_victims_pods_may_linger(void **state)
+{
+    (void)state;
+    sql("INSERT INTO queues (name, created_by, spec) VALUES ('q', 'me', '{\"apiVersion\": \"millrace/v1\","
+        "\"kind\": \"Queue\", \"name\": \"q\", \"preemption\": {\"within\": \"lower\"}}')");
+    world.gpus[0] = world.gpus[1] = 1;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "q");
+    ask(2, 1, 1, 1, 0, "q");
+    until(ADMITTED, 2);
+    pthread_mutex_lock(&world.lock);
+    for (int run = 1; run <= 2; run++) {
+        size_t on = (size_t)support_number(&world.db,
+                                           run == 1 ? "SELECT (nodes = '{n1}')::int FROM queue_work WHERE run_id = 1"
+                                                    : "SELECT (nodes = '{n1}')::int FROM queue_work WHERE run_id = 2");
+        world.on[run - 1] = on;
+        world.pods[run - 1] = (struct placer_pod){{run, 0, 1}, 0, on == 1 ? STR("n1") : STR("n0")};
+    }
+    world.n_pods = 2;
+    pthread_mutex_unlock(&world.lock);
+    world.generation++;
+    ask(9, 1, 1, 1, 9, "q");
+    until("SELECT count(*) FROM queue_work WHERE state = 3", 1);
+    int victim = (int)support_number(&world.db, "SELECT run_id FROM queue_work WHERE state = 3");
+    ask(victim, 2, 1, 1, 0, "q");
+    until("SELECT count(*) FROM queue_work WHERE attempt = 2 AND NOT news", 1);
+    world.generation++;
+    ask(8, 1, 1, 1, 0, "default"); /* a further turn, at least */
+    until("SELECT count(*) FROM queue_work WHERE run_id = 8 AND reason IS NOT NULL", 1);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM inbox WHERE kind = 8"), 1);
+    assert_int_equal(support_number(&world.db, "SELECT state FROM queue_work WHERE run_id = 9"), 1);
+    pthread_mutex_lock(&world.lock);
+    world.pods[0] = world.pods[victim == 1 ? 1 : 0];
+    world.on[0] = world.on[victim == 1 ? 1 : 0];
+    world.n_pods = 1;
+    pthread_mutex_unlock(&world.lock);
+    world.generation++;
+    until("SELECT count(*) FROM queue_work WHERE run_id = 9 AND state = 2", 1);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM inbox WHERE kind = 8"), 1);
+}
+
+/* It learns of nodes only after it has begun, and what was admitted has no pods yet. */
+static void test_what_was_admitted_has_its_room(void **state)
+{
+    (void)state;
+    world.gpus[0] = 1;
+    world.generation = 0;
+    ask(1, 1, 1, 1, 0, "default");
+    sql("UPDATE queue_work SET state = 2, news = false, got = 'gpu', nodes = '{n0}', admitted_at = now()");
+    world.placer = placer_new("one");
+    ask(2, 1, 1, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND NOT news", 1);
+    world.generation = 1;
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND reason = 'WaitingForNodes'", 1);
+    assert_int_equal(support_number(&world.db, ADMITTED), 1);
 }
 
 static void test_another_takes_over(void **state)
@@ -338,9 +407,12 @@ static void test_what_is_not_declared_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(as_many_as_there_are),       TEST(a_gang_starts_whole),        TEST(the_less_important_gives_way),
-        TEST(another_takes_over),         TEST(a_late_one_writes_nothing),  TEST(what_is_gone_is_swept),
-        TEST(what_is_not_declared_waits), TEST(an_owner_may_take_its_time), TEST(a_declaration_takes_its_time),
+        TEST(as_many_as_there_are),           TEST(a_gang_starts_whole),
+        TEST(the_less_important_gives_way),   TEST(a_victims_pods_may_linger),
+        TEST(what_was_admitted_has_its_room), TEST(another_takes_over),
+        TEST(a_late_one_writes_nothing),      TEST(what_is_gone_is_swept),
+        TEST(what_is_not_declared_waits),     TEST(an_owner_may_take_its_time),
+        TEST(a_declaration_takes_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
