@@ -69,12 +69,14 @@ static int64_t on_node(const struct queue_work *k, struct str node)
     return k->state == QUEUE_WAITS ? 0 : sum;
 }
 
-static void write_offer(struct jsonw *w, const struct gpus *g, const struct queue_node *n, const struct place_offer *o)
+static void write_offer(struct jsonw *w, const struct gpus *g, const struct queue_node *n, struct str domain,
+                        const struct place_offer *o)
 {
     const struct flavor_doc *f = &g->setup.flavors[o->flavor];
     int64_t used = 0;
     for (size_t i = 0; i < g->n_works; i++)
-        if (str_eq(g->works[i].got, f->name)) used += on_node(&g->works[i], n->name);
+        if (str_eq(g->works[i].domain, domain) && str_eq(g->works[i].got, f->name))
+            used += on_node(&g->works[i], n->name);
     jsonw_object(w);
     jsonw_kv_str(w, "flavor", f->name);
     jsonw_kv_str(w, "resource", f->resource);
@@ -96,7 +98,7 @@ static void write_node(const struct emit *e, const struct gpus *g, const struct 
     jsonw_key(e->w, "gpus");
     jsonw_array(e->w);
     for (size_t i = 0; i < k; i++)
-        if (offers[i].gpus > 0) write_offer(e->w, g, n, &offers[i]);
+        if (offers[i].gpus > 0) write_offer(e->w, g, n, domain, &offers[i]);
     jsonw_array_end(e->w);
     jsonw_key(e->w, "steps");
     jsonw_array(e->w);

@@ -92,6 +92,7 @@ static bool send_once(struct cli *cli, int fd, const char *digest, int64_t size,
     char text[32];
     cli_note(cli, "uploading %s: %s", what, units_bytes_text(size, text));
     if (value_get(&v, "link") && put_there(client, a, value_get(&v, "link"), arena_cstr(a, id), fd, size)) return true;
+    cli->direct = false; /* a store that cannot be reached once will not be */
     return send_pieces(client, a, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd,
                        field_int(&v, "offset", 0), size, err);
 }

@@ -70,7 +70,7 @@ static void unreadable(struct kube_attempt *a, const char *why)
     fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its outputs could not be kept: %s", why));
 }
 
-/* The step has succeeded only when they are there: the manifest may be of a store that lost something. */
+/* The sidecar says so only when the server has taken each of them. */
 static void take_manifest(struct kube_attempt *a, const struct value *v)
 {
     struct step_left left;

@@ -220,8 +220,10 @@ void placer_whys(struct placer *p)
     struct str unseen = trouble.n > 0 ? arena_printf(&p->turn, "waits for nodes to be known: %.*s", STR_ARG(trouble))
                                       : STR("waits for nodes to be known");
     for (struct placer_work *w = p->works; w != NULL; w = w->next) {
+        bool queue = queue_setup_find(&p->setup, str_of(w->queue)) != SIZE_MAX;
         if (w->phase == PLACER_HELD)
-            tell(p, w, str_hash(str_of(w->held)) | 1, STR("NoSuchQueue"), STR("{}"), str_of(w->held));
+            tell(p, w, str_hash(str_of(w->held)) | 1, queue ? STR("NoSuchFlavor") : STR("NoSuchQueue"), STR("{}"),
+                 str_of(w->held));
         else if (w->phase == PLACER_WAITS && blind)
             tell(p, w, str_hash(unseen) | 1, STR("NodesUnknown"), STR("{}"), unseen);
         else if (w->phase == PLACER_WAITS)

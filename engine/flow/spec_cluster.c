@@ -130,6 +130,8 @@ static void read_mount(struct spec *s, const struct spec_at *at, const struct va
     struct str *path = out;
     spec_str(s, at, v, path);
     if (path->n && path->p[0] != '/') spec_error(s, at, v, "a volume is mounted at an absolute path");
+    if (str_is(*path, "/millrace") || str_starts(*path, "/millrace/"))
+        err_hint(spec_error(s, at, v, "what is below /millrace is Millrace's own"), "mount it elsewhere");
 }
 
 static const struct spec_field volume_fields[] = {

@@ -86,7 +86,7 @@ SELECT pg_terminate_backend(a.pid)
   FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
  WHERE l.locktype = 'advisory' AND l.classid = 1298754670::oid AND l.objid = (hashtext($1)::bigint & 4294967295)::oid AND l.granted
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND a.pid <> pg_backend_pid() AND a.usename = current_user AND a.state = 'idle'
+   AND a.pid <> pg_backend_pid() AND a.usename = current_user AND a.state IN ('idle', 'idle in transaction')
    AND a.state_change < clock_timestamp() - $2::bigint * interval '1 microsecond'
 
 -- name: placer_own
