@@ -84,6 +84,11 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     while (*at != a)
         at = &(*at)->next;
     *at = a->next;
+    for (struct kube_attempt **news = &k->news; *news != NULL; news = &(*news)->next_news)
+        if (*news == a) {
+            *news = a->next_news;
+            break;
+        }
     k->n--;
     set_timer(k);
     kube_log_close(a);
@@ -279,15 +284,13 @@ static void hear(struct kube *k)
 
 static bool news(struct kube *k, struct arena *m, struct exec_event *out)
 {
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
-            if (!a->waits_changed || !a->asked) continue;
-            a->waits_changed = false;
-            *out = (struct exec_event){.kind = EXEC_WAITS, .id = a->id};
-            out->result.message = arena_str(m, str_of(a->waits));
-            return true;
-        }
-    return false;
+    struct kube_attempt *a = k->news;
+    if (a == NULL) return false;
+    k->news = a->next_news;
+    a->waits_changed = false;
+    *out = (struct exec_event){.kind = EXEC_WAITS, .id = a->id};
+    out->result.message = arena_str(m, str_of(a->waits));
+    return true;
 }
 
 static bool executor_next(void *self, struct arena *m, struct exec_event *out)

@@ -95,7 +95,7 @@ struct kube_attempt {
     struct exec_output *artifacts;
     size_t n_artifacts;
     struct task_result result;
-    struct kube_attempt *next_event, *next;
+    struct kube_attempt *next_event, *next_news, *next;
 };
 
 struct kube {
@@ -112,6 +112,7 @@ struct kube {
     struct kube_attempt **slots; /* chained hash by id */
     size_t n, room;
     struct kube_attempt *events, **events_end;
+    struct kube_attempt *news;  /* whose `waits` has changed since it was told */
     struct kube_call *question; /* why there are no pods; NULL = it is not asked now */
     int64_t asked_us;           /* when that was last answered */
     bool starting;              /* at the last tick: there are Jobs whose pods are on their way */

@@ -15,6 +15,7 @@
 #define JOB_SETTLES_US (3 * SECOND_US)  /* for the pod of a Job that has ended to be told of */
 #define FOLLOW_AFTER_US (2 * SECOND_US) /* short steps' logs are fetched once, at their end */
 #define EXPIRED "ran longer than its timeout"
+#define GARBAGE_LIES_US (SECOND_US / 2) /* at least: whatever its end lets begin is created first */
 #define GARBAGE_WAITS_US (30 * SECOND_US)
 #define LOST_AFTER_US (30 * SECOND_US)   /* beyond the grace of a pod that is deleted */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
@@ -51,7 +52,10 @@ void kube_waits(struct kube_attempt *a, struct str text)
     free(a->waits);
     a->waits = strndup(text.p, text.n);
     if (a->waits == NULL) abort();
+    if (a->waits_changed) return;
     a->waits_changed = true;
+    a->next_news = a->owner->news;
+    a->owner->news = a;
 }
 
 __attribute__((format(printf, 2, 3))) static void waits(struct kube_attempt *a, const char *fmt, ...)
@@ -281,8 +285,9 @@ static bool tell_to_hurry(struct kube_attempt *a)
  * a new one. */
 static bool can_wait(const struct kube_attempt *a)
 {
-    return a->phase == KUBE_FORGOTTEN && a->ended && !a->hurry && a->owner->starting &&
-           os_mono_us() - a->forgotten_us < GARBAGE_WAITS_US;
+    int64_t lain = os_mono_us() - a->forgotten_us;
+    return a->phase == KUBE_FORGOTTEN && a->ended && !a->hurry &&
+           lain < (a->owner->starting ? GARBAGE_WAITS_US : GARBAGE_LIES_US);
 }
 
 /* The pods go with it; without a policy they would be left behind. */

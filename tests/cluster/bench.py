@@ -91,7 +91,7 @@ class Bench:
         self.pods = Watch(self.api, f"/api/v1/namespaces/{self.name}/pods")
         self.server = Server("--executor", "kubernetes", "--kubeconfig", self.cluster.kubeconfig, "--kube-namespace",
                              self.name, "--kube-image", "localhost/busybox:1", "--kube-requests", "1000",
-                             "--log-level", "warn").start()
+                             "--kube-jobs", "2000", "--log-level", "warn").start()
         self.count = 0
         self.rows = []
 
@@ -100,6 +100,14 @@ class Bench:
         self.cluster.kubectl("delete", "namespace", self.name, "--wait=false")
 
     # -- the raw side
+
+    def sweep(self):
+        """All Jobs and their pods, in two requests."""
+        connection = self.api.connect()
+        now = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+        for path in (self.path, f"/api/v1/namespaces/{self.name}/pods"):
+            ask(connection, "DELETE", path, now)
+        until("all to be gone", self.space.empty, 120)
 
     def raw_jobs(self, n, **spec):
         """Seconds until n Jobs' pods have all ended. spec: what else their pods' specs say"""
@@ -119,7 +127,7 @@ class Bench:
             list(pool.map(create, names))
         until("raw Jobs to end", lambda: len(self.pods.ended) >= before + n, 300)
         took = time.monotonic() - start
-        self.space.sweep()
+        self.sweep()
         return took
 
     def raw_post(self):
@@ -132,7 +140,7 @@ class Bench:
         ask(connection, "POST", self.path, job(self.name, name, "localhost/busybox:1", NOOP))
         until(name, lambda: name in self.seen_jobs.seen)
         took = (self.seen_jobs.seen[name] - start) * 1000
-        self.space.sweep()
+        self.sweep()
         return took
 
     # -- Millrace's
@@ -152,7 +160,7 @@ class Bench:
         self.run(f"  fan: {{foreach: {{range: {n}}}, run: [/bin/true]{more}}}\n")
         took = time.monotonic() - start
         self.pods_made = len(self.pods.seen) - before
-        until("all to be gone", self.space.empty)
+        until("all to be gone", self.space.empty, 120)
         return took
 
     def millrace_post(self):
@@ -178,15 +186,17 @@ class Bench:
         return [(b - e) * 1000 for e, b in zip(ended, begun[1:])], [(b - r) * 1000 for r, b in zip(ready, begun[1:])]
 
     def requests(self):
-        """Of ours: nobody else creates, deletes or lists these Jobs, or reads logs."""
-        total = 0
+        """How many of each kind. Of ours: nobody else creates, deletes or lists these Jobs, or reads logs."""
+        count = {"created": 0, "deleted": 0, "asked": 0, "logs": 0}
+        kinds = {"POST": "created", "DELETE": "deleted", "GET": "asked"}
         for line in self.cluster.kubectl("get", "--raw", "/metrics").splitlines():
             if not line.startswith("apiserver_request_total{"):
                 continue
-            ours = ('resource="jobs"' in line and any(f'verb="{v}"' in line for v in ("POST", "DELETE", "GET"))) or \
-                'subresource="log"' in line
-            total += float(line.rsplit(" ", 1)[1]) if ours else 0
-        return total
+            verb = line.split('verb="')[1].split('"')[0]
+            kind = "logs" if 'subresource="log"' in line else kinds.get(verb) if 'resource="jobs"' in line else None
+            if kind:
+                count[kind] += float(line.rsplit(" ", 1)[1])
+        return count
 
     # -- rows
 
@@ -218,8 +228,9 @@ class Bench:
         self.row("end_to_next_job_ms", "ms", "lower", ended, raw_ms, 50, "")
         before = self.requests()
         self.millrace_jobs(n)
-        self.row("api_requests_per_step", "requests", "lower", [(self.requests() - before) / n], 2, 3,
-                 "creation, log, deletion")
+        made = {kind: int(count - before[kind]) for kind, count in self.requests().items()}
+        self.row("api_requests_per_step", "requests", "lower", [sum(made.values()) / n], 2, 3,
+                 ", ".join(f"{count} {kind}" for kind, count in made.items()) + f", of {n} steps")
 
     def measure_scale(self, n):
         """The same on a hundred nodes that are only played, where a pod takes a second and nothing of this machine."""
