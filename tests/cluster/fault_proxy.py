@@ -29,7 +29,7 @@ ANSWERS = ["429", "500", "503", "503-after", "cut-before", "cut-after", "cut-mid
            "late"]
 STREAMS = ["410", "410-event", "500-event", "cut-event", "swallow", "duplicate", "429", "503", "cut-before"]
 CLASSES = {("create", "jobs"): ANSWERS, ("delete", "jobs"): ANSWERS, ("get", "log"): ANSWERS,
-           ("list", "jobs"): ANSWERS, ("list", "pods"): ANSWERS,
+           ("list", "jobs"): ANSWERS, ("list", "pods"): ANSWERS, ("create", "services"): ANSWERS,
            ("watch", "jobs"): STREAMS, ("watch", "pods"): STREAMS, ("connect", ""): ["mute"]}
 SPREAD = {"mute": 0.05, "silent": 0.3, "swallow": 0.3}  # these cost a timeout each: seldom
 

@@ -12,9 +12,10 @@ FAULTS = int(os.environ.get("MILLRACE_FAULTS", 200))
 SEED = int(os.environ.get("MILLRACE_FAULTS_SEED", 1))
 PATIENCE = 180
 
-# Each step marks its beginning and its end in a file of its attempt.
-BEGIN = "echo begun >> /marks/$MILLRACE_RUN.$MILLRACE_PATH.$MILLRACE_ATTEMPT"
-END = "echo ended >> /marks/$MILLRACE_RUN.$MILLRACE_PATH.$MILLRACE_ATTEMPT"
+# Each step marks its beginning and its end in a file of its attempt, each of several workers in one of its own.
+MARK = "/marks/$MILLRACE_RUN.$MILLRACE_PATH.$MILLRACE_ATTEMPT${RANK:+.$RANK}"
+BEGIN = f"echo begun >> {MARK}"
+END = f"echo ended >> {MARK}"
 
 
 def step(name, does, marks, more=""):
@@ -48,6 +49,18 @@ def stopped(marks):
     return step("s", "sleep 300", marks)
 
 
+def data(marks):
+    """Init containers and sidecars move it, past a server that is killed meanwhile."""
+    return step("make", "head -c 2000000 /dev/zero > big; mkdir d; echo deep > d/e; echo made", marks,
+                "    outputs: {big: {artifact: model, path: big}, d: {artifact: dataset, path: d}}\n") + \
+        step("use", "wc -c < inputs/big; cat inputs/d/e", marks,
+             '    inputs: {big: "${{ steps.make.outputs.big }}", d: "${{ steps.make.outputs.d }}"}\n')
+
+
+def gang(marks):
+    return step("g", "echo rank $RANK of $WORLD_SIZE; sleep 1", marks, "    workers: 2\n")
+
+
 NUMBERS = "".join(f"{i}\n" for i in range(1, 6001))
 FAN = {f"f[{i}]": (1, f"item {i}\nover {i}\n") for i in range(4)}
 # name → its pipeline, how the run ends, and of each task the attempts and the last one's log
@@ -56,6 +69,8 @@ FORMS = {
     "fan": (fan, "succeeded", {**FAN, "last": (1, "")}),
     "flaky": (flaky, "succeeded", {"s": (3, "try 3\n")}),
     "fails": (fails, "failed", {"s": (1, NUMBERS)}),
+    "data": (data, "succeeded", {"make": (1, "made\n"), "use": (1, "2000000\ndeep\n")}),
+    "gang": (gang, "succeeded", {"g": (1, "rank 0 of 2\n[rank 1] rank 1 of 2\n")}),
     "stopped": (stopped, "cancelled", {"s": (1, None)}),
 }
 
@@ -84,19 +99,19 @@ def check(server, run, name, marks, pods):
             assert server.cli("logs", run, path).stdout == log, told
         for attempt in range(1, task.get("attempt", 0) + 1):
             uids = pods.seen.get((int(run), task["task"], attempt), set())
-            mark = marks / f"{run}.{path}.{attempt}"
-            marked = mark.read_text() if mark.exists() else ""
-            assert len(uids) <= 1 and marked in (["begun\nended\n"] if log is not None else ["", "begun\n"]), \
-                (told, uids, marked)
+            files = [f"{run}.{path}.{attempt}{rank}" for rank in ((".0", ".1") if name == "gang" else ("",))]
+            marked = [mark.read_text() if (mark := marks / file).exists() else "" for file in files]
+            may = {"begun\nended\n"} if log is not None else {"", "begun\n"}
+            assert len(uids) <= len(files) and set(marked) <= may, (told, uids, marked)
     if name == "chain":
         assert found["outputs"] == {"n": 3}, found
 
 
-def test_hundreds_of_faults(cluster, cluster_server, jobs, proxy, marks):
+def test_hundreds_of_faults(cluster, data_server, jobs, proxy, marks):
     kinds = {kind for all_of in CLASSES.values() for kind in all_of}
     proxy.seed, proxy.rate = SEED, 0.5
     pods = Pods(cluster, jobs.name)
-    server = cluster_server("--kube-silence", "3s", "--kube-requests", "200", kubeconfig=proxy.kubeconfig)
+    server = data_server("--kube-silence", "3s", "--kube-requests", "200", kubeconfig=proxy.kubeconfig)
     runs = {}
     try:
         while len(proxy.done) < FAULTS or kinds - set(proxy.counts()):
