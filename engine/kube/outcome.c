@@ -122,9 +122,11 @@ void kube_outcome(const struct kube_call *call, struct arena *a, struct kube_ans
                                 .took_us = call->ended_us > call->began_us ? call->ended_us - call->began_us : 0,
                                 .tries = call->tried};
     bool whole = call->over && call->code == CURLE_OK;
-    if (call->status >= 300) { /* it answered; a body that is cut off changes nothing */
+    if (call->status >= 300) {
         read_status(call, a, out);
         out->outcome = judge(call->status, out->retry_after_ms > 0);
+        /* Why it refused may be in what was cut off, such as that it was done before. */
+        if (out->outcome == KUBE_REFUSED && !whole && !call->stream && !call->too_long) out->outcome = KUBE_UNKNOWN;
         if (!call->stream) out->body = buf_view(&call->in);
     } else if (call->status >= 200 && (whole || call->enough)) {
         out->outcome = KUBE_DONE;

@@ -119,6 +119,16 @@ static void outcomes_are_told_apart(void **state)
         {"POST dropped", "POST", {"/x", .how = DROPPED, .times = -1}, 5, KUBE_UNKNOWN, 0, 1, "", NULL},
         {"GET dropped", "GET", {"/x", .how = DROPPED, .times = -1}, 2, KUBE_UNKNOWN, 0, 2, "", NULL},
         {"POST cut", "POST", {"/x", 201, NULL, .body = "{\"a\":", CUT, .times = -1}, 5, KUBE_UNKNOWN, 201, 1, "", NULL},
+        /* as which of the conflicts, nobody heard */
+        {"POST 409 cut",
+         "POST",
+         {"/x", 409, NULL, .body = "{\"kind\":\"Status\",", CUT, .times = -1},
+         5,
+         KUBE_UNKNOWN,
+         409,
+         1,
+         "",
+         NULL},
         {"PUT cut", "PUT", {"/x", 200, NULL, .body = "{\"a\":", CUT, .times = -1}, 2, KUBE_UNKNOWN, 200, 2, "", NULL},
     };
     (void)state;
