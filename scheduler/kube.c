@@ -325,6 +325,7 @@ static void executor_stop(void *self)
     struct kube *k = self;
     kube_each(k, kube_drop);
     kube_cancel(k->client, k->question);
+    kube_cancel(k->client, k->kueue_question);
     if (k->blobs != NULL) store_stop(k->blobs);
     if (k->workers != NULL) workers_free(k->workers, kube_outputs_drop);
     store_close(k->blobs);

@@ -42,6 +42,7 @@ struct kube_attempt {
     enum kube_phase phase;
     bool asked, queued, never;
     bool job_ended, job_completed; /* its Job says so; the pod tells more, if there is one */
+    bool held_by_kueue;            /* it is suspended until Kueue admits it */
     bool unsure;                   /* a creation may have been carried out, nobody knows */
     bool job_there;                /* by the watch, or by the answer to its creation */
     bool kill_wanted;
@@ -115,7 +116,10 @@ struct kube {
     struct kube_attempt *news;  /* whose `waits` has changed since it was told */
     struct kube_call *question; /* why there are no pods; NULL = it is not asked now */
     int64_t asked_us;           /* when that was last answered */
-    bool starting;              /* at the last tick: there are Jobs whose pods are on their way */
+    struct kube_call *kueue_question;
+    int64_t kueue_asked_us;
+    uint32_t kueue_version; /* of its API that is tried next */
+    bool starting;          /* at the last tick: there are Jobs whose pods are on their way */
 };
 
 /* ---- kube.c ---- */
@@ -133,7 +137,8 @@ void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_reque
 MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
 
 /* ---- kube_podless.c ---- */
-void kube_ask_why(struct kube *k); /* there are Jobs and no pods */
+void kube_ask_why(struct kube *k);   /* there are Jobs and no pods */
+void kube_ask_kueue(struct kube *k); /* some of them are suspended */
 /* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
 void kube_ask_pod(struct kube_attempt *a);
 

@@ -101,7 +101,7 @@ static void labels(struct jsonw *w, const struct kube_job *j, struct arena *a, b
     if (with_users)
         users(w, j, "labels");
     else if (j->kueue.n > 0)
-        jsonw_kv_str(w, "kueue.x-k8s.io/queue-name", j->kueue);
+        jsonw_kv_str(w, KUBE_LABEL_KUEUE, j->kueue);
     jsonw_object_end(w);
 }
 

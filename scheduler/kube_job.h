@@ -20,6 +20,7 @@
 #define KUBE_FILES_MAX ((size_t)250 << 10) /* bytes of all annotations together: Kubernetes takes 256 KiB */
 
 #define KUBE_LABEL_INSTANCE "millrace.dev/instance"
+#define KUBE_LABEL_KUEUE "kueue.x-k8s.io/queue-name"
 #define KUBE_LABEL_RUN "millrace.dev/run"
 #define KUBE_LABEL_TASK "millrace.dev/task"
 #define KUBE_LABEL_ATTEMPT "millrace.dev/attempt"

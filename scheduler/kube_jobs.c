@@ -333,6 +333,15 @@ static struct kube_attempt *by_name(struct kube *k, const char *which, struct st
     return NULL;
 }
 
+/* Until Kueue admits it, and when Kueue takes that back. */
+static bool is_held_by_kueue(const struct value *job)
+{
+    const struct value *labels = value_get(value_get(job, "metadata"), "labels");
+    const struct value *suspend = value_get(value_get(job, "spec"), "suspend");
+    return suspend != NULL && suspend->type == VALUE_BOOL && suspend->u.b && labels != NULL &&
+           value_get(labels, KUBE_LABEL_KUEUE) != NULL;
+}
+
 /* They come after the pod's end; of a pod that is gone they are all there is. */
 static void read_conditions(struct kube_attempt *a, const struct value *job)
 {
@@ -368,6 +377,7 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     a->job_there = true;
     a->deleted = kube_text(object, "metadata.deletionTimestamp").n > 0;
     read_conditions(a, object);
+    a->held_by_kueue = is_held_by_kueue(object);
     kube_begun(a);
     kube_service_create(a);
     if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
@@ -504,6 +514,8 @@ static void without_pod(struct kube_attempt *a, int64_t now)
     int64_t since = now - a->created_us;
     if (a->job_ended && since > JOB_SETTLES_US && now - a->looked_us > SECOND_US)
         kube_ask_pod(a);
+    else if (!a->job_ended && a->held_by_kueue)
+        kube_ask_kueue(a->owner);
     else if (!a->job_ended && since > PODLESS_US)
         kube_ask_why(a->owner);
 }

@@ -3,6 +3,9 @@
  * namespace for such a question, however little it asks for, so one question is asked for all Jobs, every five
  * seconds: when many Jobs wait for the Job controller, it is busy enough.
  *
+ * A Job that Kueue holds is suspended, and its Workload says why (https://kueue.sigs.k8s.io/docs/concepts/workload/):
+ * those, too, are asked for together.
+ *
  * A Job that has ended had a pod: a watch of pods that lags behind the one of Jobs may have missed it, so the server is
  * asked before an end is told without one. */
 #include <stdio.h>
@@ -11,7 +14,7 @@
 #include "scheduler/kube_inner.h"
 
 #define ASK_US 5000000
-#define EVENTS_MOST 500 /* of those that the server has, any: Jobs of the rest say nothing yet */
+#define EVENTS_MOST 500 /* or Workloads; of those that the server has, any: Jobs of the rest say nothing yet */
 
 static void say(struct kube_attempt *a, struct str why)
 {
@@ -79,6 +82,99 @@ void kube_ask_why(struct kube *k)
         .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = told, .ctx = k};
     k->question = kube_request(k->client, &req);
 }
+
+/* ---- Kueue ---- */
+
+static const char *const versions[] = {"v1beta2", "v1beta1"}; /* of its API, whichever the cluster has */
+
+static bool is_held(const struct kube_attempt *a)
+{
+    return is_podless(a) && a->held_by_kueue;
+}
+
+static void say_held(struct kube_attempt *a, struct str why)
+{
+    struct arena m;
+    arena_init(&m, 0);
+    kube_waits(a, arena_printf(&m, "waits for Kueue: %.*s", STR_ARG(why)));
+    arena_free(&m);
+}
+
+/* The condition that is not met says why, and the one that was met last what it waits for. */
+static struct str why_held(const struct value *workload)
+{
+    const struct value *list = value_get(value_get(workload, "status"), "conditions");
+    struct str why = STR("it has not looked at it yet");
+    for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
+        const struct value *c = &list->u.list.items[i];
+        if (!str_is(kube_text(c, "type"), "QuotaReserved")) continue;
+        why = str_is(kube_text(c, "status"), "True") ? STR("it has the quota, and is about to be admitted")
+                                                     : kube_text(c, "message");
+    }
+    return why;
+}
+
+static bool owned_by(const struct value *object, const char *uid)
+{
+    const struct value *owners = value_get(value_get(object, "metadata"), "ownerReferences");
+    for (size_t i = 0; owners != NULL && owners->type == VALUE_LIST && i < owners->u.list.n; i++)
+        if (str_is(kube_text(&owners->u.list.items[i], "uid"), uid)) return true;
+    return false;
+}
+
+static void say_workloads(struct kube *k, const struct value *items)
+{
+    for (size_t i = 0; i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
+            if (!is_held(a)) continue;
+            size_t w = 0;
+            while (w < items->u.list.n && !owned_by(&items->u.list.items[w], a->job_uid))
+                w++;
+            if (w < items->u.list.n) say_held(a, why_held(&items->u.list.items[w]));
+        }
+}
+
+static void say_all_held(struct kube *k, struct str why)
+{
+    for (size_t i = 0; i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
+            if (is_held(a)) say_held(a, why);
+}
+
+static void told_workloads(void *ctx, const struct kube_answer *answer)
+{
+    struct kube *k = ctx;
+    struct value v;
+    struct arena m;
+    struct err ignored;
+    k->kueue_question = NULL;
+    k->kueue_asked_us = os_mono_us();
+    arena_init(&m, 0);
+    if (answer->outcome == KUBE_DONE) {
+        const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
+        if (items != NULL && items->type == VALUE_LIST) say_workloads(k, items);
+    } else if (answer->status == 404) {
+        if (++k->kueue_version % (sizeof versions / sizeof *versions) == 0)
+            say_all_held(k, STR("this cluster has none, or not in a version that is known; its Job is suspended"));
+    } else if (answer->outcome == KUBE_REFUSED) {
+        say_all_held(k, arena_printf(&m, "its Job is suspended; why cannot be read, since Kubernetes says: %.*s",
+                                     STR_ARG(answer->message)));
+    }
+    arena_free(&m);
+}
+
+void kube_ask_kueue(struct kube *k)
+{
+    char path[512];
+    if (k->kueue_question != NULL || os_mono_us() - k->kueue_asked_us < ASK_US) return;
+    snprintf(path, sizeof path, "/apis/kueue.x-k8s.io/%s/namespaces/%.*s/workloads?limit=%d",
+             versions[k->kueue_version % (sizeof versions / sizeof *versions)], STR_ARG(k->cfg.namespace), EVENTS_MOST);
+    const struct kube_request req = {
+        .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = told_workloads, .ctx = k};
+    k->kueue_question = kube_request(k->client, &req);
+}
+
+/* ---- a pod that nobody told of ---- */
 
 static void found(void *ctx, const struct kube_answer *answer)
 {

@@ -1,10 +1,10 @@
 #!/bin/bash
 # What stands beside the test cluster's control plane: DNS and metrics as plain processes on the node's address, each
-# with a Service without a selector that points there, and fake nodes. Sourced by `up`.
+# with a Service without a selector that points there, fake nodes, and Kueue. Sourced by `up`.
 # shellcheck disable=SC2034,SC2086,SC2154,SC2206 # addresses, ports and names of lib.sh: no blanks
 
-service() { # NAME CLUSTERIP PORT:TARGET:PROTOCOL…
-    local n=$1 ip=$2 spaces=/namespaces/kube-system/ ports endpoints
+service() { # NAME CLUSTERIP PORT:TARGET:PROTOCOL…, in the namespace SPACE
+    local n=$1 ip=$2 spaces=/namespaces/${SPACE:-kube-system}/ ports endpoints
     shift 2
     ports=$(printf '%s\n' "$@" | jq -Rnc '[inputs / ":" |
         {name: "p\(.[0])\(.[2] | ascii_downcase)", port: .[0] | tonumber,
@@ -117,4 +117,31 @@ Y
     done | kctl create -f - >/dev/null 2>"$D/log/fake-nodes.log" ||
         grep -v AlreadyExists "$D/log/fake-nodes.log" >&2 || true
     until_true 300 fake_nodes_ready "$1" || die "the fake nodes do not become Ready: $(tail -n 3 "$D/log/kwok.log")"
+}
+
+# The admission controller for Jobs. Of its webhooks only those for Jobs and for its own objects are there: the others,
+# unanswered, would refuse every pod. They, too, go when it is stopped.
+start_kueue() {
+    local space=kueue-system
+    put "$D/conf/kueue.yaml" <<Y
+apiVersion: config.kueue.x-k8s.io/v1beta2
+kind: Configuration
+health: {healthProbeBindAddress: "127.0.0.1:$KUEUE_HEALTHZ_PORT"}
+metrics: {bindAddress: "127.0.0.1:$KUEUE_METRICS_PORT"}
+webhook: {port: $KUEUE_PORT}
+leaderElection: {leaderElect: false}
+clientConnection: {qps: 500, burst: 1000}
+integrations: {frameworks: [batch/job]}
+Y
+    kctl apply --server-side -f "$B/kueue.d/CustomResourceDefinition.yaml" >/dev/null
+    ensure /api/v1/namespaces $space "{\"metadata\":{\"name\":\"$space\"}}"
+    ensure /api/v1/namespaces/$space/secrets kueue-webhook-server-cert \
+        '{"metadata":{"name":"kueue-webhook-server-cert"}}'
+    SPACE=$space service kueue-webhook-service "" 443:$KUEUE_PORT:TCP
+    kctl create --dry-run=client -o json -f "$B/kueue.d/WebhookConfiguration.yaml" | jq '
+        .webhooks |= map(select(.name | test("^[mv](job|workload|clusterqueue|cohort|resourceflavor)[.]kb[.]io$")))' |
+        kctl apply --server-side -f - >/dev/null
+    start kueue env KUBECONFIG="$D/admin.conf" POD_NAMESPACE=$space "$B/kueue" --config="$D/conf/kueue.yaml"
+    until_true 600 net curl -fsS "http://127.0.0.1:$KUEUE_HEALTHZ_PORT/readyz" ||
+        die "Kueue does not become ready: $(tail -n 3 "$D/log/kueue.log")"
 }

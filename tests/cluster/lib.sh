@@ -19,7 +19,7 @@ POD_CIDR=198.18.0.0/22 POD_GATEWAY=198.18.0.1 FAKE_POD_CIDR=198.18.128.0/18
 SVC_CIDR=198.19.0.0/16 SVC_FIRST=198.19.0.1 DNS_IP=198.19.0.10
 ETCD_PORT=22379 ETCD_PEER_PORT=22380 API_PORT=26443 KCM_PORT=20257 SCHED_PORT=20259
 KUBELET_PORT=20250 KUBELET_HEALTHZ_PORT=20248 PROXY_HEALTHZ_PORT=20256 PROXY_METRICS_PORT=20249
-METRICS_PORT=20251 DNS_PORT=20053 KWOK_PORT=20247
+METRICS_PORT=20251 DNS_PORT=20053 KWOK_PORT=20247 KUEUE_PORT=20252 KUEUE_HEALTHZ_PORT=20253 KUEUE_METRICS_PORT=20254
 API=https://127.0.0.1:$API_PORT
 
 die() {
@@ -125,7 +125,7 @@ take_down() {
     if [ -n "$list" ]; then
         # shellcheck disable=SC2046 # numbers
         kill -TERM $(guests "$network") 2>/dev/null || true
-        for n in kubelet proxy sched kcm kwok metrics coredns apiserver etcd; do
+        for n in kubelet proxy sched kcm kwok kueue metrics coredns apiserver etcd; do
             p=$(pid_of $n) || continue
             # On TERM the apiserver waits up to a minute for those who watch, and etcd for it.
             if ours "$p"; then kill -"$([ $n = apiserver ] && echo KILL || echo TERM)" "$p" 2>/dev/null || true; fi

@@ -1,6 +1,7 @@
 """The queue for GPUs on a real cluster: who starts, on which node, who waits and why, who gives way."""
 import json
 
+import pytest
 from harness import until
 from test_jobs import gone, pipeline
 
@@ -133,15 +134,69 @@ def test_killed_at_any_time(cluster_server, jobs):
     gone(jobs)
 
 
-def test_kueue_may_decide(cluster_server, jobs):
+KUEUE = f"""apiVersion: kueue.x-k8s.io/v1beta2
+kind: ResourceFlavor
+metadata: {{name: h100}}
+spec: {{nodeLabels: {{nvidia.com/gpu.product: {PRODUCT}}}}}
+---
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: ClusterQueue
+metadata: {{name: one-gpu}}
+spec:
+  namespaceSelector: {{}}
+  resourceGroups:
+  - coveredResources: [nvidia.com/gpu]
+    flavors: [{{name: h100, resources: [{{name: nvidia.com/gpu, nominalQuota: 1}}]}}]
+"""
+
+
+@pytest.fixture
+def kueue(cluster, jobs):
+    """A real one, with a LocalQueue team-a that has one GPU."""
+    if cluster.kind != "own":
+        pytest.skip("this cluster is not ours to put Kueue into")
+    cluster.bring_up("--kueue")
+    local = "---\napiVersion: kueue.x-k8s.io/v1beta2\nkind: LocalQueue\n" \
+            f"metadata: {{name: team-a, namespace: {jobs.name}}}\nspec: {{clusterQueue: one-gpu}}\n"
+    cluster.kubectl("apply", "-f", "-", given=KUEUE + local)
+    yield
+    cluster.kubectl("delete", "-f", "-", "--wait=false", given=KUEUE + local)
+    cluster.kubectl("delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "-l",
+                    "app.kubernetes.io/name=kueue")
+    cluster.stop("kueue")
+
+
+def test_kueue_may_decide(cluster_server, jobs, kueue):
+    server = cluster_server()
+    declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
+    run = server.submit(pipeline("  fan: {foreach: {range: 3}, run: 'sleep 8', queue: theirs, resources: {gpu: 1}}\n"))
+    until("their Jobs", lambda: len(jobs.items("jobs")) == 3)
+    assert all(j["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a" for j in jobs.items("jobs"))
+    most = 0
+
+    def told():
+        nonlocal most
+        most = max(most, len([p for p in jobs.items("pods") if p["status"]["phase"] in ("Pending", "Running")]))
+        why = [t.get("waitingFor", "") for p, t in server.tasks(run).items() if "[" in p]
+        return len([w for w in why if "waits for Kueue: " in w and "nvidia.com/gpu" in w]) == 2
+
+    until("the others to say why", told, 20)
+    while server.run(run)["state"] not in ("succeeded", "failed"):
+        most = max(most, len([p for p in jobs.items("pods") if p["status"]["phase"] in ("Pending", "Running")]))
+    assert server.run(run)["state"] == "succeeded" and most == 1
+    assert all(t["attempt"] == 1 for p, t in server.tasks(run).items() if "[" in p)
+    gone(jobs)
+
+
+def test_a_kueue_that_is_not_there(cluster_server, jobs):
     server = cluster_server()
     declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
     run = server.submit(pipeline("  one: {run: 'true', queue: theirs, resources: {gpu: 1}}\n"))
-    job, = until("its Job", lambda: jobs.items("jobs"))
-    assert job["spec"]["suspend"] and job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    until("it to say so", lambda: "waits for Kueue: this cluster has none" in
+          server.tasks(run)["one"].get("waitingFor", ""), 30)
     assert not jobs.items("pods")
-    jobs("patch", "job", job["metadata"]["name"], "-p", '{"spec": {"suspend": false}}')  # as Kueue does
-    assert server.ended(run)["state"] == "succeeded"
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
     gone(jobs)
 
 
