@@ -18,6 +18,7 @@
 #define SECOND_US 1000000
 #define POLL_MS 1000
 #define STUCK_MS 10000
+#define LOOK_MS 50 /* a row that an owner had is looked at again after so long */
 #define WHYS_EVERY_US 300000
 #define SHOW_EVERY_US SECOND_US
 #define SWEEP_EVERY_US (30 * SECOND_US)
@@ -98,6 +99,17 @@ static bool read_news(struct placer *p, int64_t now, struct err *err)
     return true;
 }
 
+static bool look(struct placer *p, int64_t now, struct err *err)
+{
+    struct placing_row *rows;
+    size_t n;
+    if (p->n_unsure == 0 || now - p->looked_us < LOOK_MS * 1000) return true;
+    p->looked_us = now;
+    if (!placing_look(p->conn, &p->lease, p->unsure, p->n_unsure, &p->turn, &rows, &n, err)) return false;
+    placer_look(p, rows, n);
+    return true;
+}
+
 static void see_nodes(struct placer *p)
 {
     uint64_t generation = p->cfg.source.generation(p->cfg.source.self);
@@ -135,7 +147,9 @@ static bool answer(struct placer *p, int64_t now, struct err *err)
     }
     const struct placing_answers *x = &p->answers;
     if (x->n_heard + x->n_admits + x->n_victims + x->n_whys == 0) return true;
-    return placing_write(p->conn, &p->lease, x, &p->turn, err);
+    if (!placing_write(p->conn, &p->lease, x, &p->turn, err)) return false;
+    placer_written(p);
+    return true;
 }
 
 static bool turn(struct placer *p, struct err *err)
@@ -148,7 +162,7 @@ static bool turn(struct placer *p, struct err *err)
     if (!connected(p, err) || !leased(p, now, err)) return false;
     hear_database(p);
     if (p->lease.epoch == 0) return true;
-    if (!load(p, err) || !read_news(p, now, err)) return false;
+    if (!load(p, err) || !read_news(p, now, err) || !look(p, now, err)) return false;
     see_nodes(p);
     if (p->dirty && p->source_seen != 0) placer_decide(p, os_now_us());
     return answer(p, now, err) && show(p, now, err) && sweep(p, now, err);
@@ -160,6 +174,7 @@ static int wait_ms(const struct placer *p)
 {
     if (p->conn == NULL || p->lease.epoch == 0) return POLL_MS;
     if (p->dirty && p->source_seen != 0) return 0;
+    if (p->n_unsure > 0) return LOOK_MS;
     return p->works != NULL && p->cfg.poll_ms > WHYS_EVERY_US / 1000 ? WHYS_EVERY_US / 1000 : (int)p->cfg.poll_ms;
 }
 
@@ -194,6 +209,7 @@ static void destroy(struct placer *p)
     if (p->wake >= 0) close(p->wake);
     map_free(&p->by_id);
     map_free(&p->by_task);
+    free(p->unsure);
     arena_free(&p->declared);
     arena_free(&p->turn);
     free(p->dsn);

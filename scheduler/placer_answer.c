@@ -27,7 +27,7 @@ static void admit(struct placer *p, const struct placer_work *w, struct str flav
 {
     struct placing_answers *x = &p->answers;
     x->admits = grow(&p->turn, x->admits, x->n_admits, &p->room_admits, sizeof *x->admits);
-    x->admits[x->n_admits++] = (struct placing_admit){w->id, w->attempt, flavor, pin, nodes};
+    x->admits[x->n_admits++] = (struct placing_admit){w->id, w->attempt, flavor, pin, nodes, false};
 }
 
 /* ---- what follows for its Job: see kube_pin.h ---- */
@@ -117,15 +117,22 @@ static void name_work(const void *ctx, uint64_t id, struct buf *out)
     buf_c(out, w != NULL ? w->name : "a step that is over");
 }
 
-static void take_victim(struct placer *p, const struct place_victim *v)
+void placer_stop_again(struct placer *p, struct placer_work *w)
 {
     struct placing_answers *x = &p->answers;
-    struct placer_work *w = placer_work_by_id(p, (int64_t)v->id), *by = placer_work_by_id(p, (int64_t)v->by);
+    const struct placer_work *by = placer_work_by_id(p, w->by);
+    struct str name = by != NULL ? str_of(by->name) : STR("another step");
+    x->victims = grow(&p->turn, x->victims, x->n_victims, &p->room_victims, sizeof *x->victims);
+    x->victims[x->n_victims++] = (struct placing_victim){w->id, w->by, w->attempt, name, false};
+}
+
+static void take_victim(struct placer *p, const struct place_victim *v)
+{
+    struct placer_work *w = placer_work_by_id(p, (int64_t)v->id);
     if (w == NULL) return;
     w->phase = PLACER_STOPS;
-    x->victims = grow(&p->turn, x->victims, x->n_victims, &p->room_victims, sizeof *x->victims);
-    x->victims[x->n_victims++] =
-        (struct placing_victim){w->id, (int64_t)v->by, w->attempt, by != NULL ? str_of(by->name) : STR("another step")};
+    w->by = (int64_t)v->by;
+    placer_stop_again(p, w);
 }
 
 void placer_decide(struct placer *p, int64_t now_us)
@@ -138,6 +145,34 @@ void placer_decide(struct placer *p, int64_t now_us)
     for (size_t i = 0; i < out.n_victims; i++)
         take_victim(p, &out.victims[i]);
     if (out.n_admitted + out.n_victims > 0) p->whys_us = 0;
+}
+
+/* ---- what was written of it ---- */
+
+static void not_won(struct placer *p, int64_t id)
+{
+    struct placer_work *w = placer_work_by_id(p, id);
+    if (w == NULL || w->unsure) return;
+    w->unsure = true;
+    if (p->n_unsure == p->room_unsure) {
+        p->room_unsure = p->room_unsure > 0 ? 2 * p->room_unsure : 64;
+        p->unsure = realloc(p->unsure, p->room_unsure * sizeof *p->unsure);
+        if (p->unsure == NULL) abort();
+    }
+    p->unsure[p->n_unsure++] = id;
+}
+
+void placer_written(struct placer *p)
+{
+    const struct placing_answers *x = &p->answers;
+    for (size_t i = 0; i < x->n_admits; i++)
+        if (!x->admits[i].won) not_won(p, x->admits[i].id);
+    for (size_t i = 0; i < x->n_victims; i++)
+        if (!x->victims[i].won) not_won(p, x->victims[i].id);
+    for (size_t i = 0; i < x->n_whys; i++) {
+        struct placer_work *w = x->whys[i].won ? NULL : placer_work_by_id(p, x->whys[i].id);
+        if (w != NULL) w->told = 0;
+    }
 }
 
 /* ---- reasons ---- */
@@ -198,7 +233,7 @@ static void tell(struct placer *p, struct placer_work *w, uint64_t hash, struct 
     if (hash == w->told) return;
     w->told = hash;
     x->whys = grow(&p->turn, x->whys, x->n_whys, &p->room_whys, sizeof *x->whys);
-    x->whys[x->n_whys++] = (struct placing_why){w->id, w->attempt, reason, why, text};
+    x->whys[x->n_whys++] = (struct placing_why){w->id, w->attempt, reason, why, text, false};
 }
 
 static void tell_reason(struct placer *p, struct placer_work *w)

@@ -35,6 +35,8 @@ struct placer_work { /* a row of queue_work */
     char *name;      /* "run 17 train[2]" */
     char *held;      /* why, of PLACER_HELD */
     char *queue;
+    int64_t by;  /* for whom it gives way, of PLACER_STOPS */
+    bool unsure; /* what was answered is not in the database: its row is to be looked at */
     struct placer_work *next, **link;
 };
 
@@ -65,8 +67,10 @@ struct placer {
     uint64_t source_seen; /* generation of the source that the rules know; 0 = none */
     bool dirty;           /* the rules are to be asked */
     bool news;            /* somebody may have written */
-    int64_t read_us, whys_us, shown_us, swept_us, leased_us; /* monotonic */
-    uint64_t shown;                                          /* hash of what was shown last */
+    int64_t *unsure;      /* ids of works */
+    size_t n_unsure, room_unsure;
+    int64_t read_us, looked_us, whys_us, shown_us, swept_us, leased_us; /* monotonic */
+    uint64_t shown;                                                     /* hash of what was shown last */
     struct arena turn;
     struct placing_answers answers; /* of the turn */
     size_t room_heard, room_admits, room_victims, room_whys;
@@ -76,14 +80,17 @@ struct placer {
 struct placer_work *placer_work_by_id(const struct placer *p, int64_t id);
 void placer_forget(struct placer *p); /* all works and nodes */
 bool placer_counts(const void *ctx, const struct attempt_id *id);
-void placer_hear(struct placer *p, const struct placing_row *row);    /* news of its owner */
-void placer_restore(struct placer *p, const struct placing_row *row); /* after a start */
-void placer_nodes(struct placer *p);                                  /* what the source knows */
+void placer_hear(struct placer *p, const struct placing_row *row);            /* news of its owner */
+void placer_look(struct placer *p, const struct placing_row *rows, size_t n); /* at those of which it is unsure */
+void placer_restore(struct placer *p, const struct placing_row *row);         /* after a start */
+void placer_nodes(struct placer *p);                                          /* what the source knows */
 
 /* ---- placer_answer.c: what comes of a cycle ---- */
 void placer_decide(struct placer *p, int64_t now_us);
 void placer_whys(struct placer *p);
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q);
+void placer_written(struct placer *p); /* the answers, as far as they were won */
+void placer_stop_again(struct placer *p, struct placer_work *w);
 void placer_heard(struct placer *p, const struct placing_row *row);
 struct str placer_shown(struct placer *p); /* the nodes as JSON */
 

@@ -96,6 +96,7 @@ void placer_forget(struct placer *p)
         free(n);
     }
     p->nodes = NULL;
+    p->n_unsure = 0;
     p->source_seen = 0;
     if (p->setup.place != NULL) queue_setup_close(&p->setup);
     arena_reset(&p->declared);
@@ -200,6 +201,31 @@ void placer_hear(struct placer *p, const struct placing_row *row)
     wait_for(p, row);
 }
 
+/* The owner had the row when the placer answered. It may have let go of it as it was: then it is decided again, or said
+ * again; else there are news of it. */
+static void look_at(struct placer *p, const struct placing_row *row)
+{
+    struct placer_work *w = placer_work_by_id(p, row->id);
+    if (w == NULL) return;
+    w->unsure = false;
+    if (w->attempt != row->attempt) return;
+    if (row->state == QUEUE_ADMITTED && w->phase == PLACER_STOPS) placer_stop_again(p, w);
+    if (row->state != QUEUE_WAITS || (w->phase != PLACER_RUNS && w->phase != PLACER_ELSEWHERE)) return;
+    drop(p, w);
+    wait_for(p, row);
+}
+
+void placer_look(struct placer *p, const struct placing_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        look_at(p, &rows[i]);
+    for (size_t i = 0; i < p->n_unsure; i++) {
+        struct placer_work *w = placer_work_by_id(p, p->unsure[i]);
+        if (w != NULL && w->unsure) drop(p, w); /* it is of another domain now */
+    }
+    p->n_unsure = 0;
+}
+
 /* ---- after a start ---- */
 
 static uint32_t node_number(const struct placer *p, struct str name)
@@ -240,6 +266,7 @@ void placer_restore(struct placer *p, const struct placing_row *row)
     if (!known) return;
     w->phase = PLACER_RUNS;
     w->nodes = copied(row->nodes);
+    w->by = row->by;
     if (row->state == QUEUE_STOPS && place_stopping(p->setup.place, (uint64_t)row->id, (uint64_t)row->by))
         w->phase = PLACER_STOPS;
 }

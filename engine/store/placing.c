@@ -45,6 +45,15 @@ static void numbers_end(struct numbers *n, struct params *p)
         params_strs(p, column, n);                                                                                     \
     } while (0)
 
+/* The first column of the answer counts them from 1. */
+#define WON(res, items, n)                                                                                             \
+    do {                                                                                                               \
+        for (size_t row_ = 0; row_ < (n); row_++)                                                                      \
+            (items)[row_].won = false;                                                                                 \
+        for (int row_ = 0; row_ < PQntuples(res); row_++)                                                              \
+            (items)[row_int(res, row_, 0) - 1].won = true;                                                             \
+    } while (0)
+
 /* ---- the lease ---- */
 
 static bool try_lock(struct conn *c, const struct params *p, bool *got, struct err *err)
@@ -103,6 +112,14 @@ static struct placing_row row_of(const PGresult *res, int i, struct arena *a)
                                 .by = row_int(res, i, 17)};
 }
 
+static void rows_of(const PGresult *res, struct arena *a, struct placing_row **out, size_t *n)
+{
+    *n = (size_t)PQntuples(res);
+    *out = arena_array(a, struct placing_row, *n + 1);
+    for (size_t i = 0; i < *n; i++)
+        (*out)[i] = row_of(res, (int)i, a);
+}
+
 bool placing_read(struct conn *c, const struct placing_lease *lease, bool all, struct arena *a,
                   struct placing_row **out, size_t *n, struct err *err)
 {
@@ -111,10 +128,24 @@ bool placing_read(struct conn *c, const struct placing_lease *lease, bool all, s
     params_init(&p, a);
     params_str(&p, lease->domain);
     if (!conn_query(c, all ? Q_PLACER_ALL : Q_PLACER_NEWS, &p, &res, err)) return false;
-    *n = (size_t)PQntuples(res);
-    *out = arena_array(a, struct placing_row, *n + 1);
-    for (size_t i = 0; i < *n; i++)
-        (*out)[i] = row_of(res, (int)i, a);
+    rows_of(res, a, out, n);
+    return true;
+}
+
+bool placing_look(struct conn *c, const struct placing_lease *lease, const int64_t *ids, size_t n_ids, struct arena *a,
+                  struct placing_row **out, size_t *n, struct err *err)
+{
+    struct params p;
+    struct numbers list;
+    RESULT_AUTO res = NULL;
+    params_init(&p, a);
+    params_str(&p, lease->domain);
+    numbers_begin(&list);
+    for (size_t i = 0; i < n_ids; i++)
+        numbers_add(&list, ids[i]);
+    numbers_end(&list, &p);
+    if (!conn_query(c, Q_PLACER_LOOK, &p, &res, err)) return false;
+    rows_of(res, a, out, n);
     return true;
 }
 
@@ -147,12 +178,14 @@ static bool write_heard(struct conn *c, const struct writing *w, struct err *err
     COLUMN(&p, x->heard, x->n_heard, id);
     COLUMN(&p, x->heard, x->n_heard, attempt);
     COLUMN(&p, x->heard, x->n_heard, state);
+    params_str(&p, w->lease->domain);
     struct placing_heard *gone = arena_array(w->arena, struct placing_heard, x->n_heard);
     size_t n = 0;
     for (size_t i = 0; i < x->n_heard; i++)
         if (x->heard[i].state == QUEUE_OVER) gone[n++] = x->heard[i];
     COLUMN(&over, gone, n, id);
     COLUMN(&over, gone, n, attempt);
+    params_str(&over, w->lease->domain);
     return conn_exec(c, Q_PLACER_HEARD, &p, NULL, err) && (n == 0 || conn_exec(c, Q_PLACER_OVER, &over, NULL, err));
 }
 
@@ -160,6 +193,7 @@ static bool write_admits(struct conn *c, const struct writing *w, struct err *er
 {
     const struct placing_answers *x = w->answers;
     struct params p;
+    RESULT_AUTO res = NULL;
     if (x->n_admits == 0) return true;
     params_init(&p, w->arena);
     COLUMN(&p, x->admits, x->n_admits, id);
@@ -167,26 +201,34 @@ static bool write_admits(struct conn *c, const struct writing *w, struct err *er
     TEXTS(&p, x->admits, x->n_admits, flavor);
     TEXTS(&p, x->admits, x->n_admits, pin);
     TEXTS(&p, x->admits, x->n_admits, nodes);
-    return conn_exec(c, Q_PLACER_ADMIT, &p, NULL, err);
+    params_str(&p, w->lease->domain);
+    if (!conn_query(c, Q_PLACER_ADMIT, &p, &res, err)) return false;
+    WON(res, x->admits, x->n_admits);
+    return true;
 }
 
 static bool write_victims(struct conn *c, const struct writing *w, struct err *err)
 {
     const struct placing_answers *x = w->answers;
     struct params p;
+    RESULT_AUTO res = NULL;
     if (x->n_victims == 0) return true;
     params_init(&p, w->arena);
     COLUMN(&p, x->victims, x->n_victims, id);
     COLUMN(&p, x->victims, x->n_victims, attempt);
     COLUMN(&p, x->victims, x->n_victims, by);
     TEXTS(&p, x->victims, x->n_victims, by_text);
-    return conn_exec(c, Q_PLACER_PREEMPT, &p, NULL, err);
+    params_str(&p, w->lease->domain);
+    if (!conn_query(c, Q_PLACER_PREEMPT, &p, &res, err)) return false;
+    WON(res, x->victims, x->n_victims);
+    return true;
 }
 
 static bool write_whys(struct conn *c, const struct writing *w, struct err *err)
 {
     const struct placing_answers *x = w->answers;
     struct params p;
+    RESULT_AUTO res = NULL;
     if (x->n_whys == 0) return true;
     params_init(&p, w->arena);
     COLUMN(&p, x->whys, x->n_whys, id);
@@ -194,7 +236,10 @@ static bool write_whys(struct conn *c, const struct writing *w, struct err *err)
     TEXTS(&p, x->whys, x->n_whys, reason);
     TEXTS(&p, x->whys, x->n_whys, why);
     TEXTS(&p, x->whys, x->n_whys, text);
-    return conn_exec(c, Q_PLACER_WHY, &p, NULL, err);
+    params_str(&p, w->lease->domain);
+    if (!conn_query(c, Q_PLACER_WHY, &p, &res, err)) return false;
+    WON(res, x->whys, x->n_whys);
+    return true;
 }
 
 static bool write_tx(struct conn *c, void *ctx, struct err *err)

@@ -3,7 +3,8 @@
  *
  * What an owner wrote last has the mark `news`, until the placer that has seen it takes it away; an answer to what has
  * been withdrawn meanwhile changes nothing, and the news of the withdrawal follow. So neither a crash nor a delay on
- * either side loses or doubles anything. */
+ * either side loses or doubles anything. What an owner holds at that moment is not waited for: `won` says what of the
+ * answers was written, and the others are to be looked at again, since an owner may let go of a row as it was. */
 #ifndef MILLRACE_STORE_PLACING_H
 #define MILLRACE_STORE_PLACING_H
 
@@ -19,16 +20,19 @@ struct placing_admit {
     int64_t id;
     int32_t attempt;
     struct str flavor, pin, nodes; /* pin: JSON; nodes: {a,b} */
+    bool won;
 };
 struct placing_victim {
     int64_t id, by;
     int32_t attempt;
     struct str by_text;
+    bool won;
 };
 struct placing_why {
     int64_t id;
     int32_t attempt;
     struct str reason, why, text; /* why: JSON */
+    bool won;
 };
 struct placing_heard {
     int64_t id;
@@ -55,7 +59,10 @@ MUST_CHECK bool placing_lease(struct conn *c, struct placing_lease *lease, struc
 /* Everything that waits or runs; or what has news. */
 MUST_CHECK bool placing_read(struct conn *c, const struct placing_lease *lease, bool all, struct arena *a,
                              struct placing_row **out, size_t *n, struct err *err);
-/* ERR_STALE: somebody else decides now. */
+/* Those of these ids that are still of the domain. */
+MUST_CHECK bool placing_look(struct conn *c, const struct placing_lease *lease, const int64_t *ids, size_t n_ids,
+                             struct arena *a, struct placing_row **out, size_t *n, struct err *err);
+/* Fills in `won`. ERR_STALE: somebody else decides now. */
 MUST_CHECK bool placing_write(struct conn *c, const struct placing_lease *lease, const struct placing_answers *answers,
                               struct arena *a, struct err *err);
 /* What it sees, for people. nodes: JSON, empty = as before; trouble empty = none. */

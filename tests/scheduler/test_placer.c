@@ -356,6 +356,41 @@ static void test_an_owner_may_take_its_time(void **state)
     until("SELECT count(*) FROM queue_work WHERE run_id = 3 AND state = 2", 1);
 }
 
+/* What it answers to a row that an owner has is not written, and must not be lost: the owner may fail. */
+static void test_an_owner_may_fail(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    sql("INSERT INTO queues (name, created_by, spec) VALUES ('q', 'me', '{\"apiVersion\": \"millrace/v1\","
+        "\"kind\": \"Queue\", \"name\": \"q\", \"preemption\": {\"within\": \"lower\"}}')");
+    world.gpus[0] = 1;
+    world.taken[0] = 1;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "q");
+    until("SELECT count(*) FROM queue_work WHERE NOT news AND reason IS NOT NULL", 1);
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(world.db.db, &c, &err));
+    for (int state_of_1 = 2; state_of_1 <= 3; state_of_1++) {
+        assert_true(conn_begin(c, &err));
+        assert_true(conn_do(c, "UPDATE queue_work SET state = 4, news = true WHERE run_id = 1", &err));
+        if (state_of_1 == 2)
+            world.taken[0] = 0;
+        else
+            ask(2, 1, 1, 1, 9, "q");
+        world.generation++;
+        ask(3, 1, 1, 1, -1, "q"); /* a turn in which it has been decided */
+        until("SELECT count(*) FROM queue_work WHERE run_id = 3 AND NOT news AND reason IS NOT NULL", 1);
+        conn_rollback(c);
+        until(state_of_1 == 2 ? "SELECT state FROM queue_work WHERE run_id = 1 AND NOT news AND nodes = '{n0}'"
+                              : "SELECT state FROM queue_work WHERE run_id = 1 AND NOT news AND by = 'run 2 train'",
+              state_of_1);
+        over(3);
+        until("SELECT count(*) FROM queue_work WHERE run_id = 3", 0);
+    }
+    ask(1, 2, 1, 1, 0, "q");
+    until("SELECT state FROM queue_work WHERE run_id = 2", 2);
+}
+
 /* Whoever looks while a declaration is being made sees all of it later. */
 static void test_a_declaration_takes_its_time(void **state)
 {
@@ -412,7 +447,7 @@ int main(void)
         TEST(what_was_admitted_has_its_room), TEST(another_takes_over),
         TEST(a_late_one_writes_nothing),      TEST(what_is_gone_is_swept),
         TEST(what_is_not_declared_waits),     TEST(an_owner_may_take_its_time),
-        TEST(a_declaration_takes_its_time),
+        TEST(a_declaration_takes_its_time),   TEST(an_owner_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

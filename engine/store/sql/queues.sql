@@ -108,56 +108,64 @@ SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, p
        coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0)
   FROM queue_work WHERE domain = $1 AND news ORDER BY id LIMIT 5000
 
+-- name: placer_look
+SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
+       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0)
+  FROM queue_work WHERE domain = $1 AND id = ANY($2::bigint[])
+
 -- name: placer_heard
 WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)
 UPDATE queue_work w SET news = false
   FROM unnest($1::bigint[], $2::int[], $3::smallint[]) AS u(id, attempt, state) JOIN mine ON mine.id = u.id
- WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = u.state AND w.news
+ WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = u.state AND w.news AND w.domain = $4
 
 -- name: placer_over
 WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)
 DELETE FROM queue_work w USING unnest($1::bigint[], $2::int[]) AS u(id, attempt) JOIN mine ON mine.id = u.id
- WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 4
+ WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 4 AND w.domain = $3
 
 -- name: placer_admit
--- The owner hears it by the inbox. What has been withdrawn meanwhile is left alone: its news will come.
+-- The owner hears it by the inbox. What has been withdrawn meanwhile is left alone: its news will come. Returns which of them were
+-- won, counted from 1: what an owner held may be as it was once it lets go.
 WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED),
 won AS (
     UPDATE queue_work w SET state = 2, got = u.got, pin = u.pin::jsonb, nodes = u.nodes::text[], admitted_at = clock_timestamp(),
            reason = NULL, why = NULL, waiting = NULL, by = NULL, by_id = NULL
-      FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[]) AS u(id, attempt, got, pin, nodes)
+      FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS u(id, attempt, got, pin, nodes, at)
       JOIN mine ON mine.id = u.id
-     WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 1
-    RETURNING w.*),
+     WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 1 AND w.domain = $6
+    RETURNING w.*, u.at),
 told AS (
     INSERT INTO inbox (project_id, created_by, shard, run_id, kind, payload)
     SELECT project_id, 'placer', shard, run_id, 7,
            jsonb_build_object('tasks', jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'pin', pin)))
       FROM won GROUP BY project_id, shard, run_id
     RETURNING 1)
-SELECT pg_notify('millrace_inbox', '') FROM told LIMIT 1
+SELECT at, (SELECT pg_notify('millrace_inbox', '')) FROM won
 
 -- name: placer_preempt
 WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED),
 won AS (
     UPDATE queue_work w SET state = 3, by = u.by, by_id = u.by_id
-      FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[]) AS u(id, attempt, by_id, by) JOIN mine ON mine.id = u.id
-     WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 2
-    RETURNING w.*),
+      FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[]) WITH ORDINALITY AS u(id, attempt, by_id, by, at)
+      JOIN mine ON mine.id = u.id
+     WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 2 AND w.domain = $5
+    RETURNING w.*, u.at),
 told AS (
     INSERT INTO inbox (project_id, created_by, shard, run_id, kind, payload)
     SELECT project_id, 'placer', shard, run_id, 8,
            jsonb_build_object('tasks', jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'by', by)))
       FROM won GROUP BY project_id, shard, run_id
     RETURNING 1)
-SELECT pg_notify('millrace_inbox', '') FROM told LIMIT 1
+SELECT at, (SELECT pg_notify('millrace_inbox', '')) FROM won
 
 -- name: placer_why
 WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)
 UPDATE queue_work w SET reason = u.reason, why = u.why::jsonb, waiting = u.waiting
-  FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[]) AS u(id, attempt, reason, why, waiting)
+  FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS u(id, attempt, reason, why, waiting, at)
   JOIN mine ON mine.id = u.id
- WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 1
+ WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 1 AND w.domain = $6
+RETURNING u.at
 
 -- name: placer_show
 UPDATE placers SET nodes = coalesce($2::jsonb, nodes), nodes_at = CASE WHEN $2 IS NULL THEN nodes_at ELSE clock_timestamp() END,
