@@ -6,6 +6,11 @@
 #include "scheduler/placer_inner.h"
 
 #define ADMIT_AT_ONCE 1000
+/* Owners wait for the rows that a turn writes. What is free changes all the time: it is told to the first of a queue.
+ */
+#define WHYS_AT_ONCE 500
+#define NUMBERS_AT_ONCE 200
+#define NUMBERS_FOR 50
 
 static void *grow(struct arena *a, void *v, size_t n, size_t *room, size_t size)
 {
@@ -144,7 +149,6 @@ void placer_decide(struct placer *p, int64_t now_us)
         take_admitted(p, &out.admitted[i]);
     for (size_t i = 0; i < out.n_victims; i++)
         take_victim(p, &out.victims[i]);
-    if (out.n_admitted + out.n_victims > 0) p->whys_us = 0;
 }
 
 /* ---- what was written of it ---- */
@@ -187,8 +191,12 @@ static uint64_t hash_of(const struct place_why *y)
 {
     uint64_t h = mixed(1, y->reason);
     h = mixed(mixed(mixed(h, y->resource), y->flavor), (uint64_t)y->need);
-    h = mixed(mixed(mixed(h, (uint64_t)y->free), (uint64_t)y->limit), y->pods_fit);
-    return mixed(h, y->other) | 1;
+    return mixed(mixed(h, (uint64_t)y->limit), y->reason == PLACE_PREEMPTED ? y->other : 0) | 1;
+}
+
+static uint64_t hash_of_numbers(const struct place_why *y)
+{
+    return mixed(mixed(mixed(hash_of(y), (uint64_t)y->free), y->pods_fit), y->other) | 1;
 }
 
 /* Cores and GPUs, whole where they are; memory in bytes. */
@@ -230,22 +238,39 @@ static void tell(struct placer *p, struct placer_work *w, uint64_t hash, struct 
                  struct str text)
 {
     struct placing_answers *x = &p->answers;
-    if (hash == w->told) return;
-    w->told = hash;
+    if (hash == w->told && hash == w->told_numbers) return;
+    w->told = w->told_numbers = hash;
     x->whys = grow(&p->turn, x->whys, x->n_whys, &p->room_whys, sizeof *x->whys);
     x->whys[x->n_whys++] = (struct placing_why){w->id, w->attempt, reason, why, text, false};
 }
 
-static void tell_reason(struct placer *p, struct placer_work *w)
+static void tell_reason(struct placer *p, struct placer_work *w, bool numbers)
 {
     struct place_why y;
     if (!place_reason(p->setup.place, (uint64_t)w->id, &y)) return;
-    uint64_t hash = hash_of(&y);
-    if (hash == w->told) return;
+    uint64_t hash = hash_of(&y), all = hash_of_numbers(&y);
+    if (hash == w->told && (!numbers || all == w->told_numbers)) return;
     BUF_AUTO text;
     buf_init(&text, 0);
     place_why_text(p->setup.place, &y, name_work, p, &text);
+    w->told = 0;
     tell(p, w, hash, str_of(place_reason_name(y.reason)), why_json(p, &y), arena_str(&p->turn, buf_view(&text)));
+    w->told_numbers = all;
+}
+
+/* Queue by queue, so that each has its turn. */
+static void tell_numbers(struct placer *p)
+{
+    size_t most = p->answers.n_whys + NUMBERS_AT_ONCE;
+    for (uint32_t i = 0; i < p->setup.n_queues && p->answers.n_whys < most; i++) {
+        const uint64_t *ids;
+        p->numbers_at = (p->numbers_at + 1) % p->setup.n_queues;
+        size_t n = place_first(p->setup.place, p->setup.numbers[p->numbers_at], NUMBERS_FOR, &p->turn, &ids);
+        for (size_t k = 0; k < n; k++) {
+            struct placer_work *w = placer_work_by_id(p, (int64_t)ids[k]);
+            if (w != NULL && w->phase == PLACER_WAITS) tell_reason(p, w, true);
+        }
+    }
 }
 
 void placer_whys(struct placer *p)
@@ -254,7 +279,8 @@ void placer_whys(struct placer *p)
     bool blind = p->source_seen == 0 && p->cfg.source.generation(p->cfg.source.self) == 0;
     struct str unseen = trouble.n > 0 ? arena_printf(&p->turn, "waits for nodes to be known: %.*s", STR_ARG(trouble))
                                       : STR("waits for nodes to be known");
-    for (struct placer_work *w = p->works; w != NULL; w = w->next) {
+    if (!blind) tell_numbers(p);
+    for (struct placer_work *w = p->works; w != NULL && p->answers.n_whys < WHYS_AT_ONCE; w = w->next) {
         bool queue = queue_setup_find(&p->setup, str_of(w->queue)) != SIZE_MAX;
         if (w->phase == PLACER_HELD)
             tell(p, w, str_hash(str_of(w->held)) | 1, queue ? STR("NoSuchFlavor") : STR("NoSuchQueue"), STR("{}"),
@@ -262,7 +288,7 @@ void placer_whys(struct placer *p)
         else if (w->phase == PLACER_WAITS && blind)
             tell(p, w, str_hash(unseen) | 1, STR("NodesUnknown"), STR("{}"), unseen);
         else if (w->phase == PLACER_WAITS)
-            tell_reason(p, w);
+            tell_reason(p, w, false);
     }
 }
 

@@ -26,14 +26,14 @@ struct placer_work { /* a row of queue_work */
     int32_t attempt;
     uint32_t gpu, pods;
     enum placer_phase phase;
-    int32_t leaving; /* attempt whose pods they are, of PLACER_LEAVES */
-    bool over;       /* then it is over; else it waits again */
-    uint32_t seen;   /* round in which such a pod was seen last */
-    char *nodes;     /* those it was admitted for, of one that this placer did not admit; NULL = none */
-    bool *bound;     /* of the turn: which of its pods have a node, where `nodes` is set */
-    uint64_t told;   /* hash of the reason told last */
-    char *name;      /* "run 17 train[2]" */
-    char *held;      /* why, of PLACER_HELD */
+    int32_t leaving;             /* attempt whose pods they are, of PLACER_LEAVES */
+    bool over;                   /* then it is over; else it waits again */
+    uint32_t seen;               /* round in which such a pod was seen last */
+    char *nodes;                 /* those it was admitted for, of one that this placer did not admit; NULL = none */
+    bool *bound;                 /* of the turn: which of its pods have a node, where `nodes` is set */
+    uint64_t told, told_numbers; /* hashes of the reason told last: of what lasts, and of all its numbers */
+    char *name;                  /* "run 17 train[2]" */
+    char *held;                  /* why, of PLACER_HELD */
     char *queue;
     int64_t by;  /* for whom it gives way, of PLACER_STOPS */
     bool unsure; /* what was answered is not in the database: its row is to be looked at */
@@ -67,6 +67,7 @@ struct placer {
     uint64_t source_seen; /* generation of the source that the rules know; 0 = none */
     bool dirty;           /* the rules are to be asked */
     bool news;            /* somebody may have written */
+    uint32_t numbers_at;  /* the queue whose numbers are told next */
     int64_t *unsure;      /* ids of works */
     size_t n_unsure, room_unsure;
     int64_t read_us, looked_us, whys_us, shown_us, swept_us, leased_us; /* monotonic */

@@ -171,8 +171,9 @@ bool place_reason(const struct place *p, uint64_t id, struct place_why *out);
 typedef void place_name_fn(const void *ctx, uint64_t id, struct buf *out);
 void place_why_text(const struct place *p, const struct place_why *why, place_name_fn *name, const void *ctx,
                     struct buf *out);
-/* The ids of those who wait in a queue, in order; returns how many there are. */
-size_t place_waiting(const struct place *p, uint32_t queue, struct arena *a, const uint64_t **ids);
+/* The ids of the first who wait in a queue, in order, at most so many; returns how many. Does not cost the queue's
+ * length. */
+size_t place_first(const struct place *p, uint32_t queue, uint32_t most, struct arena *a, const uint64_t **ids);
 
 struct place_usage {
     uint32_t waiting, running;

@@ -169,25 +169,37 @@ bool place_explain(const struct place *p, uint64_t id, struct place_why *out)
     return true;
 }
 
-static int by_order(const void *a, const void *b, void *ctx)
+struct first { /* the first found so far, in order */
+    const struct place *p;
+    uint32_t *v, n, most;
+};
+
+/* What is below it in the heap comes later. */
+static void first_below(struct first *f, const struct heap *h, uint32_t at)
 {
-    return work_before(ctx, *(const uint32_t *)a, *(const uint32_t *)b) ? -1 : 1;
+    if (at >= h->n) return;
+    uint32_t w = h->v[at], i = f->n;
+    if (f->n == f->most && !work_before(f->p, w, f->v[f->n - 1])) return;
+    if (f->n < f->most)
+        f->n++;
+    else
+        i--;
+    for (; i > 0 && work_before(f->p, w, f->v[i - 1]); i--)
+        f->v[i] = f->v[i - 1];
+    f->v[i] = w;
+    first_below(f, h, 2 * at + 1);
+    first_below(f, h, 2 * at + 2);
 }
 
-size_t place_waiting(const struct place *p, uint32_t queue, struct arena *a, const uint64_t **ids)
+size_t place_first(const struct place *p, uint32_t queue, uint32_t most, struct arena *a, const uint64_t **ids)
 {
     const struct queue *q = &p->queues[queue];
-    uint32_t *all = arena_array(a, uint32_t, q->n_waiting + 1);
-    uint64_t *out = arena_array(a, uint64_t, q->n_waiting + 1);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < q->n_groups; i++) {
-        const struct heap *h = &p->groups[q->groups[i]].members;
-        if (h->n > 0) memcpy(all + n, h->v, h->n * sizeof *all);
-        n += h->n;
-    }
-    qsort_r(all, n, sizeof *all, by_order, (void *)p);
-    for (uint32_t i = 0; i < n; i++)
-        out[i] = p->works[all[i]].id;
+    struct first f = {.p = p, .most = most, .v = arena_array(a, uint32_t, most + 1)};
+    uint64_t *out = arena_array(a, uint64_t, most + 1);
+    for (uint32_t i = 0; most > 0 && i < q->n_groups; i++)
+        first_below(&f, &p->groups[q->groups[i]].members, 0);
+    for (uint32_t i = 0; i < f.n; i++)
+        out[i] = p->works[f.v[i]].id;
     *ids = out;
-    return n;
+    return f.n;
 }

@@ -128,6 +128,19 @@ static void sql(const char *fmt, ...)
     assert_true(support_sql(&world.db, text));
 }
 
+/* Many steps of one run, told of by one word. */
+static void ask_many(int run, int n, int gpus)
+{
+    sql("INSERT INTO active_runs (run_id, project_id, created_by, shard, state) VALUES (%d, 1, 'me', 3, 2);"
+        "INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, "
+        "gpu,"
+        " pods, cpu, memory, priority, submitted_at, state)"
+        " SELECT %d, i, 1, 1, 'me', 3, '" DOMAIN "', 'train', 'default', '', %d, 1, 1000, 1000, 0, now(), 1"
+        " FROM generate_series(1, %d) AS i;"
+        "NOTIFY millrace_queue",
+        run, run, gpus * 1000, n);
+}
+
 static void ask(int run, int attempt, int pods, int gpus, int priority, const char *queue)
 {
     sql("INSERT INTO active_runs (run_id, project_id, created_by, shard, state) VALUES (%d, 1, 'me', 3, 2) "
@@ -281,6 +294,28 @@ static void test_a_victims_pods_may_linger(void **state)
     world.generation++;
     until("SELECT count(*) FROM queue_work WHERE run_id = 9 AND state = 2", 1);
     assert_int_equal(support_number(&world.db, "SELECT count(*) FROM inbox WHERE kind = 8"), 1);
+}
+
+/* Owners wait for the rows that a turn writes: they are not all of a long queue, and not for a number alone. */
+static void test_a_long_queue_is_told_bit_by_bit(void **state)
+{
+    (void)state;
+    world.gpus[0] = 4;
+    world.taken[0] = 4;
+    world.placer = placer_new("one");
+    ask_many(1, 2000, 3);
+    until("SELECT count(*) FROM queue_work WHERE (why->>'free')::int = 0", 2000);
+    assert_true(support_number(&world.db,
+                               "SELECT max(n) FROM (SELECT count(*) AS n FROM queue_work GROUP BY xmin) AS t") < 1000);
+    world.taken[0] = 2;
+    world.generation++;
+    until("SELECT count(*) FROM queue_work WHERE (why->>'free')::int = 2", 50);
+    assert_int_equal(support_number(&world.db, "SELECT max(task) FROM queue_work WHERE (why->>'free')::int = 2"), 50);
+    /* What changes more is told to all. */
+    sql("INSERT INTO queues (name, created_by, spec) VALUES ('default', 'me', '{\"apiVersion\": \"millrace/v1\","
+        "\"kind\": \"Queue\", \"name\": \"default\", \"quota\": {\"gpu\": 2}}');"
+        "UPDATE queue_changes SET n = n + 1; NOTIFY millrace_queue");
+    until("SELECT count(*) FROM queue_work WHERE reason = 'ExceedsQuota'", 2000);
 }
 
 /* It learns of nodes only after it has begun, and what was admitted has no pods yet. */
@@ -442,12 +477,19 @@ static void test_what_is_not_declared_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(as_many_as_there_are),           TEST(a_gang_starts_whole),
-        TEST(the_less_important_gives_way),   TEST(a_victims_pods_may_linger),
-        TEST(what_was_admitted_has_its_room), TEST(another_takes_over),
-        TEST(a_late_one_writes_nothing),      TEST(what_is_gone_is_swept),
-        TEST(what_is_not_declared_waits),     TEST(an_owner_may_take_its_time),
-        TEST(a_declaration_takes_its_time),   TEST(an_owner_may_fail),
+        TEST(as_many_as_there_are),
+        TEST(a_gang_starts_whole),
+        TEST(the_less_important_gives_way),
+        TEST(a_victims_pods_may_linger),
+        TEST(what_was_admitted_has_its_room),
+        TEST(another_takes_over),
+        TEST(a_late_one_writes_nothing),
+        TEST(what_is_gone_is_swept),
+        TEST(what_is_not_declared_waits),
+        TEST(an_owner_may_take_its_time),
+        TEST(a_declaration_takes_its_time),
+        TEST(an_owner_may_fail),
+        TEST(a_long_queue_is_told_bit_by_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

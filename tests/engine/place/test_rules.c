@@ -309,9 +309,12 @@ static void test_order_and_flavors(void **state)
                                 .submit_us = (int64_t)id};
         assert_true(place_add(r.p, &ask, &err));
     }
-    assert_int_equal(place_waiting(r.p, q, &r.a, &ids), 4);
+    assert_int_equal(place_first(r.p, q, 9, &r.a, &ids), 4);
     static const uint64_t order[] = {4, 1, 2, 3};
     assert_memory_equal(ids, order, sizeof order);
+    assert_int_equal(place_first(r.p, q, 2, &r.a, &ids), 2);
+    assert_memory_equal(ids, order, 2 * sizeof *ids);
+    assert_int_equal(place_first(r.p, q, 0, &r.a, &ids), 0);
     rig_cycle(&r, 1);
     assert_int_equal(r.out.n_admitted, 2);
     assert_int_equal(r.out.admitted[0].id, 4);
@@ -324,6 +327,33 @@ static void test_order_and_flavors(void **state)
     assert_int_equal(why.of, 2);
     rig_cycle(&r, 2);
     assert_int_equal(r.out.n_admitted, 0);
+    rig_close(&r);
+}
+
+/* Of many who came in no order, in several groups. */
+static void test_the_first_of_many(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err;
+    const uint64_t *ids;
+    const uint32_t a100 = A100;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){2, 2, 0}, 1, NEVER, NEVER);
+    for (uint32_t i = 0; i < 500; i++) {
+        uint64_t age = i * 37 % 500; /* each once */
+        const struct place_ask ask = {.id = age + 1,
+                                      .queue = q,
+                                      .pods = 1 + (uint32_t)(age % 3),
+                                      .gpu = 1000,
+                                      .flavors = &a100,
+                                      .n_flavors = 1,
+                                      .submit_us = (int64_t)age};
+        assert_true(place_add(r.p, &ask, &err));
+    }
+    assert_int_equal(place_first(r.p, q, 100, &r.a, &ids), 100);
+    for (uint32_t i = 0; i < 100; i++)
+        assert_int_equal(ids[i], i + 1);
     rig_close(&r);
 }
 
@@ -413,7 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_worlds),  cmocka_unit_test(test_no_such_flavor),    cmocka_unit_test(test_shares),
         cmocka_unit_test(test_packing), cmocka_unit_test(test_order_and_flavors), cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_offers),
+        cmocka_unit_test(test_offers),  cmocka_unit_test(test_the_first_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
