@@ -21,7 +21,7 @@
 #define LOOK_MS 50 /* a row that an owner had is looked at again after so long */
 #define WHYS_EVERY_US 300000
 #define SHOW_EVERY_US SECOND_US
-#define SWEEP_EVERY_US (30 * SECOND_US)
+#define SWEEP_MS 30000
 
 /* ---- session and lease ---- */
 
@@ -134,9 +134,14 @@ static bool show(struct placer *p, int64_t now, struct err *err)
 
 static bool sweep(struct placer *p, int64_t now, struct err *err)
 {
-    if (now - p->swept_us < SWEEP_EVERY_US) return true;
+    if (now - p->swept_us < p->cfg.sweep_ms * 1000) return true;
     p->swept_us = now;
-    return placing_sweep(p->conn, &p->lease, &p->turn, err);
+    int64_t *ids;
+    size_t n;
+    if (!placing_sweep(p->conn, &p->lease, &p->turn, err) || !placing_ids(p->conn, &p->lease, &p->turn, &ids, &n, err))
+        return false;
+    placer_keep(p, ids, n);
+    return true;
 }
 
 static bool answer(struct placer *p, int64_t now, struct err *err)
@@ -232,6 +237,7 @@ bool placer_start(const struct placer_config *cfg, struct placer **out, struct e
     p->cfg = *cfg;
     if (p->cfg.poll_ms == 0) p->cfg.poll_ms = POLL_MS;
     if (p->cfg.stuck_ms == 0) p->cfg.stuck_ms = STUCK_MS;
+    if (p->cfg.sweep_ms == 0) p->cfg.sweep_ms = SWEEP_MS;
     p->dsn = copied(cfg->dsn.p, cfg->dsn.n);
     p->owner = copied(cfg->owner, strlen(cfg->owner));
     p->domain = copied(cfg->source.domain, strlen(cfg->source.domain));

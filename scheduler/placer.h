@@ -15,6 +15,7 @@ struct placer_config {
     struct placer_source source; /* closed with the placer */
     int64_t poll_ms;             /* how long an unheard change may go unseen; 0 = 1000 */
     int64_t stuck_ms;            /* a placer that has said nothing for so long is put an end to; 0 = 10000 */
+    int64_t sweep_ms;            /* how often it looks for what nobody tells the end of; 0 = 30000 */
 };
 
 MUST_CHECK bool placer_start(const struct placer_config *cfg, struct placer **out, struct err *err);

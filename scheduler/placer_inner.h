@@ -36,6 +36,7 @@ struct placer_work { /* a row of queue_work */
     char *held;                  /* why, of PLACER_HELD */
     char *queue;
     int64_t by;  /* for whom it gives way, of PLACER_STOPS */
+    bool kept;   /* scratch of placer_keep() */
     bool unsure; /* what was answered is not in the database: its row is to be looked at */
     struct placer_work *next, **link;
 };
@@ -83,6 +84,7 @@ void placer_forget(struct placer *p); /* all works and nodes */
 bool placer_counts(const void *ctx, const struct attempt_id *id);
 void placer_hear(struct placer *p, const struct placing_row *row);            /* news of its owner */
 void placer_look(struct placer *p, const struct placing_row *rows, size_t n); /* at those of which it is unsure */
+void placer_keep(struct placer *p, const int64_t *ids, size_t n);             /* these alone are of the domain */
 void placer_restore(struct placer *p, const struct placing_row *row);         /* after a start */
 void placer_nodes(struct placer *p);                                          /* what the source knows */
 

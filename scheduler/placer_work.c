@@ -226,6 +226,24 @@ void placer_look(struct placer *p, const struct placing_row *rows, size_t n)
     p->n_unsure = 0;
 }
 
+/* An owner that has come to be another cluster's asks there; nobody says so here. */
+void placer_keep(struct placer *p, const int64_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct placer_work *w = placer_work_by_id(p, ids[i]);
+        if (w != NULL) w->kept = true;
+    }
+    for (struct placer_work *w = p->works, *next; w != NULL; w = next) {
+        next = w->next;
+        if (!w->kept && w->phase == PLACER_LEAVES)
+            w->over = true; /* its pods may be there still */
+        else if (!w->kept)
+            drop(p, w);
+        else
+            w->kept = false;
+    }
+}
+
 /* ---- after a start ---- */
 
 static uint32_t node_number(const struct placer *p, struct str name)

@@ -148,7 +148,9 @@ static void preempted(struct live *l, struct placing *e, const struct value *by)
 
 void placing_hear(struct scheduler *s, struct live *l, enum command c, const struct value *payload)
 {
-    const struct value *list = value_get(payload, "tasks");
+    const struct value *list = value_get(payload, "tasks"), *domain = value_get(payload, "domain");
+    bool other = domain != NULL && domain->type == VALUE_STRING && !str_is(domain->u.s, core_instance(s));
+    if (c == COMMAND_PLACED && other) return; /* there is room in a cluster that it has left */
     (void)core_touch(s, l);
     for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
         const struct value *one = &list->u.list.items[i], *task = value_get(one, "task"),
@@ -181,7 +183,7 @@ static enum fate fate_of(const struct live *l, const struct placing *e)
     enum task_state state = run_task_state(l->run, e->task);
     uint32_t attempt = run_task_attempt(l->run, e->task);
     bool paused = run_state_of(l->run) == RUN_PAUSED, ready = state == TASK_READY || state == TASK_BACKOFF;
-    if (l->finished || run_state_terminal(run_state_of(l->run))) return OVER;
+    if (e->vain || l->finished || run_state_terminal(run_state_of(l->run))) return OVER;
     if (attempt == e->attempt && (state == TASK_RUNNING || state == TASK_STOPPING)) return STAYS;
     if (paused || !ready) return OVER;
     if (e->state == QUEUE_STOPS) return AGAIN; /* it has stopped, or never began */
@@ -225,12 +227,22 @@ void placing_effects(struct scheduler *s, struct live *l)
 
 /* ---- loading ---- */
 
-static void restore(struct live *l, const PGresult *res, int i)
+/* What has not begun and waits for another cluster, or has room there, does not begin here: it is asked for anew, or
+ * withdrawn where nobody is asked. */
+static void restore(struct scheduler *s, struct live *l, const PGresult *res, int i)
 {
+    bool placed = s->cfg.executor != NULL && s->cfg.executor->placed;
+    bool here = placed && str_is(row_str(res, i, 4), core_instance(s));
     uint32_t task = (uint32_t)row_int(res, i, 1);
     struct placing *e = add(l, task);
     e->attempt = (uint32_t)row_int(res, i, 2);
     e->state = (uint8_t)row_int(res, i, 3);
+    if (!here && run_task_attempt(l->run, task) != e->attempt) {
+        e->state = QUEUE_STOPS;
+        e->vain = !placed;
+        set(&e->by, STR("another cluster"));
+        return;
+    }
     if (e->state != QUEUE_WAITS) set(&e->pin, row_str(res, i, 5));
     if (e->state == QUEUE_STOPS) {
         set(&e->by, row_str(res, i, 6));
@@ -242,15 +254,10 @@ bool placing_load(struct scheduler *s, const char *ids, struct err *err)
 {
     const char *const params[] = {ids};
     RESULT_AUTO res = NULL;
-    struct str mine = str_of(core_instance(s));
-    if (s->cfg.executor == NULL || !s->cfg.executor->placed) return true;
     if (!hot_query(s->hot, Q_HOT_QUEUE_LOAD, params, 1, &res, err)) return false;
     for (int i = 0; i < PQntuples(res); i++) {
         struct live *l = live_get(&s->live, row_int(res, i, 0));
-        /* What waits for another cluster's placer is asked for anew. */
-        bool waits = row_int(res, i, 3) == QUEUE_WAITS;
-        if (l == NULL || (waits && !str_eq(row_str(res, i, 4), mine))) continue;
-        restore(l, res, i);
+        if (l != NULL) restore(s, l, res, i);
     }
     return true;
 }

@@ -10,6 +10,7 @@
 struct placing { /* an attempt that was asked for */
     uint32_t task, attempt;
     uint8_t state; /* QUEUE_WAITS, _ADMITTED, _STOPS */
+    bool vain;     /* nobody is asked here: it is withdrawn */
     bool kill;     /* it is to be told to stop once this turn is durable */
     char *pin;     /* JSON, what it was admitted with; NULL = not yet */
     char *by;      /* for whom it stops */

@@ -149,6 +149,21 @@ bool placing_look(struct conn *c, const struct placing_lease *lease, const int64
     return true;
 }
 
+bool placing_ids(struct conn *c, const struct placing_lease *lease, struct arena *a, int64_t **out, size_t *n,
+                 struct err *err)
+{
+    struct params p;
+    RESULT_AUTO res = NULL;
+    params_init(&p, a);
+    params_str(&p, lease->domain);
+    if (!conn_query(c, Q_PLACER_IDS, &p, &res, err)) return false;
+    *n = (size_t)PQntuples(res);
+    *out = arena_array(a, int64_t, *n + 1);
+    for (size_t i = 0; i < *n; i++)
+        (*out)[i] = row_int(res, (int)i, 0);
+    return true;
+}
+
 /* ---- writing ---- */
 
 struct writing {

@@ -59,6 +59,9 @@ MUST_CHECK bool placing_lease(struct conn *c, struct placing_lease *lease, struc
 /* Everything that waits or runs; or what has news. */
 MUST_CHECK bool placing_read(struct conn *c, const struct placing_lease *lease, bool all, struct arena *a,
                              struct placing_row **out, size_t *n, struct err *err);
+/* The ids of all rows of the domain. */
+MUST_CHECK bool placing_ids(struct conn *c, const struct placing_lease *lease, struct arena *a, int64_t **out,
+                            size_t *n, struct err *err);
 /* Those of these ids that are still of the domain. */
 MUST_CHECK bool placing_look(struct conn *c, const struct placing_lease *lease, const int64_t *ids, size_t n_ids,
                              struct arena *a, struct placing_row **out, size_t *n, struct err *err);

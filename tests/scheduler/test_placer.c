@@ -101,6 +101,7 @@ static struct placer *placer_new(const char *owner)
     const struct placer_config cfg = {.dsn = world.db.dsn,
                                       .owner = owner,
                                       .poll_ms = 50,
+                                      .sweep_ms = 200,
                                       .source = {.self = &world,
                                                  .domain = DOMAIN,
                                                  .wanted = nothing,
@@ -460,6 +461,22 @@ static void test_what_is_gone_is_swept(void **state)
     until("SELECT count(*) FROM queue_work WHERE run_id = 1", 0);
 }
 
+static void test_what_moves_to_another_cluster(void **state)
+{
+    (void)state;
+    world.gpus[0] = 1;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 5, "default");
+    until(ADMITTED, 1);
+    ask(2, 1, 1, 1, 1, "default");
+    ask(3, 1, 1, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE reason IS NOT NULL", 2);
+    sql("UPDATE queue_work SET domain = 'other', state = 1, news = true WHERE run_id < 3");
+    until("SELECT state FROM queue_work WHERE run_id = 3", 2);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM queue_work WHERE state = 1 AND news"), 2);
+    assert_int_equal(support_number(&world.db, TOLD " AND payload->>'domain' = '" DOMAIN "'"), 2);
+}
+
 static void test_what_is_not_declared_waits(void **state)
 {
     (void)state;
@@ -490,6 +507,7 @@ int main(void)
         TEST(a_declaration_takes_its_time),
         TEST(an_owner_may_fail),
         TEST(a_long_queue_is_told_bit_by_bit),
+        TEST(what_moves_to_another_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -368,11 +368,59 @@ static void test_owners_come_and_go(void **state)
     scheduler_stop(s);
 }
 
+/* What another cluster has room for does not begin here, even if its word comes late. */
+static void test_owners_of_another_cluster(void **state)
+{
+    (void)state;
+    struct scheduler *s = start();
+    submit(ONE);
+    await(WAITS, 1);
+    scheduler_stop(s);
+    tell("UPDATE queue_work SET domain = 'other'; " ADMIT);
+    tell("UPDATE inbox SET payload = payload || '{\"domain\": \"other\"}'");
+    s = start();
+    await("SELECT count(*) FROM queue_work WHERE state = 1 AND news AND domain = 'test:1' AND pin IS NULL", 1);
+    await("SELECT count(*) FROM inbox", 0);
+    usleep(100000);
+    assert_int_equal(exec.launched, 0);
+    tell(ADMIT);
+    await_launched(1);
+    scheduler_stop(s);
+    tell("UPDATE queue_work SET domain = 'other'"); /* what runs already is not asked for again */
+    s = start();
+    finish(1);
+    await(OVER, 1);
+    await(ENDED("5"), 1);
+    assert_int_equal(exec.launched, 1);
+    scheduler_stop(s);
+}
+
+/* Who asks nobody gives back what others have asked for. */
+static void test_owners_that_ask_nobody(void **state)
+{
+    (void)state;
+    struct scheduler *s = start();
+    submit(ONE "  b: {run: x, image: i, queue: q}\n");
+    await(WAITS, 2);
+    tell("UPDATE queue_work SET news = false, state = 2, got = 'h100', pin = '{}'");
+    scheduler_stop(s);
+    executor.placed = false;
+    s = start();
+    await_launched(2);
+    await(OVER, 2);
+    finish(1);
+    await(ENDED("5"), 1);
+    scheduler_stop(s);
+    executor.placed = true;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(asked_admitted_over), TEST(pause_and_cancel), TEST(giving_way),
-                                       TEST(giving_way_before_it_begins), TEST(owners_come_and_go)};
+    const struct CMUnitTest tests[] = {
+        TEST(asked_admitted_over),         TEST(pause_and_cancel),   TEST(giving_way),
+        TEST(giving_way_before_it_begins), TEST(owners_come_and_go), TEST(owners_of_another_cluster),
+        TEST(owners_that_ask_nobody)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,6 +108,10 @@ SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, p
        coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0)
   FROM queue_work WHERE domain = $1 AND news ORDER BY id LIMIT 5000
 
+-- name: placer_ids
+-- Of all its rows: what moved to another domain is not among them any more.
+SELECT id FROM queue_work WHERE domain = $1
+
 -- name: placer_look
 SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
        coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0)
@@ -138,8 +142,8 @@ won AS (
 told AS (
     INSERT INTO inbox (project_id, created_by, shard, run_id, kind, payload)
     SELECT project_id, 'placer', shard, run_id, 7,
-           jsonb_build_object('tasks', jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'pin', pin)))
-      FROM won GROUP BY project_id, shard, run_id
+           jsonb_build_object('domain', domain, 'tasks', jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'pin', pin)))
+      FROM won GROUP BY project_id, shard, run_id, domain
     RETURNING 1)
 SELECT at, (SELECT pg_notify('millrace_inbox', '')) FROM won
 
@@ -154,8 +158,8 @@ won AS (
 told AS (
     INSERT INTO inbox (project_id, created_by, shard, run_id, kind, payload)
     SELECT project_id, 'placer', shard, run_id, 8,
-           jsonb_build_object('tasks', jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'by', by)))
-      FROM won GROUP BY project_id, shard, run_id
+           jsonb_build_object('domain', domain, 'tasks', jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'by', by)))
+      FROM won GROUP BY project_id, shard, run_id, domain
     RETURNING 1)
 SELECT at, (SELECT pg_notify('millrace_inbox', '')) FROM won
 
