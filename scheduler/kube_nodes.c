@@ -374,13 +374,14 @@ static void source_wanted(void *self)
         snprintf(k->trouble, sizeof k->trouble, "%s", err.message);
 }
 
-static void take(struct queue_node *n, struct place_devices *devices, const struct nodes *k, const struct known_pod *p)
+static void take(struct queue_node *n, struct place_devices *devices, const struct known_node *on,
+                 const struct known_pod *p)
 {
     n->other_cpu += p->cpu;
     n->other_memory += p->memory;
     for (uint32_t i = 0; i < p->n_devices; i++)
         for (size_t d = 0; d < n->n_devices; d++)
-            if (str_eq(devices[d].name, k->resources[p->devices[i].resource])) devices[d].taken += p->devices[i].n;
+            if (on->devices[d].resource == p->devices[i].resource) devices[d].taken += p->devices[i].n;
 }
 
 static size_t source_nodes(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a,
@@ -401,7 +402,7 @@ static size_t source_nodes(void *self, placer_counts_fn *counts, const void *ctx
     }
     for (const struct known_pod *p = k->first_pod; p != NULL; p = p->next) {
         const struct known_node *on = node_named(k, str_of(p->node));
-        if (on != NULL && !(p->id.run != 0 && counts(ctx, &p->id))) take(&list[on->at], devices[on->at], k, p);
+        if (on != NULL && !(p->id.run != 0 && counts(ctx, &p->id))) take(&list[on->at], devices[on->at], on, p);
     }
     *out = list;
     return n;

@@ -149,9 +149,10 @@ static bool answer(struct placer *p, int64_t now, struct err *err)
     if (now - p->whys_us >= WHYS_EVERY_US) {
         p->whys_us = now;
         placer_whys(p);
+        placer_moves(p);
     }
     const struct placing_answers *x = &p->answers;
-    if (x->n_heard + x->n_admits + x->n_victims + x->n_whys == 0) return true;
+    if (x->n_heard + x->n_admits + x->n_victims + x->n_whys + x->n_moved == 0) return true;
     if (!placing_write(p->conn, &p->lease, x, &p->turn, err)) return false;
     placer_written(p);
     return true;
@@ -162,7 +163,7 @@ static bool turn(struct placer *p, struct err *err)
     int64_t now = os_mono_us();
     arena_reset(&p->turn);
     p->answers = (struct placing_answers){0};
-    p->room_heard = p->room_admits = p->room_victims = p->room_whys = 0;
+    p->room_heard = p->room_admits = p->room_victims = p->room_whys = p->room_moved = 0;
     p->cfg.source.turn(p->cfg.source.self);
     if (!connected(p, err) || !leased(p, now, err)) return false;
     hear_database(p);
@@ -214,6 +215,7 @@ static void destroy(struct placer *p)
     if (p->wake >= 0) close(p->wake);
     map_free(&p->by_id);
     map_free(&p->by_task);
+    map_free(&p->by_node);
     free(p->unsure);
     arena_free(&p->declared);
     arena_free(&p->turn);
@@ -248,6 +250,7 @@ bool placer_start(const struct placer_config *cfg, struct placer **out, struct e
     arena_init(&p->turn, 0);
     map_init(&p->by_id, 0);
     map_init(&p->by_task, 0);
+    map_init(&p->by_node, 0);
     p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     const struct db_config db = {.dsn = str_of(p->dsn), .size = 1};
     if (p->wake < 0) {

@@ -11,6 +11,7 @@
 #define WHYS_AT_ONCE 500
 #define NUMBERS_AT_ONCE 200
 #define NUMBERS_FOR 50
+#define MOVES_AT_ONCE 500
 
 static void *grow(struct arena *a, void *v, size_t n, size_t *room, size_t size)
 {
@@ -100,8 +101,21 @@ static struct str nodes_text(struct placer *p, const struct place_admitted *a)
     buf_char(&out, '{');
     for (uint32_t i = 0; i < a->pods; i++) {
         struct str name = place_node_name(p->setup.place, a->nodes[i]);
-        buf_printf(&out, "%s\"%.*s\"", i > 0 ? "," : "", STR_ARG(name));
+        buf_printf(&out, "%s%.*s", i > 0 ? "," : "", STR_ARG(name));
     }
+    buf_char(&out, '}');
+    return arena_str(&p->turn, buf_view(&out));
+}
+
+/* As PostgreSQL takes it: a node may be called null. */
+static struct str quoted(struct placer *p, struct str nodes)
+{
+    BUF_AUTO out;
+    struct str rest = nodes.n > 2 ? str_sub(nodes, 1, nodes.n - 2) : STR(""), name;
+    buf_init(&out, 0);
+    buf_char(&out, '{');
+    while (rest.n > 0 && str_split(&rest, ',', &name))
+        buf_printf(&out, "%s\"%.*s\"", out.n > 1 ? "," : "", STR_ARG(name));
     buf_char(&out, '}');
     return arena_str(&p->turn, buf_view(&out));
 }
@@ -113,7 +127,11 @@ static void take_admitted(struct placer *p, const struct place_admitted *a)
     const struct flavor_doc *f = a->flavor == PLACE_NONE ? NULL : &p->setup.flavors[a->flavor];
     w->phase = PLACER_RUNS;
     w->told = 0;
-    admit(p, w, f != NULL ? f->name : STR(""), pin_of(p, f, w->gpu, STR("")), nodes_text(p, a));
+    struct str nodes = nodes_text(p, a);
+    free(w->nodes);
+    w->nodes = placer_copied(nodes);
+    w->restored = w->moved = false;
+    admit(p, w, f != NULL ? f->name : STR(""), pin_of(p, f, w->gpu, STR("")), quoted(p, nodes));
 }
 
 static void name_work(const void *ctx, uint64_t id, struct buf *out)
@@ -151,6 +169,18 @@ void placer_decide(struct placer *p, int64_t now_us)
         take_victim(p, &out.victims[i]);
 }
 
+void placer_moves(struct placer *p)
+{
+    struct placing_answers *x = &p->answers;
+    if (!p->moves) return;
+    for (struct placer_work *w = p->works; w != NULL && x->n_moved < MOVES_AT_ONCE; w = w->next) {
+        if (!w->moved) continue;
+        x->moved = grow(&p->turn, x->moved, x->n_moved, &p->room_moved, sizeof *x->moved);
+        x->moved[x->n_moved++] = (struct placing_moved){w->id, w->attempt, quoted(p, str_of(w->nodes)), false};
+    }
+    p->moves = x->n_moved > 0;
+}
+
 /* ---- what was written of it ---- */
 
 static void not_won(struct placer *p, int64_t id)
@@ -176,6 +206,10 @@ void placer_written(struct placer *p)
     for (size_t i = 0; i < x->n_whys; i++) {
         struct placer_work *w = x->whys[i].won ? NULL : placer_work_by_id(p, x->whys[i].id);
         if (w != NULL) w->told = 0;
+    }
+    for (size_t i = 0; i < x->n_moved; i++) {
+        struct placer_work *w = x->moved[i].won ? placer_work_by_id(p, x->moved[i].id) : NULL;
+        if (w != NULL) w->moved = false;
     }
 }
 

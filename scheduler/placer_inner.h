@@ -29,8 +29,10 @@ struct placer_work { /* a row of queue_work */
     int32_t leaving;             /* attempt whose pods they are, of PLACER_LEAVES */
     bool over;                   /* then it is over; else it waits again */
     uint32_t seen;               /* round in which such a pod was seen last */
-    char *nodes;                 /* those it was admitted for, of one that this placer did not admit; NULL = none */
-    bool *bound;                 /* of the turn: which of its pods have a node, where `nodes` is set */
+    char *nodes;                 /* {a,b}: where its pods are, or are to be; NULL = nowhere */
+    bool restored;               /* this placer did not admit it */
+    bool moved;                  /* the database knows other nodes */
+    struct str *bound;           /* of the turn: the nodes that its pods have, where `nodes` is set */
     uint64_t told, told_numbers; /* hashes of the reason told last: of what lasts, and of all its numbers */
     char *name;                  /* "run 17 train[2]" */
     char *held;                  /* why, of PLACER_HELD */
@@ -64,6 +66,8 @@ struct placer {
     struct placer_work *works;
     size_t n_works;
     struct placer_node *nodes;
+    struct map by_node;
+    bool moves; /* some have `moved` */
     uint32_t round;
     uint64_t source_seen; /* generation of the source that the rules know; 0 = none */
     bool dirty;           /* the rules are to be asked */
@@ -75,10 +79,11 @@ struct placer {
     uint64_t shown;                                                     /* hash of what was shown last */
     struct arena turn;
     struct placing_answers answers; /* of the turn */
-    size_t room_heard, room_admits, room_victims, room_whys;
+    size_t room_heard, room_admits, room_victims, room_whys, room_moved;
 };
 
 /* ---- placer_work.c: rows and what the rules are told of them ---- */
+char *placer_copied(struct str s); /* to be freed */
 struct placer_work *placer_work_by_id(const struct placer *p, int64_t id);
 void placer_forget(struct placer *p); /* all works and nodes */
 bool placer_counts(const void *ctx, const struct attempt_id *id);
@@ -90,6 +95,7 @@ void placer_nodes(struct placer *p);                                          /*
 
 /* ---- placer_answer.c: what comes of a cycle ---- */
 void placer_decide(struct placer *p, int64_t now_us);
+void placer_moves(struct placer *p);
 void placer_whys(struct placer *p);
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q);
 void placer_written(struct placer *p); /* the answers, as far as they were won */

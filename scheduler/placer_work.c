@@ -39,7 +39,7 @@ bool placer_counts(const void *ctx, const struct attempt_id *id)
     return w != NULL && is_there(w, id->attempt);
 }
 
-static char *copied(struct str s)
+char *placer_copied(struct str s)
 {
     char *copy = strndup(s.p, s.n);
     if (copy == NULL) abort();
@@ -58,7 +58,7 @@ static struct placer_work *add(struct placer *p, const struct placing_row *row)
     w->gpu = (uint32_t)row->gpu;
     w->pods = (uint32_t)row->pods;
     w->name = name;
-    w->queue = copied(row->queue);
+    w->queue = placer_copied(row->queue);
     w->next = p->works;
     w->link = &p->works;
     if (p->works != NULL) p->works->link = &w->next;
@@ -92,6 +92,7 @@ void placer_forget(struct placer *p)
         drop(p, p->works);
     for (struct placer_node *n = p->nodes, *next; n != NULL; n = next) {
         next = n->next;
+        map_del(&p->by_node, n->name);
         free((char *)n->name.p);
         free(n);
     }
@@ -129,7 +130,7 @@ static void hold(struct placer *p, struct placer_work *w, const struct err *err)
 {
     w->phase = PLACER_HELD;
     free(w->held);
-    w->held = copied(str_of(err->message));
+    w->held = placer_copied(str_of(err->message));
     w->told = 0;
     p->dirty = true;
 }
@@ -248,9 +249,8 @@ void placer_keep(struct placer *p, const int64_t *ids, size_t n)
 
 static uint32_t node_number(const struct placer *p, struct str name)
 {
-    for (const struct placer_node *n = p->nodes; n != NULL; n = n->next)
-        if (str_eq(n->name, name)) return n->number;
-    return PLACE_NONE;
+    uint64_t found;
+    return map_get(&p->by_node, name, &found) ? ((const struct placer_node *)(uintptr_t)found)->number : PLACE_NONE;
 }
 
 /* The nodes it was admitted for: {a,b}. Of each pod, PLACE_NONE where that is not known. */
@@ -283,7 +283,8 @@ void placer_restore(struct placer *p, const struct placing_row *row)
                                    row->admitted_us, &err);
     if (!known) return;
     w->phase = PLACER_RUNS;
-    w->nodes = copied(row->nodes);
+    if (row->nodes.n > 2) w->nodes = placer_copied(row->nodes);
+    w->restored = true;
     w->by = row->by;
     if (row->state == QUEUE_STOPS && place_stopping(p->setup.place, (uint64_t)row->id, (uint64_t)row->by))
         w->phase = PLACER_STOPS;
@@ -293,14 +294,13 @@ void placer_restore(struct placer *p, const struct placing_row *row)
 
 static struct placer_node *node_of(struct placer *p, struct str name)
 {
-    struct placer_node *n = p->nodes;
-    while (n != NULL && !str_eq(n->name, name))
-        n = n->next;
-    if (n != NULL) return n;
-    n = calloc(1, sizeof *n);
+    uint64_t found;
+    if (map_get(&p->by_node, name, &found)) return (struct placer_node *)(uintptr_t)found;
+    struct placer_node *n = calloc(1, sizeof *n);
     if (n == NULL) abort();
-    *n = (struct placer_node){.name = {copied(name), name.n}, .number = PLACE_NONE, .next = p->nodes};
+    *n = (struct placer_node){.name = {placer_copied(name), name.n}, .number = PLACE_NONE, .next = p->nodes};
     p->nodes = n;
+    map_put(&p->by_node, n->name, (uint64_t)(uintptr_t)n, NULL);
     return n;
 }
 
@@ -313,6 +313,7 @@ static void drop_unseen(struct placer *p)
             continue;
         }
         *at = n->next;
+        map_del(&p->by_node, n->name);
         if (n->number != PLACE_NONE) place_node_gone(p->setup.place, n->number);
         free((char *)n->name.p);
         free(n);
@@ -331,9 +332,27 @@ static void move_pods(struct placer *p)
         uint32_t number = node_number(p, pods[i].node);
         w->seen = p->round;
         if (number == PLACE_NONE) continue;
-        if (w->nodes != NULL && pods[i].index < w->pods) w->bound[pods[i].index] = true;
+        if (w->nodes != NULL && pods[i].index < w->pods) w->bound[pods[i].index] = pods[i].node;
         (void)place_moved(p->setup.place, (uint64_t)w->id, pods[i].index, number);
     }
+}
+
+/* kube-scheduler chose other nodes than were thought of. */
+static void correct_nodes(struct placer *p, struct placer_work *w)
+{
+    BUF_AUTO out;
+    struct str rest = str_sub(str_of(w->nodes), 1, strlen(w->nodes) - 2), name;
+    buf_init(&out, 0);
+    for (uint32_t i = 0; i < w->pods; i++) {
+        if (!str_split(&rest, ',', &name)) name = STR("");
+        if (w->bound[i].n > 0) name = w->bound[i];
+        buf_printf(&out, "%c%.*s", i > 0 ? ',' : '{', STR_ARG(name));
+    }
+    buf_char(&out, '}');
+    if (str_is(buf_view(&out), w->nodes)) return;
+    free(w->nodes);
+    w->nodes = placer_copied(buf_view(&out));
+    w->moved = p->moves = true;
 }
 
 /* What an earlier placer admitted and no node has yet goes, as far as we know, where there was room for it. */
@@ -341,17 +360,21 @@ static void remember_nodes(struct placer *p, const struct placer_work *w)
 {
     const uint32_t *numbers = nodes_of(p, str_of(w->nodes), w->pods);
     for (uint32_t i = 0; i < w->pods; i++)
-        if (!w->bound[i] && numbers[i] != PLACE_NONE) (void)place_moved(p->setup.place, (uint64_t)w->id, i, numbers[i]);
+        if (w->bound[i].n == 0 && numbers[i] != PLACE_NONE)
+            (void)place_moved(p->setup.place, (uint64_t)w->id, i, numbers[i]);
 }
 
 static void look_at_works(struct placer *p)
 {
     for (struct placer_work *w = p->works, *next; w != NULL; w = next) {
         next = w->next;
-        if (w->phase == PLACER_LEAVES && w->seen != p->round)
-            left(p, w);
-        else if (w->nodes != NULL && w->phase == PLACER_RUNS)
-            remember_nodes(p, w);
+        if (w->phase == PLACER_LEAVES) {
+            if (w->seen != p->round) left(p, w);
+            continue;
+        }
+        if (w->nodes == NULL || (w->phase != PLACER_RUNS && w->phase != PLACER_STOPS)) continue;
+        if (w->restored && w->phase == PLACER_RUNS) remember_nodes(p, w);
+        correct_nodes(p, w);
     }
 }
 

@@ -257,11 +257,27 @@ static bool write_whys(struct conn *c, const struct writing *w, struct err *err)
     return true;
 }
 
+static bool write_moved(struct conn *c, const struct writing *w, struct err *err)
+{
+    const struct placing_answers *x = w->answers;
+    struct params p;
+    RESULT_AUTO res = NULL;
+    if (x->n_moved == 0) return true;
+    params_init(&p, w->arena);
+    COLUMN(&p, x->moved, x->n_moved, id);
+    COLUMN(&p, x->moved, x->n_moved, attempt);
+    TEXTS(&p, x->moved, x->n_moved, nodes);
+    params_str(&p, w->lease->domain);
+    if (!conn_query(c, Q_PLACER_MOVED, &p, &res, err)) return false;
+    WON(res, x->moved, x->n_moved);
+    return true;
+}
+
 static bool write_tx(struct conn *c, void *ctx, struct err *err)
 {
     const struct writing *w = ctx;
     return fence(c, w->lease, w->arena, err) && write_heard(c, w, err) && write_admits(c, w, err) &&
-           write_victims(c, w, err) && write_whys(c, w, err);
+           write_victims(c, w, err) && write_whys(c, w, err) && write_moved(c, w, err);
 }
 
 bool placing_write(struct conn *c, const struct placing_lease *lease, const struct placing_answers *answers,

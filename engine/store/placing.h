@@ -34,6 +34,12 @@ struct placing_why {
     struct str reason, why, text; /* why: JSON */
     bool won;
 };
+struct placing_moved { /* what was admitted, and is on other nodes than it was to be */
+    int64_t id;
+    int32_t attempt;
+    struct str nodes;
+    bool won;
+};
 struct placing_heard {
     int64_t id;
     int32_t attempt, state;
@@ -44,7 +50,8 @@ struct placing_answers { /* of a cycle, in one transaction */
     struct placing_admit *admits;
     struct placing_victim *victims;
     struct placing_why *whys;
-    size_t n_heard, n_admits, n_victims, n_whys;
+    struct placing_moved *moved;
+    size_t n_heard, n_admits, n_victims, n_whys, n_moved;
 };
 
 struct placing_lease {

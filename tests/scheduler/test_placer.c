@@ -319,6 +319,39 @@ static void test_a_long_queue_is_told_bit_by_bit(void **state)
     until("SELECT count(*) FROM queue_work WHERE reason = 'ExceedsQuota'", 2000);
 }
 
+/* Where there was room is a thought; kube-scheduler may have another one. */
+static void test_pods_go_elsewhere(void **state)
+{
+    (void)state;
+    world.gpus[0] = world.gpus[1] = 2;
+    world.placer = placer_new("one");
+    ask(1, 1, 2, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE state = 2 AND nodes IN ('{n0,n0}', '{n1,n1}')", 1);
+    bool first = support_number(&world.db, "SELECT (nodes = '{n0,n0}')::int FROM queue_work") == 1;
+    pthread_mutex_lock(&world.lock);
+    world.pods[0] = (struct placer_pod){{1, 0, 1}, 1, first ? STR("n1") : STR("n0")};
+    world.on[0] = first ? 1 : 0;
+    world.n_pods = 1;
+    pthread_mutex_unlock(&world.lock);
+    world.generation++;
+    until(first ? "SELECT count(*) FROM queue_work WHERE nodes = '{n0,n1}'"
+                : "SELECT count(*) FROM queue_work WHERE nodes = '{n1,n0}'",
+          1);
+    ask(2, 1, 1, 2, 0, "default"); /* each node has one left */
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND (why->>'free')::int = 1", 1);
+    placer_stop(world.placer);
+    pthread_mutex_lock(&world.lock);
+    world.pods[1] = (struct placer_pod){{1, 0, 1}, 0, first ? STR("n1") : STR("n0")};
+    world.on[1] = first ? 1 : 0;
+    world.n_pods = 2;
+    pthread_mutex_unlock(&world.lock);
+    world.placer = placer_new("two"); /* which knows of them what the database says */
+    until(first ? "SELECT count(*) FROM queue_work WHERE nodes = '{n1,n1}'"
+                : "SELECT count(*) FROM queue_work WHERE nodes = '{n0,n0}'",
+          1);
+    until("SELECT state FROM queue_work WHERE run_id = 2", 2);
+}
+
 /* It learns of nodes only after it has begun, and what was admitted has no pods yet. */
 static void test_what_was_admitted_has_its_room(void **state)
 {
@@ -508,6 +541,7 @@ int main(void)
         TEST(an_owner_may_fail),
         TEST(a_long_queue_is_told_bit_by_bit),
         TEST(what_moves_to_another_cluster),
+        TEST(pods_go_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,6 +163,14 @@ told AS (
     RETURNING 1)
 SELECT at, (SELECT pg_notify('millrace_inbox', '')) FROM won
 
+-- name: placer_moved
+-- Where their pods have come to be.
+WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)
+UPDATE queue_work w SET nodes = u.nodes::text[]
+  FROM unnest($1::bigint[], $2::int[], $3::text[]) WITH ORDINALITY AS u(id, attempt, nodes, at) JOIN mine ON mine.id = u.id
+ WHERE w.id = u.id AND w.attempt = u.attempt AND w.state IN (2, 3) AND w.domain = $4
+RETURNING u.at
+
 -- name: placer_why
 WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED)
 UPDATE queue_work w SET reason = u.reason, why = u.why::jsonb, waiting = u.waiting
