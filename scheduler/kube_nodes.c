@@ -328,6 +328,12 @@ static uint64_t source_generation(void *self)
     return synced(k) ? k->generation + 1 : 0;
 }
 
+static uint64_t source_version(void *self)
+{
+    const struct nodes *k = self;
+    return 2 * k->generation + kube_watch_synced(k->nodes);
+}
+
 static struct str source_trouble(void *self)
 {
     const struct nodes *k = self;
@@ -370,8 +376,9 @@ static void source_wanted(void *self)
 {
     struct nodes *k = self;
     struct err err;
-    if (k->pods == NULL && !open_watch(k, PODS_PATH, hear_pod, &k->pods, &err))
-        snprintf(k->trouble, sizeof k->trouble, "%s", err.message);
+    if (k->pods != NULL || open_watch(k, PODS_PATH, hear_pod, &k->pods, &err)) return;
+    snprintf(k->trouble, sizeof k->trouble, "%s", err.message);
+    k->generation++;
 }
 
 static void take(struct queue_node *n, struct place_devices *devices, const struct known_node *on,
@@ -460,6 +467,7 @@ bool kube_nodes_open(const struct kube_config *cfg, struct str domain, struct pl
                                   .turn = source_turn,
                                   .known = source_known,
                                   .generation = source_generation,
+                                  .version = source_version,
                                   .trouble = source_trouble,
                                   .nodes = source_nodes,
                                   .pods = source_pods,

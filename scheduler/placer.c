@@ -21,6 +21,7 @@
 #define LOOK_MS 50 /* a row that an owner had is looked at again after so long */
 #define WHYS_EVERY_US 300000
 #define SHOW_EVERY_US SECOND_US
+#define SHOW_BYTES_PER_S 1000000 /* of JSON: that of a large cluster is written more rarely */
 #define SWEEP_MS 30000
 
 /* ---- session and lease ---- */
@@ -122,14 +123,23 @@ static void see_nodes(struct placer *p)
 
 static bool show(struct placer *p, int64_t now, struct err *err)
 {
-    if (now - p->shown_us < SHOW_EVERY_US) return true;
+    const struct placer_source *s = &p->cfg.source;
+    int64_t pause = p->shown_bytes * SECOND_US / SHOW_BYTES_PER_S;
+    if (now - p->shown_us < (pause > SHOW_EVERY_US ? pause : SHOW_EVERY_US)) return true;
+    uint64_t version = s->version != NULL ? s->version(s->self) : p->shown_version + 1;
+    if (p->shown != 0 && version == p->shown_version && p->uses == p->shown_uses) return true;
+    BUF_AUTO nodes;
+    buf_init(&nodes, 0);
+    struct str trouble = s->trouble(s->self);
+    if (s->known(s->self)) placer_shown(p, &nodes);
+    uint64_t hash = (str_hash(buf_view(&nodes)) * 31 + str_hash(trouble)) | 1;
     p->shown_us = now;
-    struct str trouble = p->cfg.source.trouble(p->cfg.source.self);
-    struct str nodes = p->cfg.source.known(p->cfg.source.self) ? placer_shown(p) : STR("");
-    uint64_t hash = (str_hash(nodes) * 31 + str_hash(trouble)) | 1;
+    p->shown_version = version;
+    p->shown_uses = p->uses;
+    p->shown_bytes = (int64_t)nodes.n;
     if (hash == p->shown) return true;
     p->shown = hash;
-    return placing_show(p->conn, &p->lease, nodes, trouble, &p->turn, err);
+    return placing_show(p->conn, &p->lease, buf_view(&nodes), trouble, &p->turn, err);
 }
 
 static bool sweep(struct placer *p, int64_t now, struct err *err)

@@ -126,6 +126,7 @@ static void take_admitted(struct placer *p, const struct place_admitted *a)
     if (w == NULL) return;
     const struct flavor_doc *f = a->flavor == PLACE_NONE ? NULL : &p->setup.flavors[a->flavor];
     w->phase = PLACER_RUNS;
+    p->uses++;
     w->told = 0;
     struct str nodes = nodes_text(p, a);
     free(w->nodes);
@@ -366,18 +367,15 @@ static void show_node(struct jsonw *j, const struct queue_node *n)
     jsonw_object_end(j);
 }
 
-struct str placer_shown(struct placer *p)
+void placer_shown(struct placer *p, struct buf *out)
 {
-    BUF_AUTO out;
     struct jsonw j;
     struct queue_node *list;
     size_t n = p->cfg.source.nodes(p->cfg.source.self, placer_counts, p, &p->turn, &list);
-    buf_init(&out, 0);
-    jsonw_to_buf(&j, &out);
+    jsonw_to_buf(&j, out);
     jsonw_array(&j);
     for (size_t i = 0; i < n; i++)
         show_node(&j, &list[i]);
     jsonw_array_end(&j);
     (void)jsonw_end(&j);
-    return arena_str(&p->turn, buf_view(&out));
 }

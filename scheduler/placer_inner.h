@@ -76,7 +76,10 @@ struct placer {
     int64_t *unsure;      /* ids of works */
     size_t n_unsure, room_unsure;
     int64_t read_us, looked_us, whys_us, shown_us, swept_us, leased_us; /* monotonic */
-    uint64_t shown;                                                     /* hash of what was shown last */
+    uint64_t uses;                      /* counts the changes of what the rules know to be on nodes */
+    uint64_t shown_version, shown_uses; /* for which the nodes were looked at last */
+    int64_t shown_bytes;
+    uint64_t shown; /* hash of what was shown last */
     struct arena turn;
     struct placing_answers answers; /* of the turn */
     size_t room_heard, room_admits, room_victims, room_whys, room_moved;
@@ -101,6 +104,6 @@ void placer_hand_over(struct placer *p, struct placer_work *w, const struct queu
 void placer_written(struct placer *p); /* the answers, as far as they were won */
 void placer_stop_again(struct placer *p, struct placer_work *w);
 void placer_heard(struct placer *p, const struct placing_row *row);
-struct str placer_shown(struct placer *p); /* the nodes as JSON */
+void placer_shown(struct placer *p, struct buf *out); /* the nodes as JSON */
 
 #endif

@@ -24,6 +24,8 @@ struct placer_source {
     bool (*known)(void *self); /* the nodes are, if not what pods have of them */
     /* Grows with what changes; 0 = not all is known yet. */
     uint64_t (*generation)(void *self);
+    /* Grows with what nodes() would tell, pods or no pods; NULL = nobody counts it. */
+    uint64_t (*version)(void *self);
     /* Why not all is known, for people; empty = nothing is wrong. Valid until the next turn. */
     struct str (*trouble)(void *self);
     size_t (*nodes)(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a, struct queue_node **out);

@@ -78,6 +78,7 @@ static void drop(struct placer *p, struct placer_work *w)
     if (w->next != NULL) w->next->link = w->link;
     p->n_works--;
     p->source_seen = 0; /* as long as its pods are there they are others' */
+    p->uses++;
     p->dirty = true;
     free(w->name);
     free(w->nodes);
@@ -162,6 +163,7 @@ static void leave(struct placer *p, struct placer_work *w, const struct placing_
     w->phase = PLACER_LEAVES;
     w->attempt = row->attempt;
     p->source_seen = 0;
+    p->uses++;
 }
 
 static void left(struct placer *p, struct placer_work *w)
@@ -283,6 +285,7 @@ void placer_restore(struct placer *p, const struct placing_row *row)
                                    row->admitted_us, &err);
     if (!known) return;
     w->phase = PLACER_RUNS;
+    p->uses++;
     if (row->nodes.n > 2) w->nodes = placer_copied(row->nodes);
     w->restored = true;
     w->by = row->by;

@@ -18,7 +18,7 @@
 
 struct world {
     struct support_db db;
-    _Atomic uint64_t generation;
+    _Atomic uint64_t generation, asked; /* asked: how often its nodes were */
     _Atomic uint32_t gpus[3], taken[3]; /* of its nodes */
     pthread_mutex_t lock;               /* of what follows */
     struct placer_pod pods[2];
@@ -63,6 +63,7 @@ static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struc
     struct world *w = self;
     static const char *const names[] = {"n0", "n1", "n2"};
     size_t n = 0;
+    w->asked++;
     uint32_t others[3] = {w->taken[0], w->taken[1], w->taken[2]};
     pthread_mutex_lock(&w->lock);
     for (size_t i = 0; i < w->n_pods; i++)
@@ -109,6 +110,7 @@ static struct placer *placer_new(const char *owner)
                                                  .turn = nothing,
                                                  .known = known,
                                                  .generation = generation,
+                                                 .version = generation,
                                                  .trouble = no_trouble,
                                                  .nodes = nodes,
                                                  .pods = pods,
@@ -352,6 +354,25 @@ static void test_pods_go_elsewhere(void **state)
     until("SELECT state FROM queue_work WHERE run_id = 2", 2);
 }
 
+/* The nodes of a large cluster are much to look at and to write: only what changes is. */
+static void test_what_does_not_change_is_not_looked_at(void **state)
+{
+    (void)state;
+    world.gpus[0] = 1;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "default");
+    until(ADMITTED, 1);
+    usleep(1100000);
+    uint64_t asked = world.asked;
+    int64_t shown = support_number(&world.db, "SELECT (extract(epoch FROM nodes_at) * 1000000)::bigint FROM placers");
+    usleep(2200000);
+    assert_int_equal(world.asked, asked);
+    world.gpus[1] = 3;
+    world.generation++;
+    until("SELECT count(*) FROM placers WHERE nodes->1->'devices'->0->>'n' = '3'", 1);
+    assert_true(shown > 0 && world.asked > asked);
+}
+
 /* It learns of nodes only after it has begun, and what was admitted has no pods yet. */
 static void test_what_was_admitted_has_its_room(void **state)
 {
@@ -542,6 +563,7 @@ int main(void)
         TEST(a_long_queue_is_told_bit_by_bit),
         TEST(what_moves_to_another_cluster),
         TEST(pods_go_elsewhere),
+        TEST(what_does_not_change_is_not_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
