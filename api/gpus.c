@@ -1,11 +1,11 @@
 /* Nodes, their GPUs, and who has them; and a step of a queue as it is shown. */
+#include <stdlib.h>
+
 #include "api/emit.h"
 #include "api/handlers.h"
 #include "api/queue_check.h"
 #include "engine/store/queue_setup.h"
 #include "engine/text/json.h"
-
-#define WORKS_MAX 100000
 
 static void write_names(struct jsonw *w, const char *key, struct str list)
 {
@@ -53,30 +53,66 @@ void queue_work_write(const struct emit *e, const struct queue_work *k)
     jsonw_object_end(e->w);
 }
 
-struct gpus {
-    struct queue_setup setup;
-    struct queue_work *works;
-    size_t n_works;
+struct seat { /* of a pod */
+    struct str domain, node;
+    const struct queue_work *work;
 };
 
-/* GPUs of the pods that a step has on the node, in thousandths. */
-static int64_t on_node(const struct queue_work *k, struct str node)
+struct gpus {
+    struct queue_setup setup;
+    struct seat *seats; /* by domain and node */
+    size_t n_seats;
+    int64_t project; /* whose steps are told; 0 = all */
+};
+
+static int by_node(const void *x, const void *y)
 {
-    struct str rest = k->nodes.n > 2 ? str_sub(k->nodes, 1, k->nodes.n - 2) : (struct str){"", 0}, name;
-    int64_t sum = 0;
-    while (rest.n && str_split(&rest, ',', &name))
-        if (str_eq(name, node)) sum += k->gpu;
-    return k->state == QUEUE_WAITS ? 0 : sum;
+    const struct seat *a = x, *b = y;
+    int order = str_cmp(a->domain, b->domain);
+    if (order == 0) order = str_cmp(a->node, b->node);
+    return order != 0 ? order : (a->work > b->work) - (a->work < b->work);
 }
 
-static void write_offer(struct jsonw *w, const struct gpus *g, const struct queue_node *n, struct str domain,
+static void take_seats(struct gpus *g, const struct queue_work *works, size_t n, struct arena *a)
+{
+    size_t room = 0;
+    for (size_t i = 0; i < n; i++)
+        room += (size_t)works[i].pods;
+    g->seats = arena_array(a, struct seat, room + 1);
+    for (size_t i = 0; i < n; i++) {
+        const struct queue_work *k = &works[i];
+        struct str rest = k->nodes.n > 2 ? str_sub(k->nodes, 1, k->nodes.n - 2) : (struct str){"", 0}, name;
+        while (rest.n && str_split(&rest, ',', &name) && g->n_seats < room)
+            g->seats[g->n_seats++] = (struct seat){k->domain, name, k};
+    }
+    qsort(g->seats, g->n_seats, sizeof *g->seats, by_node);
+}
+
+/* Those of a node: the first one, and how many. */
+static const struct seat *seats_of(const struct gpus *g, struct str domain, struct str node, size_t *n)
+{
+    const struct seat key = {domain, node, NULL};
+    size_t low = 0, high = g->n_seats;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (by_node(&g->seats[mid], &key) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    for (high = low; high < g->n_seats && str_eq(g->seats[high].node, node) && str_eq(g->seats[high].domain, domain);)
+        high++;
+    *n = high - low;
+    return g->seats + low;
+}
+
+static void write_offer(struct jsonw *w, const struct gpus *g, const struct seat *seats, size_t n,
                         const struct place_offer *o)
 {
     const struct flavor_doc *f = &g->setup.flavors[o->flavor];
     int64_t used = 0;
-    for (size_t i = 0; i < g->n_works; i++)
-        if (str_eq(g->works[i].domain, domain) && str_eq(g->works[i].got, f->name))
-            used += on_node(&g->works[i], n->name);
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(seats[i].work->got, f->name)) used += seats[i].work->gpu;
     jsonw_object(w);
     jsonw_kv_str(w, "flavor", f->name);
     jsonw_kv_str(w, "resource", f->resource);
@@ -90,7 +126,8 @@ static void write_node(const struct emit *e, const struct gpus *g, const struct 
                        struct arena *a)
 {
     struct place_offer *offers = arena_array(a, struct place_offer, g->setup.n_flavors);
-    size_t k = queue_setup_offers(&g->setup, n, offers);
+    size_t k = queue_setup_offers(&g->setup, n, offers), n_seats;
+    const struct seat *seats = seats_of(g, domain, n->name, &n_seats);
     jsonw_object(e->w);
     emit_str(e, "name", n->name);
     emit_str(e, "domain", domain);
@@ -98,12 +135,15 @@ static void write_node(const struct emit *e, const struct gpus *g, const struct 
     jsonw_key(e->w, "gpus");
     jsonw_array(e->w);
     for (size_t i = 0; i < k; i++)
-        if (offers[i].gpus > 0) write_offer(e->w, g, n, domain, &offers[i]);
+        if (offers[i].gpus > 0) write_offer(e->w, g, seats, n_seats, &offers[i]);
     jsonw_array_end(e->w);
     jsonw_key(e->w, "steps");
     jsonw_array(e->w);
-    for (size_t i = 0; i < g->n_works; i++)
-        if (str_eq(g->works[i].domain, domain) && on_node(&g->works[i], n->name) > 0) queue_work_write(e, &g->works[i]);
+    for (size_t i = 0; i < n_seats; i++) {
+        const struct queue_work *work = seats[i].work;
+        bool again = i > 0 && seats[i - 1].work == work, told = g->project == 0 || work->project_id == g->project;
+        if (work->gpu > 0 && told && !again) queue_work_write(e, work);
+    }
     jsonw_array_end(e->w);
     jsonw_object_end(e->w);
 }
@@ -125,13 +165,14 @@ bool gpus_index(struct request *rq, struct err *err)
     struct conn *c;
     struct queue_docs docs;
     struct placer_seen *seen;
-    struct gpus g;
-    size_t n;
+    struct queue_work *works;
+    size_t n, n_works;
+    struct gpus g = {.project = rq->who.project};
     if (!request_db(rq, &c, err) || !queues_docs(c, rq->arena, &docs, err) ||
-        !queues_placers(c, rq->arena, &seen, &n, err) ||
-        !queues_works(c, STR(""), rq->who.project, WORKS_MAX, rq->arena, &g.works, &g.n_works, err) ||
+        !queues_placers(c, rq->arena, &seen, &n, err) || !queues_holders(c, rq->arena, &works, &n_works, err) ||
         !queue_setup_open(&g.setup, rq->arena, &docs, err))
         return false;
+    take_seats(&g, works, n_works, rq->arena);
     struct jsonw *w = response_json(rq, 200);
     struct emit e = {.w = w};
     jsonw_object(w);

@@ -109,8 +109,8 @@ static bool in_use(struct conn *c, const struct deleting *x, const struct params
     if (!conn_query(c, flavor ? Q_FLAVOR_WORK : Q_QUEUE_WORK_COUNT, p, &work, err)) return false;
     int64_t n = row_int(work, 0, 0);
     if (n == 0) return true;
-    err_set(err, ERR_CONFLICT, "%lld steps %s %s '%.*s'", (long long)n, flavor ? "run on" : "wait or run in",
-            flavor ? "flavor" : "queue", STR_ARG(x->name));
+    err_set(err, ERR_CONFLICT, "%lld steps %s %s '%.*s'", (long long)n,
+            flavor ? "run on, or wait for," : "wait or run in", flavor ? "flavor" : "queue", STR_ARG(x->name));
     return err_hint(err, "wait for their end, or cancel their runs");
 }
 

@@ -45,12 +45,15 @@ struct queue_work { /* who waits, or has something */
     int64_t run_id;
     int32_t task, attempt, gpu, pods, priority, state;                                 /* state: see the table */
     struct str path, queue, flavor, reason, why, waiting, got, nodes, project, domain; /* nodes: {a,b} */
-    int64_t cpu, memory, submitted_us, admitted_us, position, of;
+    int64_t cpu, memory, submitted_us, admitted_us, position, of, project_id;
 };
 enum { QUEUE_WAITS = 1, QUEUE_ADMITTED = 2, QUEUE_STOPS = 3, QUEUE_OVER = 4 };
-/* queue empty = all; project 0 = all. In order of their queues and places. */
+/* queue empty = all; project 0 = all. In order of their queues and places, in which all projects count. */
 MUST_CHECK bool queues_works(struct conn *c, struct str queue, int64_t project, uint32_t limit, struct arena *a,
                              struct queue_work **out, size_t *n, struct err *err);
+
+/* All who have something, without places. */
+MUST_CHECK bool queues_holders(struct conn *c, struct arena *a, struct queue_work **out, size_t *n, struct err *err);
 
 struct queue_wait {
     int32_t task;

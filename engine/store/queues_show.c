@@ -44,7 +44,16 @@ static struct queue_work work_of(const PGresult *res, int row, struct arena *a)
                                .position = row_int(res, row, 19),
                                .of = row_int(res, row, 20),
                                .project = row_copy(res, row, 21, a),
-                               .domain = row_copy(res, row, 22, a)};
+                               .domain = row_copy(res, row, 22, a),
+                               .project_id = row_int(res, row, 23)};
+}
+
+static void works_of(const PGresult *res, struct arena *a, struct queue_work **out, size_t *n)
+{
+    *n = (size_t)PQntuples(res);
+    *out = arena_array(a, struct queue_work, *n + 1);
+    for (size_t i = 0; i < *n; i++)
+        (*out)[i] = work_of(res, (int)i, a);
 }
 
 bool queues_works(struct conn *c, struct str queue, int64_t project, uint32_t limit, struct arena *a,
@@ -57,10 +66,15 @@ bool queues_works(struct conn *c, struct str queue, int64_t project, uint32_t li
     params_int(&p, project);
     params_int(&p, limit);
     if (!conn_query(c, Q_QUEUE_WORKS, &p, &res, err)) return false;
-    *n = (size_t)PQntuples(res);
-    *out = arena_array(a, struct queue_work, *n + 1);
-    for (size_t i = 0; i < *n; i++)
-        (*out)[i] = work_of(res, (int)i, a);
+    works_of(res, a, out, n);
+    return true;
+}
+
+bool queues_holders(struct conn *c, struct arena *a, struct queue_work **out, size_t *n, struct err *err)
+{
+    RESULT_AUTO res = NULL;
+    if (!conn_query(c, Q_QUEUE_HOLDERS, NULL, &res, err)) return false;
+    works_of(res, a, out, n);
     return true;
 }
 

@@ -34,7 +34,8 @@ DELETE FROM flavors WHERE name = $1
 SELECT name FROM queues WHERE spec->'quota' ? $1 ORDER BY name LIMIT 1
 
 -- name: flavor_work
-SELECT count(*) FROM queue_work WHERE state IN (2, 3) AND got = $1
+-- Who runs on it, or waits for it by name.
+SELECT count(*) FROM queue_work WHERE (state IN (2, 3) AND got = $1) OR (state = 1 AND flavor = $1)
 
 -- name: queue_delete
 DELETE FROM queues WHERE name = $1
@@ -51,25 +52,40 @@ SELECT queue, coalesce(got, ''), count(*) FILTER (WHERE state = 1), count(*) FIL
   FROM queue_work WHERE state < 4 GROUP BY 1, 2 ORDER BY 1, 2
 
 -- name: queue_works
--- Of a queue, or of all ('' ), in the order in which they wait; those of other projects than $2 (0 = all) without their names.
+-- Of a queue, or of all (''), in the order in which they wait. Those of other projects than $2 (0 = all) count, and are not told.
+WITH ranked AS (
+    SELECT w.*, row_number() OVER o AS place, count(*) OVER (PARTITION BY domain, queue, state) AS n
+      FROM queue_work w WHERE state < 4 AND ($1 = '' OR queue = $1)
+    WINDOW o AS (PARTITION BY domain, queue, state ORDER BY priority DESC, submitted_at, id))
 SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.cpu, w.memory, w.priority, w.submitted_at, w.state,
        coalesce(w.reason, ''), w.why::text, coalesce(w.waiting, ''), coalesce(w.got, ''), coalesce(w.nodes, '{}')::text, w.admitted_at,
-       CASE WHEN w.state = 1 THEN row_number() OVER o ELSE 0 END,
-       CASE WHEN w.state = 1 THEN count(*) OVER (PARTITION BY w.domain, w.queue, w.state) ELSE 0 END, p.name, w.domain
-  FROM queue_work w JOIN projects p ON p.id = w.project_id
- WHERE w.state < 4 AND ($1 = '' OR w.queue = $1) AND ($2::bigint = 0 OR w.project_id = $2)
-WINDOW o AS (PARTITION BY w.domain, w.queue, w.state ORDER BY w.priority DESC, w.submitted_at, w.id)
+       CASE WHEN w.state = 1 THEN w.place ELSE 0 END, CASE WHEN w.state = 1 THEN w.n ELSE 0 END, p.name, w.domain, w.project_id
+  FROM ranked w JOIN projects p ON p.id = w.project_id
+ WHERE $2::bigint = 0 OR w.project_id = $2
  ORDER BY w.queue, w.state DESC, w.priority DESC, w.submitted_at, w.id LIMIT $3
 
+-- name: queue_holders
+-- Who has something, with the columns of queue_works.
+SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.cpu, w.memory, w.priority, w.submitted_at, w.state,
+       coalesce(w.reason, ''), w.why::text, coalesce(w.waiting, ''), coalesce(w.got, ''), coalesce(w.nodes, '{}')::text, w.admitted_at,
+       0, 0, p.name, w.domain, w.project_id
+  FROM queue_work w JOIN projects p ON p.id = w.project_id
+ WHERE w.state IN (2, 3)
+ ORDER BY w.queue, w.state DESC, w.priority DESC, w.submitted_at, w.id
+
 -- name: queue_waiting_of_run
--- Why tasks of a run wait, with their places in their queues.
-WITH mine AS (SELECT DISTINCT domain, queue FROM queue_work WHERE run_id = $1 AND state = 1),
-ranked AS (
-    SELECT w.run_id, w.task, w.waiting, w.queue, row_number() OVER o AS place, count(*) OVER (PARTITION BY w.domain, w.queue) AS n
-      FROM queue_work w JOIN mine m ON m.domain = w.domain AND m.queue = w.queue
-     WHERE w.state = 1
-    WINDOW o AS (PARTITION BY w.domain, w.queue ORDER BY w.priority DESC, w.submitted_at, w.id))
-SELECT task, coalesce(waiting, ''), place, n, queue FROM ranked WHERE run_id = $1 ORDER BY task LIMIT $2
+-- Why tasks of a run wait, with their places in their queues: each is counted once, in order, as far as the run's last one.
+WITH last AS MATERIALIZED (
+    SELECT d.*, (SELECT count(*) FROM queue_work w WHERE w.domain = d.domain AND w.queue = d.queue AND w.state = 1) AS n
+      FROM (SELECT DISTINCT ON (domain, queue) domain, queue, -(priority::bigint) AS p, submitted_at AS s, id
+              FROM queue_work WHERE run_id = $1 AND state = 1 ORDER BY domain, queue, priority, submitted_at DESC, id DESC) AS d)
+SELECT r.task, coalesce(r.waiting, ''), r.place, l.n, l.queue
+  FROM last l CROSS JOIN LATERAL (
+       SELECT run_id, task, waiting, row_number() OVER (ORDER BY -(priority::bigint), submitted_at, id) AS place
+         FROM queue_work w
+        WHERE w.domain = l.domain AND w.queue = l.queue AND w.state = 1
+          AND (-(w.priority::bigint), w.submitted_at, w.id) <= (l.p, l.s, l.id)) AS r
+ WHERE r.run_id = $1 ORDER BY r.task LIMIT $2
 
 -- name: placer_nodes
 SELECT domain, coalesce(trouble, ''), coalesce(nodes, '[]')::text, nodes_at, owner FROM placers ORDER BY domain

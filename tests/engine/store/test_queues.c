@@ -101,8 +101,43 @@ static void test_delete(void **state)
     assert_true(support_sql(&db, "UPDATE queue_work SET queue = 'other'"));
     refuses(QUEUE_KIND_QUEUE, "q", ERR_NONE);
     refuses(QUEUE_KIND_FLAVOR, "h100", ERR_CONFLICT); /* somebody runs on it */
+    assert_true(support_sql(&db, "UPDATE queue_work SET state = 1, got = NULL, flavor = 'h100'"));
+    refuses(QUEUE_KIND_FLAVOR, "h100", ERR_CONFLICT); /* somebody waits for it */
     assert_true(support_sql(&db, "UPDATE queue_work SET state = 4"));
     refuses(QUEUE_KIND_FLAVOR, "h100", ERR_NONE);
+}
+
+/* Who sees only their own project's steps still hears their true places. */
+static void test_places_among_all(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct queue_work *works;
+    struct queue_wait *waits;
+    size_t n;
+    assert_true(support_sql(&db, "INSERT INTO projects (name, created_by) VALUES ('side', 'me')"));
+    for (int run = 1; run <= 6; run++)
+        work(run, run == 6 ? "r" : "q", "", QUEUE_WAITS, run == 5 ? 9 : -run);
+    work(7, "q", "h100", QUEUE_ADMITTED, 0);
+    assert_true(support_sql(&db, "UPDATE queue_work SET project_id = (SELECT id FROM projects WHERE name = 'side')"
+                                 " WHERE run_id IN (3, 7);"
+                                 "UPDATE queue_work SET run_id = 10, task = run_id WHERE run_id IN (2, 4, 5, 6)"));
+    int64_t side = support_number(&db, "SELECT id FROM projects WHERE name = 'side'");
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(db.db, &c, &err));
+    assert_true(queues_works(c, STR("q"), side, 10, &db.arena, &works, &n, &err));
+    assert_int_equal(n, 2);
+    assert_true(works[1].run_id == 3 && works[1].position == 4 && works[1].of == 5); /* after 5, 1, 2 */
+    assert_true(queues_holders(c, &db.arena, &works, &n, &err));
+    assert_true(n == 1 && works[0].run_id == 7 && works[0].project_id == side);
+    assert_true(queues_waiting_of_run(c, 10, 10, &db.arena, &waits, &n, &err));
+    assert_int_equal(n, 4);
+    static const char *const places[] = {"3 of 5", "5 of 5", "1 of 5", "1 of 1"};
+    for (size_t i = 0; i < n; i++) {
+        char want[40];
+        snprintf(want, sizeof want, "why; position %s", places[i]);
+        if (!str_is(waits[i].text, want)) fail_msg("%d: %.*s", waits[i].task, STR_ARG(waits[i].text));
+    }
 }
 
 static void test_shown(void **state)
@@ -195,6 +230,6 @@ static void test_wishes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(apply), TEST(delete), TEST(shown), TEST(wishes)};
+    const struct CMUnitTest tests[] = {TEST(apply), TEST(delete), TEST(shown), TEST(places_among_all), TEST(wishes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
