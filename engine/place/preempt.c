@@ -166,6 +166,14 @@ static bool pods_take(struct place *p, const struct work *w)
     return false;
 }
 
+/* It cannot start there any more, or not for long: whoever was promised room looks for other room. */
+static bool cordoned(const struct place *p, const struct work *w)
+{
+    for (uint32_t i = 0; i < work_key(p, w)->pods; i++)
+        if (!p->nodes[w->pods[i].node].schedulable) return true;
+    return false;
+}
+
 void promises_redeem(struct place *p, struct place_out *out)
 {
     for (uint32_t i = 0; i < p->n_promised;) {
@@ -174,7 +182,9 @@ void promises_redeem(struct place *p, struct place_out *out)
         struct queue *q = &p->queues[k->queue];
         struct demand d = demand_of(work_key(p, k), k->flavor);
         struct shortage s;
-        if (quota_fits(p, q, PHYSICAL, &d, &s) && pods_take(p, k)) {
+        if (cordoned(p, k)) {
+            promise_take_back(p, w);
+        } else if (quota_fits(p, q, PHYSICAL, &d, &s) && pods_take(p, k)) {
             quota_book(p, q, IN(PHYSICAL), &d, 1);
             memmove(&p->promised[i], &p->promised[i + 1], (--p->n_promised - i) * sizeof *p->promised);
             work_start(p, w);

@@ -304,6 +304,37 @@ static void test_preempt_for_nodes(void **state)
     rig_close(&r);
 }
 
+/* What was promised on a node that is cordoned meanwhile does not start there. */
+static void test_a_promise_on_a_cordoned_node(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err = {0};
+    uint32_t number;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){100, 0, 0}, 1, LOWER, NEVER);
+    struct place_offer offer = {.flavor = A100, .gpus = 4};
+    struct place_node n = {.name = STR("n0"), .cpu = 64000, .memory = (int64_t)64 << 30, .schedulable = true};
+    n.offers = &offer;
+    n.n_offers = 1;
+    assert_true(place_node(r.p, &n, &number, &err));
+    rig_add(&r, (struct rig_ask){10, q, 0, 1, 4000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){1, q, 1, 1, 4000, A100, 5, 0});
+    rig_cycle(&r, 1);
+    rig_expect(&r, 1, PLACE_PROMISED);
+    n.schedulable = false;
+    assert_true(place_node(r.p, &n, &number, &err));
+    place_ended(r.p, 10);
+    rig_cycle(&r, 2);
+    rig_expect(&r, 1, PLACE_WAITING);
+    n.schedulable = true;
+    assert_true(place_node(r.p, &n, &number, &err));
+    rig_cycle(&r, 3);
+    rig_expect(&r, 1, PLACE_RUNNING);
+    rig_close(&r);
+}
+
 /* The preemptor is cancelled while its victims stop: they start again. */
 static void test_preemptor_leaves(void **state)
 {
@@ -332,7 +363,7 @@ int main(void)
         cmocka_unit_test(test_backfill),          cmocka_unit_test(test_backfill_beside),
         cmocka_unit_test(test_no_starving),       cmocka_unit_test(test_preemption),
         cmocka_unit_test(test_preempt_for_nodes), cmocka_unit_test(test_let_off),
-        cmocka_unit_test(test_preemptor_leaves),
+        cmocka_unit_test(test_preemptor_leaves),  cmocka_unit_test(test_a_promise_on_a_cordoned_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
