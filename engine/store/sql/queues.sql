@@ -202,8 +202,11 @@ UPDATE placers SET nodes = coalesce($2::jsonb, nodes), nodes_at = CASE WHEN $2 I
 
 -- name: placer_sweep
 -- What nobody will say the end of: its run is no more.
-UPDATE queue_work w SET state = 4, news = true
- WHERE w.domain = $1 AND w.state < 4 AND NOT EXISTS (SELECT 1 FROM active_runs a WHERE a.run_id = w.run_id)
+WITH mine AS (
+    SELECT id FROM queue_work w
+     WHERE w.domain = $1 AND w.state < 4 AND NOT EXISTS (SELECT 1 FROM active_runs a WHERE a.run_id = w.run_id)
+       FOR UPDATE SKIP LOCKED)
+UPDATE queue_work w SET state = 4, news = true FROM mine WHERE w.id = mine.id
 
 -- ---- owners of runs ----
 
