@@ -46,6 +46,7 @@ struct placer_work { /* a row of queue_work */
 struct placer_node {
     struct str name;
     uint32_t number, seen;
+    uint64_t told; /* hash of why it cannot be used, as it was logged */
     struct placer_node *next;
 };
 

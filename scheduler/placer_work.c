@@ -389,10 +389,13 @@ void placer_nodes(struct placer *p)
     for (size_t i = 0; i < n; i++) {
         struct placer_node *node = node_of(p, list[i].name);
         struct err err = {0};
-        if (queue_setup_node(&p->setup, &list[i], &p->turn, &node->number, &err))
-            node->seen = p->round;
-        else
-            log_err(LEVEL_WARN, "a node cannot be used", &err);
+        bool ok = queue_setup_node(&p->setup, &list[i], &p->turn, &node->number, &err);
+        uint64_t told = ok ? 0 : str_hash(str_of(err.message)) | 1;
+        if (!ok && node->told != told) log_err(LEVEL_WARN, "a node cannot be used", &err);
+        if (!ok && node->number != PLACE_NONE) place_node_gone(p->setup.place, node->number);
+        if (!ok) node->number = PLACE_NONE;
+        node->told = told;
+        node->seen = p->round;
     }
     drop_unseen(p);
     move_pods(p);
