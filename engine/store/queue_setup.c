@@ -171,6 +171,24 @@ static int cheap_first(const void *x, const void *y, void *ctx)
     return str_cmp(a->name, b->name);
 }
 
+static bool no_choice(const struct queue_doc *q, const struct queue_ask *ask, uint32_t n, struct err *err)
+{
+    bool part = ask->gpu < QUEUE_GPU;
+    if (n > PLACE_CHOICES) {
+        err_set(err, ERR_LIMIT, "queue '%.*s' offers %u flavors, a step can choose from %d", STR_ARG(q->name), n,
+                PLACE_CHOICES);
+        return err_hint(err, "name one: gpu: {flavor: NAME}");
+    }
+    if (ask->flavor.n > 0) {
+        err_set(err, ERR_INVALID, "flavor '%.*s' is not shared, a step cannot have a part of such a GPU",
+                STR_ARG(ask->flavor));
+        return err_hint(err, "ask for whole GPUs, or for a flavor that is shared");
+    }
+    err_set(err, ERR_NOT_FOUND, "queue '%.*s' offers no %s", STR_ARG(q->name), part ? "shared GPUs" : "GPUs");
+    return err_hint(err, "name a queue whose quota has a flavor%s",
+                    part ? " that is shared, or ask for whole GPUs" : "");
+}
+
 /* Those of its queue, the least dear first; or the one it names. A part of a GPU only of those that are shared. */
 static bool accepted(const struct queue_setup *s, const struct queue_doc *q, const struct queue_ask *ask,
                      struct arena *scratch, struct place_ask *out, struct err *err)
@@ -181,18 +199,13 @@ static bool accepted(const struct queue_setup *s, const struct queue_doc *q, con
     for (uint32_t f = 0; f < s->n_flavors; f++) {
         names[f] = s->flavors[f].name;
         bool fits = ask->gpu >= QUEUE_GPU || s->flavors[f].shared > 0;
-        if (ask->flavor.n > 0 ? f == one : fits && offers(q, s->flavors[f].name)) v[n++] = f;
+        if (fits && (ask->flavor.n > 0 ? f == one : offers(q, s->flavors[f].name))) v[n++] = f;
     }
     if (ask->flavor.n > 0 && one == PLACE_NONE) return no_such(err, "flavor", ask->flavor, names, s->n_flavors);
     qsort_r(v, n, sizeof *v, cheap_first, (void *)s);
-    if (n == 0) {
-        err_set(err, ERR_NOT_FOUND, "queue '%.*s' offers no %s", STR_ARG(q->name),
-                ask->gpu < QUEUE_GPU ? "shared GPUs" : "GPUs");
-        return err_hint(err, "name a queue whose quota has a flavor%s",
-                        ask->gpu < QUEUE_GPU ? " that is shared, or ask for whole GPUs" : "");
-    }
+    if (n == 0 || n > PLACE_CHOICES) return no_choice(q, ask, n, err);
     out->flavors = v;
-    out->n_flavors = n < PLACE_CHOICES ? n : PLACE_CHOICES;
+    out->n_flavors = n;
     return true;
 }
 
@@ -241,6 +254,10 @@ bool queue_setup_node(const struct queue_setup *s, const struct queue_node *n, s
 {
     struct place_offer *offers = arena_array(scratch, struct place_offer, s->n_flavors);
     size_t k = queue_setup_offers(s, n, offers);
+    if (k > PLACE_CHOICES) {
+        err_set(err, ERR_LIMIT, "node %.*s has GPUs of %zu flavors, more than %d", STR_ARG(n->name), k, PLACE_CHOICES);
+        return err_hint(err, "let fewer flavors fit its labels");
+    }
     const struct place_node in = {.name = n->name,
                                   .cpu = n->cpu,
                                   .memory = n->memory,
@@ -249,6 +266,6 @@ bool queue_setup_node(const struct queue_setup *s, const struct queue_node *n, s
                                   .schedulable = n->schedulable,
                                   .gpu_only = n->gpu_only,
                                   .offers = offers,
-                                  .n_offers = k < PLACE_CHOICES ? k : PLACE_CHOICES};
+                                  .n_offers = k};
     return place_node(s->place, &in, number, err);
 }

@@ -77,7 +77,10 @@ static bool apply_tx(struct conn *c, void *ctx, struct err *err)
         conn_rollback(c);
         return conn_begin(c, err);
     }
-    return conn_query(c, Q_QUEUE_CHANGED, NULL, &told, err);
+    bool changed = false;
+    for (size_t i = 0; i < k; i++)
+        changed |= x->applied[i].change != QUEUE_UNCHANGED;
+    return !changed || conn_query(c, Q_QUEUE_CHANGED, NULL, &told, err); /* placers begin anew with what is changed */
 }
 
 bool queues_apply(struct conn *c, const struct queue_docs *docs, struct str actor, bool dry,

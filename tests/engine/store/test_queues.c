@@ -64,7 +64,11 @@ static void test_apply(void **state)
     assert_int_equal(support_number(&db, "SELECT n FROM queue_changes"), before);
     apply(HEAD "kind: Queue\nname: q\nquota: {h100: 1}\n---\n" H100, false, "cc"); /* in any order */
     assert_true(support_number(&db, "SELECT n FROM queue_changes") > before);
+    before = support_number(&db, "SELECT n FROM queue_changes");
+    apply(H100, false, "-");
+    assert_int_equal(support_number(&db, "SELECT n FROM queue_changes"), before);
     apply(H100 "---\n" HEAD "kind: Queue\nname: q\nquota: {h100: 2}\n", false, "-u");
+    assert_int_equal(support_number(&db, "SELECT n FROM queue_changes"), before + 1);
     apply(HEAD "kind: Queue\nname: r\nquota: {h100: 2, cpu: 4}\n", false, "c"); /* of what is there already */
 }
 
@@ -194,6 +198,8 @@ static void test_wishes(void **state)
         {"q", "a100", "there is no flavor 'a100'", 1000, 0, NULL},
         {"cores", "", "queue 'cores' offers no GPUs", 1000, 0, NULL},
         {"cores", "", NULL, 0, 0, NULL},
+        {"q", "h100", "flavor 'h100' is not shared, a step cannot have a part of such a GPU", 500, 0, NULL},
+        {"q", "t4", NULL, 500, 1, "t4"},
     };
     struct err err = {0};
     struct queue_docs docs;
@@ -226,10 +232,44 @@ static void test_wishes(void **state)
     queue_setup_close(&s);
 }
 
+/* Neither a step nor a node has more flavors than the rules can take, and nobody is left out in silence. */
+static void test_many_flavors(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct queue_docs docs;
+    struct queue_setup s;
+    struct place_ask out = {0};
+    uint32_t number;
+    for (int i = 0; i <= PLACE_CHOICES; i++) {
+        struct str text = arena_printf(&db.arena, HEAD "kind: Flavor\nname: f%d\nresource: vendor.com/gpu%d\n", i, i);
+        apply(text.p, false, "c");
+    }
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(db.db, &c, &err));
+    assert_true(queues_docs(c, &db.arena, &docs, &err));
+    assert_true(queue_setup_open(&s, &db.arena, &docs, &err));
+    struct queue_ask ask = {.queue = STR("default"), .gpu = 1000, .pods = 1};
+    assert_false(queue_setup_ask(&s, &ask, &db.arena, &out, &err));
+    assert_string_equal(err.message, "queue 'default' offers 17 flavors, a step can choose from 16");
+    ask.flavor = STR("f16");
+    assert_true(queue_setup_ask(&s, &ask, &db.arena, &out, &err));
+    struct place_devices devices[PLACE_CHOICES + 1];
+    for (int i = 0; i <= PLACE_CHOICES; i++)
+        devices[i] = (struct place_devices){arena_printf(&db.arena, "vendor.com/gpu%d", i), 1, 0};
+    struct queue_node node = {.name = STR("n"), .devices = devices, .n_devices = PLACE_CHOICES + 1};
+    assert_false(queue_setup_node(&s, &node, &db.arena, &number, &err));
+    assert_string_equal(err.message, "node n has GPUs of 17 flavors, more than 16");
+    node.n_devices--;
+    assert_true(queue_setup_node(&s, &node, &db.arena, &number, &err));
+    queue_setup_close(&s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(apply), TEST(delete), TEST(shown), TEST(places_among_all), TEST(wishes)};
+    const struct CMUnitTest tests[] = {TEST(apply),  TEST(delete),      TEST(shown), TEST(places_among_all),
+                                       TEST(wishes), TEST(many_flavors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
