@@ -46,7 +46,7 @@ bool pipelines_validate(struct request *rq, struct err *err)
     if (!begin(rq, false, &source, &scope, &project, &docs, &n, err)) return false;
     struct err unfit;
     for (size_t i = 0; i < n; i++)
-        if (!source_check_runnable(rq, docs[i].plan, 0, &unfit)) err_clear(&unfit);
+        if (!source_check_runnable(rq, docs[i].plan, 0, NULL, &unfit)) err_clear(&unfit);
     struct jsonw *w = response_json(rq, 200);
     jsonw_object(w);
     jsonw_kv_bool(w, "ok", true);

@@ -8,7 +8,8 @@ struct checking {
     struct request *rq;
     struct queue_setup setup; /* of the declarations, with the nodes of one domain */
     bool nodes;               /* they are known */
-    bool ignore_gpu;
+    const struct plan_offer *offer;
+    struct err_list errors;
 };
 
 static bool needs_queue(const struct node *n, bool ignore_gpu)
@@ -25,15 +26,39 @@ static bool any_needs(const struct plan *plan, bool ignore_gpu)
     return false;
 }
 
-/* Domains have nodes of their own; a plan is checked against the one that was looked at last. */
-static void add_nodes(struct checking *k, const struct placer_seen *seen, size_t n)
+/* ---- where there is a queue ---- */
+
+static bool any_nodes(const struct queue_view *v)
 {
-    const struct placer_seen *last = NULL;
+    for (size_t i = 0; i < v->n_seen; i++)
+        if (v->seen[i].nodes_us > 0) return true;
+    return false;
+}
+
+/* On a cluster always. A machine with GPUs has one where any is declared, one without never; whether those have any on
+ * which the plan will run is theirs to say, where it is not known here. */
+bool queue_view_read(struct request *rq, const struct plan *plan, const struct plan_offer *offer,
+                     struct queue_view *out, struct err *err)
+{
+    struct conn *c;
+    *out = (struct queue_view){.decides = false};
+    if (!any_needs(plan, offer->ignore_gpu) || !(offer->cluster || offer->n_gpus > 0 || offer->gpus_unknown))
+        return true;
+    if (!request_db(rq, &c, err) || !queues_docs(c, rq->arena, &out->docs, err) ||
+        !queues_placers(c, rq->arena, &out->seen, &out->n_seen, err))
+        return false;
+    bool declared = out->docs.n_flavors + out->docs.n_queues > 0;
+    out->decides = offer->cluster || (declared && (offer->n_gpus > 0 || any_nodes(out)));
+    return true;
+}
+
+/* ---- whether it could run ---- */
+
+static void add_nodes(struct checking *k, const struct placer_seen *seen)
+{
     struct value list;
     struct err ignored;
-    for (size_t i = 0; i < n; i++)
-        if (seen[i].nodes_us > 0 && (last == NULL || seen[i].nodes_us > last->nodes_us)) last = &seen[i];
-    if (last == NULL || !json_parse(k->rq->arena, last->nodes, 0, &list, &ignored) || list.type != VALUE_LIST) return;
+    if (!json_parse(k->rq->arena, seen->nodes, 0, &list, &ignored) || list.type != VALUE_LIST) return;
     for (size_t i = 0; i < list.u.list.n; i++) {
         struct queue_node node;
         uint32_t number;
@@ -45,42 +70,63 @@ static void add_nodes(struct checking *k, const struct placer_seen *seen, size_t
 
 static bool could_run(const struct checking *k, const struct node *n, struct err *why)
 {
-    const struct queue_ask ask = queue_ask_of(n, k->ignore_gpu);
+    struct queue_ask ask = queue_ask_of(n, k->offer->ignore_gpu);
     struct place_ask in;
     struct place_why reason = {0};
+    if (k->offer->ignore_cpu) ask.cpu = 0;
+    if (k->offer->ignore_memory) ask.memory = 0;
     if (!queue_setup_ask(&k->setup, &ask, k->rq->arena, &in, why)) return false;
     size_t q = queue_setup_find(&k->setup, ask.queue);
     if (k->setup.queues[q].kueue.n > 0) return true; /* Kueue's to say */
     return place_feasible(k->setup.place, &in, &reason, why) || (reason.reason == PLACE_UNSCHEDULABLE && !k->nodes);
 }
 
-static bool check_node(const struct checking *k, const struct graph *g, const struct node *n)
+static void check_node(struct checking *k, const struct graph *g, const struct node *n)
 {
     struct err why = {0};
-    if (!needs_queue(n, k->ignore_gpu) || could_run(k, n, &why)) return true;
+    if (!needs_queue(n, k->offer->ignore_gpu) || could_run(k, n, &why)) return;
     const char *part = n >= g->nodes + (g->n_nodes - g->n_exit) ? "onExit" : "steps";
     bool gpu = n->resources.gpu_count > 0 && n->resources.gpu_at.line > 0;
-    struct err *e = err_list_add(&k->rq->errors, ERR_INVALID, gpu ? n->resources.gpu_at : n->at, "%s", why.message);
+    struct err *e = err_list_add(&k->errors, ERR_INVALID, gpu ? n->resources.gpu_at : n->at, "%s", why.message);
     err_path(e, "%s.%.*s.%s", part, STR_ARG(n->name), n->resources.gpu_count > 0 ? "resources.gpu" : "queue");
     err_hint(e, "%s", why.hint);
-    return false;
 }
 
-bool queue_check(struct request *rq, const struct plan *plan, bool ignore_gpu, bool *fits, struct err *err)
+/* seen: NULL = without nodes. */
+static bool check_domain(struct checking *k, const struct plan *plan, const struct queue_view *view,
+                         const struct placer_seen *seen, struct err *err)
 {
-    struct conn *c;
-    struct queue_docs docs;
-    struct placer_seen *seen;
-    size_t n;
-    struct checking k = {.rq = rq, .ignore_gpu = ignore_gpu};
-    if (!any_needs(plan, ignore_gpu)) return true;
-    if (!request_db(rq, &c, err) || !queues_docs(c, rq->arena, &docs, err) ||
-        !queues_placers(c, rq->arena, &seen, &n, err) || !queue_setup_open(&k.setup, rq->arena, &docs, err))
-        return false;
-    add_nodes(&k, seen, n);
+    err_list_init(&k->errors, k->rq->arena);
+    k->nodes = false;
+    if (!queue_setup_open(&k->setup, k->rq->arena, &view->docs, err)) return false;
+    if (seen != NULL) add_nodes(k, seen);
     for (uint32_t g = 0; g < plan->n_graphs; g++)
         for (uint32_t i = 0; i < plan->graphs[g].n_nodes; i++)
-            *fits &= check_node(&k, &plan->graphs[g], &plan->graphs[g].nodes[i]);
-    queue_setup_close(&k.setup);
+            check_node(k, &plan->graphs[g], &plan->graphs[g].nodes[i]);
+    queue_setup_close(&k->setup);
+    return true;
+}
+
+/* What is said is what the one says that looked last. */
+bool queue_check(struct request *rq, const struct plan *plan, const struct plan_offer *offer,
+                 const struct queue_view *view, bool *fits, struct err *err)
+{
+    struct checking k = {.rq = rq, .offer = offer};
+    struct err_list last = {0};
+    int64_t last_us = 0;
+    if (!any_nodes(view)) {
+        if (!check_domain(&k, plan, view, NULL, err)) return false;
+        last = k.errors;
+    }
+    for (size_t i = 0; i < view->n_seen; i++) {
+        if (view->seen[i].nodes_us == 0) continue;
+        if (!check_domain(&k, plan, view, &view->seen[i], err)) return false;
+        if (k.errors.n == 0) return true;
+        if (view->seen[i].nodes_us >= last_us) last = k.errors;
+        if (view->seen[i].nodes_us >= last_us) last_us = view->seen[i].nodes_us;
+    }
+    for (size_t i = 0; i < last.n; i++)
+        *err_list_next(&rq->errors) = last.items[i];
+    *fits &= last.n == 0;
     return true;
 }

@@ -39,8 +39,9 @@ MUST_CHECK bool source_load_plan(struct arena *a, struct str json, const struct 
 /* The digest names a bundle of the project: else ERR_INVALID at `bundle`. Empty is fine. */
 MUST_CHECK bool source_check_bundle(struct request *rq, const struct scope *scope, struct str bundle, struct err *err);
 enum { SOURCE_IGNORE_GPU = 1, SOURCE_IGNORE_CPU = 2, SOURCE_IGNORE_MEMORY = 4 };
-/* Can this server's executor run it? Problems in rq->errors. */
-MUST_CHECK bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t ignored, struct err *err);
+/* Can this server's executor run it? Problems in rq->errors. *queued: `queue` means something to it; may be NULL. */
+MUST_CHECK bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t ignored, bool *queued,
+                                      struct err *err);
 
 /* Draws, prints or sends a plan by ?format=: json, dot, mermaid, yaml (the source). */
 MUST_CHECK bool source_show_plan(struct request *rq, const struct plan *plan, struct str json, struct str text,

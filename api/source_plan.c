@@ -65,7 +65,7 @@ bool source_show_plan(struct request *rq, const struct plan *plan, struct str js
     return err_hint(err, "formats are json, dot, mermaid, yaml");
 }
 
-bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t ignored, struct err *err)
+bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t ignored, bool *queued, struct err *err)
 {
     const struct api_config *cfg = &rq->api->cfg;
     if (!cfg->local_only) return true;
@@ -80,7 +80,11 @@ bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t
                                .ignore_gpu = (ignored & SOURCE_IGNORE_GPU) != 0,
                                .ignore_cpu = (ignored & SOURCE_IGNORE_CPU) != 0,
                                .ignore_memory = (ignored & SOURCE_IGNORE_MEMORY) != 0};
+    struct queue_view queues;
+    if (!queue_view_read(rq, plan, &offer, &queues, err)) return false;
+    if (queued != NULL) *queued = queues.decides;
+    offer.gpus_unknown |= queues.decides; /* flavors are what is declared as such, not words of products */
     bool fits = plan_fits_machine(plan, &offer, &rq->errors);
-    if (cfg->cluster && !queue_check(rq, plan, offer.ignore_gpu, &fits, err)) return false;
+    if (queues.decides && !queue_check(rq, plan, &offer, &queues, &fits, err)) return false;
     return fits || source_problems(rq, err);
 }

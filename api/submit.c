@@ -21,6 +21,7 @@ struct submission {
     int64_t version;
     const struct value *params, *labels, *ignore; /* NULL = none */
     uint32_t ignored;
+    bool queued; /* `queue` means something where it is to run */
     const struct plan *plan;
     struct run_new run;
 };
@@ -227,7 +228,7 @@ static struct str merged_labels(struct request *rq, const struct value *ours, co
 static size_t unused_here(const struct request *rq, const struct submission *s, struct str *words, size_t room)
 {
     const struct api_config *cfg = &rq->api->cfg;
-    size_t n = cfg->local_only ? plan_unused_here(s->plan, cfg->cluster, words, room - 1) : 0;
+    size_t n = cfg->local_only ? plan_unused_here(s->plan, cfg->cluster, s->queued, words, room - 1) : 0;
     if (cfg->cluster && !cfg->moves && s->run.bundle_digest.n > 0) words[n++] = STR("the folder's files");
     return n;
 }
@@ -273,7 +274,8 @@ bool runs_post(struct request *rq, struct err *err)
     if (!(kind == BODY_YAML ? read_yaml(rq, &s, err) : read_json(rq, &s, err))) return false;
     if (!check_name(s.name, err) || !check_labels(s.labels, err) || !check_ignored(&s, err)) return false;
     if (!(s.pipeline.n ? of_pipeline(rq, &s, err) : of_source(rq, &s, err))) return false;
-    if (!bind_params(rq, &s, err) || !source_check_runnable(rq, s.plan, s.ignored, err) || !check_code(&s, err))
+    if (!bind_params(rq, &s, err) || !source_check_runnable(rq, s.plan, s.ignored, &s.queued, err) ||
+        !check_code(&s, err))
         return false;
     s.run.labels = merged_labels(rq, s.plan->labels, s.labels);
     s.run.options = options_text(rq, &s);

@@ -227,8 +227,11 @@ static bool open_executor(struct server *s, struct err *err)
         .step_memory_bytes = s->cfg.step_memory_bytes,
         .gpus = s->gpus,
         .step_log_bytes = s->cfg.step_log_bytes,
+        .cpu_milli = s->cfg.cpu_milli,
+        .memory_bytes = s->cfg.memory_bytes,
     };
     s->has_executor = process_open(&cfg, &s->executor, err);
+    s->has_source = s->has_executor && process_source(&s->executor, &s->source);
     return s->has_executor;
 }
 

@@ -1,5 +1,6 @@
 /* Who may start: runs within their pipeline's limit, tasks within the machine's capacity, in turn between runs. */
 #include "engine/store/queue_setup.h"
+#include "scheduler/gpu_pin.h"
 #include "scheduler/gpus.h"
 #include "scheduler/placing.h"
 
@@ -84,11 +85,38 @@ static bool gpus_there(const struct scheduler *s, const struct gpu_want *w)
     return gpus_of(s) == NULL || gpus_fit(gpus_of(s), w);
 }
 
-void admit_reason(const struct scheduler *s, const struct live *l, uint32_t task, struct buf *out)
+/* Of the attempt, as the placer admitted it if it was asked. */
+static struct gpu_want gpus_wanted(struct scheduler *s, const struct live *l, struct attempt_id id,
+                                   const struct resources *wanted)
+{
+    return gpu_pinned(&s->arena, wanted, placing_pin(l, id.task, id.attempt));
+}
+
+static struct attempt_id next_attempt(const struct live *l, uint32_t task)
+{
+    return (struct attempt_id){l->id, task, run_task_attempt(l->run, task) + 1};
+}
+
+static enum exec_placing placing_of(const struct executor *x)
+{
+    if (!x->placed) return EXEC_COUNTS;
+    return x->placing != NULL ? x->placing(x->self) : EXEC_PLACES;
+}
+
+static bool unsure(const struct scheduler *s, const struct live *l, uint32_t task)
+{
+    return queue_ask_needed(run_task_node(l->run, task), l->ignore_gpu) && placing_of(s->cfg.executor) == EXEC_UNSURE;
+}
+
+void admit_reason(struct scheduler *s, const struct live *l, uint32_t task, struct buf *out)
 {
     struct resources wanted = admit_wanted(l, task);
-    struct gpu_want gpus = gpu_wanted(&wanted);
+    struct gpu_want gpus = gpus_wanted(s, l, next_attempt(l, task), &wanted);
     bool room = capacity_fits(&s->capacity, &wanted);
+    if (unsure(s, l, task)) {
+        buf_c(out, "waits to hear which queues there are");
+        return;
+    }
     if (room && gpus_there(s, &gpus)) {
         buf_c(out, "is about to start");
         return;
@@ -145,7 +173,7 @@ static bool tired(const struct vain *v)
 static bool fits(const struct scheduler *s, const struct resources *wanted, const struct gpu_want *gpus, struct vain *v)
 {
     bool again = v->gpu_misfits > 0 && gpus->count == v->gpus.count && gpus->milli == v->gpus.milli &&
-                 str_eq(gpus->flavor, v->gpus.flavor);
+                 str_eq(gpus->flavor, v->gpus.flavor) && str_eq(gpus->products, v->gpus.products);
     if (again || !gpus_there(s, gpus)) {
         v->gpu_misfits++;
         v->gpus = *gpus;
@@ -154,6 +182,22 @@ static bool fits(const struct scheduler *s, const struct resources *wanted, cons
     bool room = capacity_fits(&s->capacity, wanted);
     v->misfits += !room;
     return room;
+}
+
+/* As far as the placer is concerned. */
+static bool may_start(struct scheduler *s, struct live *l, uint32_t task, struct vain *v)
+{
+    if (!queue_ask_needed(run_task_node(l->run, task), l->ignore_gpu)) return true;
+    switch (placing_of(s->cfg.executor)) {
+    case EXEC_COUNTS:
+        if (!placing_asked(l, task)) return true;
+        break; /* when there was a queue, and the placer has not forgotten it */
+    case EXEC_UNSURE: v->gpu_misfits++; return false;
+    case EXEC_PLACES: break;
+    }
+    if (placing_go(s, l, task)) return true;
+    v->misfits += s->more; /* so many were asked for that the turn must end */
+    return false;
 }
 
 /* Starts the first task of the run that fits; false when it has none that does. */
@@ -165,13 +209,9 @@ static bool start_one(struct scheduler *s, struct live *l, struct vain *v)
         return false;
     }
     for (; task != UINT32_MAX && !tired(v); task = run_ready_next(l->run, task)) {
-        if (queue_ask_needed(run_task_node(l->run, task), l->ignore_gpu) && s->cfg.executor->placed &&
-            !placing_go(s, l, task)) {
-            v->misfits += s->more; /* so many were asked for that the turn must end */
-            continue;
-        }
+        if (!may_start(s, l, task, v)) continue;
         struct resources wanted = admit_wanted(l, task);
-        struct gpu_want gpus = gpu_wanted(&wanted);
+        struct gpu_want gpus = gpus_wanted(s, l, next_attempt(l, task), &wanted);
         if (!fits(s, &wanted, &gpus, v)) continue;
         struct executor *x = s->cfg.executor;
         capacity_take(&s->capacity, &wanted);

@@ -94,6 +94,8 @@ void core_refuse(struct scheduler *s, struct attempt_id id, const struct err *wh
 void core_next_turn(struct scheduler *s, const struct live *l);
 /* Of the executor, as it is recorded with attempts; "" without one. Lives as long as the turn. */
 const char *core_instance(struct scheduler *s);
+/* Of the placer that admits its steps. */
+struct str core_domain(struct scheduler *s);
 double core_random(void); /* 0 ≤ x < 1 */
 
 /* ---- load.c ---- */
@@ -118,7 +120,7 @@ void admit_run(struct scheduler *s, struct live *l);
 void admit_ended(struct scheduler *s, const struct live *ended); /* a run ended: the next of its pipeline may begin */
 bool admit_under_way(const struct live *l);                      /* an attempt of it is running */
 struct resources admit_wanted(const struct live *l, uint32_t task); /* but for what its user waived */
-void admit_reason(const struct scheduler *s, const struct live *l, uint32_t task, struct buf *out); /* why it waits */
+void admit_reason(struct scheduler *s, const struct live *l, uint32_t task, struct buf *out); /* why it waits */
 void admit_forget(struct scheduler *s); /* nothing runs, or nothing is known of it any more */
 void admit_tasks(struct scheduler *s);
 void admit_release(struct scheduler *s, const struct live *l,

@@ -56,10 +56,20 @@ struct exec_known { /* an attempt in the executor's memory */
 };
 
 /* One row an executor; `self` is its own state. */
+enum exec_placing {
+    EXEC_PLACES, /* they wait for the placer */
+    EXEC_COUNTS, /* they start as there is room: nothing is declared of queues */
+    EXEC_UNSURE  /* that is not known yet: they wait for it to be */
+};
+
 struct executor {
     const char *name; /* "process" */
     void *self;
-    bool placed;      /* steps that need a GPU or name a queue wait for the placer: see placing.h */
+    bool placed; /* steps that need a GPU or name a queue wait for the placer: see placing.h */
+    /* Whether they do now. NULL = always, where they are placed. */
+    enum exec_placing (*placing)(void *self);
+    /* The placer's domain to which they are admitted; lives as long as the executor. NULL = the instance. */
+    const char *domain;
     bool images;      /* steps run in images: which one is part of what they do */
     struct str image; /* of those that name none */
     /* What attempts are given of the place's GPUs; the executor's, as long as it lives. NULL = the place sees to it. */

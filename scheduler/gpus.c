@@ -32,6 +32,7 @@ struct gpus {
     struct hold *holds;
     size_t n_holds, room;
     size_t n_expected;
+    uint64_t version;
     struct arena arena;
 };
 
@@ -72,6 +73,7 @@ void gpus_free(struct gpus *g)
 void gpus_ready(struct gpus *g)
 {
     g->ready = true;
+    g->version++;
 }
 
 size_t gpus_count(const struct gpus *g)
@@ -91,6 +93,7 @@ bool gpus_fault(struct gpus *g, size_t i, struct str why)
     if (str_eq(why, d->why)) return false;
     memcpy(d->text, why.p, why.n);
     d->why = (struct str){d->text, why.n};
+    g->version++;
     return true;
 }
 
@@ -120,6 +123,7 @@ static void add_device(struct gpus *g, struct hold *h, size_t i)
 {
     h->which[h->n_which++] = (uint32_t)i;
     g->devices[i].used += h->milli;
+    g->version++;
 }
 
 static void drop(struct gpus *g, struct hold *h)
@@ -127,6 +131,7 @@ static void drop(struct gpus *g, struct hold *h)
     for (uint32_t i = 0; i < h->n_which; i++)
         g->devices[h->which[i]].used -= h->milli;
     g->n_expected -= h->expected;
+    g->version++;
     free(h->which);
     *h = g->holds[--g->n_holds];
 }
@@ -144,7 +149,7 @@ static bool has_room(const struct gpus *g, size_t i, uint32_t milli)
 static uint32_t choose(const struct gpus *g, const struct gpu_want *w)
 {
     uint32_t n = 0;
-    gpu_serving(g->list, g->n, w->flavor, g->serves);
+    gpu_serving(g->list, g->n, w, g->serves);
     for (size_t i = 0; i < g->n && n < w->count; i++)
         if (w->milli == GPU_WHOLE && has_room(g, i, w->milli)) g->chosen[n++] = (uint32_t)i;
     for (size_t i = 0; i < g->n && w->milli < GPU_WHOLE; i++) {
@@ -155,14 +160,34 @@ static uint32_t choose(const struct gpus *g, const struct gpu_want *w)
     return n;
 }
 
-static bool settled(const struct gpus *g)
+bool gpus_settled(const struct gpus *g)
 {
     return g->ready && g->n_expected == 0;
 }
 
+/* ---- for who counts them, too ---- */
+
+void gpus_each(const struct gpus *g, void (*one)(void *ctx, const struct gpus_held *h), void *ctx)
+{
+    for (size_t i = 0; i < g->n_holds; i++)
+        one(ctx, &(struct gpus_held){g->holds[i].id, g->holds[i].which, g->holds[i].n_which});
+}
+
+uint64_t gpus_version(const struct gpus *g)
+{
+    return g->version;
+}
+
+bool gpus_broken(const struct gpus *g, size_t i)
+{
+    return g->devices[i].why.n > 0;
+}
+
+/* ---- what fits ---- */
+
 bool gpus_fit(const struct gpus *g, const struct gpu_want *w)
 {
-    return w->count == 0 || (settled(g) && choose(g, w) == w->count);
+    return w->count == 0 || (gpus_settled(g) && choose(g, w) == w->count);
 }
 
 /* ---- the scheduler's ---- */
@@ -187,6 +212,7 @@ void gpus_expect(struct gpus *g, struct attempt_id id, const struct gpu_want *w)
     if (w->count == 0 || find(g, id) != NULL) return;
     add(g, id, w->milli)->expected = true;
     g->n_expected++;
+    g->version++;
 }
 
 void gpus_release(struct gpus *g, struct attempt_id id)
@@ -211,7 +237,7 @@ struct count {
 
 static struct count look(const struct gpus *g, const struct gpu_want *w)
 {
-    struct count c = {.serving = gpu_serving(g->list, g->n, w->flavor, g->serves)};
+    struct count c = {.serving = gpu_serving(g->list, g->n, w, g->serves)};
     for (size_t i = 0; i < g->n; i++) {
         const struct device *d = &g->devices[i];
         if (!g->serves[i]) continue;
@@ -242,7 +268,7 @@ void gpus_reason(const struct gpus *g, const struct gpu_want *w, struct buf *out
     gpu_want_text(w, out);
     if (c.serving - c.broken < w->count) {
         buf_printf(out, ", this machine has %u", c.serving);
-    } else if (!settled(g)) {
+    } else if (!gpus_settled(g)) {
         buf_c(out, ", and waits to hear which ones running steps have");
         return;
     } else if (w->milli == GPU_WHOLE) {
@@ -275,6 +301,7 @@ bool gpus_own(struct gpus *g, struct attempt_id id, const struct gpu_want *w, st
         return err_set(err, ERR_UNAVAILABLE, "others have the GPUs by now that it had before the server was restarted");
     }
     g->n_expected -= h->expected;
+    g->version++;
     h->expected = false;
     h->owned = true;
     return true;

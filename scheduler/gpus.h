@@ -26,6 +26,19 @@ const struct gpu *gpus_device(const struct gpus *g, size_t i);
  * when that is news. */
 bool gpus_fault(struct gpus *g, size_t i, struct str why);
 
+/* ---- for who counts them, too ---- */
+
+struct gpus_held { /* by an attempt */
+    struct attempt_id id;
+    const uint32_t *which; /* devices; none where that is not known yet */
+    uint32_t n;
+};
+/* Calls for each attempt that holds any, or may. */
+void gpus_each(const struct gpus *g, void (*one)(void *ctx, const struct gpus_held *h), void *ctx);
+uint64_t gpus_version(const struct gpus *g);      /* grows whenever one is taken, given or found, or breaks */
+bool gpus_settled(const struct gpus *g);          /* which ones running steps have is known */
+bool gpus_broken(const struct gpus *g, size_t i); /* not to be used any more */
+
 /* ---- the scheduler's ---- */
 
 bool gpus_fit(const struct gpus *g, const struct gpu_want *w); /* now; always for who wants none */

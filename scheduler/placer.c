@@ -76,6 +76,7 @@ static bool load(struct placer *p, struct err *err)
     if (!queues_docs(p->conn, &p->declared, &docs, err) || !queue_setup_open(&p->setup, &p->declared, &docs, err) ||
         !placing_read(p->conn, &p->lease, true, &p->turn, &rows, &n, err))
         return false;
+    if (p->cfg.source.declared != NULL) p->cfg.source.declared(p->cfg.source.self, docs.n_flavors + docs.n_queues > 0);
     if (docs.n_flavors + docs.n_queues + n > 0) p->cfg.source.wanted(p->cfg.source.self);
     if (p->cfg.source.generation(p->cfg.source.self) != 0) placer_nodes(p); /* what was admitted has its nodes */
     for (size_t i = 0; i < n; i++)

@@ -72,15 +72,18 @@ static void pin_flavor(struct jsonw *j, const struct flavor_doc *f, uint32_t gpu
     pin_tolerations(j, f);
 }
 
-static struct str pin_of(struct placer *p, const struct flavor_doc *f, uint32_t gpu, struct str kueue)
+/* flavor: PLACE_NONE = any, or none. */
+static struct str pin_of(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue)
 {
+    const struct placer_source *source = &p->cfg.source;
     BUF_AUTO out;
     struct jsonw j;
     buf_init(&out, 0);
     jsonw_to_buf(&j, &out);
     jsonw_object(&j);
     if (kueue.n > 0) jsonw_kv_str(&j, "kueue", kueue);
-    if (f != NULL) pin_flavor(&j, f, gpu);
+    if (flavor != PLACE_NONE) pin_flavor(&j, &p->setup.flavors[flavor], gpu);
+    if (flavor != PLACE_NONE && source->pin != NULL) source->pin(source->self, &p->setup, flavor, &j);
     jsonw_object_end(&j);
     (void)jsonw_end(&j);
     return arena_str(&p->turn, buf_view(&out));
@@ -89,7 +92,7 @@ static struct str pin_of(struct placer *p, const struct flavor_doc *f, uint32_t 
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q)
 {
     w->phase = PLACER_ELSEWHERE;
-    admit(p, w, STR(""), pin_of(p, NULL, w->gpu, q->kueue), STR("{}"));
+    admit(p, w, STR(""), pin_of(p, PLACE_NONE, w->gpu, q->kueue), STR("{}"));
 }
 
 /* ---- a cycle ---- */
@@ -132,7 +135,7 @@ static void take_admitted(struct placer *p, const struct place_admitted *a)
     free(w->nodes);
     w->nodes = placer_copied(nodes);
     w->restored = w->moved = false;
-    admit(p, w, f != NULL ? f->name : STR(""), pin_of(p, f, w->gpu, STR("")), quoted(p, nodes));
+    admit(p, w, f != NULL ? f->name : STR(""), pin_of(p, a->flavor, w->gpu, STR("")), quoted(p, nodes));
 }
 
 static void name_work(const void *ctx, uint64_t id, struct buf *out)
@@ -342,6 +345,22 @@ static void show_pairs(struct jsonw *j, const char *key, const struct place_pair
     jsonw_array_end(j);
 }
 
+static void show_groups(struct jsonw *j, const struct queue_node *n)
+{
+    jsonw_key(j, "groups");
+    jsonw_array(j);
+    for (size_t i = 0; i < n->n_groups; i++) {
+        const struct queue_group *g = &n->groups[i];
+        jsonw_object(j);
+        jsonw_kv_str(j, "resource", g->resource);
+        jsonw_kv_int(j, "n", g->n);
+        jsonw_kv_int(j, "taken", g->taken);
+        show_pairs(j, "labels", g->labels, g->n_labels);
+        jsonw_object_end(j);
+    }
+    jsonw_array_end(j);
+}
+
 static void show_node(struct jsonw *j, const struct queue_node *n)
 {
     jsonw_object(j);
@@ -364,6 +383,7 @@ static void show_node(struct jsonw *j, const struct queue_node *n)
         jsonw_object_end(j);
     }
     jsonw_array_end(j);
+    if (n->n_groups > 0) show_groups(j, n);
     jsonw_object_end(j);
 }
 

@@ -2,6 +2,7 @@
 #ifndef MILLRACE_SCHEDULER_PLACER_SOURCE_H
 #define MILLRACE_SCHEDULER_PLACER_SOURCE_H
 
+#include "engine/base/jsonw.h"
 #include "engine/store/queue_setup.h"
 #include "scheduler/executor.h"
 
@@ -30,6 +31,10 @@ struct placer_source {
     struct str (*trouble)(void *self);
     size_t (*nodes)(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a, struct queue_node **out);
     size_t (*pods)(void *self, struct arena *a, struct placer_pod **out);
+    /* Whether any flavor or queue is declared. NULL = it does not matter. */
+    void (*declared)(void *self, bool any);
+    /* What else who is admitted on the flavor is told, as members of the pin's object. NULL = nothing. */
+    void (*pin)(void *self, const struct queue_setup *s, uint32_t flavor, struct jsonw *j);
     void (*close)(void *self);
 };
 

@@ -82,7 +82,7 @@ static void write_ask(struct scheduler *s, struct live *l, const struct placing 
     batch_int(b, t, l->project_id);
     batch_text(b, t, l->created_by);
     batch_int(b, t, l->shard);
-    batch_text(b, t, str_of(core_instance(s)));
+    batch_text(b, t, core_domain(s));
     batch_text(b, t, run_task_path(l->run, e->task, &s->arena));
     batch_text(b, t, ask.queue);
     batch_text(b, t, ask.flavor);
@@ -149,7 +149,7 @@ static void preempted(struct live *l, struct placing *e, const struct value *by)
 void placing_hear(struct scheduler *s, struct live *l, enum command c, const struct value *payload)
 {
     const struct value *list = value_get(payload, "tasks"), *domain = value_get(payload, "domain");
-    bool other = domain != NULL && domain->type == VALUE_STRING && !str_is(domain->u.s, core_instance(s));
+    bool other = domain != NULL && domain->type == VALUE_STRING && !str_eq(domain->u.s, core_domain(s));
     if (c == COMMAND_PLACED && other) return; /* there is room in a cluster that it has left */
     (void)core_touch(s, l);
     for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
@@ -232,7 +232,7 @@ void placing_effects(struct scheduler *s, struct live *l)
 static void restore(struct scheduler *s, struct live *l, const PGresult *res, int i)
 {
     bool placed = s->cfg.executor != NULL && s->cfg.executor->placed;
-    bool here = placed && str_is(row_str(res, i, 4), core_instance(s));
+    bool here = placed && str_eq(row_str(res, i, 4), core_domain(s));
     uint32_t task = (uint32_t)row_int(res, i, 1);
     struct placing *e = add(l, task);
     e->attempt = (uint32_t)row_int(res, i, 2);
@@ -263,6 +263,11 @@ bool placing_load(struct scheduler *s, const char *ids, struct err *err)
 }
 
 /* ---- questions ---- */
+
+bool placing_asked(const struct live *l, uint32_t task)
+{
+    return find(l, task) != NULL;
+}
 
 struct str placing_pin(const struct live *l, uint32_t task, uint32_t attempt)
 {

@@ -28,6 +28,7 @@ void placing_effects(struct scheduler *s, struct live *l); /* after the commit *
 /* Those of runs that were just loaded. */
 MUST_CHECK bool placing_load(struct scheduler *s, const char *ids, struct err *err);
 void placing_free(struct live *l);
+bool placing_asked(const struct live *l, uint32_t task); /* whatever came of it */
 /* What an attempt was admitted with; empty = it did not ask. */
 struct str placing_pin(const struct live *l, uint32_t task, uint32_t attempt);
 /* Why it waits, as far as its owner knows. False: it does not wait for the placer. */

@@ -556,8 +556,8 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
     p->events_end = &p->events;
     p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     grow(p);
-    process_gpus_open(p);
-    if (!find_user(p, err) || !work_make_folders(p, err) || !launcher_open(&p->launcher, p->cfg.data_dir.p, err)) {
+    if (!process_gpus_open(p, err) || !find_user(p, err) || !work_make_folders(p, err) ||
+        !launcher_open(&p->launcher, p->cfg.data_dir.p, err)) {
         executor_stop(p);
         return false;
     }

@@ -12,6 +12,7 @@
 #include "scheduler/gpu_host.h"
 #include "scheduler/gpus.h"
 #include "scheduler/process.h"
+#include "scheduler/process_node.h"
 #include "scheduler/step_env.h"
 #include "scheduler/step_left.h"
 
@@ -88,6 +89,7 @@ struct process {
     int timer;     /* looks at growing logs while anything runs */
     int gpu_timer; /* looks at GPUs; -1 = steps have none */
     struct gpus *gpus;
+    struct process_node *node; /* NULL = steps have none */
     struct gpu_job gpu_job;
     int64_t uid, gid; /* of steps; -1 = ours */
     char instance[96];
@@ -124,9 +126,9 @@ bool process_knows(const struct process *p, const char *name);
  * goes with the launch, so that they are known to be held by whoever comes after this server. */
 MUST_CHECK bool process_gpus(struct process *p, struct attempt *a, const struct exec_request *req,
                              struct step_vars *env, struct str *note, struct err *err);
-void process_gpus_open(struct process *p);
+MUST_CHECK bool process_gpus_open(struct process *p, struct err *err);
 void process_gpus_close(struct process *p);
-void process_gpus_look(struct process *p); /* when it is time */
+void process_gpus_look(struct process *p); /* when it is time; and tells the placer what has changed */
 /* For a job that came back from the workers: true when it was that look. */
 bool process_gpus_looked(struct process *p, const struct job *job);
 

@@ -159,14 +159,14 @@ static void record_finish(struct batch *b, const struct live *l, const struct ru
 }
 
 struct room {
-    const struct scheduler *s;
+    struct scheduler *s;
     const struct live *l;
 };
 
 static void room_reason(const void *ctx, uint32_t task, struct buf *text)
 {
     const struct room *room = ctx;
-    const struct scheduler *s = room->s;
+    struct scheduler *s = room->s;
     if (s->cfg.executor == NULL)
         buf_c(text, "waits for a server that runs local steps: this one was started with --local-exec=false");
     else if (!placing_reason(room->l, task, text))

@@ -23,6 +23,12 @@
 #define POISON_REFUSALS 3
 #define MAX_FDS 8
 
+struct str core_domain(struct scheduler *s)
+{
+    const struct executor *x = s->cfg.executor;
+    return str_of(x != NULL && x->domain != NULL ? x->domain : core_instance(s));
+}
+
 double core_random(void)
 {
     return (double)(os_random_u64() >> 11) * 0x1p-53;

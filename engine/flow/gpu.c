@@ -26,6 +26,14 @@ struct str gpu_product(struct arena *a, struct str name, struct str profile)
     return (struct str){text, product.n};
 }
 
+struct str gpu_profile(struct str product, struct str *name)
+{
+    size_t at = product.n;
+    (void)str_find(product, STR("-MIG-"), &at);
+    *name = str_sub(product, 0, at);
+    return at < product.n ? str_sub(product, at + sizeof mig - 1, product.n) : STR("");
+}
+
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
@@ -72,14 +80,24 @@ bool gpu_is_of(const struct gpu *g, struct str flavor)
     return named;
 }
 
-uint32_t gpu_serving(const struct gpu *gpus, size_t n, struct str flavor, bool *serves)
+static bool is_among(const struct gpu *g, struct str products)
+{
+    struct str product;
+    while (products.n > 0 && str_split(&products, '\n', &product))
+        if (str_eq(product, g->product)) return true;
+    return false;
+}
+
+uint32_t gpu_serving(const struct gpu *gpus, size_t n, const struct gpu_want *w, bool *serves)
 {
     uint32_t count = 0;
     bool whole = false;
     for (size_t i = 0; i < n; i++)
         whole |= !gpus[i].part;
     for (size_t i = 0; i < n; i++) {
-        bool does = flavor.n > 0 ? gpu_is_of(&gpus[i], flavor) : !gpus[i].part || !whole;
+        bool does = w->products.n > 0 ? is_among(&gpus[i], w->products)
+                    : w->flavor.n > 0 ? gpu_is_of(&gpus[i], w->flavor)
+                                      : !gpus[i].part || !whole;
         if (serves != NULL) serves[i] = does;
         count += does;
     }

@@ -20,6 +20,9 @@ struct gpu_want {
     uint32_t count;    /* 0 = none */
     uint32_t milli;    /* of each: GPU_WHOLE, or less of one */
     struct str flavor; /* empty = any */
+    /* Of these alone, one a line: those that count for the flavor where flavors are declared. Empty = the flavor's
+     * words say which serve. */
+    struct str products;
 };
 struct gpu_want gpu_wanted(const struct resources *r);
 
@@ -32,9 +35,13 @@ struct str gpu_product(struct arena *a, struct str name, struct str profile);
  * named (1g-5gb, a100-mig-1g-5gb). */
 bool gpu_is_of(const struct gpu *g, struct str flavor);
 
-/* Which of a machine's GPUs serve: those of the flavor. Without one, whole GPUs; instances by MIG only where there is
- * nothing else. serves[n] may be NULL; returns how many do. */
-uint32_t gpu_serving(const struct gpu *gpus, size_t n, struct str flavor, bool *serves);
+/* The MIG profile in the product's name ("1g.5gb"), and the name without it; empty and the whole name where it has
+ * none. Both are parts of `product`. */
+struct str gpu_profile(struct str product, struct str *name);
+
+/* Which of a machine's GPUs serve: those of the products; else those of the flavor. Without either, whole GPUs;
+ * instances by MIG only where there is nothing else. serves[n] may be NULL; returns how many do. */
+uint32_t gpu_serving(const struct gpu *gpus, size_t n, const struct gpu_want *w, bool *serves);
 
 /* "2 GPUs", "1 × a100", "50% of one GPU", "50% of one a100" */
 void gpu_want_text(const struct gpu_want *w, struct buf *out);

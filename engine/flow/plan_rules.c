@@ -40,7 +40,7 @@ static void check_gpus(const struct rules *r, const struct plan_offer *o)
     const struct resources *asked = &r->node->resources;
     const struct gpu_want want = gpu_wanted(asked);
     if (want.count == 0 || o->ignore_gpu || o->gpus_unknown) return;
-    uint32_t there = gpu_serving(o->gpus, o->n_gpus, want.flavor, NULL);
+    uint32_t there = gpu_serving(o->gpus, o->n_gpus, &want, NULL);
     if (there >= want.count) return;
     BUF_AUTO text;
     buf_init(&text, 0);
@@ -143,14 +143,14 @@ static void note(struct str word, struct str *out, size_t *n, size_t room)
     if (*n < room) out[(*n)++] = word;
 }
 
-size_t plan_unused_here(const struct plan *p, bool cluster, struct str *out, size_t room)
+size_t plan_unused_here(const struct plan *p, bool cluster, bool queued, struct str *out, size_t room)
 {
     size_t n = 0;
     for (uint32_t g = 0; g < p->n_graphs; g++) {
         for (uint32_t i = 0; i < p->graphs[g].n_nodes; i++) {
             const struct node *node = &p->graphs[g].nodes[i];
             if (cluster) continue;
-            if (node->queue.n) note(STR("queue"), out, &n, room);
+            if (node->queue.n && !queued) note(STR("queue"), out, &n, room);
             if (node->image.n && node->verb != VERB_IMAGE) note(STR("image"), out, &n, room);
             if (node->resources.ephemeral_bytes) note(STR("resources.storage"), out, &n, room);
             if (node->resources.shm_bytes) note(STR("resources.shm"), out, &n, room);

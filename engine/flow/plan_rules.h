@@ -22,7 +22,7 @@ struct plan_offer {
 MUST_CHECK bool plan_fits_machine(const struct plan *p, const struct plan_offer *offer, struct err_list *errors);
 
 /* Things that are kept but mean nothing on one machine, or in a cluster, as texts for a notice ("image",
- * "nodeSelector"); at most `room`. */
-size_t plan_unused_here(const struct plan *p, bool cluster, struct str *out, size_t room);
+ * "nodeSelector"); at most `room`. queued: the machine has queues. */
+size_t plan_unused_here(const struct plan *p, bool cluster, bool queued, struct str *out, size_t room);
 
 #endif

@@ -31,6 +31,20 @@ static const struct place_pair *pairs_of(struct arena *a, const struct value *li
     return pairs;
 }
 
+static void read_groups(struct arena *a, const struct value *list, struct queue_node *out)
+{
+    out->n_groups = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
+    struct queue_group *groups = arena_array(a, struct queue_group, out->n_groups + 1);
+    for (size_t i = 0; i < out->n_groups; i++) {
+        const struct value *g = &list->u.list.items[i];
+        groups[i] = (struct queue_group){.resource = text_of(value_get(g, "resource")),
+                                         .n = (uint32_t)number_of(g, "n"),
+                                         .taken = (uint32_t)number_of(g, "taken")};
+        groups[i].labels = pairs_of(a, value_get(g, "labels"), &groups[i].n_labels);
+    }
+    out->groups = groups;
+}
+
 bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *out)
 {
     const struct value *devices = value_get(v, "devices");
@@ -52,5 +66,6 @@ bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *
                                          (uint32_t)number_of(d, "taken")};
     }
     out->devices = list;
+    read_groups(a, value_get(v, "groups"), out);
     return true;
 }

@@ -240,8 +240,43 @@ static void whole_gpus(const struct queue_setup *s, struct place_offer *o)
     if (o->taken > o->gpus) o->taken = o->gpus;
 }
 
+static bool is_of_group(const struct place_flavor *f, const struct queue_group *g)
+{
+    struct place_offer o;
+    struct place_devices d = {g->resource, 1, 0};
+    struct str shares = f->resource, before = str_sub(shares, 0, g->resource.n);
+    bool renamed = f->shared && str_eq(before, g->resource) && str_is(str_sub(shares, before.n, shares.n), ".shared");
+    if (renamed) d.name = f->resource;
+    return place_offers(f, 1, g->labels, g->n_labels, NULL, 0, &d, 1, &o) == 1 && o.gpus > 0;
+}
+
+uint32_t queue_setup_group(const struct queue_setup *s, const struct queue_group *g)
+{
+    for (uint32_t f = 0; f < s->n_flavors; f++)
+        if (is_of_group(&s->offered[f], g)) return f;
+    return PLACE_NONE;
+}
+
+static size_t offers_of_groups(const struct queue_setup *s, const struct queue_node *n, struct place_offer *out)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n->n_groups; i++) {
+        const struct queue_group *g = &n->groups[i];
+        uint32_t flavor = queue_setup_group(s, g);
+        size_t at = 0;
+        if (flavor == PLACE_NONE) continue;
+        while (at < k && out[at].flavor != flavor)
+            at++;
+        if (at == k) out[k++] = (struct place_offer){.flavor = flavor};
+        out[at].gpus += g->n;
+        out[at].taken += g->taken;
+    }
+    return k;
+}
+
 size_t queue_setup_offers(const struct queue_setup *s, const struct queue_node *n, struct place_offer *out)
 {
+    if (n->n_groups > 0) return offers_of_groups(s, n, out);
     size_t k = place_offers(s->offered, s->n_flavors, n->labels, n->n_labels, n->taints, n->n_taints, n->devices,
                             n->n_devices, out);
     for (size_t i = 0; i < k; i++)

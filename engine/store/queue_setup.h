@@ -42,6 +42,14 @@ size_t queue_setup_find(const struct queue_setup *s, struct str queue);
 MUST_CHECK bool queue_setup_ask(const struct queue_setup *s, const struct queue_ask *ask, struct arena *scratch,
                                 struct place_ask *out, struct err *err);
 
+/* Equal GPUs of a machine that is no node of a cluster: a machine may have several kinds, and its labels be those of
+ * each. They count for the first flavor that fits; for shared ones as they are, each one whole. */
+struct queue_group {
+    struct str resource; /* as a node of a cluster would have it */
+    uint32_t n, taken;
+    const struct place_pair *labels; /* those of the node among them */
+    size_t n_labels;
+};
 /* A node as its source describes it: JSON, and what the placer shows of it. */
 struct queue_node {
     struct str name;
@@ -51,9 +59,13 @@ struct queue_node {
     size_t n_labels, n_taints;
     const struct place_devices *devices;
     size_t n_devices;
+    const struct queue_group *groups; /* instead of devices */
+    size_t n_groups;
 };
 /* From that JSON; the value must outlive it. */
 MUST_CHECK bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *out);
+/* The flavor for which the group counts; PLACE_NONE = none. */
+uint32_t queue_setup_group(const struct queue_setup *s, const struct queue_group *g);
 /* What it offers, in whole GPUs; out has room for n_flavors. */
 size_t queue_setup_offers(const struct queue_setup *s, const struct queue_node *n, struct place_offer *out);
 /* Tells the rules of it. ERR_LIMIT when it has more than they can hold. */

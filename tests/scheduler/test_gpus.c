@@ -22,7 +22,8 @@ static const struct gpu machine[] = {
 };
 #define DEVICES (sizeof machine / sizeof *machine)
 
-static const struct gpu_want one = {1, GPU_WHOLE, {"", 0}}, two = {2, GPU_WHOLE, {"", 0}}, half = {1, 500, {"", 0}};
+static const struct gpu_want one = {1, GPU_WHOLE, {"", 0}, {"", 0}}, two = {2, GPU_WHOLE, {"", 0}, {"", 0}},
+                             half = {1, 500, {"", 0}, {"", 0}};
 
 static struct attempt_id id_of(int64_t run)
 {
@@ -72,25 +73,36 @@ static void each_gets_its_own(void **state)
         const char *notes[6]; /* NULL = it waits */
         const char *reason;   /* of the last one that waits */
     } rows[] = {
-        {{{1, GPU_WHOLE, {"", 0}}, {1, GPU_WHOLE, {"", 0}}, {1, GPU_WHOLE, {"", 0}}, {1, GPU_WHOLE, {"", 0}}},
+        {{{1, GPU_WHOLE, {"", 0}, {"", 0}},
+          {1, GPU_WHOLE, {"", 0}, {"", 0}},
+          {1, GPU_WHOLE, {"", 0}, {"", 0}},
+          {1, GPU_WHOLE, {"", 0}, {"", 0}}},
          {"GPU-0", "GPU-1", "GPU-2"},
          "needs 1 GPU, 0 of 3 are free"},
-        {{{2, GPU_WHOLE, {"", 0}}, {2, GPU_WHOLE, {"", 0}}}, {"GPU-0,GPU-1"}, "needs 2 GPUs, 1 of 3 is free"},
-        {{{3, GPU_WHOLE, STR_INIT("a100")}}, {NULL}, "needs 3 × a100, this machine has 2"},
-        {{{1, GPU_WHOLE, STR_INIT("t4")}, {1, GPU_WHOLE, STR_INIT("t4")}}, {"GPU-2"}, "needs 1 × t4, 0 of 1 are free"},
-        {{{1, GPU_WHOLE, STR_INIT("h100")}}, {NULL}, "needs 1 × h100, this machine has 0"},
-        {{{1, GPU_WHOLE, STR_INIT("1g-5gb")}, {1, GPU_WHOLE, STR_INIT("a100-1g-5gb")}},
+        {{{2, GPU_WHOLE, {"", 0}, {"", 0}}, {2, GPU_WHOLE, {"", 0}, {"", 0}}},
+         {"GPU-0,GPU-1"},
+         "needs 2 GPUs, 1 of 3 is free"},
+        {{{3, GPU_WHOLE, STR_INIT("a100"), {"", 0}}}, {NULL}, "needs 3 × a100, this machine has 2"},
+        {{{1, GPU_WHOLE, STR_INIT("t4"), {"", 0}}, {1, GPU_WHOLE, STR_INIT("t4"), {"", 0}}},
+         {"GPU-2"},
+         "needs 1 × t4, 0 of 1 are free"},
+        {{{1, GPU_WHOLE, STR_INIT("h100"), {"", 0}}}, {NULL}, "needs 1 × h100, this machine has 0"},
+        {{{1, GPU_WHOLE, STR_INIT("1g-5gb"), {"", 0}}, {1, GPU_WHOLE, STR_INIT("a100-1g-5gb"), {"", 0}}},
          {"MIG-GPU-3/1/0"},
          "needs 1 × a100-1g-5gb, 0 of 1 are free"},
         /* shares are put together; whole ones stay whole */
-        {{{1, 500, {"", 0}}, {1, 300, {"", 0}}, {1, GPU_WHOLE, {"", 0}}, {1, 300, {"", 0}}, {1, 200, {"", 0}}},
+        {{{1, 500, {"", 0}, {"", 0}},
+          {1, 300, {"", 0}, {"", 0}},
+          {1, GPU_WHOLE, {"", 0}, {"", 0}},
+          {1, 300, {"", 0}, {"", 0}},
+          {1, 200, {"", 0}, {"", 0}}},
          {"GPU-0@500", "GPU-0@300", "GPU-1", "GPU-2@300", "GPU-0@200"},
          NULL},
-        {{{1, 600, STR_INIT("t4")}, {1, 600, STR_INIT("t4")}},
+        {{{1, 600, STR_INIT("t4"), {"", 0}}, {1, 600, STR_INIT("t4"), {"", 0}}},
          {"GPU-2@600"},
          "needs 60% of one t4, at most 40% of one is free"},
-        {{{1, 1, {"", 0}}, {3, GPU_WHOLE, {"", 0}}}, {"GPU-0@1"}, "needs 3 GPUs, 2 of 3 are free"},
-        {{{0, GPU_WHOLE, {"", 0}}}, {""}, NULL},
+        {{{1, 1, {"", 0}, {"", 0}}, {3, GPU_WHOLE, {"", 0}, {"", 0}}}, {"GPU-0@1"}, "needs 3 GPUs, 2 of 3 are free"},
+        {{{0, GPU_WHOLE, {"", 0}, {"", 0}}}, {""}, NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct gpus *g = fresh();
@@ -218,7 +230,7 @@ static void others_may_have_them_by_then(void **state)
 {
     (void)state;
     struct err err = {0};
-    const struct gpu_want three = {3, GPU_WHOLE, {"", 0}};
+    const struct gpu_want three = {3, GPU_WHOLE, {"", 0}, {"", 0}};
     struct gpus *g = gpus_new(machine, DEVICES);
     gpus_found(g, id_of(1), STR("GPU-0,GPU-1"));
     gpus_expect(g, id_of(2), &three);
@@ -265,9 +277,9 @@ static uint32_t rnd(struct world *w, uint32_t below)
 
 static struct gpu_want any_want(struct world *w)
 {
-    static const struct gpu_want wants[] = {{1, GPU_WHOLE, {"", 0}},          {2, GPU_WHOLE, {"", 0}},
-                                            {1, GPU_WHOLE, STR_INIT("a100")}, {1, 500, {"", 0}},
-                                            {1, 250, STR_INIT("t4")},         {1, 340, STR_INIT("1g-5gb")}};
+    static const struct gpu_want wants[] = {
+        {1, GPU_WHOLE, {"", 0}, {"", 0}}, {2, GPU_WHOLE, {"", 0}, {"", 0}},  {1, GPU_WHOLE, STR_INIT("a100"), {"", 0}},
+        {1, 500, {"", 0}, {"", 0}},       {1, 250, STR_INIT("t4"), {"", 0}}, {1, 340, STR_INIT("1g-5gb"), {"", 0}}};
     return wants[rnd(w, sizeof wants / sizeof *wants)];
 }
 
@@ -338,7 +350,7 @@ static void nothing_is_given_twice(void **state)
     for (int64_t i = 0; i < LIVES; i++)
         if (w.life[i] == RUNS) gpus_give(w.g, id_of(i));
     gpus_release_all(w.g);
-    assert_true(gpus_fit(w.g, &(struct gpu_want){3, GPU_WHOLE, {"", 0}}));
+    assert_true(gpus_fit(w.g, &(struct gpu_want){3, GPU_WHOLE, {"", 0}, {"", 0}}));
     gpus_free(w.g);
 }
 

@@ -9,8 +9,8 @@
 #define STAYS "; until test -e $MILLRACE_CHECKPOINT_DIR/go; do sleep 0.02; done"
 
 static char file[] = "/tmp/millrace-gpus-XXXXXX";
-static const struct gpu_want one = {1, GPU_WHOLE, {"", 0}}, two = {2, GPU_WHOLE, {"", 0}},
-                             three = {3, GPU_WHOLE, {"", 0}};
+static const struct gpu_want one = {1, GPU_WHOLE, {"", 0}, {"", 0}}, two = {2, GPU_WHOLE, {"", 0}, {"", 0}},
+                             three = {3, GPU_WHOLE, {"", 0}, {"", 0}};
 
 static void play(const char *text)
 {
@@ -166,7 +166,7 @@ static void a_restart_keeps_them_apart(void **state)
     x.stop(x.self);
     open_executor();
     assert_false(gpus_fit(x.gpus, &one)); /* until it knows */
-    const struct gpu_want half = {1, 500, {"", 0}};
+    const struct gpu_want half = {1, 500, {"", 0}, {"", 0}};
     step(&s, 1, "exit 99")->resources = (struct resources){.gpu_count = 1};
     gpus_expect(x.gpus, s.req.id, &one);
     assert_true(x.launch(x.self, &s.req, true, str_of(instance), &err));

@@ -334,7 +334,7 @@ static void a_machine_says_what_it_lacks(void **state)
     offer.ignore_cpu = offer.ignore_memory = offer.ignore_gpu = true;
     assert_false(plan_fits_machine(p, &offer, &errors));
     assert_int_equal(errors.total, 2);
-    assert_int_equal(plan_unused_here(p, false, unused, 8), 3);
+    assert_int_equal(plan_unused_here(p, false, false, unused, 8), 3);
     assert_true(str_is(unused[1], "resources.storage"));
 }
 
@@ -397,8 +397,8 @@ static void a_cluster_says_what_it_lacks(void **state)
     offer.image = offer.ignore_gpu = true;
     assert_false(plan_fits_machine(p, &offer, &errors));
     assert_int_equal(errors.total, 3);
-    assert_int_equal(plan_unused_here(p, true, unused, 8), 0);
-    assert_int_equal(plan_unused_here(p, false, unused, 8), 3);
+    assert_int_equal(plan_unused_here(p, true, false, unused, 8), 0);
+    assert_int_equal(plan_unused_here(p, false, false, unused, 8), 3);
     assert_true(str_is(unused[0], "queue"));
 }
 

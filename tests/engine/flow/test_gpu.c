@@ -83,24 +83,37 @@ static void who_says_nothing_gets_whole_ones(void **state)
     const struct {
         struct gpu gpus[3];
         size_t n;
-        const char *flavor;
+        const char *flavor, *products;
         uint32_t serving;
     } rows[] = {
-        {{whole, whole}, 0, "", 0},
-        {{whole, whole}, 2, "", 2},
-        {{whole, part, part}, 3, "", 1},
-        {{part, part}, 2, "", 2},
-        {{whole, part, part}, 3, "a100", 1},
-        {{part, part}, 2, "a100", 0},
-        {{whole, part, part}, 3, "1g-5gb", 2},
+        {{whole, whole}, 0, "", "", 0},
+        {{whole, whole}, 2, "", "", 2},
+        {{whole, part, part}, 3, "", "", 1},
+        {{part, part}, 2, "", "", 2},
+        {{whole, part, part}, 3, "a100", "", 1},
+        {{part, part}, 2, "a100", "", 0},
+        {{whole, part, part}, 3, "1g-5gb", "", 2},
+        {{whole, part, part}, 3, "big", "NVIDIA-A100", 1}, /* whatever the flavor is called */
+        {{whole, part, part}, 3, "small", "NVIDIA-A100-MIG-1g.5gb", 2},
+        {{whole, part, part}, 3, "any", "Tesla-T4\nNVIDIA-A100-MIG-1g.5gb\nNVIDIA-A100", 3},
+        {{whole, part, part}, 3, "", "NVIDIA-A1", 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         bool serves[3];
-        uint32_t n = gpu_serving(rows[i].gpus, rows[i].n, str_of(rows[i].flavor), serves), counted = 0;
+        const struct gpu_want w = {.flavor = str_of(rows[i].flavor), .products = str_of(rows[i].products)};
+        uint32_t n = gpu_serving(rows[i].gpus, rows[i].n, &w, serves), counted = 0;
         for (size_t k = 0; k < rows[i].n; k++)
             counted += serves[k];
         if (n != rows[i].serving || n != counted) fail_msg("row %zu: %u, %u", i, n, counted);
     }
+}
+
+static void profiles_are_in_products(void **state)
+{
+    (void)state;
+    struct str name;
+    assert_true(str_is(gpu_profile(STR("NVIDIA-A100-MIG-1g.5gb"), &name), "1g.5gb") && str_is(name, "NVIDIA-A100"));
+    assert_true(str_is(gpu_profile(STR("Tesla-T4"), &name), "") && str_is(name, "Tesla-T4"));
 }
 
 static void wants_are_said_in_words(void **state)
@@ -134,9 +147,8 @@ static void wants_are_said_in_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_are_named_as_on_nodes),
-        cmocka_unit_test(flavors_are_words_of_the_product),
-        cmocka_unit_test(who_says_nothing_gets_whole_ones),
+        cmocka_unit_test(products_are_named_as_on_nodes),   cmocka_unit_test(flavors_are_words_of_the_product),
+        cmocka_unit_test(who_says_nothing_gets_whole_ones), cmocka_unit_test(profiles_are_in_products),
         cmocka_unit_test(wants_are_said_in_words),
     };
     return cmocka_run_group_tests_name("engine/flow/gpu", tests, setup, teardown);
