@@ -13,6 +13,14 @@ static int64_t memory_of(const struct resources *r)
     return r->memory_bytes > 0 ? r->memory_bytes : CAPACITY_DEFAULT_MEMORY;
 }
 
+struct resources capacity_counted(const struct resources *r)
+{
+    struct resources counted = *r;
+    counted.cpu_milli = cpu_of(r);
+    counted.memory_bytes = memory_of(r);
+    return counted;
+}
+
 void capacity_init(struct capacity *c, int64_t cpu_milli, int64_t memory_bytes, uint32_t most)
 {
     *c = (struct capacity){.cpu_total = cpu_milli, .memory_total = memory_bytes, .most = most};

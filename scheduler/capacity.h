@@ -16,6 +16,8 @@ struct capacity {
     uint32_t running, most; /* most: at once; 0 = any number */
 };
 
+/* What counts of a step: what it asks for, and of what it does not say the default. */
+struct resources capacity_counted(const struct resources *r);
 void capacity_init(struct capacity *c, int64_t cpu_milli, int64_t memory_bytes, uint32_t most);
 bool capacity_fits(const struct capacity *c, const struct resources *r);
 void capacity_take(struct capacity *c, const struct resources *r); /* also beyond the total: of what runs already */

@@ -74,6 +74,7 @@ static void write_ask(struct scheduler *s, struct live *l, const struct placing 
     const enum batch_table t = BATCH_QUEUE_ASK;
     const struct queue_ask ask = queue_ask_of(run_task_node(l->run, e->task), l->ignore_gpu);
     struct resources wanted = admit_wanted(l, e->task);
+    if (s->cfg.executor->gpus != NULL) wanted = capacity_counted(&wanted); /* the place counts so, too */
     struct batch *b = core_batch(s, l);
     batch_row(b, t);
     batch_int(b, t, l->id);

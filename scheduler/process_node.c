@@ -177,7 +177,8 @@ static void source_turn(void *self)
 
 static bool source_known(void *self)
 {
-    return ((struct process_node *)self)->generation > 0;
+    (void)self; /* only who has them may not be */
+    return true;
 }
 
 static uint64_t source_generation(void *self)

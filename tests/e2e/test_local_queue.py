@@ -9,7 +9,7 @@ from harness import Server, until
 from test_cli import pipeline
 from test_gpus import FAKE, FOUR, hold, machine, own_database  # noqa: F401  (fixtures)
 from test_restart import lines, notes
-from test_takeover import owned
+from test_takeover import SHARDS, owned
 
 TWO = "".join(f"gpu GPU-{i} 40960 NVIDIA A100-SXM4-40GB\n" for i in range(2))
 PARTS = ("gpu GPU-0 81559 NVIDIA H100 80GB HBM3\nmig MIG-a 9984 1g.10gb\nmig MIG-b 9984 1g.10gb\n"
@@ -38,7 +38,7 @@ def fan(n, step):
 
 
 def waiting(server, run):
-    return {p: t.get("waitingFor", "") for p, t in server.tasks(run).items() if t["state"] in ("pending", "ready")}
+    return {p: t["waitingFor"] for p, t in server.tasks(run).items() if t.get("waitingFor")}
 
 
 def running(server, *runs):
@@ -85,13 +85,16 @@ def test_six_steps_on_two_gpus(machine):
     until("nobody to be in the queue", lambda: node(server)["gpus"][0]["used"] == 0 and not node(server)["steps"])
 
 
-def test_the_more_important_goes_first(machine):
-    server = machine(TWO)
+@pytest.mark.parametrize("end", ["exit 0", "exit 1", "true"])
+def test_the_more_important_goes_first(machine, end):
+    """Whether its victim ends well when it is told to stop, badly, or not at all."""
+    server = machine(TWO, "--grace", "1s")
     folder = notes(server)
     declare(server, A100 + queue("research", ", quota: {a100: 2}, preemption: {within: lower}"))
-    low = server.submit(pipeline(
-        f"low: {{run: 'echo $CUDA_VISIBLE_DEVICES >> {folder}/low; until test -e {folder}/go; do sleep 0.02; done', "
-        "queue: research, priority: -5, resources: {cpu: 10m, memory: 1Mi, gpu: 2}}"))
+    line = (f'trap "echo told >> {folder}/told; {end}" TERM; echo $CUDA_VISIBLE_DEVICES >> {folder}/low; '
+            f'until test -e {folder}/go; do sleep 0.02; done')
+    low = server.submit(pipeline(f"low: {{run: '{line}', queue: research, priority: -5, "
+                                 "resources: {cpu: 10m, memory: 1Mi, gpu: 2}}"))
     until("it to run", lambda: lines(folder / "low"))
     high = server.submit(pipeline("high: {" + holding(folder, "queue: research, priority: 5") + "}"))
     until("the other one in its place", lambda: lines(folder / "used"))
@@ -103,6 +106,7 @@ def test_the_more_important_goes_first(machine):
     assert task["attempt"] == 2 and not task.get("failures") and not task.get("infrastructureFailures"), task
     first = server.get(f"/api/v1/runs/{low}/tasks/low/attempts").json["items"][0]
     assert first["message"] == f"gave way to run {high} high", first
+    assert lines(folder / "told") == ["told"]
     assert server.tasks(high)["high"]["attempt"] == 1 and len(lines(folder / "low")) == 2
 
 
@@ -122,9 +126,6 @@ def test_a_queue_has_less_than_the_machine(machine):
                                          "resources: {cpu: 10m, gpu: 1}")))
     assert server.ended(mine)["state"] == "succeeded"  # while nobody else ends
     assert len(running(server, one)) == 1 and len(lines(folder / "mine")) == 2
-    for left in folder.glob("held-*"):
-        if "held-" + left.name.removeprefix("held-") and not any(True for _ in left.iterdir()):
-            pass
     server.post(f"/api/v1/runs/{wide}:cancel", {})
     assert server.ended(wide)["state"] == "cancelled"
 
@@ -162,6 +163,7 @@ def test_parts_by_mig_are_a_flavor(machine):
     assert server.ended(run)["state"] == "succeeded"
     used = collections.Counter(lines(folder / "used"))
     assert used["GPU-1"] == 1 and used["MIG-a"] + used["MIG-b"] == 3
+    known(server)
     assert "needs 2 × big" in refused(server, "queue: research, resources: {gpu: {count: 2, flavor: big}}")
 
 
@@ -172,8 +174,8 @@ def test_shares_share_one(machine):
             queue("research", ", quota: {a100: 1.5}"))
     say = f"echo $MILLRACE_STEP $CUDA_VISIBLE_DEVICES >> {folder}/used; until test -e {folder}/go; do sleep 0.02; done"
     run = server.submit(pipeline(*(
-        f"{name}: {{run: '{say}', needs: [], queue: research, resources: {{cpu: 10m, gpu: {asks}}}}}"
-        for name, asks in (("x", "{share: 50%}"), ("y", "{share: 50%}"), ("z", "{share: 50%}"), ("w", "{share: 25%}")))))
+        f"{name}: {{run: '{say}', needs: [], queue: research, resources: {{cpu: 10m, gpu: {{share: {share}%}}}}}}"
+        for name, share in (("x", 50), ("y", 50), ("z", 50), ("w", 25)))))
     until("three to run", lambda: len(lines(folder / "used")) == 6)
     until("the fourth to say why", lambda: "research" in str(waiting(server, run)))
     used = dict(line.split() for line in (folder / "used").read_text().splitlines())
@@ -237,7 +239,8 @@ def test_a_lost_one_is_nobodys(machine):
 
 
 def test_queues_come_and_go(machine):
-    """What began before there was a queue keeps its GPU, and others wait for it; nothing is lost when it is taken away."""
+    """What began before there was a queue keeps its GPU, and others wait for it; nothing is lost when it is taken
+    away."""
     server = machine(TWO)
     folder = notes(server)
     before = server.submit(pipeline("a: {" + holding(folder, "queue: anything") + "}"))  # means nothing yet
@@ -281,11 +284,34 @@ def test_each_machine_has_its_own(machines):
     folder = notes(left)
     until("both to have shards", lambda: owned(left) and owned(right))
     declare(left, A100 + queue("research", ", quota: {a100: 2}"))
-    runs = [left.submit(pipeline(fan(4, holding(folder)))) for _ in range(8)]
+    runs = [left.submit(pipeline("a: {" + holding(folder) + "}")) for _ in range(SHARDS)]  # in all of them
     until("all four to be used", lambda: sorted(lines(folder / "used")) == ["left-0", "left-1", "right-0", "right-1"])
-    shown = json.loads(left.cli("gpus", "-o", "json").stdout)["items"]
+    shown = until("both to be shown", lambda: json.loads(left.cli("gpus", "-o", "json").stdout)["items"])
     assert len({n["domain"] for n in shown}) == 2 and [n["gpus"][0]["used"] for n in shown] == [2, 2], shown
     right.crash()
     (folder / "go").touch()
     assert all(left.ended(run)["state"] == "succeeded" for run in runs)
     assert set(lines(folder / "used")) == {"left-0", "left-1", "right-0", "right-1"}
+
+
+def test_another_server_takes_the_machine_over(machine, database):
+    """Of two servers on one data folder one runs its steps; when it is killed, the other knows who has what and waits."""
+    server = machine(TWO, "--database-url", database.url)
+    folder = notes(server)
+    declare(server, A100 + queue("research", ", quota: {a100: 2}"))
+    run = server.submit(pipeline(fan(6, holding(folder))))
+    until("two to run", lambda: len(lines(folder / "used")) == 2)
+    other = Server("--database-url", database.url, "--nvml-library", str(FAKE), env=server.extra)
+    other.data = server.data
+    try:
+        other.start()
+        server.crash()
+        until("the other to decide", lambda: "the placer begins" in other.tail())
+        until("those that wait to say why", lambda: len(waiting(other, run)) == 4)
+        assert len(running(other, run)) == 2 and len(lines(folder / "used")) == 2
+        (folder / "go").touch()
+        assert other.ended(run)["state"] == "succeeded"
+        assert all(t["attempt"] == 1 for p, t in other.tasks(run).items() if "[" in p)
+        assert collections.Counter(lines(folder / "used")).keys() == {"GPU-0", "GPU-1"}
+    finally:
+        other.remove()

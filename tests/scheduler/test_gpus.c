@@ -103,6 +103,11 @@ static void each_gets_its_own(void **state)
          "needs 60% of one t4, at most 40% of one is free"},
         {{{1, 1, {"", 0}, {"", 0}}, {3, GPU_WHOLE, {"", 0}, {"", 0}}}, {"GPU-0@1"}, "needs 3 GPUs, 2 of 3 are free"},
         {{{0, GPU_WHOLE, {"", 0}, {"", 0}}}, {""}, NULL},
+        /* of a declared flavor only the products that count for it, whatever it is called */
+        {{{1, GPU_WHOLE, STR_INIT("small"), STR_INIT("Tesla-T4")},
+          {1, GPU_WHOLE, STR_INIT("small"), STR_INIT("Tesla-T4")}},
+         {"GPU-2"},
+         "needs 1 × small, 0 of 1 are free"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct gpus *g = fresh();

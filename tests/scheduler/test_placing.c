@@ -135,8 +135,17 @@ static void stop(void *self)
     (void)self;
 }
 
+static _Atomic int mode; /* enum exec_placing */
+
+static enum exec_placing placing(void *self)
+{
+    (void)self;
+    return (enum exec_placing)mode;
+}
+
 static struct executor executor = {.name = "test",
                                    .placed = true,
+                                   .placing = placing,
                                    .images = true,
                                    .instance = instance,
                                    .launch = launch,
@@ -246,6 +255,8 @@ static int setup(void **state)
 {
     (void)state;
     log_set_level(LEVEL_NONE);
+    mode = EXEC_PLACES;
+    executor.domain = NULL;
     exec.n = exec.launched = exec.killed = 0;
     return support_db_open(&test);
 }
@@ -414,13 +425,66 @@ static void test_owners_that_ask_nobody(void **state)
     executor.placed = true;
 }
 
+/* A machine's steps wait until it is known whether there is a queue; where there is none they start as they come. */
+static void test_only_where_there_is_a_queue(void **state)
+{
+    (void)state;
+    mode = EXEC_UNSURE;
+    struct scheduler *s = start();
+    submit(ONE);
+    submit("  b: {run: x, image: i}\n");
+    await_launched(1); /* which needs none of this */
+    await("SELECT count(*) FROM active_runs WHERE waiting::text LIKE '%waits to hear which queues there are%'", 1);
+    mode = EXEC_COUNTS;
+    await_launched(2);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM queue_work"), 0);
+    mode = EXEC_PLACES;
+    submit(ONE);
+    await(WAITS, 1);
+    mode = EXEC_COUNTS; /* who has asked waits for the answer */
+    submit(ONE);
+    await_launched(3);
+    tell(ADMIT);
+    await_launched(4);
+    assert_string_equal(exec.pin, "{\"flavor\":\"h100\"}");
+    finish(1);
+    await(ENDED("5"), 4);
+    scheduler_stop(s);
+}
+
+/* What was to start on another machine, and did not, is asked for here; its first placer's answer is nobody's then. */
+static void test_another_machine_asks_anew(void **state)
+{
+    (void)state;
+    struct scheduler *s = start();
+    executor.domain = "left";
+    submit(ONE);
+    await("SELECT count(*) FROM queue_work WHERE state = 1 AND domain = 'left'", 1);
+    scheduler_stop(s);
+    tell(ADMIT);
+    executor.domain = "right";
+    s = start();
+    await("SELECT count(*) FROM queue_work WHERE state = 1 AND news AND domain = 'right' AND attempt = 1", 1);
+    assert_int_equal(exec.launched, 0);
+    tell(ADMIT);
+    await_launched(1);
+    finish(1);
+    await(ENDED("5"), 1);
+    scheduler_stop(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(asked_admitted_over),         TEST(pause_and_cancel),   TEST(giving_way),
-        TEST(giving_way_before_it_begins), TEST(owners_come_and_go), TEST(owners_of_another_cluster),
-        TEST(owners_that_ask_nobody)};
+    const struct CMUnitTest tests[] = {TEST(asked_admitted_over),
+                                       TEST(pause_and_cancel),
+                                       TEST(giving_way),
+                                       TEST(giving_way_before_it_begins),
+                                       TEST(owners_come_and_go),
+                                       TEST(owners_of_another_cluster),
+                                       TEST(owners_that_ask_nobody),
+                                       TEST(only_where_there_is_a_queue),
+                                       TEST(another_machine_asks_anew)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

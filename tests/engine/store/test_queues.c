@@ -8,6 +8,7 @@
 
 #include "engine/store/queue_setup.h"
 #include "engine/store/queues.h"
+#include "engine/text/json.h"
 #include "engine/text/yaml.h"
 #include "tests/support/db.h"
 
@@ -265,11 +266,64 @@ static void test_many_flavors(void **state)
     queue_setup_close(&s);
 }
 
+/* A machine's GPUs may be of several kinds, each with labels of its own; and one counts once. */
+static void test_a_machine_is_a_node(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *flavors, *offers; /* name×GPUs-taken, special flavors first */
+    } rows[] = {
+        {"kind: Queue\nname: q\n", "gpu×4-2"}, /* what there is where no flavor is declared */
+        {"kind: Flavor\nname: a\nresource: nvidia.com/gpu\nnodes: {product: A100}\n", "a×3-1"},
+        {"kind: Flavor\nname: a\nresource: nvidia.com/gpu\nnodes: {product: A100}\n---\n" HEAD
+         "kind: Flavor\nname: rest\nresource: nvidia.com/gpu\n",
+         "a×3-1 rest×1-1"},
+        {"kind: Flavor\nname: part\nresource: nvidia.com/mig-1g.5gb\n", "part×7-0"},
+        {"kind: Flavor\nname: s\nresource: nvidia.com/gpu.shared\nshared: 4\nnodes: {product: T4}\n", "s×1-1"},
+        {"kind: Flavor\nname: s\nresource: nvidia.com/gpu\nshared: 4\n", "s×4-2"}, /* each is one */
+        {"kind: Flavor\nname: s\nresource: nvidia.com/gpu.shared\n", ""},
+        {"kind: Flavor\nname: here\nresource: nvidia.com/gpu\nnodes: {product: T4, host: there}\n", ""},
+    };
+    static const char json[] =
+        "{\"name\": \"m\", \"schedulable\": true, \"groups\": ["
+        "{\"resource\": \"nvidia.com/gpu\", \"n\": 3, \"taken\": 1, \"labels\": [[\"product\", \"A100\"]]},"
+        "{\"resource\": \"nvidia.com/gpu\", \"n\": 1, \"taken\": 1, \"labels\": [[\"product\", \"T4\"]]},"
+        "{\"resource\": \"nvidia.com/mig-1g.5gb\", \"n\": 7, \"taken\": 0, \"labels\": []}]}";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err err = {0};
+        struct value *values, v;
+        struct queue_docs docs;
+        struct queue_setup s;
+        struct queue_node node;
+        struct place_offer offers[4];
+        size_t n;
+        BUF_AUTO got;
+        buf_init(&got, 0);
+        err_list_init(&errors, &db.arena);
+        assert_true(
+            yaml_parse(&db.arena, arena_printf(&db.arena, HEAD "%s", rows[i].flavors), NULL, &values, &n, &errors));
+        if (!queue_docs_read(&db.arena, values, n, &docs, &errors)) fail_msg("%s", errors.items[0].message);
+        assert_true(json_parse(&db.arena, str_of(json), 0, &v, &err) && queue_node_read(&db.arena, &v, &node));
+        assert_true(queue_setup_open(&s, &db.arena, &docs, &err));
+        n = queue_setup_offers(&s, &node, offers);
+        for (size_t k = 0; k < n; k++)
+            buf_printf(&got, "%s%.*s×%u-%u", k > 0 ? " " : "", STR_ARG(s.flavors[offers[k].flavor].name),
+                       offers[k].gpus, offers[k].taken);
+        if (!str_is(buf_view(&got), rows[i].offers)) fail_msg("row %zu: %.*s", i, STR_ARG(buf_view(&got)));
+        queue_setup_close(&s);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(apply),  TEST(delete),      TEST(shown), TEST(places_among_all),
-                                       TEST(wishes), TEST(many_flavors)};
+    const struct CMUnitTest tests[] = {TEST(apply),
+                                       TEST(delete),
+                                       TEST(shown),
+                                       TEST(places_among_all),
+                                       TEST(wishes),
+                                       TEST(many_flavors),
+                                       TEST(a_machine_is_a_node)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
