@@ -1,5 +1,5 @@
-"""The queue on a machine with GPUs and no cluster: quotas, priorities and gangs as on one, flavors by what the driver says
-of the GPUs, each step its own whatever is killed. The GPUs are played by tests/nvml."""
+"""The queue on a machine with GPUs and no cluster: quotas, priorities and gangs as on one, flavors by what the driver
+says of the GPUs, each step its own whatever is killed. The GPUs are played by tests/nvml."""
 import collections
 import json
 import re
@@ -205,6 +205,22 @@ def test_kills_keep_them_apart(machine, database, victim):
     assert sum(used.values()) == 16 and set(used) == {"GPU-0", "GPU-1"}
 
 
+def test_cores_have_a_quota_too(machine):
+    """Of steps that name a queue; others are none of its business."""
+    server = machine(TWO)
+    folder = notes(server)
+    declare(server, queue("cores", ", quota: {cpu: 0.5}"))
+    wait = f"echo x >> {folder}/began; until test -e {folder}/go; do sleep 0.02; done"
+    run = server.submit(pipeline(fan(3, f"run: '{wait}', queue: cores, resources: {{cpu: 0.2}}")))
+    until("two to run", lambda: len(lines(folder / "began")) == 2)
+    until("the third to say why", lambda: "queue cores" in str(waiting(server, run)) and
+          "position 1 of 1" in str(waiting(server, run)))
+    plain = server.submit(pipeline("a: {run: 'true', resources: {cpu: 0.2}}"))
+    assert server.ended(plain)["state"] == "succeeded" and len(lines(folder / "began")) == 2
+    (folder / "go").touch()
+    assert server.ended(run)["state"] == "succeeded"
+
+
 @pytest.mark.parametrize("asks, says", [
     ("queue: research, resources: {gpu: 2}", "needs 2 × a100, queue research can have at most 1"),
     ("resources: {gpu: 3}", "needs 3 × a100"),
@@ -295,7 +311,8 @@ def test_each_machine_has_its_own(machines):
 
 
 def test_another_server_takes_the_machine_over(machine, database):
-    """Of two servers on one data folder one runs its steps; when it is killed, the other knows who has what and waits."""
+    """Of two servers on one data folder one runs its steps; when it is killed, the other knows who has what, and who
+    waits."""
     server = machine(TWO, "--database-url", database.url)
     folder = notes(server)
     declare(server, A100 + queue("research", ", quota: {a100: 2}"))
