@@ -105,7 +105,7 @@ MUST_CHECK bool load_runs(struct scheduler *s, const int64_t *ids, size_t n, str
 
 /* ---- hear.c: what happened ---- */
 MUST_CHECK bool hear_inbox(struct scheduler *s, struct err *err);
-void hear_executor(struct scheduler *s);
+MUST_CHECK bool hear_executor(struct scheduler *s, struct err *err);
 bool hear_more(struct scheduler *s); /* false: what else there is waits for the next turn, which follows at once */
 void hear_timers(struct scheduler *s);
 /* A result from an executor or a chore, whichever run it belongs to. */

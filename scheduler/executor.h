@@ -71,6 +71,7 @@ struct executor {
     /* The placer's domain to which they are admitted; lives as long as the executor. NULL = the instance. */
     const char *domain;
     bool images;      /* steps run in images: which one is part of what they do */
+    bool hearsay;     /* what attempts left is told by their own pods, and looked up before it counts */
     struct str image; /* of those that name none */
     /* What attempts are given of the place's GPUs; the executor's, as long as it lives. NULL = the place sees to it. */
     struct gpus *gpus;

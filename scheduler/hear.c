@@ -143,20 +143,83 @@ bool hear_more(struct scheduler *s)
     return more;
 }
 
-void hear_executor(struct scheduler *s)
+/* ---- what attempts say that they left ---- */
+
+struct claim { /* an end that counts as told only if the project has all that it names */
+    struct exec_event e;
+    struct claim *next;
+};
+
+/* A pod that is not what it should be could name any digest, and its project would have what is another's. */
+static void untrue(struct scheduler *s, struct exec_event *e, const struct exec_output *o)
+{
+    if (!e->result.ok) return; /* the first one is said */
+    e->result.ok = false;
+    e->result.failure = FAILURE_ERROR;
+    e->result.reason = REASON_OUTPUT;
+    e->result.message = arena_printf(&s->arena,
+                                     "exited with code 0, but its output '%.*s' is not there: the project has no %.*s "
+                                     "of %lld bytes, which its pod says it has kept",
+                                     STR_ARG(o->name), STR_ARG(o->digest), (long long)o->size);
+}
+
+/* The loop waits for the answer, so all are asked about at once. */
+static bool look_up(struct scheduler *s, struct claim *all, struct err *err)
+{
+    struct buf columns[3];
+    size_t n = 0;
+    for (size_t k = 0; k < 3; k++)
+        buf_init(&columns[k], 0);
+    for (struct claim *c = all; c != NULL; c = c->next) {
+        const struct live *l = live_get(&s->live, c->e.id.run);
+        for (size_t i = 0; i < c->e.n_artifacts; i++, n++) {
+            const char *comma = n > 0 ? "," : "{";
+            buf_printf(&columns[0], "%s%lld", comma, l != NULL ? (long long)l->project_id : 0);
+            buf_printf(&columns[1], "%s%.*s", comma, STR_ARG(c->e.artifacts[i].digest)); /* needs no quotes */
+            buf_printf(&columns[2], "%s%lld", comma, (long long)c->e.artifacts[i].size);
+        }
+    }
+    for (size_t k = 0; k < 3; k++)
+        buf_char(&columns[k], '}');
+    const char *const params[] = {columns[0].p, columns[1].p, columns[2].p};
+    RESULT_AUTO res = NULL;
+    bool ok = hot_query(s->hot, Q_HOT_BLOBS_UNTRUE, params, 3, &res, err);
+    for (size_t k = 0; k < 3; k++)
+        buf_free(&columns[k]);
+    if (!ok) return false;
+    int64_t first = 0;
+    int row = 0;
+    for (struct claim *c = all; c != NULL; first += (int64_t)c->e.n_artifacts, c = c->next)
+        for (; row < PQntuples(res) && row_int(res, row, 0) < first + (int64_t)c->e.n_artifacts; row++)
+            untrue(s, &c->e, &c->e.artifacts[row_int(res, row, 0) - first]);
+    return true;
+}
+
+bool hear_executor(struct scheduler *s, struct err *err)
 {
     struct executor *x = s->cfg.executor;
+    struct claim *claims = NULL, **end = &claims;
     struct exec_event e;
     for (int i = 0; x != NULL && i < 10000 && hear_more(s); i++) {
         e = (struct exec_event){0};
         if (!x->next(x->self, &s->arena, &e)) break;
-        hear_event(s, &e);
+        if (!x->hearsay || e.kind != EXEC_ENDED || !e.result.ok || e.n_artifacts == 0) {
+            hear_event(s, &e);
+            continue;
+        }
+        *end = arena_new(&s->arena, struct claim);
+        **end = (struct claim){.e = e};
+        end = &(*end)->next;
     }
+    if (claims != NULL && !look_up(s, claims, err)) return false;
+    for (struct claim *c = claims; c != NULL; c = c->next)
+        hear_event(s, &c->e);
     for (struct refused *r = s->refused; r != NULL; r = r->next)
         hear_result(s, r->id, &r->result);
     s->refused = NULL;
     arena_reset(&s->refused_arena);
     chores_hear(s->chores, s);
+    return true;
 }
 
 void hear_timers(struct scheduler *s)

@@ -418,6 +418,7 @@ bool kube_executor_open(const struct kube_config *cfg, struct executor *out, str
                              .self = k,
                              .placed = true,
                              .images = true,
+                             .hearsay = true,
                              .image = k->cfg.image,
                              .instance = executor_instance,
                              .launch = executor_launch,

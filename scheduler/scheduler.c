@@ -318,7 +318,7 @@ static bool hear(struct scheduler *s, struct err *err)
     if (s->mono_us - s->balanced_us > BALANCE_EVERY_US && !balance(s, err)) return false;
     if (hot_notified(s->hot)) s->inbox_hint = true;
     if ((s->inbox_hint || s->mono_us - s->inbox_read_us >= s->cfg.poll_ms * 1000) && !hear_inbox(s, err)) return false;
-    hear_executor(s);
+    if (!hear_executor(s, err)) return false;
     hear_timers(s);
     return strays_sweep(s, err);
 }

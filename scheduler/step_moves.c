@@ -220,7 +220,9 @@ static bool as_planned(const struct value *values, const struct step_output *out
         const struct exec_output *x = &l->artifacts[i];
         const struct step_output *o = output_named(outputs, n_outputs, x->name);
         const struct value *v = value_find(values, x->name);
-        if (o == NULL || v == NULL || !str_eq(o->type, x->type) || !str_eq(text_of(v, "digest"), x->digest))
+        int64_t size;
+        if (o == NULL || v == NULL || !str_eq(o->type, x->type) || !str_eq(text_of(v, "digest"), x->digest) ||
+            !number_of(v, "size", &size) || size != x->size)
             return wrong(err, "artifacts", i, "name");
     }
     return true;

@@ -1,5 +1,5 @@
 /* The owner's side of the queue for GPUs, on a real database: the test plays the placer, by rows, and an executor whose
- * steps end when they are told to. */
+ * steps end when they are told to, and say what they are told to. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +37,9 @@ static struct {
     pthread_mutex_t lock;
     struct step steps[ATTEMPTS];
     uint32_t n, launched, killed;
-    char pin[200]; /* of the last launch */
+    char pin[200];              /* of the last launch */
+    struct exec_output left[2]; /* of whatever ends well */
+    size_t n_left;
 } exec = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct step *step_of(struct attempt_id id)
@@ -125,6 +127,8 @@ static bool next(void *self, struct arena *a, struct exec_event *out)
         *out = (struct exec_event){.kind = EXEC_ENDED, .id = s->id};
         out->result = (struct task_result){.ok = s->ok, .exit_code = s->ok ? 0 : -1};
         if (!s->ok) out->result.failure = FAILURE_ERROR;
+        out->artifacts = exec.left;
+        out->n_artifacts = s->ok ? exec.n_left : 0;
     }
     pthread_mutex_unlock(&exec.lock);
     return found;
@@ -147,6 +151,7 @@ static struct executor executor = {.name = "test",
                                    .placed = true,
                                    .placing = placing,
                                    .images = true,
+                                   .hearsay = true,
                                    .instance = instance,
                                    .launch = launch,
                                    .kill = killed,
@@ -258,6 +263,7 @@ static int setup(void **state)
     mode = EXEC_PLACES;
     executor.domain = NULL;
     exec.n = exec.launched = exec.killed = 0;
+    exec.n_left = 0;
     return support_db_open(&test);
 }
 
@@ -473,6 +479,48 @@ static void test_another_machine_asks_anew(void **state)
     scheduler_stop(s);
 }
 
+#define D(digit) "sha256:" digit "111111111111111111111111111111111111111111111111111111111111111"
+#define UPLOADED(project, digit)                                                                                       \
+    "INSERT INTO blobs (project_id, digest, size, created_by) VALUES (" project ", '" D(digit) "', 5, 'x');"
+#define ARTIFACTS "SELECT count(*) FROM artifacts"
+
+/* A pod may say anything of what it has kept: only what its project has, as long as said, makes a success. */
+static void test_what_pods_tell_is_looked_up(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *digest;
+        int64_t size;
+        bool taken;
+    } rows[] = {{"its own", D("a"), 5, true},
+                {"of another length", D("a"), 6, false},
+                {"another project's", D("b"), 5, false},
+                {"nobody's", D("c"), 5, false}};
+    tell("INSERT INTO projects (name, created_by) VALUES ('other', 'x');" UPLOADED("1", "a")
+             UPLOADED("(SELECT max(id) FROM projects)", "b") UPLOADED("1", "d"));
+    struct scheduler *s = start();
+    int64_t artifacts = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        exec.left[0] = (struct exec_output){STR("first"), STR("model"), STR(D("d")), STR("{}"), 5};
+        exec.left[1] = (struct exec_output){STR("m"), STR("model"), str_of(rows[i].digest), STR("{}"), rows[i].size};
+        exec.n_left = 2;
+        int64_t run = submit("  a: {run: x, image: i}\n");
+        await_launched((uint32_t)i + 1);
+        finish(1);
+        await(arena_printf(&test.arena, "SELECT count(*) FROM runs WHERE id = %lld AND state = %d", (long long)run,
+                           rows[i].taken ? RUN_SUCCEEDED : RUN_FAILED)
+                  .p,
+              1);
+        artifacts += rows[i].taken ? 2 : 0;
+        assert_int_equal(support_number(&test, ARTIFACTS), artifacts);
+    }
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM blobs"), 3);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE reason = 20 AND free_failures = 0 AND "
+                                           "message LIKE '%output ''m'' is not there: the project has no sha256:%'"),
+                     3);
+    scheduler_stop(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
@@ -485,6 +533,8 @@ int main(void)
                                        TEST(owners_of_another_cluster),
                                        TEST(owners_that_ask_nobody),
                                        TEST(only_where_there_is_a_queue),
-                                       TEST(another_machine_asks_anew)};
+                                       TEST(another_machine_asks_anew),
+                                       TEST(what_pods_tell_is_looked_up)};
+
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

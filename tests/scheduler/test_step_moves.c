@@ -128,6 +128,8 @@ static void manifests_are_held_against_the_plan(void **state)
         "{\"outputs\":{}}",
         "{\"outputs\":{\"m\":" VALUE "},\"artifacts\":[" KEPT "]}", /* n is missing */
         "{\"outputs\":{\"m\":5,\"n\":3},\"artifacts\":[" KEPT "]}",
+        "{\"outputs\":{\"m\":{\"artifact\":\"model\",\"digest\":\"" D "\",\"size\":6},\"n\":3},\"artifacts\":[" KEPT
+        "]}",
         "{\"outputs\":{\"m\":" VALUE ",\"n\":3}}",
         "{\"outputs\":{\"m\":" VALUE ",\"n\":3,\"z\":1},\"artifacts\":[" KEPT "]}",
         "{\"outputs\":{\"m\":" VALUE ",\"n\":3},\"artifacts\":[" KEPT "," KEPT "]}",

@@ -143,6 +143,12 @@ SELECT 1 FROM bundles WHERE project_id = $1 AND digest = $2 AND code_digest = $3
 SELECT u.n - 1 FROM unnest($2::text[]) WITH ORDINALITY AS u(digest, n)
  WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.project_id = $1::bigint AND b.digest = u.digest) ORDER BY u.n LIMIT 1
 
+-- name: hot_blobs_untrue
+-- The places in the arrays of blobs that the project does not have, or has with another size.
+SELECT u.n - 1 FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS u(project_id, digest, size, n)
+ WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.project_id = u.project_id AND b.digest = u.digest AND b.size = u.size)
+ ORDER BY u.n
+
 -- name: hot_use_insert
 INSERT INTO artifact_uses (run_id, task, attempt, input, project_id, created_by, digest)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::bigint[], $6::text[], $7::text[]) ON CONFLICT DO NOTHING
