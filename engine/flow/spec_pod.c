@@ -89,6 +89,34 @@ static void check_resources(struct spec *s, const struct spec_at *at, const stru
     }
 }
 
+static bool is_own_volume(struct str name)
+{
+    bool own = false;
+    for (size_t i = 0; i < SPEC_COUNT(own_volumes); i++)
+        own |= str_is(name, own_volumes[i]);
+    for (size_t i = 0; i < SPEC_COUNT(own_volume_prefixes); i++)
+        own |= str_starts(name, own_volume_prefixes[i]);
+    return own;
+}
+
+/* What lies in these is a step's alone: code and inputs, its working directory, what other pods of its node fetched. */
+static void check_mounts(struct spec *s, const struct spec_at *at, const struct value *container)
+{
+    static const char *const lists[] = {"volumeMounts", "volumeDevices"};
+    for (size_t k = 0; k < SPEC_COUNT(lists); k++) {
+        const struct value *list = value_get(container, lists[k]);
+        struct spec_at list_at = {at, str_of(lists[k]), SIZE_MAX, {0, 0}};
+        for (size_t i = 0; list && list->type == VALUE_LIST && i < list->u.list.n; i++) {
+            struct spec_at here = {&list_at, {"", 0}, i, {0, 0}};
+            struct str name = name_of(&list->u.list.items[i]);
+            if (!is_own_volume(name)) continue;
+            err_hint(spec_error(s, &here, value_get(&list->u.list.items[i], "name"),
+                                "the volume '%.*s' is Millrace's own", STR_ARG(str_sub(name, 0, 80))),
+                     "share a volume of pod.volumes, which the step's container may mount, too");
+        }
+    }
+}
+
 /* Variables and mounts of the step's container that are Millrace's. */
 static void check_named(struct spec *s, const struct spec_at *at, const struct value *container)
 {
@@ -122,22 +150,17 @@ static void check_container(struct spec *s, const struct spec_at *at, const stru
         refuse(s, at, v, of_step, SPEC_COUNT(of_step));
         check_named(s, at, v);
     }
-    if (v->type == VALUE_MAP) check_resources(s, at, v, str_is(name, STEP_CONTAINER));
+    if (v->type != VALUE_MAP) return;
+    check_resources(s, at, v, str_is(name, STEP_CONTAINER));
+    check_mounts(s, at, v);
 }
 
 static void check_volume(struct spec *s, const struct spec_at *at, const struct value *v)
 {
     struct str name = name_of(v);
-    bool own = false;
-    if (name.n == 0) {
+    if (name.n == 0)
         err_hint(spec_error(s, at, v, "the volume has no name"), "containers mount it by its name");
-        return;
-    }
-    for (size_t i = 0; i < SPEC_COUNT(own_volumes); i++)
-        own |= str_is(name, own_volumes[i]);
-    for (size_t i = 0; i < SPEC_COUNT(own_volume_prefixes); i++)
-        own |= str_starts(name, own_volume_prefixes[i]);
-    if (own)
+    else if (is_own_volume(name))
         err_hint(spec_error(s, at, value_get(v, "name"), "a volume of that name is Millrace's own"),
                  "name it otherwise");
 }
@@ -172,4 +195,23 @@ void spec_pod(struct spec *s, const struct spec_at *at, const struct value *v, v
     check_list(s, at, v, "initContainers");
     check_list(s, at, v, "volumes");
     spec_as_written(s, at, v, NULL);
+}
+
+/* Whoever sees the processes of the one that keeps its outputs could speak in its name, and act with its token. */
+void spec_pod_collected(struct spec *s, const struct spec_at *at, const struct value *cluster,
+                        const struct output *outputs, size_t n)
+{
+    static const char *const keys[] = {"shareProcessNamespace", "hostPID"};
+    const struct value *pod = value_get(cluster, "pod");
+    struct spec_at pod_at = {at, STR("pod"), SIZE_MAX, {0, 0}};
+    if (n == 0 || (n == 1 && outputs[0].kind != IO_ARTIFACT)) return;
+    for (size_t i = 0; i < SPEC_COUNT(keys); i++) {
+        const struct value *v = value_get(pod, keys[i]);
+        struct spec_at here = {&pod_at, str_of(keys[i]), SIZE_MAX, {0, 0}};
+        if (!v || (v->type == VALUE_BOOL && !v->u.b)) continue;
+        err_hint(spec_error(s, &here, v,
+                            "a step whose outputs are kept by a container beside it cannot see others' "
+                            "processes"),
+                 "leave the key out, or let another step have the outputs: one param alone needs no such container");
+    }
 }

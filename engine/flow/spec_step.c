@@ -282,6 +282,7 @@ static void finish(struct spec *s, const struct spec_at *at, const struct value 
     check_variables(s, at, v, "outputs");
     check_loop_outputs(s, at, v, step);
     if (bit == 0 || (bit & IS_PROCESS)) node->cluster = spec_cluster(s, at, step, defaults->node.cluster);
+    spec_pod_collected(s, at, node->cluster, step->outputs.items, step->outputs.n);
     if (bit) spec_check_memory(s, at, v, node, (bit & IS_PROCESS) != 0);
     if (bit == IS_SCRIPT && !value_get(v, "interpreter")) spec_shebang(s, step);
     if (bit == IS_SCRIPT && step->interpreter.n == 0) {

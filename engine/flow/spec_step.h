@@ -66,6 +66,9 @@ const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const
 uint64_t spec_cluster_parts(const struct value *cluster); /* how many values it is made of */
 /* A part of a PodSpec, which is merged into the one made of all the rest (spec_pod.c). */
 void spec_pod(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
+/* What it cannot be for a step with these outputs; `cluster`: what spec_cluster made, or NULL. */
+void spec_pod_collected(struct spec *s, const struct spec_at *at, const struct value *cluster,
+                        const struct output *outputs, size_t n);
 void spec_as_written(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
 
 /* … and verbs (spec_verb.c); out is the struct spec_step. */
