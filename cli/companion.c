@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,9 @@
 #define MESSAGE_MAX 1000 /* bytes of a termination message: all containers of a pod share 12 KiB */
 #define PAUSE_FIRST_MS 250
 #define PAUSE_MOST_MS 10000
-#define FETCH_TRIES 40 /* some five minutes */
+#define HOUR_MS 3600000
+#define FETCH_TRIES 40  /* some five minutes */
+#define DAMAGED_TRIES 3 /* on its way, most likely; then where it is kept */
 
 struct companion {
     struct cli cli;
@@ -37,6 +40,9 @@ struct companion {
     const char *cache; /* of the node; NULL = there is none */
     int64_t cache_bytes;
     struct step_moves moves;
+    pthread_mutex_t lock; /* of what follows, which the clock reads */
+    bool told;
+    char last[sizeof((struct err *)0)->message]; /* what did not go well so far */
 };
 
 /* ---- what both do ---- */
@@ -46,12 +52,17 @@ static bool write_all(int fd, struct str bytes)
     return blob_to_file(&fd, bytes.p, bytes.n);
 }
 
-/* The file is mounted: another cannot take its place. */
-static void say(const struct companion *c, struct str text)
+/* The first word is the last. The file is mounted: another cannot take its place. */
+static void say(struct companion *c, struct str text)
 {
-    FD_AUTO fd = open(c->message, O_WRONLY | O_TRUNC | O_CLOEXEC);
-    fprintf(stderr, "%.*s\n", STR_ARG(text));
-    if (fd < 0 || !write_all(fd, text)) fprintf(stderr, "cannot write %s: %s\n", c->message, strerror(errno));
+    pthread_mutex_lock(&c->lock);
+    if (!c->told) {
+        FD_AUTO fd = open(c->message, O_WRONLY | O_TRUNC | O_CLOEXEC);
+        fprintf(stderr, "%.*s\n", STR_ARG(text));
+        if (fd < 0 || !write_all(fd, text)) fprintf(stderr, "cannot write %s: %s\n", c->message, strerror(errno));
+    }
+    c->told = true;
+    pthread_mutex_unlock(&c->lock);
 }
 
 static bool open_api(struct companion *c, struct err *err)
@@ -78,13 +89,16 @@ static bool read_plan(struct companion *c, const char *path, struct err *err)
 }
 
 /* Whether another try may help: the server is away, or has not yet heard of what was asked for. */
-static bool pause_before(const struct err *err, unsigned tries)
+static bool pause_before(struct companion *c, const struct err *err, unsigned tries)
 {
     int64_t ms = PAUSE_FIRST_MS << (tries < 6 ? tries : 6);
     if (err->code == ERR_INVALID || err->code == ERR_TOO_LARGE || err->code == ERR_NOT_FOUND ||
         err->code == ERR_UNAUTHENTICATED) /* the attempt is over: nobody waits for it */
         return false;
     fprintf(stderr, "%s; trying again\n", err->message);
+    pthread_mutex_lock(&c->lock);
+    snprintf(c->last, sizeof c->last, "%s", err->message);
+    pthread_mutex_unlock(&c->lock);
     poll(NULL, 0, ms < PAUSE_MOST_MS ? (int)ms : PAUSE_MOST_MS);
     return true;
 }
@@ -98,7 +112,20 @@ static bool temporary(const struct companion *c, int *fd, struct err *err)
 }
 
 /* Damaged on its way, it is asked for anew. */
-static bool fetch_once(struct companion *c, struct str digest, int fd, struct err *err)
+static bool check(struct str digest, int fd, unsigned *damaged, struct err *err)
+{
+    char found[DIGEST_TEXT];
+    if (lseek(fd, 0, SEEK_SET) != 0) return err_set(err, ERR_IO, "cannot read it again: %s", strerror(errno));
+    if (!digest_fd(fd, found, NULL, err)) return false;
+    if (str_is(digest, found)) return true;
+    if (ftruncate(fd, 0) != 0) return err_set(err, ERR_IO, "cannot begin again: %s", strerror(errno));
+    if (++*damaged < DAMAGED_TRIES)
+        return err_set(err, ERR_IO, "%.*s came damaged: its digest is %s", STR_ARG(digest), found);
+    return err_set(err, ERR_INVALID, "%.*s is damaged where it is kept: what comes has the digest %s", STR_ARG(digest),
+                   found);
+}
+
+static bool fetch_once(struct companion *c, struct str digest, int fd, unsigned *damaged, struct err *err)
 {
     const char *path = client_path(c->arena, "/api/v1/blobs/%s", arena_cstr(c->arena, digest));
     const char *there = client_with(c->arena, path, "direct=true");
@@ -111,17 +138,16 @@ static bool fetch_once(struct companion *c, struct str digest, int fd, struct er
     if (!came && c->cli.direct) fprintf(stderr, "%s; asking the server for it\n", err->message);
     c->cli.direct = came; /* a store that cannot be reached once will not be */
     if (!came && !blob_fetch(c->cli.client, c->arena, path, false, fd, size, err)) return false;
-    if (blob_verify(fd, digest, err)) return true;
-    if (ftruncate(fd, 0) != 0) err_set(err, ERR_IO, "cannot begin again: %s", strerror(errno));
-    return false;
+    return check(digest, fd, damaged, err);
 }
 
 static bool fetch_bytes(struct companion *c, struct str digest, int fd, struct err *err)
 {
     bool here = c->cache != NULL && companion_cache_take(c->cache, digest, fd);
+    unsigned damaged = 0;
     for (unsigned tries = 0; !here; tries++) {
-        if (fetch_once(c, digest, fd, err)) break;
-        if (tries == FETCH_TRIES || !pause_before(err, tries)) return false;
+        if (fetch_once(c, digest, fd, &damaged, err)) break;
+        if (tries == FETCH_TRIES || !pause_before(c, err, tries)) return false;
     }
     if (c->cache != NULL && !here) companion_cache_keep(c->cache, digest, fd, c->cache_bytes);
     return lseek(fd, 0, SEEK_SET) == 0;
@@ -199,7 +225,7 @@ static bool keep(void *ctx, int fd, char digest[DIGEST_TEXT], int64_t *size, str
     if (lseek(fd, 0, SEEK_SET) != 0 || !digest_fd(fd, digest, size, err)) return false;
     for (unsigned tries = 0;; tries++) {
         if (blob_send(&c->cli, fd, digest, *size, "an output", err)) return true;
-        if (!pause_before(err, tries)) return false;
+        if (!pause_before(c, err, tries)) return false;
     }
 }
 
@@ -212,9 +238,9 @@ static bool keep_text(struct companion *c, struct str text, char digest[DIGEST_T
     return keep(c, fd, digest, &size, err);
 }
 
-static void tell_failed(struct companion *c, const char *message)
+static void tell_failed(struct companion *c, enum failure failure, const char *message)
 {
-    const struct step_left left = {.result = {.failure = FAILURE_INFRA, .message = str_of(message)}};
+    const struct step_left left = {.result = {.failure = failure, .message = str_of(message)}};
     BUF_AUTO text;
     buf_init(&text, 0);
     step_left_write(&left, &text);
@@ -243,7 +269,28 @@ static void collect(struct companion *c)
     else if (keep_text(c, buf_view(&text), digest, &err))
         say(c, arena_printf(c->arena, "{\"manifest\":\"%s\"}", digest));
     else
-        tell_failed(c, err.message);
+        tell_failed(c, FAILURE_INFRA, err.message);
+}
+
+/* Ends the process when the outputs have had their time: a transfer that hangs is not asked. */
+static void *be_late(void *ctx)
+{
+    struct companion *c = ctx;
+    char why[sizeof c->last + 160];
+    for (int64_t left = c->moves.upload_ms; left > 0; left -= HOUR_MS)
+        poll(NULL, 0, (int)(left < HOUR_MS ? left : HOUR_MS));
+    pthread_mutex_lock(&c->lock);
+    snprintf(why, sizeof why, "its outputs were not kept within its uploadTimeout, %llds%s%s",
+             (long long)(c->moves.upload_ms / 1000), c->last[0] != '\0' ? "; last: " : "", c->last);
+    pthread_mutex_unlock(&c->lock);
+    tell_failed(c, FAILURE_TIMEOUT, why);
+    _exit(CLI_OK);
+}
+
+static void set_clock(struct companion *c)
+{
+    pthread_t thread;
+    if (c->moves.upload_ms > 0 && pthread_create(&thread, NULL, be_late, c) == 0) pthread_detach(thread);
 }
 
 static void await_end(const sigset_t *signals)
@@ -260,7 +307,11 @@ static int run_fetch(struct companion *c, const char *plan)
     struct err err = {0};
     bool ok = read_plan(c, plan, &err) && open_api(c, &err) && fetch(c, &err);
     if (!ok) say(c, arena_printf(c->arena, "%s%s%s", err.path, err.path[0] != '\0' ? ": " : "", err.message));
-    return ok ? CLI_OK : CLI_RUN_FAILED;
+    if (ok) return CLI_OK;
+    /* An attempt that is over has no token any more. */
+    bool passing =
+        err_retryable(err.code) || err.code == ERR_SPACE || err.code == ERR_INTERNAL || err.code == ERR_UNAUTHENTICATED;
+    return passing ? CLI_RUN_FAILED : STEP_MOVES_WRONG;
 }
 
 /* An end before SIGTERM would be taken for a crash, and it would be started again. */
@@ -276,10 +327,11 @@ static int run_collect(struct companion *c, const char *plan)
     await_end(&signals);
     const char *rank = getenv("JOB_COMPLETION_INDEX");         /* Kubernetes says it where a step has several workers */
     if (rank != NULL && strcmp(rank, "0") != 0) return CLI_OK; /* what rank 0 leaves is the step's */
+    set_clock(c);
     if (ok)
         collect(c);
     else
-        tell_failed(c, err.message);
+        tell_failed(c, FAILURE_INFRA, err.message);
     return CLI_OK;
 }
 
@@ -292,8 +344,11 @@ int cmd_companion(int argc, char **argv)
         return CLI_USAGE;
     }
     arena_init(&a, 0);
-    struct companion c = {
-        .arena = &a, .cli = {.arena = &a, .quiet = true, .direct = true}, .workdir = argv[3], .message = argv[4]};
+    struct companion c = {.arena = &a,
+                          .lock = PTHREAD_MUTEX_INITIALIZER,
+                          .cli = {.arena = &a, .quiet = true, .direct = true},
+                          .workdir = argv[3],
+                          .message = argv[4]};
     int code = fetches ? run_fetch(&c, argv[2]) : run_collect(&c, argv[2]);
     client_close(c.cli.client);
     arena_free(&a);

@@ -201,6 +201,8 @@ static bool open_cluster(struct server *s, struct err *err)
                                     .store_dir = s->cfg.store_dir,
                                     .image = s->cfg.kube_image,
                                     .companion = s->cfg.kube_companion,
+                                    .companion_cpu_milli = s->cfg.kube_companion_cpu,
+                                    .companion_memory_bytes = s->cfg.kube_companion_memory,
                                     .node_cache = s->cfg.kube_cache,
                                     .node_cache_bytes = s->cfg.kube_cache_bytes,
                                     .blobs = &s->blobs,

@@ -94,6 +94,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_log_close(a);
     kube_cancel(k->client, a->call);
     kube_cancel(k->client, a->question);
+    kube_cancel(k->client, a->release);
     kube_outputs_leave(a);
     kube_ranks_drop(a);
     free(a->waits);

@@ -13,7 +13,8 @@ struct kube_config {
     struct str instance;            /* a label's value: the installation, the same for all servers of a database */
     struct str store_dir;           /* of logs */
     struct str image;               /* of steps that name none; empty: they are refused */
-    struct str companion;  /* Millrace's own image, for pods whose data is moved; empty: such a step is refused */
+    struct str companion; /* Millrace's own image, for pods whose data is moved; empty: such a step is refused */
+    int64_t companion_cpu_milli, companion_memory_bytes; /* what each of its containers may use */
     struct str node_cache; /* a folder of nodes, where their pods share what they fetched; empty = none */
     int64_t node_cache_bytes;
     const struct store_config *blobs; /* where blobs are; NULL = in store_dir */

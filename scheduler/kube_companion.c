@@ -113,6 +113,25 @@ static void environment(struct jsonw *w, const struct kube_job *j, bool caches)
     jsonw_array_end(w);
 }
 
+/* Where a namespace limits what its pods ask for, each container must say it. They ask for nothing: they work when the
+ * step's own container does not, so what that asks for is theirs; and a node on which the step fits can hold them. */
+static void resources(struct jsonw *w, const struct kube_job *j)
+{
+    char cpu[24], memory[24];
+    snprintf(cpu, sizeof cpu, "%lldm", (long long)j->companion_cpu_milli);
+    snprintf(memory, sizeof memory, "%lld", (long long)j->companion_memory_bytes);
+    jsonw_key(w, "resources");
+    jsonw_object(w);
+    for (int limits = 0; limits < 2; limits++) {
+        jsonw_key(w, limits ? "limits" : "requests");
+        jsonw_object(w);
+        jsonw_kv_cstr(w, "cpu", limits ? cpu : "0");
+        jsonw_kv_cstr(w, "memory", limits ? memory : "0");
+        jsonw_object_end(w);
+    }
+    jsonw_object_end(w);
+}
+
 static void arguments(struct jsonw *w, const char *verb)
 {
     const char *const all[] = {STEP_MOVES_COMMAND, verb, PLAN, KUBE_WORKDIR, MESSAGE};
@@ -139,6 +158,7 @@ static void companion(struct jsonw *w, const struct kube_job *j, const char *nam
     mount(w, "moves", PLAN_FOLDER, true);
     if (caches) mount(w, "millrace-cache", CACHE, false);
     jsonw_array_end(w);
+    resources(w, j);
     security(w, j);
     jsonw_object_end(w);
 }

@@ -27,11 +27,17 @@ enum kube_phase {
     KUBE_FORGOTTEN /* nobody wants to know any more: its Job is being deleted */
 };
 
+struct kube_helped {             /* by containers of the user's own in a pod; monotonic, 0 = by none */
+    int64_t before_us, after_us; /* since when one keeps the step from beginning, or its outputs from being kept */
+    bool released;               /* its pod is being deleted */
+};
+
 struct kube_rank {                          /* the pod of one of several workers */
     char uid[KUBE_UID], pod[KUBE_POD_NAME]; /* uid empty = there is none, or no longer */
     char *waits;
     enum kube_stage stage;
     bool hangs, ended, hurried;
+    struct kube_helped helped;
 };
 
 struct kube_attempt {
@@ -57,6 +63,8 @@ struct kube_attempt {
     struct kube_rank *ranks;   /* of several workers; then pod and pod_uid stay empty */
     uint32_t n_ranks, workers; /* workers: how many the step has; 0 = nobody has asked yet */
     struct task_result first;  /* how rank 0 ended */
+    struct kube_helped helped; /* of the only pod */
+    struct kube_call *release; /* the deletion of a pod in which somebody goes on */
     struct kube_call *service; /* its creation */
     bool service_there;
     int64_t service_retry_us;
@@ -88,11 +96,14 @@ struct kube_attempt {
     struct str said;          /* the step's termination message */
     size_t said_max;          /* one of that length was cut */
     struct str manifest_said; /* the collecting sidecar's */
+    struct str deaf;          /* see kube_pod.h */
     const struct step_output *outputs;
     size_t n_outputs;
     bool collects;                /* they come by a sidecar's manifest; else there is one at most, as `said` */
     struct kube_reading *reading; /* a manifest that is fetched */
-    bool drained;                 /* its log is there */
+    char manifest_digest[DIGEST_TEXT];
+    int64_t reread_us, read_since_us; /* when it is asked for again, 0 = it is not; since when it is asked for */
+    bool drained;                     /* its log is there */
     struct exec_output *artifacts;
     size_t n_artifacts;
     struct task_result result;
@@ -182,11 +193,19 @@ void kube_ranks_drop(struct kube_attempt *a);
 /* The pod whose log is fetched. */
 const char *kube_log_pod(const struct kube_attempt *a);
 
+/* ---- kube_helpers.c: containers of the user's own ---- */
+void kube_helper_hear(struct kube_helped *h, const struct kube_pod *pod); /* one that has not ended */
+/* What a step that has ended still waits for; empty = it has not ended. */
+struct str kube_helper_text(const struct kube_pod *pod, struct arena *a);
+/* Once a second; false: it has been kept from beginning for too long. */
+bool kube_helper_tick(struct kube_attempt *a, int64_t now);
+
 /* ---- kube_outputs.c: what the step left ---- */
 /* Of one that has succeeded so far: outputs and artifacts, or another result. What takes time is a->reading; then
  * kube_drained is called again. */
 void kube_outputs(struct kube_attempt *a);
-void kube_outputs_hear(struct kube *k);          /* the workers have something */
+void kube_outputs_hear(struct kube *k); /* the workers have something */
+void kube_outputs_tick(struct kube_attempt *a, int64_t now);
 void kube_outputs_leave(struct kube_attempt *a); /* nobody wants them any more */
 void kube_outputs_drop(struct job *job);
 

@@ -320,7 +320,8 @@ static void own_spec(struct jsonw *w, const struct kube_job *j, struct arena *a)
     jsonw_object(w);
     jsonw_kv_cstr(w, "restartPolicy", "Never");
     jsonw_kv_bool(w, "enableServiceLinks", false);
-    jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + (j->collects ? KUBE_COLLECT_MS : 0) + 999) / 1000);
+    int64_t upload_ms = j->collects ? j->upload_ms + KUBE_UPLOAD_OVER_MS : 0;
+    jsonw_kv_int(w, "terminationGracePeriodSeconds", (j->grace_ms + upload_ms + 999) / 1000);
     /* The pod's own deadline counts from when it has a node: what waits is not timed out. Its end says so by itself. */
     if (j->timeout_ms > 0)
         jsonw_kv_int(w, "activeDeadlineSeconds", (j->timeout_ms + (j->collects ? KUBE_DEADLINE_MS : 0) + 999) / 1000);
@@ -355,6 +356,7 @@ static void spec(struct jsonw *w, const struct kube_job *j, struct arena *a)
         return;
     }
     own = kube_podspec_merge(a, &own, more);
+    kube_podspec_collect_last(&own);
     jsonw_value(w, &own);
 }
 

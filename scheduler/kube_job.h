@@ -57,18 +57,22 @@ struct kube_job {
     struct str gpu_resource; /* nvidia.com/gpu; empty = none is asked for */
     struct str kueue;        /* LocalQueue that lets it start: it is made suspended; empty = none */
     int64_t timeout_ms, grace_ms;
+    int64_t upload_ms;         /* in which outputs must be kept */
     struct str message_path;   /* absolute: the file that comes back as the termination message; empty = none */
     struct str companion;      /* image of the containers that move data; empty = nothing is moved */
     struct str moves;          /* their plan: see step_moves.h */
     struct str api_url, token; /* for them */
+    int64_t companion_cpu_milli, companion_memory_bytes; /* the most that each of them may use */
     bool fetches, collects;
     struct str node_cache; /* a folder of the node for blobs that pods there have fetched; empty = none */
     int64_t node_cache_bytes;
     const struct value *cluster; /* nodeSelector, tolerations, … as the plan has them; NULL = none */
 };
 
-/* How long the outputs of a step may take to be kept, once it has ended: its pod's grace. */
-#define KUBE_COLLECT_MS 600000
+/* How long the outputs of a step may take to be kept, once it has ended, where it does not say so itself. Its pod's
+ * grace is that, its own, and a little: whoever keeps them ends in time, and says why it could not. */
+#define KUBE_UPLOAD_MS 600000
+#define KUBE_UPLOAD_OVER_MS 10000
 /* A step with such a grace is stopped by the server; its pod's deadline comes so much later, for when none is there. */
 #define KUBE_DEADLINE_MS 60000
 

@@ -410,6 +410,7 @@ void kube_ended(struct kube_attempt *a, const struct kube_pod *pod)
     a->said = arena_str(&a->arena, pod->message);
     a->said_max = pod->message_max;
     a->manifest_said = arena_str(&a->arena, pod->manifest);
+    a->deaf = arena_str(&a->arena, pod->deaf);
     if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING || a->phase == KUBE_CREATED) kube_finish(a);
 }
 
@@ -441,15 +442,16 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
     kube_begun(a);
     a->keeping = pod->collecting && pod->has_exit;
     a->stage = pod->stage;
+    kube_helper_hear(&a->helped, pod);
     if (a->phase != KUBE_CREATED) return;
+    arena_init(&turn, 0);
     if (pod->stage == KUBE_STAGE_RUNNING) {
         if (a->running_us == 0) a->running_us = os_mono_us();
+        text = kube_helper_text(pod, &turn);
         kube_hangs(a, false);
-        kube_waits(a, STR(""));
-        return;
+    } else {
+        kube_hangs(a, kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE);
     }
-    arena_init(&turn, 0);
-    kube_hangs(a, kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE);
     kube_waits(a, text);
     arena_free(&turn);
 }
@@ -541,7 +543,7 @@ static void unwatched(struct kube_attempt *a)
         waits(a, "waits for the cluster, which cannot be watched; Kubernetes says: %s", of_pods ? of_pods : of_jobs);
 }
 
-/* A pod has one grace, which is the outputs': at its deadline a step that does not listen would have ten minutes more.
+/* A pod has one grace, which is the outputs': at its deadline a step that does not listen would have all of that more.
  * So it is stopped by us, with its own grace; the pod's deadline is for when no server is there. */
 static void expire(struct kube_attempt *a)
 {
@@ -571,8 +573,10 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
     if (a->phase == KUBE_CREATED && !kube_has_pod(a)) unwatched(a);
+    if (a->phase == KUBE_DRAINING) kube_outputs_tick(a, now);
     if (a->phase == KUBE_DRAINING && !a->drained) kube_log_tick(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
+    if (a->phase == KUBE_CREATED && !kube_helper_tick(a, now)) give_up(a);
     if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
     if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
         kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);

@@ -114,7 +114,8 @@ static void done(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     a->log = NULL;
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
-    a->log_whole = answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
+    a->log_whole =
+        answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->keeping || a->phase == KUBE_DRAINING);
     bool passing = answer->outcome == KUBE_AGAIN || answer->outcome == KUBE_UNKNOWN;
     a->log_away = passing && answer->status != 500; /* that is what an API server says whose kubelet is away */
     if (a->phase == KUBE_DRAINING && passing && !a->log_whole) return; /* the next tick tries again */
@@ -144,7 +145,7 @@ static void ask(struct kube_attempt *a, bool follow)
 
 void kube_log_follow(struct kube_attempt *a)
 {
-    ask(a, true);
+    if (!a->log_whole) ask(a, true);
 }
 
 /* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. Not of
@@ -190,5 +191,5 @@ void kube_drained(struct kube_attempt *a)
     kube_log_close(a);
     a->drained = true;
     a->result.log_bytes = a->log_bytes;
-    if (a->reading == NULL) kube_tell(a);
+    if (a->reading == NULL && a->reread_us == 0) kube_tell(a);
 }

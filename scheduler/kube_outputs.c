@@ -1,11 +1,13 @@
 /* What a step on a cluster left: one small param as its termination message; everything else was kept by its sidecar,
  * whose message is the manifest, or names the blob that is. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "engine/base/jsonw.h"
 #include "engine/blob/store.h"
+#include "engine/os/clock.h"
 #include "engine/os/worker.h"
 #include "engine/text/json.h"
 #include "scheduler/kube_inner.h"
@@ -13,6 +15,8 @@
 #include "scheduler/step_value.h"
 
 #define MANIFEST_MAX ((size_t)16 << 20)
+#define REREAD_US ((int64_t)5 * 1000000)
+#define REREAD_MOST_US ((int64_t)10 * 60 * 1000000)
 
 struct kube_reading { /* a manifest that is a blob */
     struct job job;   /* first */
@@ -94,6 +98,12 @@ static void take_text(struct kube_attempt *a, struct str text)
     struct err err = {0};
     if (json_parse(&a->arena, text, 0, &v, &err) && v.type == VALUE_MAP)
         take_manifest(a, &v);
+    else if (text.n == 0 && a->deaf.n > 0)
+        fail(a, FAILURE_ERROR, REASON_OUTPUT,
+             arena_printf(&a->arena,
+                          "exited with code 0, but its outputs were not kept: its container '%.*s' went on when it was "
+                          "told to stop, until there was no time left",
+                          STR_ARG(a->deaf)));
     else
         unreadable(a, text.n > 0 ? "the manifest cannot be read"
                                  : "the container " KUBE_COLLECT
@@ -124,17 +134,43 @@ static void drop_reading(struct kube_reading *r)
     free(r);
 }
 
-static void begin_reading(struct kube_attempt *a, struct str digest)
+static void begin_reading(struct kube_attempt *a)
 {
     struct kube_reading *r = calloc(1, sizeof *r);
     if (r == NULL) abort();
     r->job.run = read_blob;
     r->blobs = a->owner->blobs;
     r->attempt = a;
-    memcpy(r->digest, digest.p, digest.n);
+    memcpy(r->digest, a->manifest_digest, sizeof r->digest);
     buf_init(&r->text, MANIFEST_MAX);
     a->reading = r;
     workers_add(a->owner->workers, &r->job);
+}
+
+/* A store that is away for a while, and not a step that has to be done again. */
+static bool read_later(struct kube_attempt *a, const struct err *why)
+{
+    int64_t now = os_mono_us();
+    if (!err_retryable(why->code) || now - a->read_since_us > REREAD_MOST_US) return false;
+    a->reread_us = now + REREAD_US;
+    return true;
+}
+
+void kube_outputs_tick(struct kube_attempt *a, int64_t now)
+{
+    if (a->reread_us == 0 || now < a->reread_us) return;
+    a->reread_us = 0;
+    begin_reading(a);
+}
+
+/* One that nobody has is nobody's fault but its pod's: see hear.c. */
+static void not_read(struct kube_attempt *a, const struct err *why)
+{
+    if (why->code == ERR_NOT_FOUND)
+        fail(a, FAILURE_ERROR, REASON_OUTPUT,
+             arena_printf(&a->arena, "exited with code 0, but the list of its outputs is not there: %s", why->message));
+    else
+        unreadable(a, why->message);
 }
 
 void kube_outputs_hear(struct kube *k)
@@ -144,11 +180,12 @@ void kube_outputs_hear(struct kube *k)
         struct kube_attempt *a = r->attempt;
         if (a != NULL) {
             a->reading = NULL;
+            bool later = !r->ok && read_later(a, &r->err);
             if (r->ok)
                 take_text(a, buf_view(&r->text));
-            else
-                unreadable(a, r->err.message);
-            if (a->drained) kube_drained(a);
+            else if (!later)
+                not_read(a, &r->err);
+            if (a->drained && !later) kube_drained(a);
         }
         drop_reading(r);
     }
@@ -165,6 +202,13 @@ void kube_outputs_drop(struct job *job)
     drop_reading((struct kube_reading *)(void *)job);
 }
 
+static void read_from(struct kube_attempt *a, struct str digest)
+{
+    snprintf(a->manifest_digest, sizeof a->manifest_digest, "%.*s", STR_ARG(digest));
+    a->read_since_us = os_mono_us();
+    begin_reading(a);
+}
+
 void kube_outputs(struct kube_attempt *a)
 {
     struct value v;
@@ -177,7 +221,7 @@ void kube_outputs(struct kube_attempt *a)
     bool map = json_parse(&a->arena, a->manifest_said, 0, &v, &ignored) && v.type == VALUE_MAP;
     const struct value *elsewhere = map ? value_get(&v, "manifest") : NULL;
     if (elsewhere != NULL && elsewhere->type == VALUE_STRING && launch_is_digest(elsewhere->u.s))
-        begin_reading(a, elsewhere->u.s);
+        read_from(a, elsewhere->u.s);
     else
         take_text(a, a->manifest_said);
 }

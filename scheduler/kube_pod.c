@@ -3,6 +3,7 @@
 
 #include "engine/os/clock.h"
 #include "scheduler/kube_job.h"
+#include "scheduler/step_moves.h"
 
 /* ---- reading ---- */
 
@@ -83,21 +84,74 @@ static void read_waiting(const struct value *state, struct kube_pod *out)
     out->message = field(w, "message");
 }
 
-/* Of those that are not the step's own. */
+static bool exit_code(const struct value *ended, int64_t *out)
+{
+    const struct value *code = value_get(ended, "exitCode");
+    if (code == NULL || code->type != VALUE_INT) return false;
+    *out = code->u.i;
+    return true;
+}
+
+/* Is it one that runs for as long as the step, of the name that the status says? */
+static bool is_sidecar(const struct value *spec, struct str name)
+{
+    const struct value *list = value_get(spec, "initContainers"), *c;
+    for (size_t i = 0; (c = item(list, i)) != NULL; i++)
+        if (str_eq(field(c, "name"), name)) return str_is(field(c, "restartPolicy"), "Always");
+    return false;
+}
+
+/* The user's own that run before the step, or begin to. */
+static void read_before(const struct value *spec, const struct value *status, struct kube_pod *out)
+{
+    const struct value *state = value_get(status, "state"), *running = value_get(state, "running");
+    const struct value *ended = value_get(state, "terminated"), *started = value_get(status, "started");
+    struct str name = field(status, "name");
+    bool beside = is_sidecar(spec, name), up = started != NULL && started->type == VALUE_BOOL && started->u.b;
+    int64_t code;
+    if (beside && running != NULL) out->sidecar = name;
+    if (running != NULL && (!beside || !up) && out->helper.n == 0) {
+        out->helper = name;
+        out->helper_beside = beside;
+        out->helper_us = time_of(running, "startedAt");
+    }
+    if (beside || !exit_code(ended, &code) || code == 0 || out->broken.n > 0) return;
+    out->broken = name;
+    out->broken_code = code >= INT32_MIN && code <= INT32_MAX ? (int32_t)code : -1;
+    out->broken_reason = field(ended, "reason");
+    out->broken_message = field(ended, "message");
+}
+
+#define CLOCK_US 2000000 /* times are in whole seconds */
+
+/* Those beside the step's that are no sidecars: the pod has not ended before they have. */
+static void read_beside(const struct value *status, struct kube_pod *out)
+{
+    const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
+    int64_t code, at_us = time_of(ended, "finishedAt");
+    if (ended == NULL && out->helper.n == 0) {
+        out->helper = field(status, "name");
+        out->helper_us = time_of(value_get(state, "running"), "startedAt");
+    }
+    if (exit_code(ended, &code) && code == 137 && out->deleting && at_us >= out->stop_us + out->grace_us - CLOCK_US)
+        out->deaf = field(status, "name");
+}
+
+/* Of Millrace's own. */
 static void read_companion(const struct value *status, struct kube_pod *out)
 {
     const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
-    const struct value *code = value_get(ended, "exitCode");
+    int64_t code;
     if (str_is(field(status, "name"), KUBE_COLLECT)) {
         out->collected = true;
         out->collecting = ended == NULL;
         out->manifest = field(ended, "message");
     } else if (str_is(field(status, "name"), KUBE_FETCH)) {
         out->fetching = value_get(state, "running") != NULL;
-        out->unfetched = code != NULL && code->type == VALUE_INT && code->u.i != 0;
+        out->unfetched = exit_code(ended, &code) && code != 0;
+        out->unfetchable = out->unfetched && code == STEP_MOVES_WRONG;
         out->fetch_message = field(ended, "message");
     }
-    if (out->stage == KUBE_STAGE_STARTING) read_waiting(state, out);
 }
 
 static void read_step(const struct value *status, struct kube_pod *out)
@@ -113,17 +167,31 @@ static void read_step(const struct value *status, struct kube_pod *out)
     }
 }
 
-static void read_containers(const struct value *status, struct kube_pod *out)
+static void read_init(const struct value *spec, const struct value *status, struct kube_pod *out)
 {
-    static const char *const lists[] = {"initContainerStatuses", "containerStatuses"};
-    const struct value *c;
-    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
-        for (size_t i = 0; (c = item(value_get(status, lists[k]), i)) != NULL; i++) {
-            if (str_is(field(c, "name"), KUBE_CONTAINER))
-                read_step(c, out);
-            else
-                read_companion(c, out);
-        }
+    const struct value *list = value_get(status, "initContainerStatuses"), *c;
+    for (size_t i = 0; (c = item(list, i)) != NULL; i++) {
+        struct str name = field(c, "name");
+        if (str_is(name, KUBE_COLLECT) || str_is(name, KUBE_FETCH))
+            read_companion(c, out);
+        else
+            read_before(spec, c, out);
+        if (out->stage == KUBE_STAGE_STARTING) read_waiting(value_get(c, "state"), out);
+    }
+}
+
+static void read_containers(const struct value *spec, const struct value *status, struct kube_pod *out)
+{
+    const struct value *list = value_get(status, "containerStatuses"), *c;
+    read_init(spec, status, out);
+    for (size_t i = 0; (c = item(list, i)) != NULL; i++)
+        if (str_is(field(c, "name"), KUBE_CONTAINER)) read_step(c, out);
+    if (out->stage == KUBE_STAGE_ENDED || out->stage == KUBE_STAGE_RUNNING) out->helper = STR("");
+    for (size_t i = 0; (c = item(list, i)) != NULL; i++) {
+        if (str_is(field(c, "name"), KUBE_CONTAINER)) continue;
+        if (out->stage == KUBE_STAGE_ENDED) read_beside(c, out);
+        if (out->stage == KUBE_STAGE_STARTING) read_waiting(value_get(c, "state"), out);
+    }
 }
 
 /* A pod's deadline also counts while outputs are kept; the step's own time is over by then. */
@@ -190,7 +258,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
     read_deletion(meta, out);
     read_limits(value_get(object, "spec"), out);
     out->message_max = message_max(value_get(object, "spec"));
-    read_containers(status, out);
+    read_containers(value_get(object, "spec"), status, out);
     read_conditions(status, out);
     read_deadline(value_get(object, "spec"), status, out);
     if (out->failed || str_is(phase, "Succeeded")) out->stage = KUBE_STAGE_ENDED;
@@ -245,8 +313,11 @@ static bool failed_by_infra(const struct kube_pod *p, struct arena *a, struct ta
     }
     for (size_t i = 0; i < sizeof infra / sizeof *infra; i++) {
         bool pod = str_is(p->pod_reason, infra[i].reason);
-        if (!pod && !str_is(p->reason, infra[i].reason)) continue;
-        struct str said = pod ? quote(a, p->pod_reason, p->pod_message) : quote(a, p->reason, p->message);
+        bool before = !p->has_exit && str_is(p->broken_reason, infra[i].reason);
+        if (!pod && !before && !str_is(p->reason, infra[i].reason)) continue;
+        struct str said = pod      ? quote(a, p->pod_reason, p->pod_message)
+                          : before ? quote(a, p->broken_reason, p->broken_message)
+                                   : quote(a, p->reason, p->message);
         fail(out, FAILURE_INFRA, REASON_INFRA, arena_printf(a, "%s%.*s", infra[i].words, STR_ARG(said)));
         return true;
     }
@@ -273,14 +344,24 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
      * told to stop and says that it ended well has not done all of its work. */
     bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
     if ((str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || stopped_late(p))
-        fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, STR("ran longer than its timeout"));
+        fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT,
+             p->has_exit || p->broken.n == 0
+                 ? STR("ran longer than its timeout")
+                 : arena_printf(a,
+                                "did not begin within its timeout: its container '%.*s', which runs before it, had not "
+                                "ended",
+                                STR_ARG(p->broken)));
     else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
         out->ok = true;
     else if (failed_by_infra(p, a, out))
         return;
     else if (!p->has_exit && p->unfetched)
-        fail(out, FAILURE_INFRA, REASON_INFRA,
+        fail(out, p->unfetchable ? FAILURE_INVALID : FAILURE_INFRA, p->unfetchable ? REASON_INVALID : REASON_INFRA,
              arena_printf(a, "its code and inputs did not come: %.*s", STR_ARG(str_trim(p->fetch_message))));
+    else if (!p->has_exit && p->broken.n > 0 && !p->deleting)
+        fail(out, FAILURE_ERROR, REASON_ERROR,
+             arena_printf(a, "its container '%.*s', which runs before it, exited with code %d%.*s", STR_ARG(p->broken),
+                          p->broken_code, STR_ARG(quote(a, p->broken_reason, p->broken_message))));
     else if (!p->has_exit)
         fail(out, FAILURE_INFRA, REASON_INFRA,
              arena_printf(a, "its pod ended before it began%.*s", STR_ARG(quote(a, p->pod_reason, p->pod_message))));
@@ -324,6 +405,13 @@ enum kube_hope kube_pod_waits(const struct kube_pod *p, struct arena *a, struct 
     if (p->fetching) {
         *text = arena_printf(a, "its code and inputs are fetched on node %.*s", STR_ARG(p->node));
         return KUBE_HOPE;
+    }
+    if (p->helper.n > 0 && p->reason.n == 0) {
+        *text = arena_printf(a,
+                             p->helper_beside ? "its container '%.*s', which runs beside it, starts on node %.*s"
+                                              : "its container '%.*s' runs before it on node %.*s",
+                             STR_ARG(p->helper), STR_ARG(p->node));
+        return KUBE_HELPER;
     }
     for (size_t i = 0; i < sizeof on_its_way / sizeof *on_its_way; i++) {
         if (!str_is(p->reason, on_its_way[i])) continue;

@@ -32,12 +32,23 @@ struct kube_pod {
     bool collecting;          /* it has not ended yet */
     bool fetching;            /* the step's code and inputs are on their way */
     bool unfetched;           /* they did not come */
+    bool unfetchable;         /* and never will */
     struct str fetch_message; /* why */
-    bool collected;           /* there is one */
-    int64_t timeout_us;       /* of the step whose outputs are collected; 0 = none */
-    bool in_time;             /* the step's container is known to have ended before the pod's deadline */
-    bool failed;              /* the pod's phase */
-    bool memory_limit;        /* the step's container has one */
+    /* A container of the user's own that keeps others waiting: the step while `stage` is before KUBE_STAGE_RUNNING, its
+     * outputs after it has ended. Empty = there is none. */
+    struct str helper;
+    int64_t helper_us;  /* since when it runs */
+    bool helper_beside; /* a sidecar, which has not started yet */
+    struct str sidecar; /* one that runs beside the step, for as long as it does; empty = there is none */
+    struct str broken;  /* one that failed, before the step could begin; empty = none */
+    int32_t broken_code;
+    struct str broken_reason, broken_message;
+    struct str deaf;    /* one that was told to stop, and took all of the pod's grace; empty = none */
+    bool collected;     /* there is one */
+    int64_t timeout_us; /* of the step whose outputs are collected; 0 = none */
+    bool in_time;       /* the step's container is known to have ended before the pod's deadline */
+    bool failed;        /* the pod's phase */
+    bool memory_limit;  /* the step's container has one */
 };
 
 /* False when it is no pod of a step: without our labels. */
@@ -52,6 +63,7 @@ void kube_pod_lost(const struct kube_pod *pod, struct arena *a, struct task_resu
 
 enum kube_hope {
     KUBE_HOPE,    /* on its way */
+    KUBE_HELPER,  /* a container of the user's own is at work: that may take long, but not for ever */
     KUBE_PATIENCE /* it hangs on something that may or may not be mended: an image, a secret, a volume */
 };
 /* Why an attempt has not begun yet (a stage before KUBE_STAGE_RUNNING), as text; empty = nothing to say. */

@@ -2,6 +2,7 @@
 #include "scheduler/kube_podspec.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define SHM_VOLUME "shm"
 
@@ -264,4 +265,17 @@ static struct value merged(struct arena *a, struct str key, const struct value *
 struct value kube_podspec_merge(struct arena *a, const struct value *spec, const struct value *more)
 {
     return merged(a, STR(""), spec, more);
+}
+
+void kube_podspec_collect_last(struct value *spec)
+{
+    const struct value *list = value_get(spec, "initContainers");
+    for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i + 1 < list->u.list.n; i++) {
+        struct value *items = list->u.list.items, own = items[i];
+        const struct value *name = value_get(&own, "name");
+        if (name == NULL || name->type != VALUE_STRING || !str_is(name->u.s, KUBE_COLLECT)) continue;
+        memmove(&items[i], &items[i + 1], (list->u.list.n - i - 1) * sizeof *items);
+        items[list->u.list.n - 1] = own;
+        return;
+    }
 }

@@ -26,4 +26,8 @@ enum kube_user kube_podspec_user(const struct kube_job *j);
  * there go over that, a variable replaces it, all others are added at the end; anything else replaces. */
 struct value kube_podspec_merge(struct arena *a, const struct value *spec, const struct value *more);
 
+/* Sidecars are told to stop in the reverse of their order, each when the ones behind it have ended: whoever keeps the
+ * outputs is the first, before a proxy that it needs, and one that does not listen. */
+void kube_podspec_collect_last(struct value *spec);
+
 #endif

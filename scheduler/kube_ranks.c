@@ -117,6 +117,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
         a->said = arena_str(&a->arena, pod->message);
         a->said_max = pod->message_max;
         a->manifest_said = arena_str(&a->arena, pod->manifest);
+        a->deaf = arena_str(&a->arena, pod->deaf);
     }
     if (a->ended) return;
     if (a->kill_wanted) {
@@ -178,12 +179,16 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     kube_begun(a);
     r->stage = pod->stage;
     r->hangs = false;
+    kube_helper_hear(&r->helped, pod);
     if (rank == 0) a->stage = pod->stage;
     if (rank == 0) a->keeping = pod->collecting && pod->has_exit;
     if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->running_us == 0) a->running_us = os_mono_us();
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);
-    if (pod->stage < KUBE_STAGE_RUNNING) r->hangs = kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE;
+    if (pod->stage < KUBE_STAGE_RUNNING)
+        r->hangs = kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE;
+    else
+        text = kube_helper_text(pod, &turn);
     free(r->waits);
     r->waits = strndup(text.p, text.n);
     if (r->waits == NULL) abort();
@@ -205,7 +210,8 @@ void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t ra
     if ((r->ended && r->uid[0] == '\0') || pod->name.n == 0) return;
     snprintf(r->uid, sizeof r->uid, "%.*s", STR_ARG(pod->uid));
     snprintf(r->pod, sizeof r->pod, "%.*s", STR_ARG(pod->name));
-    if (pod->stage == KUBE_STAGE_ENDED)
+    bool over = rank > 0 && pod->has_exit; /* what rank 0 leaves is the step's: others' outputs are not waited for */
+    if (pod->stage == KUBE_STAGE_ENDED || over)
         rank_ended(a, rank, pod);
     else
         alive(a, rank, pod);

@@ -180,12 +180,15 @@ static bool plan_moves(struct kube *k, struct kube_attempt *a, const struct exec
                                      .inputs = inputs,
                                      .n_inputs = job->fetches ? spec->n_inputs : 0,
                                      .outputs = a->outputs,
-                                     .n_outputs = a->n_outputs};
+                                     .n_outputs = a->n_outputs,
+                                     .upload_ms = job->upload_ms};
     BUF_AUTO text;
     buf_init(&text, 0);
     step_moves_write(&moves, &text);
     job->moves = arena_str(m, buf_view(&text));
     job->companion = k->cfg.companion;
+    job->companion_cpu_milli = k->cfg.companion_cpu_milli;
+    job->companion_memory_bytes = k->cfg.companion_memory_bytes;
     job->node_cache = k->cfg.node_cache;
     job->node_cache_bytes = k->cfg.node_cache_bytes;
     job->api_url = req->api_url;
@@ -259,6 +262,7 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
         .gpu_resource = k->cfg.gpu_resource,
         .timeout_ms = req->timeout_ms,
         .grace_ms = req->grace_ms,
+        .upload_ms = spec->node->upload_ms > 0 ? spec->node->upload_ms : KUBE_UPLOAD_MS,
         .cluster = spec->node->cluster,
         .workers = workers_of(spec),
     };

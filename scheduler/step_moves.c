@@ -52,6 +52,7 @@ void step_moves_write(const struct step_moves *m, struct buf *out)
     for (size_t i = 0; i < m->n_outputs; i++)
         write_output(&w, &m->outputs[i]);
     jsonw_array_end(&w);
+    if (m->upload_ms > 0) jsonw_kv_int(&w, "uploadMs", m->upload_ms);
     jsonw_object_end(&w);
     (void)jsonw_end(&w);
 }
@@ -139,6 +140,7 @@ bool step_moves_read(struct arena *a, const struct value *v, struct step_moves *
         if (!read_input(&in[i], i, &inputs[i], err)) return false;
     for (size_t i = 0; i < m.n_outputs; i++)
         if (!read_output(&outs[i], i, &outputs[i], err)) return false;
+    (void)number_of(v, "uploadMs", &m.upload_ms);
     m.inputs = inputs;
     m.outputs = outputs;
     *out = m;
@@ -147,13 +149,26 @@ bool step_moves_read(struct arena *a, const struct value *v, struct step_moves *
 
 /* ---- the manifest ---- */
 
+/* Why there is none; the first row that fits. */
+static const struct {
+    enum failure failure;
+    enum reason reason;
+    const char *word;
+} failures[] = {{FAILURE_INFRA, REASON_INFRA, "infra"},
+                {FAILURE_TIMEOUT, REASON_TIMEOUT, "timeout"},
+                {FAILURE_ERROR, REASON_OUTPUT, "output"}};
+#define FAILURES (sizeof failures / sizeof *failures)
+
 void step_left_write(const struct step_left *l, struct buf *out)
 {
     struct jsonw w;
     jsonw_to_buf(&w, out);
     jsonw_object(&w);
     if (!l->result.ok) {
-        jsonw_kv_cstr(&w, "failed", l->result.failure == FAILURE_INFRA ? "infra" : "output");
+        size_t i = 0;
+        while (i + 1 < FAILURES && failures[i].failure != l->result.failure)
+            i++;
+        jsonw_kv_cstr(&w, "failed", failures[i].word);
         jsonw_kv_str(&w, "message", l->result.message);
     } else {
         jsonw_key(&w, "outputs");
@@ -234,10 +249,11 @@ bool step_left_parse(struct arena *a, const struct value *v, const struct step_o
     struct str failed = text_of(v, "failed");
     struct step_left l = {0};
     if (failed.n > 0) {
-        bool infra = str_is(failed, "infra");
-        l.result = (struct task_result){.failure = infra ? FAILURE_INFRA : FAILURE_ERROR,
-                                        .reason = infra ? REASON_INFRA : REASON_OUTPUT,
-                                        .message = text_of(v, "message")};
+        size_t i = 0;
+        while (i + 1 < FAILURES && !str_is(failed, failures[i].word))
+            i++;
+        l.result = (struct task_result){
+            .failure = failures[i].failure, .reason = failures[i].reason, .message = text_of(v, "message")};
         *out = l;
         return true;
     }

@@ -2,9 +2,10 @@
  * and the manifest that comes back. Pure.
  *
  * Both are JSON. A plan: {"version": 1, "bundle": DIGEST, "inputs": [{"path", "digest", "folder"} or {"path", "text"}],
- * "outputs": [{"name", "path", "artifact": TYPE} or {"name", "path", "param": TYPE}, perhaps "optional"]}. A manifest:
- * {"outputs": {…}, "artifacts": [{"name", "type", "digest", "size", "metadata"}]}, or {"failed": "output" or "infra",
- * "message"}. What does not fit into a termination message is kept as a blob: {"manifest": DIGEST}. */
+ * "outputs": [{"name", "path", "artifact": TYPE} or {"name", "path", "param": TYPE}, perhaps "optional"],
+ * "uploadMs": N}. A manifest: {"outputs": {…}, "artifacts": [{"name", "type", "digest", "size", "metadata"}]}, or
+ * {"failed": "output", "timeout" or "infra", "message"}. What does not fit into a termination message is kept as a
+ * blob: {"manifest": DIGEST}. */
 #ifndef MILLRACE_SCHEDULER_STEP_MOVES_H
 #define MILLRACE_SCHEDULER_STEP_MOVES_H
 
@@ -13,6 +14,9 @@
 #include "scheduler/step_left.h"
 
 #define STEP_MOVES_COMMAND "__companion" /* of millrace, in the pod: see cli/companion.c */
+
+/* How `fetch` exits when another try would end the same. */
+#define STEP_MOVES_WRONG 3
 
 /* Variables of its environment: a folder of blobs that pods share, and how many bytes that may have. */
 #define STEP_MOVES_CACHE "MILLRACE_CACHE"
@@ -24,6 +28,7 @@ struct step_moves {
     size_t n_inputs;
     const struct step_output *outputs;
     size_t n_outputs;
+    int64_t upload_ms; /* in which they must be kept; 0 = any time */
 };
 
 void step_moves_write(const struct step_moves *m, struct buf *out);

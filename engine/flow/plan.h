@@ -157,6 +157,7 @@ struct node {
 
     struct retry retry;
     int64_t timeout_ms; /* of one attempt; 0 = none */
+    int64_t upload_ms;  /* in which its outputs must be kept, once it has ended; 0 = what the executor says */
     struct cache_policy cache;
 
     /* VERB_RUN, VERB_SCRIPT, VERB_IMAGE */

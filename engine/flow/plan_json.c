@@ -207,6 +207,7 @@ static void write_flow(struct jsonw *w, const struct node *n)
     kv_number(w, "parallelism", n->parallelism);
     write_retry(w, &n->retry);
     kv_number(w, "timeoutMs", n->timeout_ms);
+    kv_number(w, "uploadMs", n->upload_ms);
     if (!n->cache.on) return;
     jsonw_key(w, "cache");
     jsonw_object(w);

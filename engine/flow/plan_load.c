@@ -335,6 +335,7 @@ static const struct spec_field node_fields[] = {
     {"parallelism", load_u32, IN(parallelism), 0, false},
     {"retry", load_retry, IN(retry), 0, false},
     {"timeoutMs", load_i64, IN(timeout_ms), 0, false},
+    {"uploadMs", load_i64, IN(upload_ms), 0, false},
     {"cache", load_cache, IN(cache), 0, false},
     {"image", load_text, IN(image), 0, false},
     {"line", load_template, IN(line), 0, false},

@@ -405,3 +405,15 @@ void spec_resources(struct spec *s, const struct spec_at *at, const struct value
     }
     if (r->gpu_count > 1024) too_much(s, at, v, "gpu", "no step has more than 1024 GPUs");
 }
+
+#define UPLOAD_MOST_MS ((int64_t)7 * 24 * 3600 * 1000)
+
+void spec_upload(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    int64_t ms = 1000;
+    spec_duration(s, at, v, &ms);
+    if (ms < 1000 || ms > UPLOAD_MOST_MS)
+        err_hint(spec_error(s, at, v, "outputs cannot be kept in no time, nor for ever"), "write 1s to 7d");
+    else
+        *(int64_t *)out = ms;
+}

@@ -62,6 +62,7 @@ static const struct spec_field fields[] = {
     {"after", spec_after, IN(node.after), 0, false},
     {"retry", spec_retry, IN(node.retry), IS_WORK | IS_PIPELINE, false},
     {"timeout", spec_duration, IN(node.timeout_ms), IS_WORK | IS_PIPELINE, false},
+    {"uploadTimeout", spec_upload, IN(node.upload_ms), IS_PROCESS, false},
     {"image", spec_image, 0, IS_PROCESS, false},
     {"command", spec_any, IN(command), IS_IMAGE, false},
     {"args", spec_any, IN(args), IS_IMAGE, false},
@@ -103,6 +104,7 @@ static const struct spec_field default_fields[] = {
     {"resources", spec_resources, IN(node.resources), 0, false},
     {"retry", spec_retry, IN(node.retry), 0, false},
     {"timeout", spec_duration, IN(node.timeout_ms), 0, false},
+    {"uploadTimeout", spec_upload, IN(node.upload_ms), 0, false},
     {"cache", spec_cache, IN(node.cache), 0, false},
     {"queue", spec_name, IN(node.queue), 0, false},
     {"priority", spec_int32, IN(node.priority), 0, false},
@@ -258,6 +260,7 @@ static void drop_defaults(struct spec_step *step, unsigned bit)
         node->resources = (struct resources){0};
         node->cache = (struct cache_policy){0};
         node->cluster = NULL;
+        node->upload_ms = 0;
         step->env.n = 0;
         node->retry.memory_factor = 0;
         node->retry.memory_most = 0;

@@ -54,10 +54,12 @@ void spec_check_memory(struct spec *s, const struct spec_at *at, const struct va
                        bool process);
 void spec_cache(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* struct cache_policy */
 void spec_resources(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* struct resources */
-void spec_rule(struct spec *s, const struct spec_at *at, const struct value *v, void *out);      /* enum rule */
-void spec_after(struct spec *s, const struct spec_at *at, const struct value *v, void *out);     /* enum after */
-void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *v, void *out);   /* struct node */
-void spec_when(struct spec *s, const struct spec_at *at, const struct value *v, void *out);      /* struct node */
+/* int64_t, milliseconds */
+void spec_upload(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
+void spec_rule(struct spec *s, const struct spec_at *at, const struct value *v, void *out);    /* enum rule */
+void spec_after(struct spec *s, const struct spec_at *at, const struct value *v, void *out);   /* enum after */
+void spec_foreach(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* struct node */
+void spec_when(struct spec *s, const struct spec_at *at, const struct value *v, void *out);    /* struct node */
 
 /* … what only a cluster understands (spec_cluster.c): its fields are checked and become one value; NULL when there are
  * none … */

@@ -118,6 +118,10 @@ static const struct option options[] = {
     {"kube-companion", "IMAGE", OPTION_STRING, FIELD(kube_companion), 0, 0, "", NULL, NULL, NULL,
      "image of Millrace itself, for the containers beside a step's own that move its code and artifacts (they ask "
      "api-url); empty: steps that need them are refused"},
+    {"kube-companion-cpu", "N", OPTION_CPU, FIELD(kube_companion_cpu), 10, 4096000, "2", NULL, NULL, NULL,
+     "what each of these containers may use of CPUs; they ask for none, since they work when the step's own does not"},
+    {"kube-companion-memory", "SIZE", OPTION_BYTES, FIELD(kube_companion_memory), 32 << 20, 4096 * GI, "256Mi", NULL,
+     NULL, NULL, "what each of them may use of memory"},
     {"kube-cache", "DIR", OPTION_STRING, FIELD(kube_cache), 0, 0, "", NULL, NULL, NULL,
      "folder of each node where pods share code and artifacts that they fetched (a hostPath); empty: each fetches anew"},
     {"kube-cache-size", "SIZE", OPTION_BYTES, FIELD(kube_cache_bytes), 1 << 20, 65536 * GI, "10Gi", NULL, NULL, NULL,

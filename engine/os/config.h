@@ -52,7 +52,8 @@ struct config {
     struct str kubeconfig, kube_context, kube_namespace; /* empty = as kubectl has it */
     struct str kube_image;                               /* of steps that name none; empty = they are refused */
     struct str kube_companion; /* Millrace's own; empty = steps whose data is to be moved are refused */
-    struct str kube_cache;     /* of nodes; empty = none */
+    int64_t kube_companion_cpu, kube_companion_memory; /* milli-CPUs, bytes */
+    struct str kube_cache;                             /* of nodes; empty = none */
     int64_t kube_cache_bytes;
     int64_t kube_jobs;       /* unfinished ones at once */
     int64_t kube_requests_s; /* to the API server, watches apart */

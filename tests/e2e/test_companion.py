@@ -88,14 +88,43 @@ def test_fetch_puts_things_in_their_places(server, pod):
         assert (pod.work / made).stat().st_mode & 0o666 == 0o666  # whoever the step is
 
 
-@pytest.mark.parametrize("broken", [
-    {"name": "x", "path": "inputs/x", "digest": sha(b"nobody has this"), "size": 5},
-    {"name": "x", "path": "../x", "text": "out"},
-    {"name": "x", "path": "inputs/x", "digest": "sha256:1", "size": 5},
+NEVER = 3  # another try would end the same
+
+
+@pytest.mark.parametrize("broken, code", [
+    ({"name": "x", "path": "inputs/x", "digest": sha(b"nobody has this"), "size": 5}, NEVER),
+    ({"name": "x", "path": "../x", "text": "out"}, 1),
+    ({"name": "x", "path": "inputs/x", "digest": "sha256:1", "size": 5}, NEVER),
 ])
-def test_fetch_says_what_did_not_come(pod, broken):
-    code, said = pod.fetch(inputs=[broken])
-    assert code == 1 and pod.message.read_text().startswith("inputs"), said
+def test_fetch_says_what_did_not_come(pod, broken, code):
+    got, said = pod.fetch(inputs=[broken])
+    assert got == code and pod.message.read_text().startswith("inputs"), said
+
+
+def test_what_is_damaged_where_it_is_kept_is_not_asked_for_for_ever(server, pod):
+    data = os.urandom(5000)
+    kept = keep(server, data)
+    blob, = [p for p in server.home.rglob("*") if kept["digest"].endswith(p.name) and len(p.name) > 50]
+    blob.chmod(0o600)
+    blob.write_bytes(bytes(5000))
+    got, said = pod.fetch(inputs=[{"name": "x", "path": "x", **kept}])
+    assert got == NEVER and "is damaged where it is kept" in pod.message.read_text(), said
+    assert said.count("came damaged") == 2, said
+
+
+def test_a_code_that_is_no_bundle_is_not_asked_for_for_ever(server, pod):
+    got, said = pod.fetch(bundle=keep(server, b"no tar")["digest"])
+    assert got == NEVER and pod.message.read_text().startswith("code: "), said
+
+
+def test_outputs_have_their_time(fresh, tmp_path):
+    server = fresh()
+    pod = Pod(server, tmp_path)
+    server.stop()
+    (pod.work / "m").write_bytes(b"weights")
+    told, _ = pod.collect(outputs=outputs("m"), uploadMs=1500)
+    assert told["failed"] == "timeout", told
+    assert "its uploadTimeout, 1s; last: cannot reach" in told["message"], told
 
 
 def test_what_a_run_says_of_a_size_is_not_believed(server, pod):

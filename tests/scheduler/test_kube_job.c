@@ -175,6 +175,9 @@ static void data_is_moved_beside_the_step(void **state)
     job.api_url = STR("http://m:7070");
     job.token = STR("t");
     job.fetches = job.collects = true;
+    job.upload_ms = 60000;
+    job.companion_cpu_milli = 500;
+    job.companion_memory_bytes = 64 << 20;
     struct value v = made(&job);
     assert_int_equal(at(&v, POD "containers")->u.list.n, 1);
     assert_int_equal(at(&v, POD "initContainers")->u.list.n, 2);
@@ -186,8 +189,10 @@ static void data_is_moved_beside_the_step(void **state)
     is(&v, POD "initContainers.1.env",
        "[{\"name\":\"MILLRACE_API_URL\",\"value\":\"http://m:7070\"},{\"name\":\"MILLRACE_TOKEN\",\"value\":\"t\"}]");
     is(&v, POD "initContainers.1.securityContext.readOnlyRootFilesystem", "true");
-    is(&v, POD "terminationGracePeriodSeconds", "610"); /* the step's own, and ten minutes */
-    is(&v, POD "activeDeadlineSeconds", "62");          /* the server is to be first */
+    is(&v, POD "terminationGracePeriodSeconds", "80"); /* the step's own, the outputs', and some for a last word */
+    is(&v, POD "initContainers.0.resources",
+       "{\"limits\":{\"cpu\":\"500m\",\"memory\":\"67108864\"},\"requests\":{\"cpu\":\"0\",\"memory\":\"0\"}}");
+    is(&v, POD "activeDeadlineSeconds", "62"); /* the server is to be first */
     const struct value *notes = at(&v, "spec.template.metadata.annotations");
     assert_true(str_is(value_get(notes, "millrace.dev/moves")->u.s, "{\"version\":1}"));
     job.node_cache = STR("/var/cache/millrace");
@@ -200,6 +205,14 @@ static void data_is_moved_beside_the_step(void **state)
     job.fetches = false;
     v = made(&job);
     assert_int_equal(at(&v, POD "initContainers")->u.list.n, 1);
+    struct err err = {0};
+    struct value pod;
+    const char *more = "{\"pod\":{\"initContainers\":[{\"name\":\"proxy\",\"restartPolicy\":\"Always\"}]}}";
+    assert_true(json_parse(&arena, str_of(more), 0, &pod, &err));
+    job.cluster = &pod;
+    v = made(&job); /* told to stop first */
+    is(&v, POD "initContainers.0.name", "proxy");
+    is(&v, POD "initContainers.1.name", KUBE_COLLECT);
 }
 
 static void several_workers_are_an_indexed_job(void **state)

@@ -37,6 +37,11 @@ static void read_pod(const char *spec, const char *status, struct kube_pod *out)
 #define ENDED(inside)                                                                                                  \
     "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{" inside "}}}]"
 
+#define BEFORE(state)                                                                                                  \
+    "\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{\"exitCode\":0}}},"            \
+    "{\"name\":\"warm\",\"state\":{" state "}}],"                                                                      \
+    "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"waiting\":{\"reason\":\"PodInitializing\"}}}]"
+
 static const struct {
     const char *name, *spec, *status;
     enum failure failure; /* FAILURE_NONE = it ended well */
@@ -78,6 +83,14 @@ static const struct {
 
     {"node lost", NODE, ENDED("\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\",\"message\":\"gone\""),
      FAILURE_INFRA, 137, "its node does not know"},
+    {"its helper failed", NODE, "\"phase\":\"Failed\"," BEFORE("\"terminated\":{\"exitCode\":3,\"reason\":\"Error\"}"),
+     FAILURE_ERROR, -1, "'warm', which runs before it, exited with code 3; Kubernetes says: Error"},
+    {"its helper was lost with its node", NODE,
+     "\"phase\":\"Failed\"," BEFORE("\"terminated\":{\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\"}"),
+     FAILURE_INFRA, -1, "its node does not know"},
+    {"its helper took all its time", NODE,
+     "\"phase\":\"Failed\",\"reason\":\"DeadlineExceeded\"," BEFORE("\"terminated\":{\"exitCode\":137}"),
+     FAILURE_TIMEOUT, -1, "did not begin within its timeout: its container 'warm'"},
     {"a reason nobody knows", NODE, "\"phase\":\"Failed\",\"reason\":\"Weird\"", FAILURE_INFRA, -1, "Weird"},
 };
 
@@ -159,6 +172,13 @@ static const struct {
      "\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"running\":{}}}]"
      "," WAITING("\"reason\":\"PodInitializing\""),
      KUBE_STAGE_STARTING, KUBE_HOPE, "its code and inputs are fetched on node n1"},
+    {"its helper runs", NODE, BEFORE("\"running\":{}"), KUBE_STAGE_STARTING, KUBE_HELPER,
+     "its container 'warm' runs before it on node n1"},
+    {"a sidecar starts", NODE ",\"initContainers\":[{\"name\":\"warm\",\"restartPolicy\":\"Always\"}]",
+     BEFORE("\"running\":{}"), KUBE_STAGE_STARTING, KUBE_HELPER,
+     "its container 'warm', which runs beside it, starts on node n1"},
+    {"a sidecar has started", NODE ",\"initContainers\":[{\"name\":\"warm\",\"restartPolicy\":\"Always\"}]",
+     BEFORE("\"running\":{}},\"started\":true,\"x\":{"), KUBE_STAGE_STARTING, KUBE_HOPE, "starts on node n1"},
     {"it runs", NODE,
      "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"running\":{\"startedAt\":\"2026-01-02T03:04:05Z\"}}}]",
      KUBE_STAGE_RUNNING, KUBE_HOPE, NULL},
@@ -266,6 +286,10 @@ static void outputs_are_waited_for(void **state)
          "\"phase\":\"Failed\",\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{"
          "\"exitCode\":1,\"message\":\"inputs.a: cannot reach it\"}}}]," STEP("\"waiting\":{}"),
          KUBE_STAGE_ENDED, FAILURE_INFRA, "", "did not come: inputs.a: cannot reach it"},
+        {"its inputs are not there",
+         "\"phase\":\"Failed\",\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{"
+         "\"exitCode\":3,\"message\":\"inputs.a: not found\"}}}]," STEP("\"waiting\":{}"),
+         KUBE_STAGE_ENDED, FAILURE_INVALID, "", "did not come: inputs.a: not found"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kube_pod pod;
@@ -278,6 +302,39 @@ static void outputs_are_waited_for(void **state)
         struct str message = arena_str(&arena, got.message);
         if (got.failure != rows[i].failure || strstr(message.n > 0 ? message.p : "", rows[i].says) == NULL)
             fail_msg("%s: failure %d, '%.*s'", rows[i].name, (int)got.failure, STR_ARG(message));
+    }
+}
+
+#define BESIDE(state) "\"containerStatuses\":[{\"name\":\"proxy\",\"state\":{" state "}},{\"name\":\"step\",\"state\":{"
+#define GOES_ON BESIDE("\"running\":{}")
+
+/* The step's own container says how it went; its outputs are kept when the others have ended, too. */
+static void others_may_go_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *meta, *status;
+        enum kube_stage stage;
+        const char *helper, *deaf;
+    } rows[] = {
+        {"the step runs", "", COLLECT("\"running\":{}") "," GOES_ON "\"running\":{}}}]", KUBE_STAGE_RUNNING, "", ""},
+        {"it has ended", "", COLLECT("\"running\":{}") "," GOES_ON DONE_AT("12") "}}]", KUBE_STAGE_RUNNING, "proxy",
+         ""},
+        {"it has failed", "", COLLECT("\"running\":{}") "," GOES_ON "\"terminated\":{\"exitCode\":3}}}]",
+         KUBE_STAGE_ENDED, "proxy", ""},
+        {"nothing is kept", "", GOES_ON DONE_AT("12") "}}]", KUBE_STAGE_ENDED, "proxy", ""},
+        {"all have ended", "", COLLECT(KEPT) "," BESIDE(DONE_AT("15")) DONE_AT("12") "}}]", KUBE_STAGE_ENDED, "", ""},
+        {"one did not listen", DELETED,
+         COLLECT("\"terminated\":{\"exitCode\":137}") "," BESIDE("\"terminated\":{\"exitCode\":137,\"finishedAt\":"
+                                                                 "\"2026-01-01T00:00:40Z\"}") DONE_AT("12") "}}]",
+         KUBE_STAGE_ENDED, "", "proxy"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_pod pod;
+        read_told(rows[i].meta, NODE, rows[i].status, &pod);
+        if (pod.stage != rows[i].stage || !str_is(pod.helper, rows[i].helper) || !str_is(pod.deaf, rows[i].deaf))
+            fail_msg("%s: stage %d, '%.*s', '%.*s'", rows[i].name, (int)pod.stage, STR_ARG(pod.helper),
+                     STR_ARG(pod.deaf));
     }
 }
 
@@ -356,6 +413,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
         cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),
         cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),
+        cmocka_unit_test_setup_teardown(others_may_go_on, begin, end),
         cmocka_unit_test_setup_teardown(a_late_step_is_late_for_every_server, begin, end),
         cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
         cmocka_unit_test_setup_teardown(a_lost_one_is_told, begin, end),

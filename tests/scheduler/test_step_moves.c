@@ -38,7 +38,8 @@ static const struct step_output outputs[] = {
 static void a_plan_comes_through(void **state)
 {
     (void)state;
-    const struct step_moves m = {.bundle = STR(D), .inputs = inputs, .n_inputs = 4, .outputs = outputs, .n_outputs = 3};
+    const struct step_moves m = {
+        .bundle = STR(D), .inputs = inputs, .n_inputs = 4, .outputs = outputs, .n_outputs = 3, .upload_ms = 5000};
     struct step_moves got;
     struct err err = {0};
     BUF_AUTO text;
@@ -46,7 +47,7 @@ static void a_plan_comes_through(void **state)
     step_moves_write(&m, &text);
     struct value v = json(arena_cstr(&arena, buf_view(&text)));
     assert_true(step_moves_read(&arena, &v, &got, &err));
-    assert_true(str_is(got.bundle, D) && got.n_inputs == 4 && got.n_outputs == 3);
+    assert_true(str_is(got.bundle, D) && got.n_inputs == 4 && got.n_outputs == 3 && got.upload_ms == 5000);
     for (size_t i = 0; i < 4; i++) {
         assert_true(str_eq(got.inputs[i].name, inputs[i].name) && str_eq(got.inputs[i].path, inputs[i].path));
         assert_true(str_eq(got.inputs[i].digest, inputs[i].digest) && str_eq(got.inputs[i].text, inputs[i].text));
@@ -107,8 +108,8 @@ static void a_manifest_comes_through(void **state)
 static void a_failure_comes_through(void **state)
 {
     (void)state;
-    static const enum failure kinds[] = {FAILURE_INFRA, FAILURE_ERROR};
-    for (size_t i = 0; i < 2; i++) {
+    static const enum failure kinds[] = {FAILURE_INFRA, FAILURE_ERROR, FAILURE_TIMEOUT};
+    for (size_t i = 0; i < 3; i++) {
         struct step_left left = {.result = {.failure = kinds[i], .message = STR("no \"room\"")}}, got;
         struct err err = {0};
         BUF_AUTO text;

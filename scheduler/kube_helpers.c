@@ -1,0 +1,97 @@
+/* Containers of the user's own in a step's pod, which the step, or the keeping of its outputs, waits for: who runs
+ * before it, and who goes on after it, such as the proxy of a service mesh. Neither may do so for ever. The step's own
+ * container decides how the attempt ends: the kubelet tells the sidecar that keeps outputs to do it when all others
+ * have ended, so a pod in which somebody goes on is deleted, which tells everybody.
+ * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#differences-from-application-containers */
+#include <stdio.h>
+
+#include "engine/os/clock.h"
+#include "scheduler/kube_inner.h"
+
+#define SECOND_US 1000000
+#define LINGERS_US (3 * SECOND_US)   /* for a proxy and the like to end by itself; times of pods are in whole seconds */
+#define LOG_MOST_US (15 * SECOND_US) /* for the log of the step, which has ended */
+#define STARTS 12                    /* a helper may run so many times as long as a start may take */
+
+static int64_t since(int64_t wall_us, int64_t now)
+{
+    int64_t ago = wall_us > 0 ? os_now_us() - wall_us : 0;
+    return now - (ago > 0 && ago < now ? ago : 0);
+}
+
+void kube_helper_hear(struct kube_helped *h, const struct kube_pod *pod)
+{
+    bool after = pod->has_exit && pod->stage == KUBE_STAGE_RUNNING;
+    int64_t now = os_mono_us();
+    if (pod->helper.n == 0 || after || pod->stage != KUBE_STAGE_STARTING)
+        h->before_us = 0;
+    else
+        h->before_us = since(pod->helper_us, now);
+    if (pod->helper.n == 0 || !after)
+        h->after_us = 0;
+    else if (h->after_us == 0)
+        h->after_us = now;
+    h->released |= pod->deleting;
+}
+
+struct str kube_helper_text(const struct kube_pod *pod, struct arena *a)
+{
+    if (pod->stage != KUBE_STAGE_RUNNING || !pod->has_exit) return STR("");
+    if (pod->helper.n == 0 && pod->sidecar.n > 0)
+        return arena_printf(a, "has ended; its outputs are being kept, and its container '%.*s' is told to stop",
+                            STR_ARG(pod->sidecar));
+    if (pod->helper.n == 0) return STR("has ended; its outputs are being kept");
+    return arena_printf(a, "has ended; its container '%.*s' has not, and is told to stop before the outputs are kept",
+                        STR_ARG(pod->helper));
+}
+
+/* Another try is made by the next tick. */
+static void released(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    struct kube_helped *h = a->n_ranks > 0 ? &a->ranks[0].helped : &a->helped;
+    a->release = NULL;
+    if (answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409) h->released = true;
+}
+
+/* With the grace that it was made with: what its outputs may take. */
+static void release(struct kube_attempt *a, const char *pod, const char *uid)
+{
+    char path[1024], body[256];
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), pod);
+    snprintf(body, sizeof body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{\"uid\":\"%s\"}}",
+             uid);
+    const struct kube_request req = {.method = "DELETE",
+                                     .path = str_of(path),
+                                     .body = str_of(body),
+                                     .priority = KUBE_URGENT,
+                                     .done = released,
+                                     .ctx = a};
+    a->release = kube_request(a->owner->client, &req);
+}
+
+/* Its log goes with its pod, so that is fetched before. */
+static bool lingers(struct kube_attempt *a, const struct kube_helped *h, const char *uid, int64_t now)
+{
+    int64_t ago = h->after_us != 0 ? now - h->after_us : 0;
+    if (ago <= LINGERS_US || h->released || uid[0] == '\0') return false;
+    if (a->log_whole || ago > LOG_MOST_US) return true;
+    kube_log_follow(a);
+    return false;
+}
+
+bool kube_helper_tick(struct kube_attempt *a, int64_t now)
+{
+    int64_t before_us = a->helped.before_us;
+    /* Of several workers rank 0's outputs are waited for. */
+    const struct kube_helped *h = a->n_ranks > 0 ? &a->ranks[0].helped : &a->helped;
+    const char *uid = a->n_ranks > 0 ? a->ranks[0].uid : a->pod_uid;
+    for (uint32_t i = 0; i < a->n_ranks; i++) {
+        const struct kube_rank *r = &a->ranks[i];
+        if (!r->ended && r->helped.before_us != 0 && (before_us == 0 || r->helped.before_us < before_us))
+            before_us = r->helped.before_us;
+    }
+    if (a->release == NULL && !a->kill_wanted && lingers(a, h, uid, now))
+        release(a, a->n_ranks > 0 ? a->ranks[0].pod : a->pod, uid);
+    return before_us == 0 || now - before_us <= STARTS * a->owner->cfg.start_ms * 1000;
+}
