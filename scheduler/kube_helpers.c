@@ -13,20 +13,14 @@
 #define LOG_MOST_US (15 * SECOND_US) /* for the log of the step, which has ended */
 #define STARTS 12                    /* a helper may run so many times as long as a start may take */
 
-static int64_t since(int64_t wall_us, int64_t now)
-{
-    int64_t ago = wall_us > 0 ? os_now_us() - wall_us : 0;
-    return now - (ago > 0 && ago < now ? ago : 0);
-}
-
-void kube_helper_hear(struct kube_helped *h, const struct kube_pod *pod)
+void kube_helper_hear(struct kube_attempt *a, struct kube_helped *h, const struct kube_pod *pod)
 {
     bool after = pod->has_exit && pod->stage == KUBE_STAGE_RUNNING;
     int64_t now = os_mono_us();
     if (pod->helper.n == 0 || after || pod->stage != KUBE_STAGE_STARTING)
         h->before_us = 0;
     else
-        h->before_us = since(pod->helper_us, now);
+        h->before_us = kube_since(a, pod->helper_us);
     if (pod->helper.n == 0 || !after)
         h->after_us = 0;
     else if (h->after_us == 0)

@@ -53,6 +53,7 @@ struct kube_attempt {
     bool job_there;                /* by the watch, or by the answer to its creation */
     bool kill_wanted;
     bool expired;                /* for it has run longer than it may */
+    bool late;                   /* a server that may have been killed since has stopped it for that */
     bool keeping;                /* the step itself has ended well */
     int64_t timeout_ms, soft_ms; /* what it may, 0 = any time; its own grace */
     bool deleted;                /* its deletion was accepted, or it was gone */
@@ -86,9 +87,10 @@ struct kube_attempt {
     uint32_t log_tries;                                  /* that were answered */
     bool log_away;                                       /* the last one was not: the API server is away */
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
-    int64_t forgotten_us;                                /* the same */
-    int64_t hangs_us;                                    /* since when it has been unable to start; 0 = it is not */
-    char *waits;                                         /* why it does not run yet, as it was told last */
+    int64_t drained_from_us; /* when its log began to be; drain_us: or when it last went on */
+    int64_t forgotten_us;    /* the same */
+    int64_t hangs_us;        /* since when it has been unable to start; 0 = it is not */
+    char *waits;             /* why it does not run yet, as it was told last */
     bool waits_changed;
     int64_t lost_us;          /* its pod is being deleted: when that ought to be over; 0 = it is not */
     struct task_result lost;  /* how it ends if it is not over then */
@@ -172,6 +174,9 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
 /* A pod has begun, or ended; the first end counts. */
 void kube_begun(struct kube_attempt *a);
 void kube_ended(struct kube_attempt *a, const struct kube_pod *pod);
+/* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
+ * there was anything to run. */
+int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
 /* A pod that has not ended; when it is being deleted, it is lost if it does not end in time. */
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod);
 
@@ -194,7 +199,8 @@ void kube_ranks_drop(struct kube_attempt *a);
 const char *kube_log_pod(const struct kube_attempt *a);
 
 /* ---- kube_helpers.c: containers of the user's own ---- */
-void kube_helper_hear(struct kube_helped *h, const struct kube_pod *pod); /* one that has not ended */
+/* One that has not ended. */
+void kube_helper_hear(struct kube_attempt *a, struct kube_helped *h, const struct kube_pod *pod);
 /* What a step that has ended still waits for; empty = it has not ended. */
 struct str kube_helper_text(const struct kube_pod *pod, struct arena *a);
 /* Once a second; false: it has been kept from beginning for too long. */

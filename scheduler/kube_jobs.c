@@ -387,11 +387,12 @@ void kube_finish(struct kube_attempt *a)
 {
     a->phase = KUBE_DRAINING;
     if (a->result.ok) kube_outputs(a);
-    a->drain_us = os_mono_us();
-    if (a->kill_wanted && !a->result.ok) {
-        a->result.failure = a->expired ? FAILURE_TIMEOUT : FAILURE_ERROR;
-        a->result.reason = a->expired ? REASON_TIMEOUT : REASON_CANCELLED;
-        a->result.message = a->expired ? STR(EXPIRED) : STR("was stopped");
+    a->drain_us = a->drained_from_us = os_mono_us();
+    if ((a->kill_wanted || a->late) && !a->result.ok) {
+        bool late = a->expired || !a->kill_wanted;
+        a->result.failure = late ? FAILURE_TIMEOUT : FAILURE_ERROR;
+        a->result.reason = late ? REASON_TIMEOUT : REASON_CANCELLED;
+        a->result.message = late ? STR(EXPIRED) : STR("was stopped");
     }
     if (a->result.exit_code >= 0 || a->n_ranks > 0) /* its container ran, or others' did */
         kube_log_drain(a);
@@ -405,6 +406,7 @@ void kube_ended(struct kube_attempt *a, const struct kube_pod *pod)
     a->stage = KUBE_STAGE_ENDED;
     if (a->ended) return;
     a->ended = true;
+    a->late |= kube_pod_late(pod);
     kube_pod_result(pod, &a->arena, &a->result);
     a->result.message = arena_str(&a->arena, a->result.message);
     a->said = arena_str(&a->arena, pod->message);
@@ -427,8 +429,17 @@ static void pod_gone(struct kube_attempt *a)
     }
 }
 
+int64_t kube_since(const struct kube_attempt *a, int64_t wall_us)
+{
+    int64_t now = os_mono_us(), ago = wall_us > 0 ? os_now_us() - wall_us : 0;
+    int64_t first = a->manifest.n > 0 ? a->created_us : 1; /* made by another server, it may be as old as it says */
+    int64_t at = now - (ago > 0 && ago < now ? ago : 0);
+    return at > first ? at : first;
+}
+
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod)
 {
+    a->late |= kube_pod_late(pod);
     if (!pod->deleting || a->lost_us != 0) return;
     a->lost_us = os_mono_us() + pod->grace_us + LOST_AFTER_US;
     kube_pod_lost(pod, &a->arena, &a->lost);
@@ -442,11 +453,11 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
     kube_begun(a);
     a->keeping = pod->collecting && pod->has_exit;
     a->stage = pod->stage;
-    kube_helper_hear(&a->helped, pod);
+    kube_helper_hear(a, &a->helped, pod);
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);
     if (pod->stage == KUBE_STAGE_RUNNING) {
-        if (a->running_us == 0) a->running_us = os_mono_us();
+        if (a->running_us == 0) a->running_us = kube_since(a, pod->started_us);
         text = kube_helper_text(pod, &turn);
         kube_hangs(a, false);
     } else {
@@ -555,8 +566,8 @@ static void expire(struct kube_attempt *a)
 
 static bool is_late(const struct kube_attempt *a, int64_t now)
 {
-    return a->collects && a->timeout_ms > 0 && a->running_us != 0 && !a->keeping && !a->kill_wanted &&
-           a->stage == KUBE_STAGE_RUNNING && now - a->running_us > a->timeout_ms * 1000;
+    bool over = a->running_us != 0 && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > a->timeout_ms * 1000;
+    return a->collects && a->timeout_ms > 0 && !a->keeping && !a->kill_wanted && (over || a->late);
 }
 
 static void tick_attempt(struct kube *k, struct kube_attempt *a)

@@ -19,7 +19,8 @@
 #define FOLLOW_IDLE_MS 0 /* a step may be silent for days: the watch tells of its end */
 #define DRAIN_IDLE_MS 10000
 #define FOLLOWER_ENDS_US ((int64_t)3000000)   /* after its container, or its connection is lost */
-#define DRAIN_MOST_US ((int64_t)15000000)     /* for the rest of a log */
+#define DRAIN_MOST_US ((int64_t)15000000)     /* for more of a log to come */
+#define DRAIN_ALL_US ((int64_t)10 * 60000000) /* for the rest of all of it */
 #define DRAIN_AWAY_US ((int64_t)5 * 60000000) /* while the API server is away: nothing else could go on, either */
 
 static bool open_file(struct kube_attempt *a)
@@ -62,6 +63,7 @@ static bool put(struct kube_attempt *a, struct str bytes)
         }
         bytes = str_sub(bytes, (size_t)put, bytes.n);
         a->log_bytes += put;
+        if (a->phase == KUBE_DRAINING) a->drain_us = os_mono_us();
     }
     return !a->log_full;
 }
@@ -88,6 +90,7 @@ static bool next_rank(struct kube_attempt *a)
 {
     if (a->log_rank + 1 >= a->n_ranks || a->log_full) return false;
     if (a->log_within && !put(a, STR("\n"))) return false;
+    if (a->log_whole) a->drain_us = os_mono_us();
     a->log_base += a->log_seen;
     if (!a->log_whole && a->log_base < a->log_bytes) a->log_base = a->log_bytes; /* nobody will know the rest of it */
     a->log_seen = 0;
@@ -165,12 +168,12 @@ void kube_log_drain(struct kube_attempt *a)
 
 void kube_log_tick(struct kube_attempt *a)
 {
-    int64_t since = os_mono_us() - a->drain_us;
+    int64_t now = os_mono_us(), since = now - a->drain_us;
     if (a->log != NULL && a->log_follows && since > FOLLOWER_ENDS_US) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }
-    if (since > (a->log_away ? DRAIN_AWAY_US : DRAIN_MOST_US))
+    if (since > (a->log_away ? DRAIN_AWAY_US : DRAIN_MOST_US) || now - a->drained_from_us > DRAIN_ALL_US)
         kube_drained(a);
     else
         kube_log_drain(a);

@@ -38,9 +38,13 @@ static void fail(struct kube_attempt *a, enum failure f, enum reason r, struct s
 
 /* ---- one param ---- */
 
+/* What is no text, or has a NUL in it, comes from Kubernetes with this in its place, and is not what was written. */
+#define REPLACED "\xef\xbf\xbd"
+
 static void read_message(struct kube_attempt *a)
 {
     const char *why = "was not written";
+    size_t at;
     struct value v;
     struct arena *m = &a->arena;
     const struct step_output *o = &a->outputs[0];
@@ -50,7 +54,9 @@ static void read_message(struct kube_attempt *a)
         why = arena_printf(m, "is longer than %zu bytes, which is all that comes back from a pod without artifacts",
                            a->said_max)
                   .p;
-    if (absent || cut || !step_value(m, o->param, step_text(a->said), 0, &v, &why)) {
+    bool replaced = !cut && str_find(a->said, STR(REPLACED), &at);
+    if (replaced) why = "is not UTF-8 text: make it an artifact";
+    if (absent || cut || replaced || !step_value(m, o->param, step_text(a->said), 0, &v, &why)) {
         fail(a, FAILURE_ERROR, REASON_OUTPUT,
              arena_printf(m, "exited with code 0, but its output '%.*s' %s", STR_ARG(o->name), why));
         return;

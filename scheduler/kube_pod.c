@@ -330,7 +330,7 @@ static bool exits_of_memory(const struct kube_pod *p)
 }
 
 /* By a server that may have been killed since: see KUBE_DEADLINE_MS. Times are in whole seconds. */
-static bool stopped_late(const struct kube_pod *p)
+bool kube_pod_late(const struct kube_pod *p)
 {
     return p->deleting && p->collected && p->timeout_us > 0 && p->started_us > 0 &&
            p->stop_us - p->started_us >= p->timeout_us;
@@ -343,7 +343,7 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
     /* The first that fits decides: what happened to the pod comes before what that did to the step. A step that was
      * told to stop and says that it ended well has not done all of its work. */
     bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
-    if ((str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || stopped_late(p))
+    if ((str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || kube_pod_late(p))
         fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT,
              p->has_exit || p->broken.n == 0
                  ? STR("ran longer than its timeout")

@@ -61,6 +61,9 @@ void kube_pod_result(const struct kube_pod *pod, struct arena *a, struct task_re
 /* The same of one that has been deleted and is still there long after its grace: with its node, or cut off from it. */
 void kube_pod_lost(const struct kube_pod *pod, struct arena *a, struct task_result *out);
 
+/* Has it been told to stop, by whoever that was, as a step that has run longer than it may? */
+bool kube_pod_late(const struct kube_pod *pod);
+
 enum kube_hope {
     KUBE_HOPE,    /* on its way */
     KUBE_HELPER,  /* a container of the user's own is at work: that may take long, but not for ever */

@@ -111,6 +111,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     r->stage = KUBE_STAGE_ENDED;
     if (r->ended) return;
     r->ended = true;
+    a->late |= kube_pod_late(pod);
     kube_pod_result(pod, &a->arena, &how);
     if (rank == 0) {
         a->first = how;
@@ -179,10 +180,11 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     kube_begun(a);
     r->stage = pod->stage;
     r->hangs = false;
-    kube_helper_hear(&r->helped, pod);
+    kube_helper_hear(a, &r->helped, pod);
     if (rank == 0) a->stage = pod->stage;
     if (rank == 0) a->keeping = pod->collecting && pod->has_exit;
-    if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->running_us == 0) a->running_us = os_mono_us();
+    if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->running_us == 0)
+        a->running_us = kube_since(a, pod->started_us);
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);
     if (pod->stage < KUBE_STAGE_RUNNING)

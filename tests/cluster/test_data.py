@@ -1,4 +1,7 @@
 """Code, artifacts and several outputs of steps as Jobs: moved by Millrace's own containers beside the step's own."""
+import datetime
+import time
+
 from harness import ROOT, until
 from test_jobs import gone, pipeline
 
@@ -72,6 +75,8 @@ REFUSED = {
                 "OutputMissing", "its output 'n' (n) does not hold a whole number"),
     "escape": ("run: 'ln -s /etc/passwd m', outputs: {m: {artifact: model, path: m}}",
                "OutputMissing", "link that leads out of the working directory"),
+    "nul": ("run: \"printf 'a\\\\0b' > n\", outputs: {n: {type: string, path: n}}", "OutputMissing",
+            "its output 'n' is not UTF-8 text"),
     "fails": ("run: 'echo 1 > m; exit 4', outputs: {m: {artifact: model, path: m}}", "Error", "exited with code 4"),
     "late": ("run: 'echo 1 > m; sleep 60', timeout: 2s, outputs: {m: {artifact: model, path: m}}", "Timeout",
              "ran longer than its timeout"),
@@ -172,6 +177,60 @@ def test_a_server_that_comes_back_finds_the_outputs(data_server, jobs):
     task = server.tasks(run)["make"]
     assert task["attempt"] == 1 and task["outputs"]["n"] == 5, task
     gone(jobs)
+
+
+def test_a_late_step_is_late_for_the_next_server(data_server, jobs):
+    """It has had its time, whoever looks at the clock; its pod's own deadline comes a minute later."""
+    server = data_server("--grace", "1s")
+    run = server.submit(pipeline("  late: {run: 'echo begun; sleep 600', timeout: 12s, "
+                                 "outputs: {m: {artifact: model, path: m}}}\n"))
+    until("its log", lambda: server.cli("logs", run, "late").stdout == "begun\n")
+    server.crash()
+    server.process = None
+
+    def old():
+        pod, = jobs.items("pods")
+        began = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+        return time.time() > 12 + datetime.datetime.fromisoformat(began.replace("Z", "+00:00")).timestamp()
+
+    until("its time to be over", old)
+    server.start()
+    until("it to be told to stop", lambda: server.tasks(run)["late"]["state"] == "failed", 8)
+    assert server.tasks(run)["late"]["reason"] == "Timeout", server.tasks(run)
+    gone(jobs)
+
+
+def test_a_namespace_that_limits_what_pods_ask_for(data_server, jobs):
+    jobs.apply(kind="ResourceQuota", metadata={"name": "all"}, spec={"hard": {
+        "requests.cpu": "1", "requests.memory": "100Mi", "limits.memory": "1Gi"}})
+    try:
+        server = data_server()
+        run = server.submit(pipeline("  make: {run: 'echo 1 > m', outputs: {m: {artifact: model, path: m}}, "
+                                     "resources: {cpu: 1, memory: 100Mi}}\n"
+                                     "  use: {run: 'cat inputs/m', inputs: {m: '${{ steps.make.outputs.m }}'}, "
+                                     "resources: {cpu: 1, memory: 100Mi}}\n"))
+        assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    finally:
+        jobs("delete", "resourcequota", "all")
+
+
+def test_inputs_that_are_gone_are_the_steps_end(data_server, jobs):
+    """Nobody asks for them ten times more."""
+    server = data_server()
+    run = server.submit(pipeline("  make: {run: 'echo 1 > m', outputs: {m: {artifact: model, path: m}}}\n"))
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    digest = server.get(f"/api/v1/runs/{run}/artifacts").json["items"][0]["digest"]
+    for blob in server.home.rglob("*"):
+        if digest.endswith(blob.name) and len(blob.name) > 50:
+            blob.chmod(0o600)
+            blob.write_bytes(b"X\n")
+    run = server.submit(pipeline("  use: {run: 'cat inputs/m', inputs: {m: '${{ params.m }}'}}\n",
+                                 params='{m: {type: map}}'),
+                        params={"m": {"artifact": "model", "digest": digest}})
+    assert server.ended(run)["state"] == "failed"
+    task = server.tasks(run)["use"]
+    assert (task["reason"], task["attempt"]) == ("Invalid", 1), task
+    assert "is damaged where it is kept" in task["message"], task
 
 
 def test_what_cannot_be_moved_is_said_at_submission(cluster_server, jobs):

@@ -14,7 +14,8 @@ def beside(name, command, sidecar=False):
 def test_outputs_are_kept_though_others_go_on(data_server, jobs):
     """The proxy of a mesh never ends by itself; a sidecar deaf to SIGTERM has no more time than the outputs."""
     server = data_server("--grace", "1s")
-    made = "uploadTimeout: 9s, run: 'echo 5 | tee m n', outputs: {m: {artifact: model, path: m}, n: {type: int, path: n}}"
+    made = ("uploadTimeout: 9s, run: 'echo 5 | tee m n', "
+            "outputs: {m: {artifact: model, path: m}, n: {type: int, path: n}}")
     proxy, deaf = beside("proxy", 'trap "exit 7" TERM; ' + LOOP), beside("deaf", 'trap "" TERM; ' + LOOP, True)
     run = server.submit(pipeline(f"  mesh: {{{made}, pod: {{containers: [{proxy}]}}}}\n"
                                  f"  deaf: {{{made}, pod: {{initContainers: [{deaf}]}}}}\n"

@@ -108,3 +108,32 @@ def test_cancelled_and_waiting_ranks(cluster_server, jobs):
     server.post(f"/api/v1/runs/{run}:cancel")
     assert server.ended(run)["state"] == "cancelled"
     until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
+
+
+def test_a_step_that_was_stopped_late_is_late_for_the_next_server(data_server, jobs, marks):
+    """Its server dies when it has told the first rank: others end by themselves then, as if of their own."""
+    server = data_server("--grace", "1s")
+    wait = f"until test -e {marks}/go; do sleep 0.1; done"
+    run = server.submit(pipeline(
+        "  a:\n    workers: 2\n    timeout: 3s\n    outputs: {m: {artifact: model, path: m}}\n"
+        f"    volumes: [{{path: {marks}, hostPath: {marks}}}]\n"
+        f"    run: 'echo begun; test $RANK = 0 && trap \"\" TERM && while :; do sleep 0.1; done; {wait}; exit 5'\n"))
+
+    def running():
+        pods = jobs.items("pods")
+        return len(pods) == 2 and all("running" in c["state"] for p in pods
+                                      for c in p["status"].get("containerStatuses", [{"state": {}}]))
+
+    until("both to run", running)
+    server.crash()
+    server.process = None
+    time.sleep(4)  # what its timeout is; nobody is there to see to it
+    first, = [p["metadata"]["name"] for p in jobs.items("pods")
+              if p["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == "0"]
+    jobs("delete", "pod", first, "--grace-period=20", "--wait=false")
+    (marks / "go").touch()
+    until("the other one to end", lambda: [p for p in jobs.items("pods") for c in p["status"]["containerStatuses"]
+                                           if "terminated" in c["state"]])
+    server.start()
+    assert server.ended(run)["state"] == "failed"
+    assert server.tasks(run)["a"]["reason"] == "Timeout", server.tasks(run)

@@ -389,6 +389,7 @@ static void a_late_step_is_late_for_every_server(void **state)
                   &pod);
         kube_pod_result(&pod, &arena, &got);
         if (got.failure != rows[i].failure) fail_msg("%s: failure %d", rows[i].name, (int)got.failure);
+        assert_true(kube_pod_late(&pod) == (rows[i].failure == FAILURE_TIMEOUT));
     }
 }
 
