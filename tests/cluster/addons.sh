@@ -119,6 +119,15 @@ Y
     until_true 300 fake_nodes_ready "$1" || die "the fake nodes do not become Ready: $(tail -n 3 "$D/log/kwok.log")"
 }
 
+# Kueue makes its own keys and keeps them in a Secret, which a pod would have as a volume.
+kueue_keys() {
+    local f
+    for f in ca.crt tls.crt tls.key; do
+        kctl -n kueue-system get secret kueue-webhook-server-cert -o "jsonpath={.data.${f/./\\.}}" | base64 -d \
+            >"$P/kueue/$f" && [ -s "$P/kueue/$f" ] || return 1
+    done
+}
+
 # The admission controller for Jobs. Of its webhooks only those for Jobs and for its own objects are there: the others,
 # unanswered, would refuse every pod. They, too, go when it is stopped.
 start_kueue() {
@@ -128,7 +137,7 @@ apiVersion: config.kueue.x-k8s.io/v1beta2
 kind: Configuration
 health: {healthProbeBindAddress: "127.0.0.1:$KUEUE_HEALTHZ_PORT"}
 metrics: {bindAddress: "127.0.0.1:$KUEUE_METRICS_PORT"}
-webhook: {port: $KUEUE_PORT}
+webhook: {port: $KUEUE_PORT, certDir: $P/kueue}
 leaderElection: {leaderElect: false}
 clientConnection: {qps: 500, burst: 1000}
 integrations: {frameworks: [batch/job]}
@@ -141,7 +150,10 @@ Y
     kctl create --dry-run=client -o json -f "$B/kueue.d/WebhookConfiguration.yaml" | jq '
         .webhooks |= map(select(.name | test("^[mv](job|workload|clusterqueue|cohort|resourceflavor)[.]kb[.]io$")))' |
         kctl apply --server-side -f - >/dev/null
-    start kueue env KUBECONFIG="$D/admin.conf" POD_NAMESPACE=$space "$B/kueue" --config="$D/conf/kueue.yaml"
+    start kueue env KUBECONFIG="$D/admin.conf" POD_NAMESPACE=$space "$B/kueue" --config="$D/conf/kueue.yaml" \
+        --feature-gates=VisibilityOnDemand=false
+    mkdir -p "$P/kueue"
+    until_true 300 kueue_keys || die "Kueue makes no keys: $(tail -n 3 "$D/log/kueue.log")"
     until_true 600 net curl -fsS "http://127.0.0.1:$KUEUE_HEALTHZ_PORT/readyz" ||
         die "Kueue does not become ready: $(tail -n 3 "$D/log/kueue.log")"
 }
