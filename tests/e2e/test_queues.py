@@ -4,8 +4,9 @@ import json
 import re
 
 import jsonschema
+import pytest
 import yaml
-from harness import ROOT
+from harness import ROOT, Database
 
 TEXT = (ROOT / "pipelines/QUEUES.md").read_text(encoding="utf-8")
 SCHEMA = json.loads((ROOT / "api/queue.schema.json").read_text(encoding="utf-8"))
@@ -78,3 +79,37 @@ def test_only_administrators_declare(fresh, tmp_path):
         refused = server.post("/api/v1/queues", EXAMPLE, kind="application/yaml", token=token)
         assert refused.status == 403 and words in refused.body.decode(), refused
     assert server.get("/api/v1/flavors").json["items"] == []
+
+
+@pytest.fixture(name="database")
+def own_database():
+    made = Database()
+    yield made.start()
+    made.remove()
+
+
+def test_gpus_of_other_projects_are_not_free(fresh, database):
+    """What a placer and the owners of runs wrote is there already: a node of two GPUs, and a step of each project."""
+    server = fresh("--database-url", database.url)
+    assert server.post("/api/v1/projects", {"name": "side"}).status == 201
+    node = {"name": "n1", "schedulable": True, "cpu": 1, "memory": 1, "labels": [], "taints": [],
+            "devices": [{"name": "nvidia.com/gpu", "n": 4, "taken": 1}]}
+    has, waits = "2, 'gpu', '{n1%s}', now()", "1, NULL, NULL, NULL"
+    rows = [(1, 0, "side", 2, has % ",n1"), (2, 0, "default", 1, has % ""), (2, 1, "default", 1, waits),
+            (1, 1, "side", 1, waits)]
+    values = ", ".join(f"({run}, {task}, 1, (SELECT id FROM projects WHERE name = '{project}'), 'me', 0, 'd', 'train', "
+                       f"'default', '', 1000, {pods}, 1, 1, 0, now(), {state})"
+                       for run, task, project, pods, state in rows)
+    database.call(database.bin / "psql", "-q", "-v", "ON_ERROR_STOP=1", database.url, "-c", f"""
+        INSERT INTO placers (domain, epoch, nodes, nodes_at) VALUES ('d', 1, '{json.dumps([node])}', now());
+        INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, gpu,
+                                pods, cpu, memory, priority, submitted_at, state, got, nodes, admitted_at)
+        VALUES {values}""")
+    token = server.post("/api/v1/tokens", {"name": "reader", "role": "viewer", "project": "side", "ttl": "1h"}).json
+    for who, runs in ((True, [1, 2]), (token["token"], [1])):
+        shown, = server.get("/api/v1/gpus", token=who).json["items"]
+        assert shown["gpus"] == [{"flavor": "gpu", "resource": "nvidia.com/gpu", "total": 4, "used": 3, "others": 1}]
+        assert sorted(step["run"] for step in shown["steps"]) == runs
+    mine, = [w for w in server.get("/api/v1/queues/default", token=token["token"]).json["works"]
+             if w["state"] == "waits"]
+    assert (mine["run"], mine["of"]) == (1, 2)
