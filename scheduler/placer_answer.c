@@ -311,6 +311,14 @@ static void tell_numbers(struct placer *p)
     }
 }
 
+static void tell_held(struct placer *p, struct placer_work *w)
+{
+    uint64_t hash = str_hash(str_of(w->held)) | 1;
+    if (hash == w->told) return;
+    bool queue = queue_setup_find(&p->setup, str_of(w->queue)) != SIZE_MAX;
+    tell(p, w, hash, queue ? STR("NoSuchFlavor") : STR("NoSuchQueue"), STR("{}"), str_of(w->held));
+}
+
 void placer_whys(struct placer *p)
 {
     struct str trouble = p->cfg.source.trouble(p->cfg.source.self);
@@ -319,10 +327,8 @@ void placer_whys(struct placer *p)
                                       : STR("waits for nodes to be known");
     if (!blind) tell_numbers(p);
     for (struct placer_work *w = p->works; w != NULL && p->answers.n_whys < WHYS_AT_ONCE; w = w->next) {
-        bool queue = queue_setup_find(&p->setup, str_of(w->queue)) != SIZE_MAX;
         if (w->phase == PLACER_HELD)
-            tell(p, w, str_hash(str_of(w->held)) | 1, queue ? STR("NoSuchFlavor") : STR("NoSuchQueue"), STR("{}"),
-                 str_of(w->held));
+            tell_held(p, w);
         else if (w->phase == PLACER_WAITS && blind)
             tell(p, w, str_hash(unseen) | 1, STR("NodesUnknown"), STR("{}"), unseen);
         else if (w->phase == PLACER_WAITS)
