@@ -23,7 +23,10 @@ preemption: {{within: lower}}
 
 
 def unfinished(jobs):
-    return [j for j in jobs.items("jobs") if not j["status"].get("conditions")]
+    """Pods that hold what they asked for. Their Job is said to be complete a moment after they have ended, and the next
+    step may begin meanwhile."""
+    return [p for p in jobs.items("pods") if p["status"]["phase"] in ("Pending", "Running")
+            and not any("terminated" in c["state"] for c in p["status"].get("containerStatuses", []))]
 
 
 def declare(server, text=DOCUMENTS):
