@@ -69,7 +69,7 @@ static bool lingers(struct kube_attempt *a, const struct kube_helped *h, const c
 {
     int64_t ago = h->after_us != 0 ? now - h->after_us : 0;
     if (ago <= LINGERS_US || h->released || uid[0] == '\0') return false;
-    if (a->log_whole || ago > LOG_MOST_US) return true;
+    if (a->log_followed || ago > LOG_MOST_US) return true;
     kube_log_follow(a);
     return false;
 }

@@ -84,6 +84,7 @@ struct kube_attempt {
     int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
     bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
+    bool log_followed;                                   /* to its end, by which the step has ended, too */
     uint32_t log_tries;                                  /* that were answered */
     bool log_away;                                       /* the last one was not: the API server is away */
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */

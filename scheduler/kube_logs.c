@@ -95,7 +95,7 @@ static bool next_rank(struct kube_attempt *a)
     if (!a->log_whole && a->log_base < a->log_bytes) a->log_base = a->log_bytes; /* nobody will know the rest of it */
     a->log_seen = 0;
     a->log_within = false;
-    a->log_whole = false;
+    a->log_whole = a->log_followed = false;
     a->log_tries = 0;
     a->log_rank++;
     return true;
@@ -117,8 +117,10 @@ static void done(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     a->log = NULL;
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
-    a->log_whole =
-        answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->keeping || a->phase == KUBE_DRAINING);
+    a->log_whole = answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
+    /* Its pod may be deleted before it has ended, and nobody else knows it then. */
+    if (a->phase == KUBE_CREATED && a->keeping && answer->outcome == KUBE_DONE) a->log_followed = true;
+    if (a->phase == KUBE_DRAINING && a->log_followed && answer->status == 404) a->log_whole = true;
     bool passing = answer->outcome == KUBE_AGAIN || answer->outcome == KUBE_UNKNOWN;
     a->log_away = passing && answer->status != 500; /* that is what an API server says whose kubelet is away */
     if (a->phase == KUBE_DRAINING && passing && !a->log_whole) return; /* the next tick tries again */
@@ -148,7 +150,7 @@ static void ask(struct kube_attempt *a, bool follow)
 
 void kube_log_follow(struct kube_attempt *a)
 {
-    if (!a->log_whole) ask(a, true);
+    if (!a->log_followed) ask(a, true);
 }
 
 /* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. Not of
