@@ -36,6 +36,7 @@ struct api_config {
     bool gpus_unknown;        /* steps run on other machines */
     bool cluster, image;      /* steps are Jobs; those without an image have one to fall back on */
     bool moves;               /* in a cluster: artifacts reach steps */
+    bool tokens;              /* in a cluster: steps have tokens */
     bool (*alive)(void *ctx); /* does the process do its work? false: /healthz says 503. May be NULL */
     void *alive_ctx;
     void (*hint)(void *ctx); /* called after a commit that the scheduler should see; may be NULL */

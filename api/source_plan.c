@@ -77,6 +77,7 @@ bool source_check_runnable(struct request *rq, const struct plan *plan, uint32_t
                                .cluster = cfg->cluster,
                                .image = cfg->image,
                                .moves = cfg->moves,
+                               .tokens = cfg->tokens,
                                .ignore_gpu = (ignored & SOURCE_IGNORE_GPU) != 0,
                                .ignore_cpu = (ignored & SOURCE_IGNORE_CPU) != 0,
                                .ignore_memory = (ignored & SOURCE_IGNORE_MEMORY) != 0};

@@ -97,6 +97,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_cancel(k->client, a->release);
     kube_outputs_leave(a);
     kube_ranks_drop(a);
+    kube_secret_drop(a);
     free(a->waits);
     arena_free(&a->arena);
     free(a);
@@ -124,6 +125,7 @@ static void queue(struct kube_attempt *a)
 void kube_tell(struct kube_attempt *a)
 {
     kube_log_close(a);
+    kube_secret_cover(a);
     a->phase = KUBE_TOLD;
     queue(a);
 }
@@ -151,7 +153,7 @@ static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
     if (a->ended)
         kube_finish(a);
     else if (a->phase == KUBE_CREATED)
-        kube_service_create(a); /* whoever was to make it may have been killed before */
+        kube_belongings_create(a); /* whoever was to make them may have been killed before */
     else if (a->phase == KUBE_HELD && kube_watch_synced(k->jobs) && kube_watch_synced(k->pods))
         queue(a);
 }
@@ -194,7 +196,7 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
 {
     struct kube *k = self;
     struct kube_attempt *a = kube_find(k, id);
-    (void)project; /* no secret of the server reaches a pod */
+    (void)project; /* of what nobody has asked for, no log is read */
     if (a == NULL) a = kube_add(k, id);
     a->hurry = true;
     a->grace_ms = grace_ms;
@@ -372,6 +374,7 @@ static void copy_config(struct kube *k, const struct kube_config *cfg)
     k->cfg.context = arena_str(m, cfg->context);
     k->cfg.instance = arena_str(m, cfg->instance);
     k->cfg.store_dir = arena_str(m, cfg->store_dir);
+    k->cfg.secrets_dir = arena_str(m, cfg->secrets_dir);
     k->cfg.image = arena_str(m, cfg->image);
     k->cfg.companion = arena_str(m, cfg->companion);
     k->cfg.node_cache = arena_str(m, cfg->node_cache);

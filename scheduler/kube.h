@@ -12,6 +12,7 @@ struct kube_config {
     struct str namespace;           /* of the Jobs; empty = the context's */
     struct str instance;            /* a label's value: the installation, the same for all servers of a database */
     struct str store_dir;           /* of logs */
+    struct str secrets_dir;         /* of the server's secrets, which steps may name */
     struct str image;               /* of steps that name none; empty: they are refused */
     struct str companion; /* Millrace's own image, for pods whose data is moved; empty: such a step is refused */
     int64_t companion_cpu_milli, companion_memory_bytes; /* what each of its containers may use */

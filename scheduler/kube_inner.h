@@ -61,9 +61,17 @@ struct kube_attempt {
     bool pod_hurries;            /* it was told */
     int64_t grace_ms;
     char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
-    struct kube_rank *ranks;   /* of several workers; then pod and pod_uid stay empty */
-    uint32_t n_ranks, workers; /* workers: how many the step has; 0 = nobody has asked yet */
-    struct task_result first;  /* how rank 0 ended */
+    struct kube_rank *ranks;       /* of several workers; then pod and pod_uid stay empty */
+    uint32_t n_ranks, workers;     /* workers: how many the step has; 0 = nobody has asked yet */
+    struct task_result first;      /* how rank 0 ended */
+    struct kube_call *secret_call; /* the creation of its Secret */
+    bool secret_there, mask_made;
+    int64_t secret_retry_us;
+    struct str secrets_of;     /* the project whose secrets it may show; empty = it was given none */
+    const struct str *secrets; /* values, in its arena */
+    struct str secret_name;
+    size_t n_secrets;
+    struct mask mask;          /* what is covered of all it shows */
     struct kube_helped helped; /* of the only pod */
     struct kube_call *release; /* the deletion of a pod in which somebody goes on */
     struct kube_call *service; /* its creation */
@@ -134,6 +142,7 @@ struct kube {
     int64_t kueue_asked_us;
     uint32_t kueue_version; /* of its API that is tried next */
     bool starting;          /* at the last tick: there are Jobs whose pods are on their way */
+    bool forgetful;         /* the folder of secrets may not be written: said once */
 };
 
 /* ---- kube.c ---- */
@@ -160,6 +169,8 @@ void kube_ask_pod(struct kube_attempt *a);
 void kube_create(struct kube_attempt *a);
 void kube_delete(struct kube_attempt *a);
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
+/* What goes with its Job, when that is there; harmless if it is, too. */
+void kube_belongings_create(struct kube_attempt *a);
 void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
 /* Why it does not run yet; empty = it does. */
@@ -206,6 +217,17 @@ void kube_helper_hear(struct kube_attempt *a, struct kube_helped *h, const struc
 struct str kube_helper_text(const struct kube_pod *pod, struct arena *a);
 /* Once a second; false: it has been kept from beginning for too long. */
 bool kube_helper_tick(struct kube_attempt *a, int64_t now);
+
+/* ---- kube_secrets.c: secrets of the server ---- */
+/* The value of a variable, from the attempt's own Secret. */
+MUST_CHECK bool kube_secret_take(struct kube_attempt *a, const struct exec_request *req, const struct launch_env *e,
+                                 struct kube_variable *out, struct err *err);
+void kube_secret_create(struct kube_attempt *a); /* as kube_service_create */
+/* What stands in its log from there on. */
+void kube_secret_cover_log(struct kube_attempt *a, int64_t from);
+/* What its end says; outputs that hold one are none. */
+void kube_secret_cover(struct kube_attempt *a);
+void kube_secret_drop(struct kube_attempt *a);
 
 /* ---- kube_outputs.c: what the step left ---- */
 /* Of one that has succeeded so far: outputs and artifacts, or another result. What takes time is a->reading; then

@@ -417,6 +417,24 @@ static void owner(struct jsonw *w, struct str job, struct str uid)
     jsonw_array_end(w);
 }
 
+void kube_owned_metadata(struct jsonw *w, struct str name, struct str job, struct str uid, struct str instance,
+                         struct attempt_id id)
+{
+    jsonw_key(w, "metadata");
+    jsonw_object(w);
+    jsonw_kv_str(w, "name", name);
+    jsonw_key(w, "labels");
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "app.kubernetes.io/managed-by", "millrace");
+    jsonw_kv_str(w, KUBE_LABEL_INSTANCE, instance);
+    kv_number_text(w, KUBE_LABEL_RUN, id.run);
+    kv_number_text(w, KUBE_LABEL_TASK, id.task);
+    kv_number_text(w, KUBE_LABEL_ATTEMPT, id.attempt);
+    jsonw_object_end(w);
+    owner(w, job, uid);
+    jsonw_object_end(w);
+}
+
 void kube_service_json(struct str job, struct str uid, struct str instance, struct attempt_id id, struct buf *out)
 {
     struct jsonw w;
@@ -424,19 +442,7 @@ void kube_service_json(struct str job, struct str uid, struct str instance, stru
     jsonw_object(&w);
     jsonw_kv_cstr(&w, "apiVersion", "v1");
     jsonw_kv_cstr(&w, "kind", "Service");
-    jsonw_key(&w, "metadata");
-    jsonw_object(&w);
-    jsonw_kv_str(&w, "name", job);
-    jsonw_key(&w, "labels");
-    jsonw_object(&w);
-    jsonw_kv_cstr(&w, "app.kubernetes.io/managed-by", "millrace");
-    jsonw_kv_str(&w, KUBE_LABEL_INSTANCE, instance);
-    kv_number_text(&w, KUBE_LABEL_RUN, id.run);
-    kv_number_text(&w, KUBE_LABEL_TASK, id.task);
-    kv_number_text(&w, KUBE_LABEL_ATTEMPT, id.attempt);
-    jsonw_object_end(&w);
-    owner(&w, job, uid);
-    jsonw_object_end(&w);
+    kube_owned_metadata(&w, job, job, uid, instance, id);
     jsonw_key(&w, "spec");
     jsonw_object(&w);
     jsonw_kv_cstr(&w, "clusterIP", "None");

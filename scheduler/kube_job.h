@@ -82,11 +82,14 @@ void kube_job_json(const struct kube_job *job, struct buf *out);
 /* By it the pods of a step with several workers find each other: a headless Service of the Job's name, which goes with
  * the Job. */
 void kube_service_json(struct str job, struct str uid, struct str instance, struct attempt_id id, struct buf *out);
+struct jsonw;
+/* The member `metadata` of whatever goes with the Job. */
+void kube_owned_metadata(struct jsonw *w, struct str name, struct str job, struct str uid, struct str instance,
+                         struct attempt_id id);
 /* A text as the value of a label: what may not be in one becomes '-'. */
 struct str kube_label(struct arena *a, struct str text);
 
 /* ---- kube_companion.c: what moves data, beside the step's own container ---- */
-struct jsonw;
 void kube_companion_annotation(struct jsonw *w, const struct kube_job *job);
 void kube_companion_containers(struct jsonw *w, const struct kube_job *job);
 void kube_companion_volumes(struct jsonw *w, const struct kube_job *job);

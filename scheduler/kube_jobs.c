@@ -379,8 +379,14 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     read_conditions(a, object);
     a->held_by_kueue = is_held_by_kueue(object);
     kube_begun(a);
-    kube_service_create(a);
+    kube_belongings_create(a);
     if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
+}
+
+void kube_belongings_create(struct kube_attempt *a)
+{
+    kube_service_create(a);
+    kube_secret_create(a);
 }
 
 void kube_finish(struct kube_attempt *a)
@@ -580,6 +586,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
             kube_delete(a);
     }
     if (a->service_retry_us != 0 && now >= a->service_retry_us) kube_service_create(a);
+    if (a->secret_retry_us != 0 && now >= a->secret_retry_us) kube_secret_create(a);
     if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > FOLLOW_AFTER_US)
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);

@@ -54,6 +54,7 @@ static bool put(struct kube_attempt *a, struct str bytes)
         a->log_full = true;
         bytes.n = most > a->log_bytes ? (size_t)(most - a->log_bytes) : 0;
     }
+    int64_t from = a->log_bytes;
     while (bytes.n > 0) { /* each byte has its place: a server that was taken over writes the same ones there */
         ssize_t put = pwrite(a->log_fd, bytes.p, bytes.n, a->log_bytes);
         if (put < 0 && errno == EINTR) continue;
@@ -65,6 +66,7 @@ static bool put(struct kube_attempt *a, struct str bytes)
         a->log_bytes += put;
         if (a->phase == KUBE_DRAINING) a->drain_us = os_mono_us();
     }
+    if (a->log_bytes > from) kube_secret_cover_log(a, from);
     return !a->log_full;
 }
 

@@ -17,15 +17,12 @@ static struct str full_path(struct arena *m, const struct launch_spec *spec, str
     return arena_printf(m, KUBE_WORKDIR "/%.*s", STR_ARG(step_beneath(m, spec, path)));
 }
 
-static bool of_secret(const struct launch_env *e, struct kube_variable *out, struct err *err)
+static bool of_secret(struct kube_attempt *a, const struct exec_request *req, const struct launch_env *e,
+                      struct kube_variable *out, struct err *err)
 {
     struct str rest = e->secret.name;
+    if (e->secret.source != SECRET_KUBERNETES) return kube_secret_take(a, req, e, out, err);
     *out = (struct kube_variable){.name = e->name};
-    if (e->secret.source != SECRET_KUBERNETES) {
-        err_set(err, ERR_INVALID, "a step on a cluster cannot have a secret of the server");
-        err_path(err, "env.%.*s", STR_ARG(e->name));
-        return err_hint(err, "make it a Secret of the cluster, and name it: {secret: {kubernetes: NAME/KEY}}");
-    }
     if (!str_split(&rest, '/', &out->secret) || out->secret.n == 0 || rest.n == 0) {
         err_set(err, ERR_INVALID, "a Secret of the cluster is named NAME/KEY");
         return err_path(err, "env.%.*s", STR_ARG(e->name));
@@ -47,7 +44,7 @@ static bool environment(struct kube_attempt *a, const struct exec_request *req, 
         all[i] = (struct kube_variable){.name = vars.items[i].name, .value = vars.items[i].value};
     for (size_t i = 0; i < spec->n_env; i++)
         for (size_t k = 0; spec->env[i].secret.source != SECRET_NONE && k < vars.n; k++)
-            if (str_eq(all[k].name, spec->env[i].name) && !of_secret(&spec->env[i], &all[k], err)) return false;
+            if (str_eq(all[k].name, spec->env[i].name) && !of_secret(a, req, &spec->env[i], &all[k], err)) return false;
     job->env = all;
     job->n_env = vars.n;
     return true;
@@ -230,6 +227,15 @@ void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_reque
     a->timeout_ms = req->timeout_ms;
     a->soft_ms = req->grace_ms;
     a->workers = workers_of(&req->spec);
+    /* Whoever was to make its Secret may have been killed before; what cannot be had any more, the kubelet waits for.
+     */
+    for (size_t i = 0; i < req->spec.n_env; i++) {
+        struct kube_variable ignored;
+        struct err why;
+        const struct launch_env *e = &req->spec.env[i];
+        if (e->secret.source == SECRET_NONE || e->secret.source == SECRET_KUBERNETES) continue;
+        if (!kube_secret_take(a, req, e, &ignored, &why)) a->n_secrets = 0;
+    }
     kube_ranks_settle(a);
 }
 

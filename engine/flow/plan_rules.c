@@ -87,10 +87,11 @@ static void check_data(const struct rules *r, const struct plan_offer *o)
     if (!o->moves && (artifact || n->n_outputs > 1))
         refuse(r, "outputs", n->at, cure,
                STR("this server cannot move data for steps on its cluster: they can have one output, a param"));
-    for (size_t i = 0; i < n->n_env; i++)
+    for (size_t i = 0; !o->tokens && i < n->n_env; i++)
         if (n->env[i].secret.source == SECRET_FILE || n->env[i].secret.source == SECRET_ENV)
-            refuse(r, "env", n->at, "make it a Secret of the cluster, and name it: {secret: {kubernetes: NAME/KEY}}",
-                   arena_printf(r->errors->arena, "%.*s: a step on a cluster cannot have a secret of the server",
+            refuse(r, "env", n->at,
+                   "start the server with --api-url, or name a Secret of the cluster: {secret: {kubernetes: NAME/KEY}}",
+                   arena_printf(r->errors->arena, "%.*s: this server cannot give its secrets to steps on its cluster",
                                 STR_ARG(n->env[i].name)));
 }
 

@@ -16,6 +16,7 @@ struct plan_offer {
     bool cluster;                               /* steps are Jobs in a cluster, in images of their own */
     bool image;                                 /* of a cluster: there is one for steps that name none */
     bool moves;                                 /* of a cluster: artifacts reach its steps */
+    bool tokens;                                /* of a cluster: its steps have tokens, and secrets by them */
 };
 
 /* Everything in the plan that cannot be done where this is offered. True when there is nothing. */

@@ -238,3 +238,36 @@ def test_what_cannot_be_moved_is_said_at_submission(cluster_server, jobs):
     answer = server.post("/api/v1/runs", {"source": pipeline(
         "  make: {run: 'true', outputs: {m: {artifact: model, path: m}}}\n")})
     assert answer.status == 422 and "--kube-companion" in answer.json["errors"][0]["hint"], answer
+
+
+def test_secrets_of_the_server_reach_pods_and_nobody_else(data_server, jobs):
+    server = data_server("--grace", "1s")
+    folder = server.data / "secrets/default"
+    folder.mkdir(parents=True, mode=0o700)
+    folder.parent.chmod(0o700)
+    (folder / "key").write_text("s3cret-value-of-the-server\n")
+    env = "env: {KEY: {secret: {file: key}}}"
+    run = server.submit(pipeline(
+        f"  show: {{run: 'echo is $KEY; sleep 3; echo again $KEY', {env}}}\n"
+        f"  tell: {{run: 'echo $KEY > n', {env}, outputs: {{n: {{type: string, path: n}}}}}}\n"
+        f"  both: {{run: 'echo $KEY > n; echo 1 > m', {env}, "
+        "outputs: {n: {type: string, path: n}, m: {artifact: model, path: m}}}\n"
+        f"  fails: {{run: 'echo broke with $KEY; exit 3', {env}}}\n"
+        "  none: {run: 'true', env: {KEY: {secret: {file: absent}}}}\n"))
+    secret, = until("its Secret", lambda: [s["metadata"] for s in jobs.items("secrets")
+                                           if s["metadata"]["name"].startswith("show-")])
+    owner, = secret["ownerReferences"]
+    assert secret["name"].startswith(owner["name"] + "-") and len(secret["name"]) > len(owner["name"]) + 32, secret
+    server.ended(run)
+    tasks = server.tasks(run)
+    assert tasks["show"]["state"] == "succeeded", tasks["show"]
+    assert server.cli("logs", run, "show").stdout == f"is {'*' * 26}\nagain {'*' * 26}\n"
+    for name, reason, words in (("tell", "OutputMissing", "holds a secret"),
+                                ("both", "OutputMissing", "holds a secret"),
+                                ("fails", "Error", f"broke with {'*' * 26}"), ("none", "Invalid", "env.KEY")):
+        assert tasks[name]["reason"] == reason and words in tasks[name]["message"], tasks[name]
+    shown = [p for p in server.home.rglob("*") if p.is_file() and ".given" not in p.parts and p != folder / "key"
+             and b"s3cret-value-of-the-server" in p.read_bytes()]
+    assert not shown, shown
+    gone(jobs)
+    until("all Secrets to be gone", lambda: not [s for s in jobs.items("secrets") if "-" in s["metadata"]["name"]])

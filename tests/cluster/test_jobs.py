@@ -197,7 +197,7 @@ def test_what_does_not_reach_a_pod_is_said_at_submission(cluster_server):
     for step, words in (("workers: 2000", "at most 1024 workers"),
                         ("resources: {gpu: {count: 1, flavor: h100}}", "there is no flavor 'h100'"),
                         ("outputs: {m: {artifact: model, path: m}}", "one output, a param"),
-                        ("env: {A: {secret: {file: k}}}", "secret of the server")):
+                        ("env: {A: {secret: {file: k}}}", "cannot give its secrets")):
         answer = server.post("/api/v1/runs", {"source": pipeline(f"  s: {{run: 'true', {step}}}\n")})
         assert answer.status == 422 and words in json.dumps(answer.json), (step, answer)
 

@@ -397,6 +397,10 @@ static void a_cluster_says_what_it_lacks(void **state)
     offer.image = offer.ignore_gpu = true;
     assert_false(plan_fits_machine(p, &offer, &errors));
     assert_int_equal(errors.total, 3);
+    err_list_init(&errors, &arena);
+    offer.tokens = true;
+    assert_false(plan_fits_machine(p, &offer, &errors));
+    assert_int_equal(errors.total, 2);
     assert_int_equal(plan_unused_here(p, true, false, unused, 8), 0);
     assert_int_equal(plan_unused_here(p, false, false, unused, 8), 3);
     assert_true(str_is(unused[0], "queue"));
