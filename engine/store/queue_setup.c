@@ -243,7 +243,7 @@ static void whole_gpus(const struct queue_setup *s, struct place_offer *o)
 static bool is_of_group(const struct place_flavor *f, const struct queue_group *g)
 {
     struct place_offer o;
-    struct place_devices d = {g->resource, 1, 0};
+    struct place_devices d = {.name = g->resource, .n = 1};
     struct str shares = f->resource, before = str_sub(shares, 0, g->resource.n);
     bool renamed = f->shared && str_eq(before, g->resource) && str_is(str_sub(shares, before.n, shares.n), ".shared");
     if (renamed) d.name = f->resource;
