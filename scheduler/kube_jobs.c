@@ -15,6 +15,7 @@
 #define JOB_SETTLES_US (3 * SECOND_US)  /* for the pod of a Job that has ended to be told of */
 #define FOLLOW_AFTER_US (2 * SECOND_US) /* short steps' logs are fetched once, at their end */
 #define EXPIRED "ran longer than its timeout"
+#define TAKEN_BACK "gave way: Kueue has suspended its Job"
 #define GARBAGE_LIES_US (SECOND_US / 2) /* at least: whatever its end lets begin is created first */
 #define GARBAGE_WAITS_US (30 * SECOND_US)
 #define LOST_AFTER_US (30 * SECOND_US)   /* beyond the grace of a pod that is deleted */
@@ -399,6 +400,10 @@ void kube_finish(struct kube_attempt *a)
         a->result.failure = late ? FAILURE_TIMEOUT : FAILURE_ERROR;
         a->result.reason = late ? REASON_TIMEOUT : REASON_CANCELLED;
         a->result.message = late ? STR(EXPIRED) : STR("was stopped");
+    } else if (a->held_by_kueue && !a->result.ok) {
+        a->result.failure = FAILURE_INFRA;
+        a->result.reason = REASON_PREEMPTED;
+        a->result.message = STR(TAKEN_BACK);
     }
     if (a->result.exit_code >= 0 || a->n_ranks > 0) /* its container ran, or others' did */
         kube_log_drain(a);
@@ -430,6 +435,8 @@ static void pod_gone(struct kube_attempt *a)
     } else if (a->phase == KUBE_CREATED) {
         if (a->kill_wanted)
             kube_end_stopped(a);
+        else if (a->held_by_kueue)
+            kube_end(a, FAILURE_INFRA, REASON_PREEMPTED, STR(TAKEN_BACK));
         else
             kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod was deleted by somebody else, or with its node"));
     }

@@ -191,6 +191,28 @@ def test_kueue_may_decide(cluster_server, jobs, kueue):
     gone(jobs)
 
 
+def test_kueue_may_take_back(cluster, cluster_server, jobs, kueue):
+    def stop_policy(policy):
+        cluster.kubectl("patch", "clusterqueue", "one-gpu", "--type=merge", "-p",
+                        json.dumps({"spec": {"stopPolicy": policy}}))
+
+    server = cluster_server("--grace", "1s")
+    declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
+    run = server.submit(pipeline("  one: {run: 'echo $MILLRACE_ATTEMPT; sleep 5', queue: theirs, "
+                                 "resources: {gpu: 1}}\n"))
+    until("it to run", lambda: server.cli("logs", run, "one").stdout == "1\n")
+    stop_policy("HoldAndDrain")
+    first = until("its end", lambda: next((a for a in server.get(f"/api/v1/runs/{run}/tasks/one/attempts").json["items"]
+                                           if a["state"] == "failed"), None))
+    assert (first["reason"], first["message"]) == ("Preempted", "gave way: Kueue has suspended its Job"), first
+    until("the next one to say why", lambda: "waits for Kueue: " in server.tasks(run)["one"].get("waitingFor", ""), 20)
+    stop_policy("None")
+    assert server.ended(run)["state"] == "succeeded"
+    task = server.tasks(run)["one"]
+    assert task["attempt"] == 2 and not task.get("failures"), task
+    gone(jobs)
+
+
 def test_a_kueue_that_is_not_there(cluster_server, jobs):
     server = cluster_server()
     declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
