@@ -130,6 +130,20 @@ void kube_tell(struct kube_attempt *a)
     queue(a);
 }
 
+int64_t kube_since(const struct kube_attempt *a, int64_t wall_us)
+{
+    int64_t now = os_mono_us(), ago = wall_us > 0 ? os_now_us() - wall_us : 0;
+    int64_t first = a->manifest.n > 0 ? a->created_us : 1; /* made by another server, it may be as old as it says */
+    int64_t at = now - (ago > 0 && ago < now ? ago : 0);
+    return at > first ? at : first;
+}
+
+void kube_belongings_create(struct kube_attempt *a)
+{
+    kube_service_create(a);
+    kube_secret_create(a);
+}
+
 /* ---- after a restart ---- */
 
 /* All that is there was told: what was asked for and is not among it was never launched, or has vanished. */

@@ -150,6 +150,11 @@ struct kube_attempt *kube_find(const struct kube *k, struct attempt_id id);
 struct kube_attempt *kube_add(struct kube *k, struct attempt_id id);
 void kube_drop(struct kube *k, struct kube_attempt *a);
 void kube_tell(struct kube_attempt *a); /* its end; a->result is set */
+/* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
+ * there was anything to run. */
+int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
+/* What goes with its Job, when that is there; harmless if it is, too. */
+void kube_belongings_create(struct kube_attempt *a);
 /* Visits all, also when fn drops the one it is given. */
 void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a));
 
@@ -186,9 +191,6 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
 /* A pod has begun, or ended; the first end counts. */
 void kube_begun(struct kube_attempt *a);
 void kube_ended(struct kube_attempt *a, const struct kube_pod *pod);
-/* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
- * there was anything to run. */
-int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
 /* A pod that has not ended; when it is being deleted, it is lost if it does not end in time. */
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod);
 

@@ -442,14 +442,6 @@ static void pod_gone(struct kube_attempt *a)
     }
 }
 
-int64_t kube_since(const struct kube_attempt *a, int64_t wall_us)
-{
-    int64_t now = os_mono_us(), ago = wall_us > 0 ? os_now_us() - wall_us : 0;
-    int64_t first = a->manifest.n > 0 ? a->created_us : 1; /* made by another server, it may be as old as it says */
-    int64_t at = now - (ago > 0 && ago < now ? ago : 0);
-    return at > first ? at : first;
-}
-
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod)
 {
     a->late |= kube_pod_late(pod);
