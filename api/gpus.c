@@ -115,7 +115,8 @@ static void write_offer(struct jsonw *w, const struct gpus *g, const struct seat
         if (str_eq(seats[i].work->got, f->name)) used += seats[i].work->gpu;
     jsonw_object(w);
     jsonw_kv_str(w, "flavor", f->name);
-    jsonw_kv_str(w, "resource", f->resource);
+    jsonw_kv_str(w, f->device_class.n > 0 ? "deviceClass" : "resource",
+                 f->device_class.n > 0 ? f->device_class : f->resource);
     jsonw_kv_int(w, "total", o->gpus);
     queue_number(&(struct emit){.w = w}, "used", used);
     jsonw_kv_int(w, "others", o->taken);

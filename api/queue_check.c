@@ -8,6 +8,7 @@ struct checking {
     struct request *rq;
     struct queue_setup setup; /* of the declarations, with the nodes of one domain */
     bool nodes;               /* they are known */
+    bool devices_unseen;      /* those that are described are not */
     const struct plan_offer *offer;
     struct err_list errors;
 };
@@ -58,6 +59,7 @@ static void add_nodes(struct checking *k, const struct placer_seen *seen)
 {
     struct value list;
     struct err ignored;
+    k->devices_unseen = seen->trouble.n > 0;
     if (!json_parse(k->rq->arena, seen->nodes, 0, &list, &ignored) || list.type != VALUE_LIST) return;
     for (size_t i = 0; i < list.u.list.n; i++) {
         struct queue_node node;
@@ -66,6 +68,13 @@ static void add_nodes(struct checking *k, const struct placer_seen *seen)
             queue_setup_node(&k->setup, &node, k->rq->arena, &number, &ignored))
             k->nodes = true;
     }
+}
+
+static bool asks_for_described(const struct checking *k, const struct place_ask *ask)
+{
+    for (size_t i = 0; i < ask->n_flavors; i++)
+        if (k->setup.flavors[ask->flavors[i]].device_class.n > 0) return true;
+    return false;
 }
 
 static bool could_run(const struct checking *k, const struct node *n, struct err *why)
@@ -78,7 +87,8 @@ static bool could_run(const struct checking *k, const struct node *n, struct err
     if (!queue_setup_ask(&k->setup, &ask, k->rq->arena, &in, why)) return false;
     size_t q = queue_setup_find(&k->setup, ask.queue);
     if (k->setup.queues[q].kueue.n > 0) return true; /* Kueue's to say */
-    return place_feasible(k->setup.place, &in, &reason, why) || (reason.reason == PLACE_UNSCHEDULABLE && !k->nodes);
+    bool unseen = !k->nodes || (k->devices_unseen && asks_for_described(k, &in));
+    return place_feasible(k->setup.place, &in, &reason, why) || (reason.reason == PLACE_UNSCHEDULABLE && unseen);
 }
 
 static void check_node(struct checking *k, const struct graph *g, const struct node *n)

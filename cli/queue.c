@@ -206,7 +206,8 @@ static void gpu_rows(struct table *t, struct arena *a, const struct value *node)
         struct str flavor = field_str(&gpus[i], "flavor");
         table_cell(t, field_str(node, "name"), STYLE_PLAIN_TEXT);
         table_cell(t, flavor, STYLE_PLAIN_TEXT);
-        table_cell(t, field_str(&gpus[i], "resource"), STYLE_PLAIN_TEXT);
+        struct str resource = field_str(&gpus[i], "resource");
+        table_cell(t, resource.n ? resource : field_str(&gpus[i], "deviceClass"), STYLE_PLAIN_TEXT);
         table_cell(t, number(a, value_get(&gpus[i], "total")), STYLE_PLAIN_TEXT);
         table_cell(t, number(a, value_get(&gpus[i], "used")), STYLE_PLAIN_TEXT);
         table_cell(t, number(a, value_get(&gpus[i], "others")), STYLE_PLAIN_TEXT);

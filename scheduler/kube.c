@@ -50,9 +50,9 @@ static void grow(struct kube *k)
     free(old);
 }
 
-static void set_timer(struct kube *k)
+void kube_timer(struct kube *k)
 {
-    bool on = k->n > 0;
+    bool on = k->n > 0 || k->templates != NULL;
     if (on == k->ticking) return;
     struct itimerspec t = {0};
     if (on) t.it_interval.tv_sec = t.it_value.tv_sec = 1;
@@ -73,7 +73,7 @@ struct kube_attempt *kube_add(struct kube *k, struct attempt_id id)
     a->next = *slot;
     *slot = a;
     k->n++;
-    set_timer(k);
+    kube_timer(k);
     return a;
 }
 
@@ -90,7 +90,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
             break;
         }
     k->n--;
-    set_timer(k);
+    kube_timer(k);
     kube_log_close(a);
     kube_cancel(k->client, a->call);
     kube_cancel(k->client, a->question);
@@ -341,6 +341,7 @@ static void executor_stop(void *self)
 {
     struct kube *k = self;
     kube_each(k, kube_drop);
+    kube_templates_drop(k);
     kube_cancel(k->client, k->question);
     kube_cancel(k->client, k->kueue_question);
     if (k->blobs != NULL) store_stop(k->blobs);
@@ -432,6 +433,7 @@ bool kube_executor_open(const struct kube_config *cfg, struct executor *out, str
         executor_stop(k);
         return false;
     }
+    kube_templates_seek(k);
     *out = (struct executor){.name = "kubernetes",
                              .self = k,
                              .placed = true,

@@ -78,11 +78,12 @@ struct kube_attempt {
     bool service_there;
     int64_t service_retry_us;
     enum kube_stage stage;
-    struct str manifest;        /* of the Job, while it is being created */
-    struct kube_call *call;     /* creation or deletion under way */
-    struct kube_call *question; /* whether there is a pod; its Job has ended */
-    int64_t looked_us;          /* when that was asked last */
-    int64_t retry_us;           /* the next try of what `call` would do; 0 = none */
+    struct str manifest;            /* of the Job, while it is being created */
+    struct kube_template *template; /* of its claim for devices; NULL = it has none */
+    struct kube_call *call;         /* creation or deletion under way */
+    struct kube_call *question;     /* whether there is a pod; its Job has ended */
+    int64_t looked_us;              /* when that was asked last */
+    int64_t retry_us;               /* the next try of what `call` would do; 0 = none */
     uint32_t tries;
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
@@ -143,12 +144,17 @@ struct kube {
     uint32_t kueue_version; /* of its API that is tried next */
     bool starting;          /* at the last tick: there are Jobs whose pods are on their way */
     bool forgetful;         /* the folder of secrets may not be written: said once */
+    struct kube_template *templates;
+    struct kube_call *seeking; /* for templates that were left behind */
+    bool sought;
+    int64_t sought_us;
 };
 
 /* ---- kube.c ---- */
 struct kube_attempt *kube_find(const struct kube *k, struct attempt_id id);
 struct kube_attempt *kube_add(struct kube *k, struct attempt_id id);
 void kube_drop(struct kube *k, struct kube_attempt *a);
+void kube_timer(struct kube *k);        /* ticks as long as there is anything to look after */
 void kube_tell(struct kube_attempt *a); /* its end; a->result is set */
 /* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
  * there was anything to run. */
@@ -163,6 +169,17 @@ void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a
 /* The same for one that may be under way already: only what its end needs. */
 void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_request *req);
 MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
+
+/* ---- kube_templates.c: the templates of claims for devices ---- */
+struct kube_template;
+/* What the attempt claims; nothing without a class. */
+void kube_template_want(struct kube_attempt *a, const struct kube_claim *claim);
+/* May its Job be created? If not, it is when its template is there, or it ends. */
+bool kube_template_ready(struct kube_attempt *a);
+void kube_template_hear(struct kube_attempt *a, const struct value *job); /* what a Job names */
+void kube_templates_seek(struct kube *k);
+void kube_templates_tick(struct kube *k);
+void kube_templates_drop(struct kube *k); /* with its attempts gone */
 
 /* ---- kube_podless.c ---- */
 void kube_ask_why(struct kube *k);   /* there are Jobs and no pods */

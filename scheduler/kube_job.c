@@ -287,12 +287,13 @@ static void resources(struct jsonw *w, const struct kube_job *j, struct arena *a
         if (r->memory_bytes > 0) jsonw_kv_str(w, "memory", arena_printf(a, "%" PRId64, r->memory_bytes));
         if (r->ephemeral_bytes > 0)
             jsonw_kv_str(w, "ephemeral-storage", arena_printf(a, "%" PRId64, r->ephemeral_bytes));
-        if (r->gpu_count > 0 && j->gpu_resource.n > 0) {
+        if (r->gpu_count > 0 && j->gpu_resource.n > 0 && j->claim.device_class.n == 0) {
             jsonw_key_str(w, j->gpu_resource);
             jsonw_str(w, arena_printf(a, "%u", r->gpu_count));
         }
         jsonw_object_end(w);
     }
+    kube_podspec_claimed(w, j);
     jsonw_object_end(w);
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/base/buf.h"
 #include "scheduler/executor.h"
+#include "scheduler/kube_claim.h"
 
 #define KUBE_JOB_NAME 53 /* 52 characters: a pod's name adds some, and has 63 at most */
 #define KUBE_WORKDIR "/millrace/work"
@@ -55,6 +56,7 @@ struct kube_job {
     uint32_t workers; /* pods, each with a rank; 0 or 1 = one pod without */
     struct resources resources;
     struct str gpu_resource; /* nvidia.com/gpu; empty = none is asked for */
+    struct kube_claim claim; /* instead of gpu_resource; without a class: none */
     struct str kueue;        /* LocalQueue that lets it start: it is made suspended; empty = none */
     int64_t timeout_ms, grace_ms;
     int64_t upload_ms;         /* in which outputs must be kept */

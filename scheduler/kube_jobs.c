@@ -197,7 +197,7 @@ void kube_create(struct kube_attempt *a)
     BUF_AUTO room;
     buf_init(&room, 0);
     a->retry_us = 0;
-    if (a->call != NULL) return;
+    if (a->call != NULL || (!a->unsure && !kube_template_ready(a))) return;
     const struct kube_request req = {.method = "POST",
                                      .path = path_of(a, path, sizeof path, false),
                                      .body = manifest_of(a, &room),
@@ -379,6 +379,7 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     a->deleted = kube_text(object, "metadata.deletionTimestamp").n > 0;
     read_conditions(a, object);
     a->held_by_kueue = is_held_by_kueue(object);
+    kube_template_hear(a, object);
     kube_begun(a);
     kube_belongings_create(a);
     if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
@@ -605,4 +606,5 @@ void kube_tick(struct kube *k)
 {
     k->starting = is_starting(k);
     kube_each(k, tick_attempt);
+    kube_templates_tick(k);
 }

@@ -8,10 +8,13 @@
 #include "engine/base/map.h"
 #include "engine/kube/watch.h"
 #include "engine/os/log.h"
+#include "scheduler/kube_devices.h"
 #include "scheduler/kube_job.h"
 
 #define REQUESTS_PER_S 20
 #define RESOURCES_MAX 64 /* kinds of devices in a cluster */
+#define SLICES_PATH "/apis/resource.k8s.io/v1/resourceslices"
+#define CLAIMS_PATH "/apis/resource.k8s.io/v1/resourceclaims"
 #define PODS_PATH "/api/v1/pods?fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed"
 
 struct amount { /* of a kind of device */
@@ -25,7 +28,7 @@ struct known_node {
     struct queue_node node;
     struct amount devices[RESOURCES_MAX];
     uint32_t n_devices;
-    uint32_t at; /* scratch: its place in the list under way */
+    uint32_t at, groups; /* scratch: its place in the list under way, how many kinds of described devices it has */
     struct known_node *next, **link;
 };
 
@@ -45,6 +48,8 @@ struct nodes {
     struct kube_access access;
     struct kube_client *client;
     struct kube_watch *nodes, *pods;
+    struct kube_watch *slices, *claims; /* NULL = no flavor has asked for devices yet */
+    struct kube_devices *devices;
     struct str instance;
     char *domain;
     struct map by_name, by_uid; /* values: pointers */
@@ -53,7 +58,7 @@ struct nodes {
     struct str resources[RESOURCES_MAX];
     uint32_t n_resources;
     uint64_t generation;
-    char trouble[600];
+    char trouble[600], devices_trouble[600];
 };
 
 /* Into a list of all, and out of it. */
@@ -284,6 +289,14 @@ static void drop_pod(struct nodes *k, struct known_pod *p)
     free(p);
 }
 
+/* Kubernetes allocates a claim before it binds its pod. */
+static bool may_have_devices(const struct nodes *k, const struct value *object)
+{
+    const struct value *labels = value_get(value_get(object, "metadata"), "labels");
+    return at(value_get(value_get(object, "spec"), "resourceClaims"), 0) != NULL &&
+           str_eq(text_of(labels, KUBE_LABEL_INSTANCE), k->instance);
+}
+
 static void hear_pod(void *ctx, enum kube_change change, const struct value *object)
 {
     struct nodes *k = ctx;
@@ -297,7 +310,7 @@ static void hear_pod(void *ctx, enum kube_change change, const struct value *obj
         drop_pod(k, old);
         k->generation++;
     }
-    if (over || node.n == 0 || uid.n >= sizeof old->uid) return;
+    if (over || (node.n == 0 && !may_have_devices(k, object)) || uid.n >= sizeof old->uid) return;
     struct known_pod *p = calloc(1, sizeof *p);
     if (p == NULL) abort();
     snprintf(p->uid, sizeof p->uid, "%.*s", STR_ARG(uid));
@@ -309,11 +322,50 @@ static void hear_pod(void *ctx, enum kube_change change, const struct value *obj
     k->generation++;
 }
 
+/* ---- devices ---- */
+
+static void hear_slice(void *ctx, enum kube_change change, const struct value *object)
+{
+    struct nodes *k = ctx;
+    k->generation += kube_devices_hear_slice(k->devices, change == KUBE_DELETED, object);
+}
+
+static void hear_claim(void *ctx, enum kube_change change, const struct value *object)
+{
+    struct nodes *k = ctx;
+    k->generation += kube_devices_hear_claim(k->devices, change == KUBE_DELETED, object);
+}
+
+static bool devices_known(const struct nodes *k)
+{
+    return k->slices != NULL && k->claims != NULL && kube_watch_synced(k->slices) && kube_watch_synced(k->claims);
+}
+
+/* Those of all others are not held up by it. */
+static void devices_trouble(void *ctx, const struct kube_answer *answer)
+{
+    struct nodes *k = ctx;
+    bool other = k->claims != NULL && (kube_watch_trouble(k->slices) != NULL || kube_watch_trouble(k->claims) != NULL);
+    k->generation++;
+    if (answer == NULL && other) return;
+    k->devices_trouble[0] = '\0';
+    if (answer == NULL) return;
+    const char *cure = answer->status == 404   ? "; Kubernetes has resource.k8s.io/v1 from 1.34 on"
+                       : answer->status == 403 ? "; see deploy/components/gpu-queue"
+                                               : "";
+    snprintf(k->devices_trouble, sizeof k->devices_trouble,
+             "the cluster's ResourceSlices and ResourceClaims cannot be watched: %.*s%s", STR_ARG(answer->message),
+             cure);
+    log_warn("devices cannot be watched", LOG_STR("server", k->access.server), LOG_INT("status", answer->status),
+             LOG_STR("message", answer->message));
+}
+
 /* ---- what the placer asks ---- */
 
 static bool synced(const struct nodes *k)
 {
-    return kube_watch_synced(k->nodes) && k->pods != NULL && kube_watch_synced(k->pods);
+    return kube_watch_synced(k->nodes) && k->pods != NULL && kube_watch_synced(k->pods) &&
+           (k->slices == NULL || devices_known(k) || k->devices_trouble[0] != '\0');
 }
 
 static bool source_known(void *self)
@@ -337,7 +389,7 @@ static uint64_t source_version(void *self)
 static struct str source_trouble(void *self)
 {
     const struct nodes *k = self;
-    return str_of(k->trouble);
+    return str_of(k->trouble[0] != '\0' ? k->trouble : k->devices_trouble);
 }
 
 static int source_fd(void *self)
@@ -365,10 +417,10 @@ static void trouble(void *ctx, const struct kube_answer *answer)
 }
 
 static bool open_watch(struct nodes *k, const char *path,
-                       void (*changed)(void *, enum kube_change, const struct value *), struct kube_watch **out,
-                       struct err *err)
+                       void (*changed)(void *, enum kube_change, const struct value *),
+                       void (*told)(void *, const struct kube_answer *), struct kube_watch **out, struct err *err)
 {
-    const struct kube_watch_config cfg = {.path = str_of(path), .changed = changed, .trouble = trouble, .ctx = k};
+    const struct kube_watch_config cfg = {.path = str_of(path), .changed = changed, .trouble = told, .ctx = k};
     return kube_watch_open(k->client, &cfg, out, err);
 }
 
@@ -376,9 +428,24 @@ static void source_wanted(void *self)
 {
     struct nodes *k = self;
     struct err err;
-    if (k->pods != NULL || open_watch(k, PODS_PATH, hear_pod, &k->pods, &err)) return;
+    if (k->pods != NULL || open_watch(k, PODS_PATH, hear_pod, trouble, &k->pods, &err)) return;
     snprintf(k->trouble, sizeof k->trouble, "%s", err.message);
     k->generation++;
+}
+
+/* Few clusters have devices that are described: nothing is asked of them before a flavor wants them. */
+static void source_flavors(void *self, const struct flavor_doc *flavors, size_t n)
+{
+    struct nodes *k = self;
+    struct err err;
+    size_t wanted = kube_devices_flavors(k->devices, flavors, n);
+    k->generation++;
+    if (wanted == KUBE_DEVICES_FLAVORS_MAX)
+        log_warn("devices are told apart for so many flavors only", LOG_INT("flavors", KUBE_DEVICES_FLAVORS_MAX));
+    if (wanted == 0 || k->slices != NULL) return;
+    if (!open_watch(k, SLICES_PATH, hear_slice, devices_trouble, &k->slices, &err) ||
+        !open_watch(k, CLAIMS_PATH, hear_claim, devices_trouble, &k->claims, &err))
+        snprintf(k->devices_trouble, sizeof k->devices_trouble, "%s", err.message);
 }
 
 static void take(struct queue_node *n, struct place_devices *devices, const struct known_node *on,
@@ -387,8 +454,38 @@ static void take(struct queue_node *n, struct place_devices *devices, const stru
     n->other_cpu += p->cpu;
     n->other_memory += p->memory;
     for (uint32_t i = 0; i < p->n_devices; i++)
-        for (size_t d = 0; d < n->n_devices; d++)
+        for (uint32_t d = 0; d < on->n_devices; d++)
             if (on->devices[d].resource == p->devices[i].resource) devices[d].taken += p->devices[i].n;
+}
+
+struct asking {
+    const struct nodes *k;
+    placer_counts_fn *counts;
+    const void *ctx;
+};
+
+static bool counts_by_uid(const void *ctx, struct str uid)
+{
+    const struct asking *a = ctx;
+    uint64_t found;
+    if (!map_get(&a->k->by_uid, uid, &found)) return false;
+    const struct known_pod *p = (const struct known_pod *)(uintptr_t)found;
+    return p->id.run != 0 && a->counts(a->ctx, &p->id);
+}
+
+/* Described devices, and room for them on each node. */
+static size_t find_groups(struct nodes *k, placer_counts_fn *counts, const void *ctx, struct arena *a,
+                          struct kube_device_group **out)
+{
+    const struct asking asking = {k, counts, ctx};
+    size_t n = devices_known(k) ? kube_devices_count(k->devices, counts_by_uid, &asking, a, out) : 0;
+    for (struct known_node *one = k->first_node; one != NULL; one = one->next)
+        one->groups = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct known_node *on = node_named(k, (*out)[i].node);
+        if (on != NULL) on->groups++;
+    }
+    return n;
 }
 
 static size_t source_nodes(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a,
@@ -397,15 +494,22 @@ static size_t source_nodes(void *self, placer_counts_fn *counts, const void *ctx
     struct nodes *k = self;
     struct queue_node *list = arena_array(a, struct queue_node, k->by_name.n + 1);
     struct place_devices **devices = arena_array(a, struct place_devices *, k->by_name.n + 1);
+    struct kube_device_group *groups;
+    size_t n_groups = find_groups(k, counts, ctx, a, &groups);
     uint32_t n = 0;
     for (struct known_node *one = k->first_node; one != NULL; one = one->next) {
         one->at = n;
-        devices[n] = arena_array(a, struct place_devices, one->n_devices + 1);
+        devices[n] = arena_array(a, struct place_devices, one->n_devices + one->groups + 1);
         for (uint32_t i = 0; i < one->n_devices; i++)
-            devices[n][i] = (struct place_devices){k->resources[one->devices[i].resource], one->devices[i].n, 0};
+            devices[n][i] =
+                (struct place_devices){.name = k->resources[one->devices[i].resource], .n = one->devices[i].n};
         list[n] = one->node;
         list[n].devices = devices[n];
         list[n++].n_devices = one->n_devices;
+    }
+    for (size_t i = 0; i < n_groups; i++) {
+        const struct known_node *on = node_named(k, groups[i].node);
+        if (on != NULL) devices[on->at][list[on->at].n_devices++] = groups[i].devices;
     }
     for (const struct known_pod *p = k->first_pod; p != NULL; p = p->next) {
         const struct known_node *on = node_named(k, str_of(p->node));
@@ -431,6 +535,8 @@ static void source_close(void *self)
     struct nodes *k = self;
     kube_watch_close(k->nodes);
     kube_watch_close(k->pods);
+    kube_watch_close(k->slices);
+    kube_watch_close(k->claims);
     kube_client_close(k->client);
     while (k->first_node != NULL)
         drop_node(k, k->first_node);
@@ -438,6 +544,7 @@ static void source_close(void *self)
         drop_pod(k, k->first_pod);
     map_free(&k->by_name);
     map_free(&k->by_uid);
+    kube_devices_free(k->devices);
     free(k->domain);
     arena_free(&k->arena);
     free(k);
@@ -452,16 +559,19 @@ bool kube_nodes_open(const struct kube_config *cfg, struct str domain, struct pl
     map_init(&k->by_uid, 0);
     k->instance = arena_str(&k->arena, cfg->instance);
     k->domain = strndup(domain.p, domain.n);
+    k->devices = kube_devices_new();
     const struct kube_client_config client = {
         .access = &k->access, .requests_per_s = REQUESTS_PER_S, .user_agent = "millrace-placer/" MILLRACE_VERSION};
     if (!kube_access_load(&k->arena, arena_str(&k->arena, cfg->kubeconfig), arena_str(&k->arena, cfg->context),
                           &k->access, err) ||
-        !kube_client_open(&client, &k->client, err) || !open_watch(k, "/api/v1/nodes", hear_node, &k->nodes, err)) {
+        !kube_client_open(&client, &k->client, err) ||
+        !open_watch(k, "/api/v1/nodes", hear_node, trouble, &k->nodes, err)) {
         source_close(k);
         return false;
     }
     *out = (struct placer_source){.self = k,
                                   .domain = k->domain,
+                                  .flavors = source_flavors,
                                   .wanted = source_wanted,
                                   .fd = source_fd,
                                   .turn = source_turn,

@@ -62,10 +62,12 @@ bool kube_pin_apply(struct arena *a, struct str pin, struct kube_job *job, struc
     struct value v;
     if (pin.n == 0) return true;
     if (!json_decode(a, pin, &v, err)) return false;
-    const struct value *count = value_get(&v, "count");
+    const struct value *count = value_get(&v, "count"), *claim = value_get(&v, "claim");
     job->cluster = with_flavor(a, job->cluster, &v);
     job->kueue = text_of(&v, "kueue");
     if (text_of(&v, "resource").n > 0) job->gpu_resource = text_of(&v, "resource");
     if (count != NULL && count->type == VALUE_INT) job->resources.gpu_count = (uint32_t)count->u.i;
+    job->claim = (struct kube_claim){text_of(claim, "deviceClass"), text_of(claim, "selector"), 0};
+    if (job->claim.device_class.n > 0) job->claim.count = job->resources.gpu_count;
     return true;
 }

@@ -86,6 +86,32 @@ static void pull_secrets(struct jsonw *w, const struct kube_job *j)
     jsonw_array_end(w);
 }
 
+/* A claim for each pod, of the template that all who ask for the same share; and the container that has it. */
+static void claims(struct jsonw *w, const struct kube_job *j)
+{
+    char name[KUBE_TEMPLATE_NAME];
+    if (j->claim.device_class.n == 0) return;
+    kube_claim_template_name(&j->claim, j->instance, name);
+    jsonw_key(w, "resourceClaims");
+    jsonw_array(w);
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", KUBE_CLAIM);
+    jsonw_kv_cstr(w, "resourceClaimTemplateName", name);
+    jsonw_object_end(w);
+    jsonw_array_end(w);
+}
+
+void kube_podspec_claimed(struct jsonw *w, const struct kube_job *j)
+{
+    if (j->claim.device_class.n == 0) return;
+    jsonw_key(w, "claims");
+    jsonw_array(w);
+    jsonw_object(w);
+    jsonw_kv_cstr(w, "name", KUBE_CLAIM);
+    jsonw_object_end(w);
+    jsonw_array_end(w);
+}
+
 void kube_podspec_fields(struct jsonw *w, const struct kube_job *j)
 {
     static const char *const same[] = {"nodeSelector", "tolerations",      "affinity",         "serviceAccountName",
@@ -98,6 +124,7 @@ void kube_podspec_fields(struct jsonw *w, const struct kube_job *j)
         as_written(w, j, same[i]);
     as_written(w, j, "hostNetwork");
     if (is_true(j->cluster, "hostNetwork")) jsonw_kv_cstr(w, "dnsPolicy", "ClusterFirstWithHostNet");
+    claims(w, j);
     pull_secrets(w, j);
     security(w, j, false);
 }

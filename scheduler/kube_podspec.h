@@ -12,6 +12,7 @@
 void kube_podspec_fields(struct jsonw *w, const struct kube_job *j);
 void kube_podspec_container(struct jsonw *w, const struct kube_job *j);
 void kube_podspec_volumes(struct jsonw *w, const struct kube_job *j, struct arena *a);
+void kube_podspec_claimed(struct jsonw *w, const struct kube_job *j); /* within the container's resources */
 void kube_podspec_mounts(struct jsonw *w, const struct kube_job *j, struct arena *a);
 
 /* Who the containers of the pod are, unless they say it themselves. */

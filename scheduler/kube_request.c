@@ -236,6 +236,9 @@ void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_reque
         if (e->secret.source == SECRET_NONE || e->secret.source == SECRET_KUBERNETES) continue;
         if (!kube_secret_take(a, req, e, &ignored, &why)) a->n_secrets = 0;
     }
+    struct kube_job job = {.resources = req->resources};
+    struct err ignored; /* it was read when the Job was made */
+    if (kube_pin_apply(&a->arena, req->pin, &job, &ignored)) kube_template_want(a, &job.claim);
     kube_ranks_settle(a);
 }
 
@@ -277,6 +280,7 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
     a->soft_ms = req->grace_ms;
     want_outputs(a, spec);
     if (!kube_pin_apply(m, req->pin, &job, err)) return false;
+    kube_template_want(a, &job.claim);
     if (!choose_image(k, spec, &job, err) || !plan_moves(k, a, req, &job, err) || !place_files(a, spec, &job, err) ||
         !environment(a, req, &job, err))
         return false;

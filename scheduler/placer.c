@@ -77,6 +77,7 @@ static bool load(struct placer *p, struct err *err)
         !placing_read(p->conn, &p->lease, true, &p->turn, &rows, &n, err))
         return false;
     if (p->cfg.source.declared != NULL) p->cfg.source.declared(p->cfg.source.self, docs.n_flavors + docs.n_queues > 0);
+    if (p->cfg.source.flavors != NULL) p->cfg.source.flavors(p->cfg.source.self, p->setup.flavors, p->setup.n_flavors);
     if (docs.n_flavors + docs.n_queues + n > 0) p->cfg.source.wanted(p->cfg.source.self);
     if (p->cfg.source.generation(p->cfg.source.self) != 0) placer_nodes(p); /* what was admitted has its nodes */
     for (size_t i = 0; i < n; i++)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/jsonw.h"
+#include "scheduler/kube_claim.h"
 #include "scheduler/placer_inner.h"
 
 #define ADMIT_AT_ONCE 1000
@@ -54,12 +55,27 @@ static void pin_tolerations(struct jsonw *j, const struct flavor_doc *f)
     jsonw_array_end(j);
 }
 
+static void pin_claim(struct jsonw *j, const struct flavor_doc *f)
+{
+    BUF_AUTO selector;
+    buf_init(&selector, 0);
+    kube_claim_selector(&f->devices, &selector);
+    jsonw_key(j, "claim");
+    jsonw_object(j);
+    jsonw_kv_str(j, "deviceClass", f->device_class);
+    jsonw_kv_str(j, "selector", buf_view(&selector));
+    jsonw_object_end(j);
+}
+
 static void pin_flavor(struct jsonw *j, const struct flavor_doc *f, uint32_t gpu)
 {
     uint32_t shares = f->shared > 0 ? f->shared : 1;
     jsonw_kv_str(j, "flavor", f->name);
     if (gpu > 0) {
-        jsonw_kv_str(j, "resource", f->resource);
+        if (f->device_class.n > 0)
+            pin_claim(j, f);
+        else
+            jsonw_kv_str(j, "resource", f->resource);
         jsonw_kv_int(j, "count", ((int64_t)gpu * shares + QUEUE_GPU - 1) / QUEUE_GPU);
     }
     jsonw_key(j, "nodeSelector");
@@ -282,10 +298,21 @@ static void tell(struct placer *p, struct placer_work *w, uint64_t hash, struct 
     x->whys[x->n_whys++] = (struct placing_why){w->id, w->attempt, reason, why, text, false};
 }
 
+/* While devices cannot be watched, that none is there would be no reason; other flavors go on meanwhile. */
+static bool tell_unseen(struct placer *p, struct placer_work *w, const struct place_why *y)
+{
+    struct str trouble = p->cfg.source.trouble(p->cfg.source.self);
+    if (trouble.n == 0 || y->flavor == PLACE_NONE || p->setup.flavors[y->flavor].device_class.n == 0) return false;
+    struct str text = arena_printf(&p->turn, "waits for devices to be known: %.*s", STR_ARG(trouble));
+    tell(p, w, str_hash(text) | 1, STR("NodesUnknown"), STR("{}"), text);
+    return true;
+}
+
 static void tell_reason(struct placer *p, struct placer_work *w, bool numbers)
 {
     struct place_why y;
     if (!place_reason(p->setup.place, (uint64_t)w->id, &y)) return;
+    if (tell_unseen(p, w, &y)) return;
     uint64_t hash = hash_of(&y), all = hash_of_numbers(&y);
     if (hash == w->told && (!numbers || all == w->told_numbers)) return;
     BUF_AUTO text;
@@ -367,6 +394,16 @@ static void show_groups(struct jsonw *j, const struct queue_node *n)
     jsonw_array_end(j);
 }
 
+static void show_names(struct jsonw *j, const char *key, const struct str *names, size_t n)
+{
+    if (n == 0) return;
+    jsonw_key(j, key);
+    jsonw_array(j);
+    for (size_t i = 0; i < n; i++)
+        jsonw_str(j, names[i]);
+    jsonw_array_end(j);
+}
+
 static void show_node(struct jsonw *j, const struct queue_node *n)
 {
     jsonw_object(j);
@@ -386,6 +423,7 @@ static void show_node(struct jsonw *j, const struct queue_node *n)
         jsonw_kv_str(j, "name", n->devices[i].name);
         jsonw_kv_int(j, "n", n->devices[i].n);
         jsonw_kv_int(j, "taken", n->devices[i].taken);
+        show_names(j, "of", n->devices[i].of, n->devices[i].n_of);
         jsonw_object_end(j);
     }
     jsonw_array_end(j);

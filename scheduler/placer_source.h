@@ -18,6 +18,9 @@ typedef bool placer_counts_fn(const void *ctx, const struct attempt_id *id);
 struct placer_source {
     void *self;
     const char *domain; /* instance of the executor that runs what is admitted */
+    /* What is declared, which devices are told apart by; before nodes are asked for, and again when it has changed.
+     * Valid during the call. NULL = the source tells of resources only. */
+    void (*flavors)(void *self, const struct flavor_doc *flavors, size_t n);
     /* From now on somebody waits: what is dear to know is wanted, too. */
     void (*wanted)(void *self);
     int (*fd)(void *self);     /* readable when turn() has something to do; -1 = never */

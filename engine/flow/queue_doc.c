@@ -93,6 +93,21 @@ static void read_resource(struct spec *s, const struct spec_at *at, const struct
         err_hint(spec_error(s, at, v, "an extended resource is written DOMAIN/NAME"), "resource: nvidia.com/gpu");
 }
 
+/* As Kubernetes names objects: it becomes part of a claim. */
+static void read_class(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    size_t before = s->errors->total;
+    spec_str(s, at, v, out);
+    struct str name = *(struct str *)out;
+    bool good = name.n > 0 && name.n <= 253;
+    for (size_t i = 0; good && i < name.n; i++)
+        good = (name.p[i] >= 'a' && name.p[i] <= 'z') || (name.p[i] >= '0' && name.p[i] <= '9') ||
+               (i > 0 && i + 1 < name.n && (name.p[i] == '-' || name.p[i] == '.'));
+    if (s->errors->total == before && !good)
+        err_hint(spec_error(s, at, v, "a DeviceClass has a name of lower-case letters, digits, '-' and '.'"),
+                 "deviceClass: gpu.nvidia.com; kubectl get deviceclasses shows what there is");
+}
+
 static void read_weight(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     double d = 0;
@@ -117,7 +132,9 @@ static const struct spec_field flavor_fields[] = {
     {"kind", read_kind, 0, 0, true},
     {"name", spec_name, IN(name), 0, true},
     {"description", spec_str, IN(description), 0, false},
-    {"resource", read_resource, IN(resource), 0, true},
+    {"resource", read_resource, IN(resource), 0, false},
+    {"deviceClass", read_class, IN(device_class), 0, false},
+    {"devices", queue_read_devices, IN(devices), 0, false},
     {"nodes", read_nodes, 0, 0, false},
     {"tolerations", read_tolerations, 0, 0, false},
     {"shared", read_shared, IN(shared), 0, false},
@@ -125,11 +142,30 @@ static const struct spec_field flavor_fields[] = {
 };
 #undef IN
 
+/* Either a resource that device plugins count, or devices that drivers describe. */
+static void check_kind(struct spec *s, const struct value *doc, struct flavor_doc *f)
+{
+    const struct value *devices = value_get(doc, "devices"), *shared = value_get(doc, "shared");
+    if (f->resource.n > 0 && f->device_class.n > 0)
+        err_hint(
+            spec_error(s, NULL, value_get(doc, "deviceClass"), "a Flavor has a resource or a deviceClass, not both"),
+            "make them two flavors");
+    else if (f->resource.n == 0 && f->device_class.n == 0)
+        err_hint(spec_error(s, NULL, doc, "'resource' or 'deviceClass' is missing"), "resource: nvidia.com/gpu");
+    if (f->device_class.n == 0 && devices != NULL)
+        err_hint(spec_error(s, NULL, devices, "only a Flavor with a deviceClass has devices"),
+                 "choose nodes by their labels: nodes: {nvidia.com/gpu.product: …}");
+    if (f->device_class.n > 0 && shared != NULL)
+        err_hint(spec_error(s, NULL, shared, "devices of a DeviceClass are not offered in parts"), "leave shared away");
+    if (f->device_class.n > 0) queue_devices_settle(s->arena, f->device_class, &f->devices);
+}
+
 static void read_flavor(struct spec *s, const struct value *doc, struct flavor_doc *out)
 {
     size_t before = s->errors->total;
     spec_fields(s, NULL, doc, flavor_fields, SPEC_COUNT(flavor_fields), 0, "a Flavor", out);
     if (s->errors->total != before) return;
+    check_kind(s, doc, out);
     if (str_is(out->name, "cpu") || str_is(out->name, "memory"))
         spec_error(s, NULL, value_get(doc, "name"), "'%.*s' is what every quota has", STR_ARG(out->name));
 }

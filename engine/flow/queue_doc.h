@@ -20,9 +20,30 @@ struct queue_toleration {
     struct str key, op, value, effect; /* op: Exists or Equal; effect empty = any */
 };
 
+/* Devices of Dynamic Resource Allocation, by what their driver says of them. Both who counts them and the claim that
+ * asks for them go by it (scheduler/kube_devices.h, scheduler/kube_claim.h). */
+struct queue_attribute {
+    struct str domain, id; /* domain: of the driver unless it is written out */
+    enum { QUEUE_ATTRIBUTE_STRING, QUEUE_ATTRIBUTE_INT, QUEUE_ATTRIBUTE_BOOL } type;
+    struct str text;
+    int64_t number; /* of a BOOL: 0 or 1 */
+};
+struct queue_capacity { /* that it has at least */
+    struct str domain, id;
+    int64_t least;
+};
+struct queue_devices {
+    struct str driver;
+    const struct queue_attribute *attributes;
+    const struct queue_capacity *capacity;
+    size_t n_attributes, n_capacity;
+};
+
 struct flavor_doc {
     struct str name, description;
-    struct str resource; /* of Kubernetes: nvidia.com/gpu */
+    struct str resource;     /* of Kubernetes: nvidia.com/gpu; empty = it has a device_class */
+    struct str device_class; /* DeviceClass of Kubernetes: gpu.nvidia.com */
+    struct queue_devices devices;
     const struct queue_pair *nodes;
     size_t n_nodes;
     const struct queue_toleration *tolerations;
@@ -53,6 +74,13 @@ struct queue_docs {
     const struct value **queue_values;
     size_t n_queues;
 };
+
+/* The field `devices` of a flavor. */
+struct spec;
+struct spec_at;
+void queue_read_devices(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
+/* What follows once the whole flavor is read: whose attributes those without a domain are. */
+void queue_devices_settle(struct arena *a, struct str device_class, struct queue_devices *d);
 
 /* Whether a document is of these kinds, so far as its `kind` says. */
 bool queue_doc_is(const struct value *doc);

@@ -25,9 +25,12 @@ static bool tolerates_all(const struct place_flavor *f, const struct place_pair 
     return true;
 }
 
-static bool is_of(const struct place_flavor *f, struct str devices)
+static bool is_of(const struct place_flavor *f, const struct place_devices *d)
 {
-    return devices.n > 0 && (str_eq(f->resource, devices) || str_eq(f->device_class, devices));
+    if (!f->described) return d->n_of == 0 && d->name.n > 0 && str_eq(f->resource, d->name);
+    for (size_t i = 0; i < d->n_of; i++)
+        if (str_eq(d->of[i], f->name)) return true;
+    return false;
 }
 
 size_t place_offers(const struct place_flavor *flavors, size_t n_flavors, const struct place_pair *labels,
@@ -38,13 +41,13 @@ size_t place_offers(const struct place_flavor *flavors, size_t n_flavors, const 
     for (size_t i = 0; i < n_flavors; i++) {
         const struct place_flavor *f = &flavors[i];
         if (!has_labels(f, labels, n_labels) || !tolerates_all(f, taints, n_taints)) continue;
-        bool any = f->resource.n > 0 || f->device_class.n > 0;
+        bool any = f->resource.n > 0 || f->described;
         uint32_t gpus = 0, used = 0;
         for (size_t k = 0; k < n_devices; k++) {
             bool taken = false; /* by a flavor listed before */
             for (size_t j = 0; j < n && !taken; j++)
-                taken = is_of(&flavors[out[j].flavor], devices[k].name);
-            if (taken || !is_of(f, devices[k].name)) continue;
+                taken = is_of(&flavors[out[j].flavor], &devices[k]);
+            if (taken || !is_of(f, &devices[k])) continue;
             gpus += devices[k].n;
             used += devices[k].taken;
         }

@@ -14,7 +14,7 @@ struct place_pair { /* a label, or a taint with the effect NoSchedule or NoExecu
 struct place_flavor {
     struct str name;                 /* a100 */
     struct str resource;             /* extended resource: nvidia.com/gpu, nvidia.com/mig-1g.5gb; or empty */
-    struct str device_class;         /* Dynamic Resource Allocation's DeviceClass; or empty */
+    bool described;                  /* its devices name it themselves: place_devices.of */
     const struct place_pair *labels; /* a node offers it only with all of these */
     size_t n_labels;
     const struct place_pair *tolerates; /* taints that its pods tolerate; an empty value stands for any */
@@ -30,9 +30,11 @@ struct place_offer { /* of a node */
 };
 
 struct place_devices { /* of a node: what it says it has */
-    struct str name;   /* of the extended resource, or of the DeviceClass */
+    struct str name;   /* of the extended resource, or of the driver */
     uint32_t n;
-    uint32_t taken; /* of them by pods that are no workloads */
+    uint32_t taken;       /* of them by pods that are no workloads */
+    const struct str *of; /* flavors that they fit; none = those of the resource */
+    size_t n_of;
 };
 
 /* Which flavors a node offers, by its labels, taints and devices. Each kind of device counts for the first flavor that

@@ -45,6 +45,15 @@ static void read_groups(struct arena *a, const struct value *list, struct queue_
     out->groups = groups;
 }
 
+static const struct str *names_of(struct arena *a, const struct value *list, size_t *n)
+{
+    *n = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
+    struct str *names = arena_array(a, struct str, *n + 1);
+    for (size_t i = 0; i < *n; i++)
+        names[i] = text_of(&list->u.list.items[i]);
+    return names;
+}
+
 bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *out)
 {
     const struct value *devices = value_get(v, "devices");
@@ -62,8 +71,10 @@ bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *
     struct place_devices *list = arena_array(a, struct place_devices, out->n_devices + 1);
     for (size_t i = 0; i < out->n_devices; i++) {
         const struct value *d = &devices->u.list.items[i];
-        list[i] = (struct place_devices){text_of(value_get(d, "name")), (uint32_t)number_of(d, "n"),
-                                         (uint32_t)number_of(d, "taken")};
+        list[i] = (struct place_devices){.name = text_of(value_get(d, "name")),
+                                         .n = (uint32_t)number_of(d, "n"),
+                                         .taken = (uint32_t)number_of(d, "taken")};
+        list[i].of = names_of(a, value_get(d, "of"), &list[i].n_of);
     }
     out->devices = list;
     read_groups(a, value_get(v, "groups"), out);

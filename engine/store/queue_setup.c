@@ -5,11 +5,17 @@
 
 /* ---- flavors ---- */
 
-/* A device counts for the first flavor that fits: so who asks for more of a node comes first. */
+static size_t asks(const struct flavor_doc *f)
+{
+    return f->n_nodes + f->devices.n_attributes + f->devices.n_capacity;
+}
+
+/* A device counts for the first flavor that fits: so who asks for more of it and of its node comes first. */
 static int special_first(const void *x, const void *y)
 {
     const struct flavor_doc *a = x, *b = y;
-    if (a->n_nodes != b->n_nodes) return a->n_nodes > b->n_nodes ? -1 : 1;
+    size_t x_asks = asks(a), y_asks = asks(b);
+    if (x_asks != y_asks) return x_asks > y_asks ? -1 : 1;
     return str_cmp(a->name, b->name);
 }
 
@@ -23,6 +29,7 @@ static struct place_flavor offered_as(struct arena *a, const struct flavor_doc *
         taints[i] = (struct place_pair){f->tolerations[i].key, f->tolerations[i].value};
     return (struct place_flavor){.name = f->name,
                                  .resource = f->resource,
+                                 .described = f->device_class.n > 0,
                                  .labels = labels,
                                  .n_labels = f->n_nodes,
                                  .tolerates = taints,

@@ -143,7 +143,7 @@ RIGHTS = [
     ("create", "serviceaccounts/token", JOBS, False), ("create", "rolebindings.rbac.authorization.k8s.io", JOBS, False),
     ("get", "secrets", SPACE, False), ("list", "pods", SPACE, False), ("create", "jobs.batch", SPACE, False),
     ("list", "jobs.batch", "default", False), ("list", "pods", "kube-system", False), ("list", "nodes", None, False),
-    ("list", "namespaces", None, False),
+    ("list", "namespaces", None, False), ("create", "resourceclaimtemplates.resource.k8s.io", JOBS, False),
 ]
 
 

@@ -11,6 +11,7 @@ from harness import ROOT, Database
 TEXT = (ROOT / "pipelines/QUEUES.md").read_text(encoding="utf-8")
 SCHEMA = json.loads((ROOT / "api/queue.schema.json").read_text(encoding="utf-8"))
 EXAMPLE = re.search(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S).group(1)
+DEVICES = re.search(r"^```yaml flavor\n(.*?)^```$", TEXT, re.M | re.S).group(1)
 BAD = """apiVersion: millrace/v1
 kind: Queue
 name: q
@@ -37,6 +38,28 @@ def test_the_example_is_what_the_server_takes(fresh, tmp_path):
     assert again.count("unchanged") == 4
     for kind in ("Flavor", "Queue"):
         assert keys(kind) == set(SCHEMA["$defs"][kind]["properties"]) - {"apiVersion", "kind"}
+
+
+def test_a_flavor_of_described_devices(fresh, tmp_path):
+    server = fresh()
+    file = tmp_path / "flavor.yaml"
+    file.write_text(DEVICES)
+    document, = yaml.safe_load_all(DEVICES)
+    jsonschema.validate(document, SCHEMA)
+    server.cli("queue", "apply", str(file))
+    flavor, = server.get("/api/v1/flavors").json["items"]
+    assert flavor["spec"] == document
+    rows = re.search(r"^\| key of `devices` \|.*\n\|---.*\n((?:\|.*\n)+)", TEXT, re.M).group(1)
+    told = {re.search(r"`(\w+)`", row).group(1) for row in rows.splitlines()}
+    assert told == set(SCHEMA["$defs"]["Flavor"]["properties"]["devices"]["properties"])
+    for good, bad, words in (
+            ("deviceClass: gpu.nvidia.com", "resource: nvidia.com/gpu", "only a Flavor with a deviceClass"),
+            ("type: gpu", "type: 1.5", "expected a text, a whole number, true or false"),
+            ("memory: 40Gi", "memory: much", "flavor.yaml:7")):
+        file.write_text(DEVICES.replace(good, bad))
+        assert words in server.cli("queue", "apply", str(file), expect=3).stderr
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(file.read_text()), SCHEMA)
 
 
 def test_queues_are_shown_and_deleted(fresh, tmp_path):

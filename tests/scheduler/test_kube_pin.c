@@ -43,7 +43,16 @@ static void test_pins(void **state)
         assert_string_equal(text.p, rows[i].want);
         assert_true(str_is(job.gpu_resource, rows[i].resource) && str_is(job.kueue, rows[i].kueue));
         assert_int_equal(job.resources.gpu_count, rows[i].count);
+        assert_true(job.claim.device_class.n == 0);
     }
+    struct kube_job job = {.resources = {.gpu_count = 1}};
+    struct err err = {0};
+    const char *claims =
+        "{\"flavor\":\"f\",\"claim\":{\"deviceClass\":\"gpu.nvidia.com\",\"selector\":\"x == \\\"y\\\"\"},"
+        "\"count\":3}";
+    assert_true(kube_pin_apply(&a, str_of(claims), &job, &err));
+    assert_true(str_is(job.claim.device_class, "gpu.nvidia.com") && str_is(job.claim.selector, "x == \"y\""));
+    assert_int_equal(job.claim.count, 3);
     arena_free(&a);
 }
 

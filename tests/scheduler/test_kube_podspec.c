@@ -36,6 +36,8 @@ static const struct value *at(const struct value *v, const char *path)
     return v;
 }
 
+static struct kube_claim claim; /* of the pod */
+
 static struct value pod_of(const char *cluster, struct resources resources)
 {
     static const struct str argv[] = {STR_INIT("/bin/true")};
@@ -53,6 +55,8 @@ static struct value pod_of(const char *cluster, struct resources resources)
                                  .n_command = 1,
                                  .grace_ms = 10000,
                                  .resources = resources,
+                                 .gpu_resource = STR("nvidia.com/gpu"),
+                                 .claim = claim,
                                  .cluster = &given};
     kube_job_json(&job, &text);
     struct value all = parsed(arena_cstr(&arena, buf_view(&text)));
@@ -191,6 +195,26 @@ static void a_merge_takes_nothing_away(void **state)
     }
 }
 
+static void devices_are_claimed(void **state)
+{
+    (void)state;
+    char name[KUBE_TEMPLATE_NAME];
+    const struct resources two = {.gpu_count = 2};
+    struct value pod = pod_of("{}", two);
+    is("without a claim", at(&pod, STEP "resources.limits"), "{\"nvidia.com/gpu\":\"2\"}");
+    is("without a claim", at(&pod, "resourceClaims"), "");
+    is("without a claim", at(&pod, STEP "resources.claims"), "");
+    claim = (struct kube_claim){STR("gpu.nvidia.com"), STR("true"), 2};
+    kube_claim_template_name(&claim, STR("i1"), name);
+    pod = pod_of("{\"pod\":{\"resourceClaims\":[{\"name\":\"nic\",\"resourceClaimName\":\"n\"}]}}", two);
+    is("the resource", at(&pod, STEP "resources.limits"), "{}");
+    is("the container", at(&pod, STEP "resources.claims"), "[{\"name\":\"millrace-gpu\"}]");
+    is("the pod", at(&pod, "resourceClaims.0"),
+       arena_printf(&arena, "{\"name\":\"millrace-gpu\",\"resourceClaimTemplateName\":\"%s\"}", name).p);
+    is("its own", at(&pod, "resourceClaims.1"), "{\"name\":\"nic\",\"resourceClaimName\":\"n\"}");
+    claim = (struct kube_claim){0};
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -210,6 +234,7 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {T(each_key_has_its_place), T(companions_are_whom_the_pod_lets_them_be),
-                                       T(shared_memory_is_a_volume), T(a_merge_takes_nothing_away)};
+                                       T(shared_memory_is_a_volume), T(a_merge_takes_nothing_away),
+                                       T(devices_are_claimed)};
     return cmocka_run_group_tests_name("pods", tests, NULL, NULL);
 }

@@ -73,7 +73,7 @@ static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struc
     for (size_t i = 0; i < 3; i++) {
         if (w->gpus[i] == 0) continue;
         struct place_devices *d = arena_new(a, struct place_devices);
-        *d = (struct place_devices){STR("nvidia.com/gpu"), w->gpus[i], others[i]};
+        *d = (struct place_devices){.name = STR("nvidia.com/gpu"), .n = w->gpus[i], .taken = others[i]};
         (*out)[n++] = (struct queue_node){.name = str_of(names[i]),
                                           .schedulable = true,
                                           .cpu = 64000,

@@ -62,13 +62,66 @@ static void test_good(void **state)
     assert_true(str_is(d.queues[1].kueue, "team-a"));
 }
 
+static void test_devices(void **state)
+{
+    struct queue_docs d;
+    (void)state;
+    bool ok = read_text(HEAD "kind: Flavor\nname: big\ndeviceClass: gpu.nvidia.com\n"
+                             "devices: {attributes: {productName: NVIDIA H100, mig: false, x.y/index: 3},\n"
+                             "          capacity: {memory: 40Gi, multiprocessors: 100}}\n"
+                             "---\n" HEAD "kind: Flavor\nname: mig\ndeviceClass: mig.nvidia.com\n"
+                             "devices: {driver: gpu.nvidia.com, attributes: {profile: 1g.10gb}}\n"
+                             "---\n" HEAD "kind: Flavor\nname: any\ndeviceClass: gpu.amd.com\n",
+                        &d);
+    if (!ok) fail_msg("%s: %s", errors.items[0].path, errors.items[0].message);
+    const struct flavor_doc *f = &d.flavors[0];
+    const struct queue_attribute *a = f->devices.attributes;
+    const struct queue_capacity *c = f->devices.capacity;
+    assert_true(str_is(f->device_class, "gpu.nvidia.com") && str_is(f->devices.driver, "gpu.nvidia.com"));
+    assert_int_equal(f->devices.n_attributes, 3);
+    assert_true(str_is(a[0].domain, "gpu.nvidia.com") && str_is(a[0].id, "productName"));
+    assert_true(a[0].type == QUEUE_ATTRIBUTE_STRING && str_is(a[0].text, "NVIDIA H100"));
+    assert_true(a[1].type == QUEUE_ATTRIBUTE_BOOL && a[1].number == 0);
+    assert_true(a[2].type == QUEUE_ATTRIBUTE_INT && a[2].number == 3 && str_is(a[2].domain, "x.y"));
+    assert_true(f->devices.n_capacity == 2 && c[0].least == (int64_t)40 << 30 && c[1].least == 100);
+    assert_true(str_is(c[0].id, "memory") && str_is(c[0].domain, "gpu.nvidia.com"));
+    f = &d.flavors[1];
+    assert_true(str_is(f->devices.driver, "gpu.nvidia.com") &&
+                str_is(f->devices.attributes[0].domain, "gpu.nvidia.com"));
+    f = &d.flavors[2];
+    assert_true(str_is(f->devices.driver, "gpu.amd.com") && f->devices.n_attributes + f->devices.n_capacity == 0);
+}
+
 static void test_bad(void **state)
 {
     static const struct {
         const char *text, *path, *message;
         uint32_t line;
     } rows[] = {
-        {HEAD "kind: Flavor\nname: x\n", "", "'resource' is missing", 1},
+        {HEAD "kind: Flavor\nname: x\n", "", "'resource' or 'deviceClass' is missing", 1},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\ndeviceClass: c\n", "",
+         "a Flavor has a resource or a deviceClass, not both", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\ndevices: {driver: d}\n", "",
+         "only a Flavor with a deviceClass has devices", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\nshared: 4\n", "",
+         "devices of a DeviceClass are not offered in parts", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: GPU\n", "deviceClass", "a DeviceClass has a name of", 4},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {driver: 'a\"b'}\n", "devices.driver",
+         "a driver is named by a domain", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {attributes: {'a\"b': 1}}\n", "devices.attributes.a\"b",
+         "attributes and capacities are named as in ResourceSlices", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {attributes: {D/x: 1}}\n", "devices.attributes.D/x",
+         "attributes and capacities are named as in ResourceSlices", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {attributes: {x: 1.5}}\n", "devices.attributes.x",
+         "expected a text, a whole number, true or false", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {attributes: {x: \"a\\nb\"}}\n", "devices.attributes.x",
+         "an attribute's text has from 1 to 64 characters", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {capacity: {memory: a lot}}\n",
+         "devices.capacity.memory", "", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {capacity: {memory: 9Ti}}\n", "devices.capacity.memory",
+         "a capacity lies between 0 and 8Ti", 5},
+        {HEAD "kind: Flavor\nname: x\ndeviceClass: c\ndevices: {selector: 'true'}\n", "devices.selector",
+         "unknown key 'selector'", 5},
         {HEAD "kind: Flavor\nname: cpu\nresource: a/b\n", "", "'cpu' is what every quota has", 3},
         {HEAD "kind: Flavor\nname: x\nresource: gpu\n", "resource", "an extended resource is written DOMAIN/NAME", 4},
         {HEAD "kind: Flavor\nname: x\nresource: a/b\nshared: 1\n", "shared", "", 5},
@@ -102,7 +155,8 @@ static void test_bad(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_bad)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_devices),
+                                       cmocka_unit_test(test_bad)};
     arena_init(&arena, 0);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_free(&arena);

@@ -418,21 +418,25 @@ static void test_offers(void **state)
          .n_tolerates = 1},
         {.name = STR("gpu"), .resource = STR("nvidia.com/gpu"), .tolerates = &taint, .n_tolerates = 1},
         {.name = STR("mig"), .resource = STR("nvidia.com/mig-1g.5gb")},
-        {.name = STR("dra"), .device_class = STR("gpu.nvidia.com")},
+        {.name = STR("big"), .described = true},
+        {.name = STR("dra"), .described = true},
     };
-    const struct place_devices devices[] = {
-        {STR("nvidia.com/gpu"), 8, 3}, {STR("nvidia.com/mig-1g.5gb"), 7, 9}, {STR("gpu.nvidia.com"), 4, 0}};
+    static const struct str both[] = {STR_INIT("dra"), STR_INIT("big")};
+    const struct place_devices devices[] = {{.name = STR("nvidia.com/gpu"), .n = 8, .taken = 3},
+                                            {.name = STR("nvidia.com/mig-1g.5gb"), .n = 7, .taken = 9},
+                                            {STR("gpu.nvidia.com"), 4, 0, both, 1},
+                                            {STR("gpu.nvidia.com"), 2, 1, both, 2}}; /* count for the first */
     static const struct {
         bool label, taint;
         size_t n;
-        struct place_offer offers[3];
-    } rows[] = {{true, false, 3, {{0, 8, 3}, {2, 7, 7}, {3, 4, 0}}},
-                {false, false, 3, {{1, 8, 3}, {2, 7, 7}, {3, 4, 0}}},
+        struct place_offer offers[4];
+    } rows[] = {{true, false, 4, {{0, 8, 3}, {2, 7, 7}, {3, 2, 1}, {4, 4, 0}}},
+                {false, false, 4, {{1, 8, 3}, {2, 7, 7}, {3, 2, 1}, {4, 4, 0}}},
                 {true, true, 1, {{0, 8, 3}}},
                 {false, true, 1, {{1, 8, 3}}}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct place_offer out[4];
-        size_t n = place_offers(flavors, 4, &a100, rows[i].label, &taint, rows[i].taint, devices, 3, out);
+        struct place_offer out[5];
+        size_t n = place_offers(flavors, 5, &a100, rows[i].label, &taint, rows[i].taint, devices, 4, out);
         assert_int_equal(n, rows[i].n);
         assert_memory_equal(out, rows[i].offers, n * sizeof *out);
     }

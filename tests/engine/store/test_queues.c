@@ -225,7 +225,7 @@ static void test_wishes(void **state)
         if (rows[i].first) assert_true(str_is(s.flavors[out.flavors[0]].name, rows[i].first));
     }
     /* GPUs that are offered as several are whole ones again. */
-    const struct place_devices shared = {STR("nvidia.com/gpu.shared"), 8, 3};
+    const struct place_devices shared = {.name = STR("nvidia.com/gpu.shared"), .n = 8, .taken = 3};
     const struct queue_node node = {.name = STR("n"), .devices = &shared, .n_devices = 1};
     struct place_offer offers[2];
     assert_int_equal(queue_setup_offers(&s, &node, offers), 1);
@@ -257,7 +257,7 @@ static void test_many_flavors(void **state)
     assert_true(queue_setup_ask(&s, &ask, &db.arena, &out, &err));
     struct place_devices devices[PLACE_CHOICES + 1];
     for (int i = 0; i <= PLACE_CHOICES; i++)
-        devices[i] = (struct place_devices){arena_printf(&db.arena, "vendor.com/gpu%d", i), 1, 0};
+        devices[i] = (struct place_devices){.name = arena_printf(&db.arena, "vendor.com/gpu%d", i), .n = 1};
     struct queue_node node = {.name = STR("n"), .devices = devices, .n_devices = PLACE_CHOICES + 1};
     assert_false(queue_setup_node(&s, &node, &db.arena, &number, &err));
     assert_string_equal(err.message, "node n has GPUs of 17 flavors, more than 16");
