@@ -105,7 +105,7 @@ static enum exec_placing placing_of(const struct executor *x)
 
 static bool unsure(const struct scheduler *s, const struct live *l, uint32_t task)
 {
-    return queue_ask_needed(run_task_node(l->run, task), l->ignore_gpu) && placing_of(s->cfg.executor) == EXEC_UNSURE;
+    return queue_ask_needed(run_task_node(l->run, task), l->ignore_gpu) && s->placing == EXEC_UNSURE;
 }
 
 void admit_reason(struct scheduler *s, const struct live *l, uint32_t task, struct buf *out)
@@ -188,7 +188,7 @@ static bool fits(const struct scheduler *s, const struct resources *wanted, cons
 static bool may_start(struct scheduler *s, struct live *l, uint32_t task, struct vain *v)
 {
     if (!queue_ask_needed(run_task_node(l->run, task), l->ignore_gpu)) return true;
-    switch (placing_of(s->cfg.executor)) {
+    switch (s->placing) {
     case EXEC_COUNTS:
         if (!placing_asked(l, task)) return true;
         break; /* when there was a queue, and the placer has not forgotten it */
@@ -266,6 +266,7 @@ void admit_tasks(struct scheduler *s)
 {
     if (s->cfg.executor == NULL) return;
     struct vain v = {0};
+    placing_mode(s, placing_of(s->cfg.executor));
     for (int64_t level = INT64_MAX; s->live.n_ranked > 0 && !tired(&v) && next_level(s, &level);)
         admit_level(s, level, &v);
     admit_level(s, INT64_MIN, &v); /* all, and runs without a ready task leave the ring */

@@ -70,8 +70,9 @@ struct scheduler {
     struct busy *busy;     /* runs of the next turn, the last one first */
     struct live **late;    /* those of the last turn, in order */
     size_t n_late;
-    uint32_t asks;                     /* of the placer, in this turn */
-    uint32_t left;                     /* of what runs may do in this turn, all together */
+    uint32_t asks;             /* of the placer, in this turn */
+    enum exec_placing placing; /* of this turn: what was started without the placer it is told before the next */
+    uint32_t left;             /* of what runs may do in this turn, all together */
     uint64_t heard_cost, effects_cost; /* steps of evaluation in this turn's first and last part */
     struct arena carry;                /* what the next turn needs of this one */
     uint32_t split_turns;              /* > 0: each run has a transaction of its own */

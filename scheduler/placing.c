@@ -179,7 +179,7 @@ void placing_ended(struct scheduler *s, const struct live *l, struct attempt_id 
 
 enum fate { STAYS, AGAIN, OVER };
 
-static enum fate fate_of(const struct live *l, const struct placing *e)
+static enum fate fate_of(const struct scheduler *s, const struct live *l, const struct placing *e)
 {
     enum task_state state = run_task_state(l->run, e->task);
     uint32_t attempt = run_task_attempt(l->run, e->task);
@@ -187,7 +187,8 @@ static enum fate fate_of(const struct live *l, const struct placing *e)
     if (e->vain || l->finished || run_state_terminal(run_state_of(l->run))) return OVER;
     if (attempt == e->attempt && (state == TASK_RUNNING || state == TASK_STOPPING)) return STAYS;
     if (paused || !ready) return OVER;
-    if (e->state == QUEUE_STOPS) return AGAIN; /* it has stopped, or never began */
+    if (s->placing == EXEC_COUNTS && e->state != QUEUE_ADMITTED) return OVER; /* there is no queue any more */
+    if (e->state == QUEUE_STOPS) return AGAIN;                                /* it has stopped, or never began */
     return attempt + 1 == e->attempt ? STAYS : OVER;
 }
 
@@ -196,7 +197,7 @@ void placing_settle(struct scheduler *s, struct live *l)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < l->n_placings; i++) {
         struct placing e = l->placings[i];
-        enum fate fate = fate_of(l, &e);
+        enum fate fate = fate_of(s, l, &e);
         if (fate == AGAIN) {
             clear(&e);
             e = (struct placing){.task = e.task, .attempt = run_task_attempt(l->run, e.task) + 1, .state = QUEUE_WAITS};
@@ -211,6 +212,18 @@ void placing_settle(struct scheduler *s, struct live *l)
         l->placings[kept++] = e;
     }
     l->n_placings = kept;
+}
+
+void placing_mode(struct scheduler *s, enum exec_placing now)
+{
+    size_t cursor = 0;
+    bool ends = now == EXEC_COUNTS && s->placing != EXEC_COUNTS;
+    s->placing = now;
+    for (struct live *l; ends && (l = live_next(&s->live, &cursor)) != NULL;) {
+        if (l->n_placings == 0) continue;
+        (void)core_touch(s, l);
+        s->more = true; /* they may start in the next turn */
+    }
 }
 
 void placing_effects(struct scheduler *s, struct live *l)

@@ -24,6 +24,8 @@ void placing_hear(struct scheduler *s, struct live *l, enum command c, const str
 void placing_ended(struct scheduler *s, const struct live *l, struct attempt_id id, struct task_result *res);
 /* After all of the turn is decided: asks that are not wanted any more are withdrawn, and preempted ones made again. */
 void placing_settle(struct scheduler *s, struct live *l);
+/* Whether steps wait for the placer, in this turn. Where they do not any more, asks are withdrawn. */
+void placing_mode(struct scheduler *s, enum exec_placing now);
 void placing_effects(struct scheduler *s, struct live *l); /* after the commit */
 /* Those of runs that were just loaded. */
 MUST_CHECK bool placing_load(struct scheduler *s, const char *ids, struct err *err);
