@@ -138,6 +138,14 @@ int64_t kube_since(const struct kube_attempt *a, int64_t wall_us)
     return at > first ? at : first;
 }
 
+void kube_hangs(struct kube_attempt *a, bool hangs)
+{
+    if (!hangs)
+        a->hangs_us = 0;
+    else if (a->hangs_us == 0)
+        a->hangs_us = os_mono_us();
+}
+
 void kube_belongings_create(struct kube_attempt *a)
 {
     kube_service_create(a);

@@ -159,6 +159,8 @@ void kube_tell(struct kube_attempt *a); /* its end; a->result is set */
 /* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
  * there was anything to run. */
 int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
+/* It cannot start: since when is remembered. */
+void kube_hangs(struct kube_attempt *a, bool hangs);
 /* What goes with its Job, when that is there; harmless if it is, too. */
 void kube_belongings_create(struct kube_attempt *a);
 /* Visits all, also when fn drops the one it is given. */
@@ -191,14 +193,10 @@ void kube_ask_pod(struct kube_attempt *a);
 void kube_create(struct kube_attempt *a);
 void kube_delete(struct kube_attempt *a);
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
-/* What goes with its Job, when that is there; harmless if it is, too. */
-void kube_belongings_create(struct kube_attempt *a);
 void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
 /* Why it does not run yet; empty = it does. */
 void kube_waits(struct kube_attempt *a, struct str text);
-/* It cannot start: since when is remembered. */
-void kube_hangs(struct kube_attempt *a, bool hangs);
 void kube_tick(struct kube *k);                /* once a second */
 void kube_end_by_job(struct kube_attempt *a);  /* no pod is left to say how it ended */
 void kube_end_stopped(struct kube_attempt *a); /* as it was wanted */

@@ -69,14 +69,6 @@ __attribute__((format(printf, 2, 3))) static void waits(struct kube_attempt *a, 
     kube_waits(a, str_of(text));
 }
 
-void kube_hangs(struct kube_attempt *a, bool hangs)
-{
-    if (!hangs)
-        a->hangs_us = 0;
-    else if (a->hangs_us == 0)
-        a->hangs_us = os_mono_us();
-}
-
 static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bool one)
 {
     const struct kube *k = a->owner;
@@ -383,12 +375,6 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     kube_begun(a);
     kube_belongings_create(a);
     if ((a->kill_wanted || a->phase == KUBE_FORGOTTEN) && !a->deleted) kube_delete(a);
-}
-
-void kube_belongings_create(struct kube_attempt *a)
-{
-    kube_service_create(a);
-    kube_secret_create(a);
 }
 
 void kube_finish(struct kube_attempt *a)
