@@ -85,6 +85,8 @@ void kube_ask_why(struct kube *k)
 
 /* ---- Kueue ---- */
 
+#define NO_WORKLOAD "it has not taken notice of the suspended Job; does it run?"
+
 static const char *const versions[] = {"v1beta2", "v1beta1"}; /* of its API, whichever the cluster has */
 
 static bool is_held(const struct kube_attempt *a)
@@ -122,7 +124,7 @@ static bool owned_by(const struct value *object, const char *uid)
     return false;
 }
 
-static void say_workloads(struct kube *k, const struct value *items)
+static void say_workloads(struct kube *k, const struct value *items, bool all)
 {
     for (size_t i = 0; i < k->room; i++)
         for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
@@ -130,7 +132,8 @@ static void say_workloads(struct kube *k, const struct value *items)
             size_t w = 0;
             while (w < items->u.list.n && !owned_by(&items->u.list.items[w], a->job_uid))
                 w++;
-            if (w < items->u.list.n) say_held(a, why_held(&items->u.list.items[w]));
+            if (w < items->u.list.n || all)
+                say_held(a, w < items->u.list.n ? why_held(&items->u.list.items[w]) : STR(NO_WORKLOAD));
         }
 }
 
@@ -152,7 +155,8 @@ static void told_workloads(void *ctx, const struct kube_answer *answer)
     arena_init(&m, 0);
     if (answer->outcome == KUBE_DONE) {
         const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
-        if (items != NULL && items->type == VALUE_LIST) say_workloads(k, items);
+        if (items != NULL && items->type == VALUE_LIST)
+            say_workloads(k, items, kube_text(&v, "metadata.continue").n == 0);
     } else if (answer->status == 404) {
         if (++k->kueue_version % (sizeof versions / sizeof *versions) == 0)
             say_all_held(k, STR("this cluster has none, or not in a version that is known; its Job is suspended"));
