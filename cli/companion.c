@@ -1,8 +1,8 @@
-/* What moves the data of a step in a pod, from containers beside the step's own: `fetch` runs before it and brings code
- * and inputs; `collect` waits until it has ended, which the kubelet tells by SIGTERM, and keeps its outputs. Both work
- * by the plan that came with the pod, ask the API as the step itself would, and say how it went in the container's
- * termination message. Who kills them loses nothing: outputs are kept by digest, and a pod without the message has
- * not succeeded.
+/* What moves the data of a step in a pod, from containers beside the step's own: `fetch` runs before it, brings code
+ * and inputs, and makes the folders of its outputs; `collect` waits until it has ended, which the kubelet tells by
+ * SIGTERM, and keeps its outputs. Both work by the plan that came with the pod, ask the API as the step itself would,
+ * and say how it went in the container's termination message. Who kills them loses nothing: outputs are kept by digest,
+ * and a pod without the message has not succeeded.
  * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/ */
 #include "cli/companion.h"
 

@@ -144,6 +144,16 @@ static bool fetches(const struct kube *k, const struct exec_request *req)
     return any;
 }
 
+/* A folder that an output lies in must be there before the step's container is: only who runs before it can make it. */
+static bool makes_folders(const struct kube_attempt *a)
+{
+    bool any = false;
+    size_t at;
+    for (size_t i = 0; a->collects && i < a->n_outputs; i++)
+        any |= str_find(a->outputs[i].path, STR("/"), &at);
+    return any;
+}
+
 static bool can_move(const struct kube *k, const struct exec_request *req, struct err *err)
 {
     if (k->cfg.companion.n == 0) {
@@ -164,7 +174,7 @@ static bool plan_moves(struct kube *k, struct kube_attempt *a, const struct exec
 {
     const struct launch_spec *spec = &req->spec;
     struct arena *m = &a->arena;
-    job->fetches = fetches(k, req);
+    job->fetches = fetches(k, req) || makes_folders(a);
     job->collects = a->collects;
     if (!job->fetches && !job->collects) return true;
     if (!can_move(k, req, err)) return false;

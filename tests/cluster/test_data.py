@@ -145,6 +145,24 @@ def test_a_pipeline_alone_moves_nothing(data_server, jobs, tmp_path):
     server.ended(run)
 
 
+def test_folders_of_outputs_are_made_before(data_server, jobs):
+    """Also where a step has nothing fetched, whoever it runs as."""
+    server = data_server()
+    user = "securityContext: {runAsUser: 1234}"
+    run = server.submit(pipeline(
+        "  ints: {run: 'echo 5 > outputs/a && echo 6 > outputs/b', outputs: {a: int, b: int}}\n"
+        f"  mixed: {{run: 'echo 7 > deep/er/m && echo 8 > outputs/n', {user},\n"
+        "          outputs: {m: {artifact: model, path: deep/er/m}, n: int}}\n"
+        f"  one: {{run: 'echo 9 > outputs/n', {user}, outputs: {{n: int}}}}\n"
+        f"  within: {{run: 'echo 1 > outputs/a && echo 2 > outputs/b', workdir: sub, {user}, "
+        "outputs: {a: int, b: int}}\n",
+        outputs='{a: "${{ steps.ints.outputs.a + steps.ints.outputs.b }}", n: "${{ steps.mixed.outputs.n }}", '
+                'o: "${{ steps.one.outputs.n }}", w: "${{ steps.within.outputs.b }}"}'))
+    done = server.ended(run)
+    assert done["outputs"] == {"a": 11, "n": 8, "o": 9, "w": 2}, (done, server.tasks(run))
+    gone(jobs)
+
+
 def test_cancelled_steps_have_their_grace_and_no_more(data_server, jobs):
     """A pod whose outputs are kept has ten minutes for that; a step that is cancelled has not."""
     server = data_server("--grace", "2s")
