@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/base/units.h"
+
 #define SHM_VOLUME "shm"
 
 /* ---- fields ---- */
@@ -176,6 +178,15 @@ static void one_field(struct jsonw *w, const char *kind, const char *field, cons
     jsonw_object_end(w);
 }
 
+/* A size as Kubernetes reads it, which does not know every unit of ours: 1024B. */
+static struct value quantity(struct arena *a, const struct value *size)
+{
+    int64_t bytes;
+    struct err ignored;
+    if (!units_bytes(size, &bytes, &ignored)) return *size;
+    return value_string(arena_printf(a, "%" PRId64, bytes));
+}
+
 static void users_volume(struct jsonw *w, struct arena *a, size_t i, const struct value *v)
 {
     static const struct {
@@ -189,7 +200,9 @@ static void users_volume(struct jsonw *w, struct arena *a, size_t i, const struc
     named(w, a, i);
     for (size_t k = 0; k < sizeof sources / sizeof *sources; k++) {
         const struct value *name = value_get(v, sources[k].ours);
-        if (name != NULL) one_field(w, sources[k].kind, sources[k].field, name);
+        if (name == NULL) continue;
+        struct value source = str_is(str_of(sources[k].ours), "scratch") ? quantity(a, name) : *name;
+        one_field(w, sources[k].kind, sources[k].field, &source);
     }
     jsonw_object_end(w);
 }

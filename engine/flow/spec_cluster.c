@@ -158,6 +158,10 @@ static void one_volume(struct spec *s, const struct spec_at *at, struct str key,
         sources += volume.sources[k].n > 0;
     if (sources != 1)
         err_hint(spec_error(s, at, v, "a volume has one source"), "claim, configMap, secret, hostPath or scratch");
+    struct spec_at scratch_at = {at, STR("scratch"), SIZE_MAX, {0, 0}};
+    if (volume.scratch == 0) /* to Kubernetes it would be one without a limit */
+        err_hint(spec_error(s, &scratch_at, value_get(v, "scratch"), "a folder of no size holds nothing"),
+                 "write how much it may hold: scratch: 1Gi");
 }
 
 static void one_pull_secret(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,

@@ -162,7 +162,7 @@ static void what_a_cluster_understands_reaches_it(void **state)
        "{\"limits\":{\"memory\":\"1048576\",\"nvidia.com/gpu\":\"2\"},\"requests\":{\"cpu\":"
        "\"1500m\",\"memory\":\"1048576\",\"nvidia.com/gpu\":\"2\"}}");
     is(&v, POD "volumes.1", "{\"name\":\"volume-0\",\"persistentVolumeClaim\":{\"claimName\":\"data\"}}");
-    is(&v, POD "volumes.2", "{\"emptyDir\":{\"sizeLimit\":\"9Gi\"},\"name\":\"volume-1\"}");
+    is(&v, POD "volumes.2", "{\"emptyDir\":{\"sizeLimit\":\"9663676416\"},\"name\":\"volume-1\"}");
     is(&v, STEP "volumeMounts.1", "{\"mountPath\":\"/data\",\"name\":\"volume-0\",\"readOnly\":true}");
 }
 
