@@ -81,7 +81,9 @@ static bool is_reserved(struct str key)
            str_starts(key, "batch.kubernetes.io/") || str_is(key, "job-name") || str_is(key, "controller-uid");
 }
 
-/* The user's own, but for names that are not theirs. */
+#define DEFAULT_CONTAINER "kubectl.kubernetes.io/default-container"
+
+/* The user's own, but for names that are not theirs: of a plan from when they were not refused. */
 static void users(struct jsonw *w, const struct kube_job *j, const char *field)
 {
     const struct value *map = value_get(j->cluster, field);
@@ -118,7 +120,8 @@ static void annotations(struct jsonw *w, const struct kube_job *j, struct arena 
     jsonw_kv_str(w, "millrace.dev/path", j->path);
     jsonw_kv_str(w, "millrace.dev/run-name", j->run_name);
     if (of_pod) {
-        jsonw_kv_cstr(w, "kubectl.kubernetes.io/default-container", KUBE_CONTAINER);
+        if (value_get(value_get(j->cluster, "annotations"), DEFAULT_CONTAINER) == NULL)
+            jsonw_kv_cstr(w, DEFAULT_CONTAINER, KUBE_CONTAINER);
         users(w, j, "annotations");
         kube_companion_annotation(w, j);
         for (size_t i = 0; i < j->n_files; i++) {

@@ -166,6 +166,27 @@ static void what_a_cluster_understands_reaches_it(void **state)
     is(&v, STEP "volumeMounts.1", "{\"mountPath\":\"/data\",\"name\":\"volume-0\",\"readOnly\":true}");
 }
 
+/* Once: an object with a key twice is refused. */
+static void an_annotation_of_ours_may_be_said_otherwise(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct value cluster;
+    assert_true(json_parse(&arena,
+                           STR("{\"annotations\":{\"note\":\"x\",\"kubectl.kubernetes.io/default-container\":\"log\","
+                               "\"millrace.dev/path\":\"x\"}}"),
+                           0, &cluster, &err));
+    struct kube_job job = plain();
+    for (int said = 0; said < 2; said++) {
+        job.cluster = said ? &cluster : NULL;
+        struct value v = made(&job); /* by a parser that takes no key twice */
+        const struct value *all = at(&v, "spec.template.metadata.annotations");
+        const struct value *container = value_get(all, "kubectl.kubernetes.io/default-container");
+        assert_true(container != NULL && str_is(container->u.s, said ? "log" : "step"));
+        assert_true((value_get(all, "note") != NULL) == said && !str_is(value_get(all, "millrace.dev/path")->u.s, "x"));
+    }
+}
+
 static void data_is_moved_beside_the_step(void **state)
 {
     (void)state;
@@ -343,6 +364,7 @@ int main(void)
                                        T(a_service_goes_with_its_job),
                                        T(its_spec_is_found),
                                        T(names_are_names),
+                                       T(an_annotation_of_ours_may_be_said_otherwise),
                                        T(data_is_moved_beside_the_step),
                                        T(labels_are_values)};
     return cmocka_run_group_tests_name("kube jobs", tests, NULL, NULL);
