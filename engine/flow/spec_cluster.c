@@ -1,9 +1,8 @@
 /* Reading what only a cluster understands: the keys of a step that shape its pod. They are checked here, and kept as
  * they were written: whoever makes the pod reads them again. Names are those of Kubernetes where it has one.
  * https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/ */
+#include "engine/flow/spec_kube.h"
 #include "engine/flow/spec_step.h"
-
-#define LONGEST_OBJECT 253 /* an object's name: RFC 1123, subdomain */
 
 /* ---- leaves; nothing is kept but the value itself ---- */
 
@@ -14,34 +13,10 @@ static void check_bool(struct spec *s, const struct spec_at *at, const struct va
     spec_bool(s, at, v, &ignored);
 }
 
-static bool object_shape(struct str name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-        bool inner = i > 0 && i + 1 < name.n;
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (inner && (c == '-' || c == '.')))) return false;
-    }
-    return name.n > 0 && name.n <= LONGEST_OBJECT;
-}
-
-/* The name of an object of the cluster. */
-static void check_object(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
-{
-    struct str name = {"", 0};
-    spec_str(s, at, v, &name);
-    if (v->type != VALUE_STRING || (name.n == 0 && v->u.s.n > 0)) return;
-    if (object_shape(name))
-        *(struct str *)out = name;
-    else
-        err_hint(spec_error(s, at, v, "this cannot be the name of an object of Kubernetes"),
-                 "small letters, digits, '-' and '.', at most %d", LONGEST_OBJECT);
-}
-
 static void check_name(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
-    struct str ignored;
     (void)out;
-    check_object(s, at, v, &ignored);
+    spec_kube_object(s, at, v, NULL);
 }
 
 static void check_pull_policy(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
@@ -77,34 +52,70 @@ static void one_label(struct spec *s, const struct spec_at *at, struct str key, 
 {
     (void)out;
     (void)i;
-    struct str text;
-    if (key.n == 0 || key.n > 316) spec_error(s, at, NULL, "this cannot be a key");
-    spec_str(s, at, v, &text);
+    spec_kube_key(s, at, key, NULL);
+    spec_kube_label(s, at, v, NULL);
+}
+
+/* By these keys Millrace knows its pods, and Kubernetes those of a Job. */
+static bool is_reserved(struct str key)
+{
+    static const char *const domains[] = {"millrace.dev/", "app.kubernetes.io/", "batch.kubernetes.io/"};
+    size_t at;
+    bool own = str_find(key, STR(".millrace.dev/"), &at) || str_is(key, "job-name") || str_is(key, "controller-uid");
+    for (size_t i = 0; i < SPEC_COUNT(domains); i++)
+        own |= str_starts(key, domains[i]);
+    return own;
+}
+
+static void not_reserved(struct spec *s, const struct spec_at *at, struct str key)
+{
+    if (is_reserved(key))
+        err_hint(spec_error(s, at, NULL, "'%.*s' is set by Millrace or Kubernetes", STR_ARG(utf8_sub(key, 80))),
+                 "name it otherwise: those of millrace.dev/, app.kubernetes.io/ and batch.kubernetes.io/ are not the "
+                 "step's");
+}
+
+static void one_pod_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                          size_t i)
+{
+    one_label(s, at, key, v, out, i);
+    not_reserved(s, at, key);
+}
+
+/* Its value is any text. */
+static void one_annotation(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                           size_t i)
+{
+    struct str ignored;
+    (void)out;
+    (void)i;
+    spec_str(s, at, v, &ignored);
+    if (spec_kube_key(s, at, key, NULL)) not_reserved(s, at, key);
 }
 
 struct toleration {
     struct str key, op, value, effect;
-    uint32_t seconds;
+    uint32_t seconds; /* UINT32_MAX = none are said */
 };
 
 static void read_operator(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     static const char *const words[] = {"Equal", "Exists"};
-    (void)out;
-    spec_word(s, at, v, words, SPEC_COUNT(words));
+    size_t i = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (i != SIZE_MAX) *(struct str *)out = str_of(words[i]);
 }
 
 static void read_effect(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     static const char *const words[] = {"NoSchedule", "PreferNoSchedule", "NoExecute"};
-    (void)out;
-    spec_word(s, at, v, words, SPEC_COUNT(words));
+    size_t i = spec_word(s, at, v, words, SPEC_COUNT(words));
+    if (i != SIZE_MAX) *(struct str *)out = str_of(words[i]);
 }
 
 static const struct spec_field toleration_fields[] = {
-    {"key", spec_str, offsetof(struct toleration, key), 0, false},
+    {"key", spec_kube_taint, offsetof(struct toleration, key), 0, false},
     {"operator", read_operator, offsetof(struct toleration, op), 0, false},
-    {"value", spec_str, offsetof(struct toleration, value), 0, false},
+    {"value", spec_kube_label, offsetof(struct toleration, value), 0, false},
     {"effect", read_effect, offsetof(struct toleration, effect), 0, false},
     {"tolerationSeconds", spec_count, offsetof(struct toleration, seconds), 0, false},
 };
@@ -112,56 +123,125 @@ static const struct spec_field toleration_fields[] = {
 static void one_toleration(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
                            size_t i)
 {
-    struct toleration t = {0};
+    struct toleration t = {.seconds = UINT32_MAX};
+    size_t before = s->errors->total;
     (void)key;
     (void)out;
     (void)i;
-    spec_fields(s, at, v, toleration_fields, SPEC_COUNT(toleration_fields), 0, "a toleration", &t);
+    if (!spec_fields(s, at, v, toleration_fields, SPEC_COUNT(toleration_fields), 0, "a toleration", &t) ||
+        s->errors->total != before)
+        return;
+    bool exists = str_is(t.op, "Exists");
+    if (exists && t.value.n > 0)
+        spec_error(s, at, v, "a toleration of what Exists has no value");
+    else if (!exists && t.key.n == 0)
+        err_hint(spec_error(s, at, v, "a toleration has the key of a taint"),
+                 "operator: Exists without a key tolerates all");
+    if (t.seconds != UINT32_MAX && !str_is(t.effect, "NoExecute"))
+        err_hint(spec_error(s, at, v, "tolerationSeconds are for taints that put an end to pods"), "effect: NoExecute");
 }
 
 struct volume {
-    struct str path, sub, sources[4]; /* claim, configMap, secret, hostPath */
+    struct str path, sub, sources[4]; /* claim, configMap, secret, hostPath; the path without its first slash */
     int64_t scratch;
     bool read_only;
 };
 
+/* Of a path in a container, or of a node. */
+static bool read_absolute(struct spec *s, const struct spec_at *at, const struct value *v, struct str *path,
+                          const char *relative)
+{
+    struct str piece;
+    size_t before = s->errors->total;
+    spec_str(s, at, v, path);
+    if (s->errors->total != before) return false;
+    if (path->n == 0 || path->p[0] != '/') {
+        spec_error(s, at, v, "%s", relative);
+        return false;
+    }
+    bool bad = path->n > 1024;
+    for (size_t i = 0; i < path->n; i++)
+        bad |= (unsigned char)path->p[i] < 0x20;
+    for (struct str rest = *path; str_split(&rest, '/', &piece);)
+        bad |= str_is(piece, "..");
+    if (bad) err_hint(spec_error(s, at, v, "this cannot be the path of a volume"), "write it without '..'");
+    return !bad;
+}
+
+static void read_host_path(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    (void)read_absolute(s, at, v, out, "a folder of the node has an absolute path");
+}
+
 static void read_mount(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
-    struct str *path = out;
-    spec_str(s, at, v, path);
-    if (path->n && path->p[0] != '/') spec_error(s, at, v, "a volume is mounted at an absolute path");
-    if (str_is(*path, "/millrace") || str_starts(*path, "/millrace/"))
+    struct str path = {"", 0};
+    size_t colon;
+    if (!read_absolute(s, at, v, &path, "a volume is mounted at an absolute path")) return;
+    path = spec_plain_path(s->arena, path); /* without the first slash */
+    *(struct str *)out = path;
+    if (str_find(path, STR(":"), &colon))
+        err_hint(spec_error(s, at, v, "a path with ':' cannot be mounted at"), "write it without");
+    else if (str_is(path, "."))
+        err_hint(spec_error(s, at, v, "a volume cannot take the place of the whole image"), "mount it at a folder");
+    else if (str_is(path, "millrace") || str_starts(path, "millrace/"))
         err_hint(spec_error(s, at, v, "what is below /millrace is Millrace's own"), "mount it elsewhere");
 }
 
 static const struct spec_field volume_fields[] = {
     {"path", read_mount, offsetof(struct volume, path), 0, true},
-    {"claim", spec_str, offsetof(struct volume, sources[0]), 0, false},
-    {"configMap", spec_str, offsetof(struct volume, sources[1]), 0, false},
-    {"secret", spec_str, offsetof(struct volume, sources[2]), 0, false},
-    {"hostPath", spec_str, offsetof(struct volume, sources[3]), 0, false},
+    {"claim", spec_kube_object, offsetof(struct volume, sources[0]), 0, false},
+    {"configMap", spec_kube_object, offsetof(struct volume, sources[1]), 0, false},
+    {"secret", spec_kube_object, offsetof(struct volume, sources[2]), 0, false},
+    {"hostPath", read_host_path, offsetof(struct volume, sources[3]), 0, false},
     {"scratch", spec_bytes, offsetof(struct volume, scratch), 0, false},
     {"subPath", spec_path_in, offsetof(struct volume, sub), 0, false},
     {"readOnly", spec_bool, offsetof(struct volume, read_only), 0, false},
 };
 
+static const char *const volume_sources[] = {"claim", "configMap", "secret", "hostPath", "scratch"};
+
 static void one_volume(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
                        size_t i)
 {
     struct volume volume = {.scratch = -1};
+    struct str *paths = out;
     (void)key;
-    (void)out;
-    (void)i;
+    paths[i] = (struct str){"", 0};
     if (!spec_fields(s, at, v, volume_fields, SPEC_COUNT(volume_fields), 0, "a volume", &volume)) return;
-    unsigned sources = volume.scratch >= 0;
-    for (size_t k = 0; k < SPEC_COUNT(volume.sources); k++)
-        sources += volume.sources[k].n > 0;
+    unsigned sources = 0;
+    for (size_t k = 0; k < SPEC_COUNT(volume_sources); k++)
+        sources += value_get(v, volume_sources[k]) != NULL;
+    paths[i] = volume.path;
     if (sources != 1)
         err_hint(spec_error(s, at, v, "a volume has one source"), "claim, configMap, secret, hostPath or scratch");
     struct spec_at scratch_at = {at, STR("scratch"), SIZE_MAX, {0, 0}};
     if (volume.scratch == 0) /* to Kubernetes it would be one without a limit */
         err_hint(spec_error(s, &scratch_at, value_get(v, "scratch"), "a folder of no size holds nothing"),
                  "write how much it may hold: scratch: 1Gi");
+}
+
+static void check_volumes(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    (void)out;
+    if (v->type != VALUE_LIST) {
+        spec_expected(s, at, v, "a list");
+        return;
+    }
+    MAP_AUTO taken;
+    map_init(&taken, 0);
+    struct str *paths = arena_calloc(s->arena, v->u.list.n + 1, sizeof *paths);
+    spec_each(s, at, v, one_volume, paths);
+    for (size_t i = 0; i < v->u.list.n; i++) {
+        struct spec_at item = {at, {"", 0}, i, {0, 0}}, here = {&item, STR("path"), SIZE_MAX, {0, 0}};
+        uint64_t first;
+        if (paths[i].n == 0) continue;
+        if (map_get(&taken, paths[i], &first))
+            err_hint(spec_error(s, &here, value_get(&v->u.list.items[i], "path"), "another volume is mounted there"),
+                     "that of volumes[%u]", (unsigned)first);
+        else
+            map_put(&taken, paths[i], i, NULL);
+    }
 }
 
 static void one_pull_secret(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
@@ -181,10 +261,28 @@ struct env_source {
     bool optional;
 };
 
+/* Kubernetes takes more of a variable's name than a shell does. */
+static void read_prefix(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct str prefix = {"", 0};
+    spec_str(s, at, v, &prefix);
+    bool bad = prefix.n > 0 && prefix.p[0] >= '0' && prefix.p[0] <= '9';
+    for (size_t i = 0; i < prefix.n; i++) {
+        char c = prefix.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bad |= !letter && !(c >= '0' && c <= '9') && c != '_' && c != '-' && c != '.';
+    }
+    if (bad)
+        err_hint(spec_error(s, at, v, "no variable's name begins like that"),
+                 "letters, digits, '_', '-' and '.', beginning with no digit");
+    else
+        *(struct str *)out = prefix;
+}
+
 static const struct spec_field env_source_fields[] = {
-    {"secret", check_object, offsetof(struct env_source, secret), 0, false},
-    {"configMap", check_object, offsetof(struct env_source, config_map), 0, false},
-    {"prefix", spec_str, offsetof(struct env_source, prefix), 0, false},
+    {"secret", spec_kube_object, offsetof(struct env_source, secret), 0, false},
+    {"configMap", spec_kube_object, offsetof(struct env_source, config_map), 0, false},
+    {"prefix", read_prefix, offsetof(struct env_source, prefix), 0, false},
     {"optional", spec_bool, offsetof(struct env_source, optional), 0, false},
 };
 
@@ -257,9 +355,9 @@ static const struct {
 } fields[CLUSTER_FIELDS] = {
     [CLUSTER_NODE_SELECTOR] = {"nodeSelector", NULL, one_label, VALUE_MAP},
     [CLUSTER_TOLERATIONS] = {"tolerations", NULL, one_toleration, VALUE_LIST},
-    [CLUSTER_LABELS] = {"labels", NULL, one_label, VALUE_MAP},
-    [CLUSTER_ANNOTATIONS] = {"annotations", NULL, one_label, VALUE_MAP},
-    [CLUSTER_VOLUMES] = {"volumes", NULL, one_volume, VALUE_LIST},
+    [CLUSTER_LABELS] = {"labels", NULL, one_pod_label, VALUE_MAP},
+    [CLUSTER_ANNOTATIONS] = {"annotations", NULL, one_annotation, VALUE_MAP},
+    [CLUSTER_VOLUMES] = {"volumes", check_volumes, NULL, VALUE_LIST},
     [CLUSTER_SERVICE_ACCOUNT] = {"serviceAccountName", check_name, NULL, VALUE_STRING},
     [CLUSTER_AFFINITY] = {"affinity", check_affinity, NULL, VALUE_MAP},
     [CLUSTER_SECURITY] = {"securityContext", check_security, NULL, VALUE_MAP},
@@ -300,6 +398,20 @@ static struct value merged(struct spec *s, const struct value *own, const struct
     return value_map_end(&map);
 }
 
+/* What resources.shm mounts itself. */
+static void check_shm(struct spec *s, const struct spec_at *at, const struct spec_step *step)
+{
+    const struct value *list = step->cluster[CLUSTER_VOLUMES];
+    struct spec_at list_at = {at, STR("volumes"), SIZE_MAX, {0, 0}};
+    if (!list || list->type != VALUE_LIST || step->node.resources.shm_bytes == 0) return;
+    for (size_t i = 0; i < list->u.list.n; i++) {
+        struct spec_at item = {&list_at, {"", 0}, i, {0, 0}}, here = {&item, STR("path"), SIZE_MAX, {0, 0}};
+        const struct value *path = value_get(&list->u.list.items[i], "path");
+        if (path && path->type == VALUE_STRING && str_is(spec_plain_path(s->arena, path->u.s), "dev/shm"))
+            err_hint(spec_error(s, &here, path, "resources.shm is mounted there"), "leave one of them out");
+    }
+}
+
 const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const struct spec_step *step,
                                  const struct value *inherited)
 {
@@ -310,6 +422,7 @@ const struct value *spec_cluster(struct spec *s, const struct spec_at *at, const
         if (step->cluster[i]) check_field(s, &here, i, step->cluster[i]);
         own |= step->cluster[i] != NULL;
     }
+    check_shm(s, at, step);
     if (!own) return inherited;
     value_map_begin(&map, s->arena);
     for (size_t i = 0; i < CLUSTER_FIELDS; i++) {

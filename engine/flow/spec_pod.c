@@ -3,6 +3,7 @@
  * check.
  *
  * Whoever makes pods keeps to the names that are reserved here. */
+#include "engine/flow/spec_kube.h"
 #include "engine/flow/spec_step.h"
 
 struct own { /* a field that is Millrace's */
@@ -135,6 +136,12 @@ static void check_named(struct spec *s, const struct spec_at *at, const struct v
     }
 }
 
+static void check_part(struct spec *s, const struct spec_at *at, const struct value *v)
+{
+    struct spec_at here = {at, STR("name"), SIZE_MAX, {0, 0}};
+    spec_kube_part(s, &here, value_get(v, "name"), NULL);
+}
+
 static void check_container(struct spec *s, const struct spec_at *at, const struct value *v, bool init)
 {
     struct str name = name_of(v);
@@ -149,7 +156,8 @@ static void check_container(struct spec *s, const struct spec_at *at, const stru
     else if (str_is(name, STEP_CONTAINER)) {
         refuse(s, at, v, of_step, SPEC_COUNT(of_step));
         check_named(s, at, v);
-    }
+    } else
+        check_part(s, at, v);
     if (v->type != VALUE_MAP) return;
     check_resources(s, at, v, str_is(name, STEP_CONTAINER));
     check_mounts(s, at, v);
@@ -163,6 +171,8 @@ static void check_volume(struct spec *s, const struct spec_at *at, const struct 
     else if (is_own_volume(name))
         err_hint(spec_error(s, at, value_get(v, "name"), "a volume of that name is Millrace's own"),
                  "name it otherwise");
+    else
+        check_part(s, at, v);
 }
 
 static void check_list(struct spec *s, const struct spec_at *at, const struct value *pod, const char *key)
