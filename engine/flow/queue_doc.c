@@ -2,7 +2,7 @@
 #include "engine/flow/queue_doc.h"
 
 #include "engine/base/units.h"
-#include "engine/flow/spec.h"
+#include "engine/flow/spec_kube.h"
 
 static void read_kind(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
@@ -349,6 +349,49 @@ bool queue_docs_read(struct arena *a, const struct value *docs, size_t n, struct
     return errors->total == before;
 }
 
+/* ---- what Kubernetes would refuse in each Job that gets it ---- */
+
+static void one_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                      size_t i)
+{
+    (void)out;
+    (void)i;
+    spec_kube_key(s, at, key, NULL);
+    spec_kube_label(s, at, v, NULL);
+}
+
+static void one_taint(struct spec *s, const struct spec_at *at, struct str name, const struct value *v, void *out,
+                      size_t i)
+{
+    const struct value *key = value_get(v, "key"), *value = value_get(v, "value");
+    struct spec_at key_at = {at, STR("key"), SIZE_MAX, {0, 0}}, value_at = {at, STR("value"), SIZE_MAX, {0, 0}};
+    (void)name;
+    (void)out;
+    (void)i;
+    if (key != NULL) spec_kube_taint(s, &key_at, key, NULL);
+    if (value != NULL) spec_kube_label(s, &value_at, value, NULL);
+}
+
+static void check_flavor(struct spec *s, const struct value *doc)
+{
+    const struct value *nodes = value_get(doc, "nodes"), *taints = value_get(doc, "tolerations"),
+                       *resource = value_get(doc, "resource");
+    struct spec_at nodes_at = {NULL, STR("nodes"), SIZE_MAX, {0, 0}},
+                   taints_at = {NULL, STR("tolerations"), SIZE_MAX, {0, 0}},
+                   resource_at = {NULL, STR("resource"), SIZE_MAX, {0, 0}};
+    if (nodes != NULL) spec_each(s, &nodes_at, nodes, one_label, NULL);
+    if (taints != NULL) spec_each(s, &taints_at, taints, one_taint, NULL);
+    if (resource != NULL) spec_kube_taint(s, &resource_at, resource, NULL);
+}
+
+static void check_kueue(struct spec *s, const struct value *doc)
+{
+    struct spec_at here = {NULL, STR("kueue"), SIZE_MAX, {0, 0}};
+    if (value_get(doc, "kueue") != NULL) spec_kube_object(s, &here, value_get(doc, "kueue"), NULL);
+}
+
+/* ---- names ---- */
+
 static bool has_name(const struct queue_docs *docs, const struct str *known, size_t n_known, struct str name)
 {
     for (size_t i = 0; i < n_known; i++)
@@ -375,14 +418,17 @@ bool queue_docs_check(const struct queue_docs *docs, const struct str *known, si
 {
     struct spec s = {.arena = errors->arena, .errors = errors};
     size_t before = errors->total;
-    for (size_t i = 0; i < docs->n_flavors; i++)
+    for (size_t i = 0; i < docs->n_flavors; i++) {
         for (size_t k = 0; k < i; k++)
             if (str_eq(docs->flavors[i].name, docs->flavors[k].name))
                 spec_error(&s, NULL, value_get(docs->flavor_values[i], "name"), "the flavor is there twice");
+        check_flavor(&s, docs->flavor_values[i]);
+    }
     for (size_t i = 0; i < docs->n_queues; i++) {
         for (size_t k = 0; k < i; k++)
             if (str_eq(docs->queues[i].name, docs->queues[k].name))
                 spec_error(&s, NULL, value_get(docs->queue_values[i], "name"), "the queue is there twice");
+        check_kueue(&s, docs->queue_values[i]);
         check_amounts(&s, docs, &docs->queues[i], known, n_known);
     }
     return errors->total == before;

@@ -15,7 +15,7 @@ void spec_kube_part(struct spec *s, const struct spec_at *at, const struct value
 void spec_kube_label(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
 /* The key of a label, an annotation or a taint: [DOMAIN/]NAME. `v` is where it stands, NULL = it is the key at `at`. */
 bool spec_kube_key(struct spec *s, const struct spec_at *at, struct str key, const struct value *v);
-/* The same as a leaf: of a taint; out is a struct str. */
+/* The same as a leaf: of a taint, or an extended resource; out is a struct str, or NULL. */
 void spec_kube_taint(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
 
 #endif

@@ -92,6 +92,21 @@ static void test_devices(void **state)
     assert_true(str_is(f->devices.driver, "gpu.amd.com") && f->devices.n_attributes + f->devices.n_capacity == 0);
 }
 
+/* What was stored before it was checked is read: one bad flavor must not keep all queues from being read. */
+static void test_stored(void **state)
+{
+    struct queue_docs d;
+    struct value *docs;
+    size_t n;
+    (void)state;
+    arena_reset(&arena);
+    err_list_init(&errors, &arena);
+    const char *text = HEAD "kind: Flavor\nname: x\nresource: a/b\nnodes: {'': ''}\n";
+    assert_true(yaml_parse(&arena, str_of(text), NULL, &docs, &n, &errors));
+    assert_true(queue_docs_read(&arena, docs, n, &d, &errors));
+    assert_false(queue_docs_check(&d, NULL, 0, &errors));
+}
+
 static void test_bad(void **state)
 {
     static const struct {
@@ -141,6 +156,16 @@ static void test_bad(void **state)
          "a queue that hands over to Kueue has no quota of its own", 4},
         {HEAD "kind: Queue\nname: q\n---\n" HEAD "kind: Queue\nname: q\n", "", "the queue is there twice", 7},
         {HEAD "kind: Pipeline\nname: q\n", "kind", "", 2},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\ntolerations: [{key: 'bad key!', value: 'é ü'}]\n",
+         "tolerations[0].key", "'bad key!' cannot be a key of Kubernetes", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\ntolerations: [{key: ok, value: 'é ü'}]\n", "tolerations[0].value",
+         "this cannot be the value of a label", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nnodes: {'': ''}\n", "nodes.", "'' cannot be a key", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nnodes: {a/b/c: x}\n", "nodes.a/b/c", "cannot be a key", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nnodes: {a: -x}\n", "nodes.a", "this cannot be the value", 5},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b c\n", "resource", "'a/b c' cannot be a key", 4},
+        {HEAD "kind: Flavor\nname: x\nresource: /gpu\n", "resource", "'/gpu' cannot be a key", 4},
+        {HEAD "kind: Queue\nname: q\nkueue: Team A\n", "kueue", "this cannot be the name of an object", 4},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -156,7 +181,7 @@ static void test_bad(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_devices),
-                                       cmocka_unit_test(test_bad)};
+                                       cmocka_unit_test(test_bad), cmocka_unit_test(test_stored)};
     arena_init(&arena, 0);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_free(&arena);
