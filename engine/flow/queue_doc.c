@@ -416,8 +416,13 @@ static void check_amounts(struct spec *s, const struct queue_docs *docs, const s
 
 bool queue_docs_check(const struct queue_docs *docs, const struct str *known, size_t n_known, struct err_list *errors)
 {
+    static const struct str any = STR_INIT(QUEUE_ANY_FLAVOR);
     struct spec s = {.arena = errors->arena, .errors = errors};
     size_t before = errors->total;
+    if (n_known == 0 && docs->n_flavors == 0) {
+        known = &any;
+        n_known = 1;
+    }
     for (size_t i = 0; i < docs->n_flavors; i++) {
         for (size_t k = 0; k < i; k++)
             if (str_eq(docs->flavors[i].name, docs->flavors[k].name))

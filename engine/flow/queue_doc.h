@@ -87,7 +87,8 @@ bool queue_doc_is(const struct value *doc);
 /* All that is wrong goes to `errors`, with its place. Names are not looked up: see queue_docs_check. */
 MUST_CHECK bool queue_docs_read(struct arena *a, const struct value *docs, size_t n, struct queue_docs *out,
                                 struct err_list *errors);
-/* What is to be applied: flavors that queues name must be there, in `docs` or among the known ones; no name twice; and
+/* What is to be applied: flavors that queues name must be there, in `docs` or among the known ones, or be
+ * QUEUE_ANY_FLAVOR where neither has any; no name twice; and
  * what Jobs get of it must be to Kubernetes' taste. Older documents that are not are still read. */
 MUST_CHECK bool queue_docs_check(const struct queue_docs *docs, const struct str *known, size_t n_known,
                                  struct err_list *errors);

@@ -51,6 +51,33 @@ static bool put(struct conn *c, const struct applying *x, enum queue_kind kind, 
     return true;
 }
 
+/* The flavor that is there while none is declared ends with the first one, and a quota of it would be of nothing. */
+static bool ends_any_flavor(struct conn *c, const struct applying *x, const struct str *known, size_t n,
+                            struct err *err)
+{
+    RESULT_AUTO users = NULL;
+    struct params p;
+    bool named = n + x->docs->n_flavors == 0;
+    for (size_t i = 0; i < n; i++)
+        named |= str_is(known[i], QUEUE_ANY_FLAVOR);
+    for (size_t i = 0; i < x->docs->n_flavors; i++)
+        named |= str_is(x->docs->flavors[i].name, QUEUE_ANY_FLAVOR);
+    if (named) return true;
+    params_init(&p, x->arena);
+    params_str(&p, STR(QUEUE_ANY_FLAVOR));
+    if (!conn_query(c, Q_FLAVOR_USER, &p, &users, err)) return false;
+    if (PQntuples(users) == 0) return true;
+    const struct value *name = value_get(x->docs->flavor_values[0], "name");
+    struct err *e = err_list_add(x->errors, ERR_INVALID, name->at,
+                                 "queue '%.*s' has a quota of '" QUEUE_ANY_FLAVOR
+                                 "', which is there only while no flavor is declared",
+                                 STR_ARG(row_str(users, 0, 0)));
+    err_path(e, "name");
+    err_hint(e, "apply that queue with it, by a quota of this flavor, or declare a flavor '" QUEUE_ANY_FLAVOR "', too");
+    *err = *e;
+    return false;
+}
+
 static bool apply_tx(struct conn *c, void *ctx, struct err *err)
 {
     const struct applying *x = ctx;
@@ -73,6 +100,7 @@ static bool apply_tx(struct conn *c, void *ctx, struct err *err)
     for (size_t i = 0; i < x->docs->n_queues; i++)
         if (!put(c, x, QUEUE_KIND_QUEUE, x->docs->queues[i].name, x->docs->queue_values[i], &x->applied[k++], err))
             return false;
+    if (x->docs->n_flavors > 0 && !ends_any_flavor(c, x, known, n, err)) return false;
     if (x->dry) {
         conn_rollback(c);
         return conn_begin(c, err);

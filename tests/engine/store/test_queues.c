@@ -73,6 +73,25 @@ static void test_apply(void **state)
     apply(HEAD "kind: Queue\nname: r\nquota: {h100: 2, cpu: 4}\n", false, "c"); /* of what is there already */
 }
 
+static void test_the_flavor_of_those_who_declare_none(void **state)
+{
+    (void)state;
+    const char *gpu = HEAD "kind: Queue\nname: q\nquota: {gpu: 3}\n";
+    apply(gpu, false, "c");
+    apply(H100, false, "!"); /* then q would have a quota of nothing */
+    assert_int_equal(errors.n, 1);
+    assert_non_null(strstr(errors.items[0].message, "queue 'q' has a quota of 'gpu'"));
+    assert_int_equal(errors.items[0].at.line, 3);
+    apply(H100, true, "!");
+    apply(H100 "---\n" HEAD "kind: Queue\nname: q\nquota: {gpu: 3}\n", false, "!");
+    assert_string_equal(errors.items[0].path, "quota.gpu");
+    apply(H100 "---\n" HEAD "kind: Flavor\nname: gpu\nresource: nvidia.com/gpu\n", true, "cc");
+    apply(H100 "---\n" HEAD "kind: Queue\nname: q\nquota: {h100: 3}\n", false, "cu");
+    apply(gpu, false, "!");
+    assert_string_equal(errors.items[0].path, "quota.gpu");
+    assert_true(support_sql(&db, "DELETE FROM queues") && support_sql(&db, "DELETE FROM flavors"));
+}
+
 static void refuses(enum queue_kind kind, const char *name, enum err_code want)
 {
     struct err err = {0};
@@ -319,6 +338,7 @@ static void test_a_machine_is_a_node(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(apply),
+                                       TEST(the_flavor_of_those_who_declare_none),
                                        TEST(delete),
                                        TEST(shown),
                                        TEST(places_among_all),
