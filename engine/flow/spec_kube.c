@@ -94,3 +94,24 @@ void spec_kube_taint(struct spec *s, const struct spec_at *at, const struct valu
     struct str key;
     if (text_of(s, at, v, &key) && spec_kube_key(s, at, key, v) && out != NULL) *(struct str *)out = key;
 }
+
+/* What a file in a volume may be called, but for "." and "..". */
+static bool data_key(struct str key)
+{
+    for (size_t i = 0; i < key.n; i++) {
+        char c = key.p[i];
+        if (!plain(c) && c != '-' && c != '_' && c != '.') return false;
+    }
+    return key.n > 0 && key.n <= LONGEST_OBJECT && !str_is(key, ".") && !str_is(key, "..");
+}
+
+void spec_kube_secret(struct spec *s, const struct spec_at *at, const struct value *v, struct str secret)
+{
+    struct str key = secret, name;
+    if (!str_split(&key, '/', &name) || !domain(name))
+        err_hint(spec_error(s, at, v, "this cannot be the name of a Secret of Kubernetes"),
+                 "small letters, digits, '-' and '.' between them, at most %d", LONGEST_OBJECT);
+    else if (!data_key(key))
+        err_hint(spec_error(s, at, v, "this cannot be a key of a Secret of Kubernetes"),
+                 "NAME/KEY: letters, digits, '-', '_' and '.', at most %d", LONGEST_OBJECT);
+}

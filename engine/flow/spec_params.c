@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/flow/params.h"
+#include "engine/flow/spec_kube.h"
 
 /* ---- params ---- */
 
@@ -118,7 +119,12 @@ static void finish_default(struct spec *s, const struct spec_at *at, struct para
         return;
     }
     d->p.optional = d->p.has_default = true;
-    if (param_check(s->arena, &d->p, v, &s->spent, &d->p.default_value, &err)) return;
+    if (param_check(s->arena, &d->p, v, &s->spent, &d->p.default_value, &err)) {
+        struct secret_ref ref;
+        if (d->p.type == PARAM_SECRET && secret_read(v, &ref, &err) && ref.source == SECRET_KUBERNETES)
+            spec_kube_secret(s, &default_at, v, ref.name);
+        return;
+    }
     spec_adopt(s, &default_at, v, &err);
     d->p.default_value = *v;
 }
@@ -342,7 +348,10 @@ static void put_var(struct spec *s, const struct spec_at *at, struct str key, co
     struct env_var *var = &list->items[again ? place : list->n++];
     *var = (struct env_var){.name = key};
     if (v->type == VALUE_MAP) {
-        if (!secret_read(v, &var->secret, &err)) spec_adopt(s, at, v, &err);
+        if (!secret_read(v, &var->secret, &err))
+            spec_adopt(s, at, v, &err);
+        else if (var->secret.source == SECRET_KUBERNETES)
+            spec_kube_secret(s, at, v, var->secret.name);
     } else {
         var->secret_param = spec_template(s, at, v, where, &var->value) && reads_secret(s, &var->value);
     }
