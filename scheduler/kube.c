@@ -52,7 +52,7 @@ static void grow(struct kube *k)
 
 void kube_timer(struct kube *k)
 {
-    bool on = k->n > 0 || k->templates != NULL;
+    bool on = k->n > 0 || k->templates != NULL || k->strays != NULL;
     if (on == k->ticking) return;
     struct itimerspec t = {0};
     if (on) t.it_interval.tv_sec = t.it_value.tv_sec = 1;
@@ -161,22 +161,61 @@ static void answer_held(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_HELD) queue(a);
 }
 
+bool kube_synced(const struct kube *k)
+{
+    return kube_watch_synced(k->jobs) && k->pods != NULL && kube_watch_synced(k->pods);
+}
+
+static bool open_watch(struct kube *k, const char *collection,
+                       void (*changed)(void *, enum kube_change, const struct value *), struct kube_watch **out,
+                       struct err *err);
+
+/* Pods are their Jobs': those are told of first. */
 static void synced(void *ctx)
 {
     struct kube *k = ctx;
-    if (kube_watch_synced(k->jobs) && kube_watch_synced(k->pods)) kube_each(k, answer_held);
+    struct err err = {0};
+    if (k->pods == NULL && !open_watch(k, "/api/v1/namespaces/%.*s/pods", kube_hear_pod, &k->pods, &err))
+        log_warn("pods cannot be watched", LOG_STR("message", str_of(err.message)));
+    if (kube_synced(k)) kube_each(k, answer_held);
+}
+
+static void trouble(void *ctx, const struct kube_answer *answer)
+{
+    const struct kube *k = ctx;
+    if (answer == NULL)
+        log_info("the cluster answers again", LOG_STR("server", k->access.server));
+    else
+        log_warn("the cluster cannot be watched", LOG_STR("server", k->access.server),
+                 LOG_INT("status", answer->status), LOG_STR("message", answer->message));
+}
+
+static bool open_watch(struct kube *k, const char *collection,
+                       void (*changed)(void *, enum kube_change, const struct value *), struct kube_watch **out,
+                       struct err *err)
+{
+    const struct kube_watch_config cfg = {
+        .path = arena_printf(&k->arena, collection, (int)k->cfg.namespace.n, k->cfg.namespace.p),
+        .selector = arena_printf(&k->arena, KUBE_LABEL_INSTANCE "=%.*s", STR_ARG(k->cfg.instance)),
+        .changed = changed,
+        .synced = synced,
+        .trouble = trouble,
+        .ctx = k,
+        .idle_ms = k->cfg.silence_ms};
+    return kube_watch_open(k->client, &cfg, out, err);
 }
 
 static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
 {
     a->never = str_eq(by, str_of(k->instance));
+    kube_claim_job(a);
     a->phase = a->job_there || kube_has_pod(a) ? KUBE_CREATED : KUBE_HELD;
     a->created_us = os_mono_us();
     if (a->ended)
         kube_finish(a);
     else if (a->phase == KUBE_CREATED)
         kube_belongings_create(a); /* whoever was to make them may have been killed before */
-    else if (a->phase == KUBE_HELD && kube_watch_synced(k->jobs) && kube_watch_synced(k->pods))
+    else if (a->phase == KUBE_HELD && kube_synced(k))
         queue(a);
 }
 
@@ -350,6 +389,7 @@ static void executor_stop(void *self)
     struct kube *k = self;
     kube_each(k, kube_drop);
     kube_templates_drop(k);
+    kube_strays_drop(k);
     kube_cancel(k->client, k->question);
     kube_cancel(k->client, k->kueue_question);
     if (k->blobs != NULL) store_stop(k->blobs);
@@ -362,31 +402,6 @@ static void executor_stop(void *self)
     free(k->slots);
     arena_free(&k->arena);
     free(k);
-}
-
-static void trouble(void *ctx, const struct kube_answer *answer)
-{
-    const struct kube *k = ctx;
-    if (answer == NULL)
-        log_info("the cluster answers again", LOG_STR("server", k->access.server));
-    else
-        log_warn("the cluster cannot be watched", LOG_STR("server", k->access.server),
-                 LOG_INT("status", answer->status), LOG_STR("message", answer->message));
-}
-
-static bool open_watch(struct kube *k, const char *collection,
-                       void (*changed)(void *, enum kube_change, const struct value *), struct kube_watch **out,
-                       struct err *err)
-{
-    const struct kube_watch_config cfg = {
-        .path = arena_printf(&k->arena, collection, (int)k->cfg.namespace.n, k->cfg.namespace.p),
-        .selector = arena_printf(&k->arena, KUBE_LABEL_INSTANCE "=%.*s", STR_ARG(k->cfg.instance)),
-        .changed = changed,
-        .synced = synced,
-        .trouble = trouble,
-        .ctx = k,
-        .idle_ms = k->cfg.silence_ms};
-    return kube_watch_open(k->client, &cfg, out, err);
 }
 
 static void copy_config(struct kube *k, const struct kube_config *cfg)
@@ -424,8 +439,7 @@ static bool open_all(struct kube *k, const struct kube_config *cfg, struct err *
     const struct store_config alone = {.store_dir = k->cfg.store_dir};
     return store_open(cfg->blobs != NULL ? cfg->blobs : &alone, &k->blobs, err) &&
            workers_new(WORKERS, &k->workers, err) && kube_client_open(&client, &k->client, err) &&
-           open_watch(k, "/apis/batch/v1/namespaces/%.*s/jobs", kube_hear_job, &k->jobs, err) &&
-           open_watch(k, "/api/v1/namespaces/%.*s/pods", kube_hear_pod, &k->pods, err);
+           open_watch(k, "/apis/batch/v1/namespaces/%.*s/jobs", kube_hear_job, &k->jobs, err);
 }
 
 bool kube_executor_open(const struct kube_config *cfg, struct executor *out, struct err *err)

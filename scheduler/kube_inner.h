@@ -1,4 +1,4 @@
-/* What the files kube*.c share. Nobody else includes this.
+/* What the files kube*.c share. Nobody else includes this, but for their tests.
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
@@ -122,18 +122,30 @@ struct kube_attempt {
     struct kube_attempt *next_event, *next_news, *next;
 };
 
+/* An object with our label that is no attempt's, or a pod without a Job: see kube_identity.c. */
+struct kube_stray {
+    struct kube *owner;
+    char uid[KUBE_UID], name[KUBE_POD_NAME], job_uid[KUBE_UID]; /* job_uid empty: a pod that nothing controls */
+    bool job;
+    struct attempt_id id; /* whose it was, or as its labels say; none: run 0 */
+    int64_t since_us;     /* monotonic: since when, or when its deletion was tried last */
+    struct kube_call *call;
+    struct kube_stray *next;
+};
+
 struct kube {
     struct kube_config cfg;
     struct arena arena; /* strings of the configuration */
     struct kube_access access;
     struct kube_client *client;
-    struct kube_watch *jobs, *pods;
+    struct kube_watch *jobs, *pods; /* pods: once all Jobs were told; NULL = not yet */
     char instance[512];
     struct blob_store *blobs; /* both for manifests only */
     struct workers *workers;
     int timer; /* once a second while there is anything to look after */
     bool ticking;
     struct kube_attempt **slots; /* chained hash by id */
+    struct kube_stray *strays;
     size_t n, room;
     struct kube_attempt *events, **events_end;
     struct kube_attempt *news;  /* whose `waits` has changed since it was told */
@@ -156,6 +168,7 @@ struct kube_attempt *kube_add(struct kube *k, struct attempt_id id);
 void kube_drop(struct kube *k, struct kube_attempt *a);
 void kube_timer(struct kube *k);        /* ticks as long as there is anything to look after */
 void kube_tell(struct kube_attempt *a); /* its end; a->result is set */
+bool kube_synced(const struct kube *k); /* all there is was told */
 /* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
  * there was anything to run. */
 int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
@@ -189,6 +202,18 @@ void kube_ask_kueue(struct kube *k); /* some of them are suspended */
 /* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
 void kube_ask_pod(struct kube_attempt *a);
 
+/* ---- kube_identity.c: whose an object is ---- */
+/* NULL = nobody's that is known. One that is told of for the first time is added. */
+struct kube_attempt *kube_job_of(struct kube *k, enum kube_change change, bool labelled, struct attempt_id id,
+                                 struct str name, struct str uid);
+struct kube_attempt *kube_pod_of(struct kube *k, enum kube_change change, bool labelled, const struct kube_pod *pod);
+/* Now that its Job's name is known: what was told of another of its hash, a copy, is taken back. */
+void kube_name_job(struct kube_attempt *a, const char *name);
+/* Its Job may have been told of when it was not known by its labels. */
+void kube_claim_job(struct kube_attempt *a);
+void kube_strays_tick(struct kube *k);
+void kube_strays_drop(struct kube *k);
+
 /* ---- kube_jobs.c: Jobs are created, watched, deleted ---- */
 void kube_create(struct kube_attempt *a);
 void kube_delete(struct kube_attempt *a);
@@ -216,8 +241,8 @@ bool kube_has_pod(const struct kube_attempt *a);
 /* Is one missing that has not ended? */
 bool kube_lacks_pod(const struct kube_attempt *a);
 void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t rank, const struct kube_pod *pod);
-/* One by the name of its pod; UINT32_MAX = none has it. */
-uint32_t kube_rank_named(const struct kube_attempt *a, struct str pod);
+/* One by the uid of its pod; UINT32_MAX = none has it. */
+uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid);
 /* One that is there and was not told to hurry; NULL = none. */
 struct kube_rank *kube_rank_to_hurry(struct kube_attempt *a);
 /* How many are known was not known when they ended. */

@@ -17,10 +17,26 @@
 
 /* ---- names ---- */
 
+/* With a '-' before it. */
+static void hash_of(struct str instance, struct attempt_id id, char out[NAME_HASH + 2])
+{
+    char hex[DIGEST_TEXT], facts[160];
+    snprintf(facts, sizeof facts, "%.*s/%" PRId64 "/%u/%u", STR_ARG(str_sub(instance, 0, 64)), id.run, id.task,
+             id.attempt);
+    digest_of(str_of(facts), hex);
+    snprintf(out, NAME_HASH + 2, "-%.*s", NAME_HASH, hex + sizeof "sha256:" - 1);
+}
+
+bool kube_job_is(struct str instance, struct attempt_id id, struct str name)
+{
+    char hash[NAME_HASH + 2];
+    hash_of(instance, id, hash);
+    return name.n > NAME_HASH + 1 && str_is(str_sub(name, name.n - NAME_HASH - 1, name.n), hash);
+}
+
 /* RFC 1123: lower case, digits and '-', a letter first. */
 void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME])
 {
-    char hex[DIGEST_TEXT], facts[160];
     size_t n = 0;
     for (size_t i = 0; i < step.n && n < NAME_STEP; i++) {
         char c = (char)tolower((unsigned char)step.p[i]);
@@ -31,10 +47,7 @@ void kube_job_name(struct str instance, struct str step, struct attempt_id id, c
     if (n == 0) out[n++] = 's';
     while (n > 1 && out[n - 1] == '-')
         n--;
-    snprintf(facts, sizeof facts, "%.*s/%" PRId64 "/%u/%u", STR_ARG(str_sub(instance, 0, 64)), id.run, id.task,
-             id.attempt);
-    digest_of(str_of(facts), hex);
-    snprintf(out + n, KUBE_JOB_NAME - n, "-%.*s", NAME_HASH, hex + sizeof "sha256:" - 1);
+    hash_of(instance, id, out + n);
 }
 
 struct str kube_label(struct arena *a, struct str text)

@@ -80,6 +80,8 @@ struct kube_job {
 
 /* Of the attempt, always the same: readable by its step, unique by a hash of the rest. */
 void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME]);
+/* Is a Job of that name the attempt's, whatever its step? */
+bool kube_job_is(struct str instance, struct attempt_id id, struct str name);
 void kube_job_json(const struct kube_job *job, struct buf *out);
 /* By it the pods of a step with several workers find each other: a headless Service of the Job's name, which goes with
  * the Job. */

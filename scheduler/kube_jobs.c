@@ -79,6 +79,11 @@ static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bo
 
 /* ---- creation ---- */
 
+static void keep(char *room, size_t n, struct str text)
+{
+    snprintf(room, n, "%.*s", STR_ARG(text));
+}
+
 #define OF_THE_POD " (spec.template.spec is what the step's 'pod' and other keys for a cluster make)"
 
 enum blame { NOBODYS, THE_STEPS, THE_CLUSTERS };
@@ -143,6 +148,17 @@ void kube_begun(struct kube_attempt *a)
     if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING) there_is(a);
 }
 
+/* Its pod may be told of before it is. */
+static void learn_uid(struct kube_attempt *a, struct str job)
+{
+    struct value v;
+    struct err ignored;
+    struct arena turn;
+    arena_init(&turn, 0);
+    if (kube_json(&turn, job, &v, &ignored)) keep(a->job_uid, sizeof a->job_uid, kube_text(&v, "metadata.uid"));
+    arena_free(&turn);
+}
+
 static void created(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
@@ -166,6 +182,7 @@ static void created(void *ctx, const struct kube_answer *answer)
     }
     a->job_there = true;
     a->deleted = false;
+    if (answer->outcome == KUBE_DONE && a->job_uid[0] == '\0') learn_uid(a, answer->body);
     if (creating) there_is(a);
     if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) kube_delete(a);
 }
@@ -310,22 +327,6 @@ void kube_delete(struct kube_attempt *a)
 
 /* ---- what the watches say ---- */
 
-static void keep(char *room, size_t n, struct str text)
-{
-    snprintf(room, n, "%.*s", STR_ARG(text));
-}
-
-/* A deletion that was seen only by a new list has no labels: found by its name. */
-static struct kube_attempt *by_name(struct kube *k, const char *which, struct str name)
-{
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            if (str_is(name, which[0] == 'p' ? a->pod : a->name) ||
-                (which[0] == 'p' && kube_rank_named(a, name) != UINT32_MAX))
-                return a;
-    return NULL;
-}
-
 /* Until Kueue admits it, and when Kueue takes that back. */
 static bool is_held_by_kueue(const struct value *job)
 {
@@ -351,13 +352,10 @@ static void read_conditions(struct kube_attempt *a, const struct value *job)
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object)
 {
     struct kube *k = ctx;
-    struct kube_pod labels; /* a Job has the same labels as its pod */
-    struct kube_attempt *a;
-    struct str name = kube_text(object, "metadata.name"), uid = kube_text(object, "metadata.uid");
-    if (!kube_pod_read(object, &labels))
-        a = by_name(k, "job", name);
-    else if ((a = kube_find(k, labels.id)) == NULL && change == KUBE_PRESENT)
-        a = kube_add(k, labels.id);
+    struct kube_pod read; /* a Job has the same labels as its pod */
+    bool labelled = kube_pod_read(object, &read);
+    struct str name = read.name, uid = read.uid;
+    struct kube_attempt *a = kube_job_of(k, change, labelled, read.id, name, uid);
     if (a == NULL || (a->job_uid[0] != '\0' && !str_is(uid, a->job_uid) && change == KUBE_DELETED)) return;
     if (change == KUBE_DELETED) {
         bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
@@ -463,30 +461,26 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
 {
     struct kube *k = ctx;
     struct kube_pod pod;
-    struct str uid = kube_text(object, "metadata.uid");
-    bool known = kube_pod_read(object, &pod);
-    struct kube_attempt *a = known ? kube_find(k, pod.id) : by_name(k, "pod", kube_text(object, "metadata.name"));
-    if (a == NULL && known && change == KUBE_PRESENT) a = kube_add(k, pod.id);
+    bool labelled = kube_pod_read(object, &pod);
+    struct kube_attempt *a = kube_pod_of(k, change, labelled, &pod);
     if (a == NULL || a->phase == KUBE_FORGOTTEN) return;
-    uint32_t rank = known && pod.rank >= 0 ? (uint32_t)pod.rank
-                    : known                ? UINT32_MAX
-                                           : kube_rank_named(a, kube_text(object, "metadata.name"));
+    if (a->name[0] == '\0') keep(a->name, sizeof a->name, pod.job);
+    uint32_t rank = kube_rank_of(a, pod.uid);
+    if (rank == UINT32_MAX && pod.rank >= 0 && !str_is(pod.uid, a->pod_uid)) rank = (uint32_t)pod.rank;
     if (rank != UINT32_MAX) {
-        if (!known) pod = (struct kube_pod){.uid = uid};
-        if (a->name[0] == '\0' && known) keep(a->name, sizeof a->name, pod.job);
         kube_rank_hear(a, change, rank, &pod);
         return;
     }
+    if (a->workers > 1) return; /* one of several that does not say which */
     /* A Job may come to have two pods: the first one is the attempt's. */
-    if (a->pod_uid[0] != '\0' && !str_is(uid, a->pod_uid)) return;
+    if (a->pod_uid[0] != '\0' && !str_is(pod.uid, a->pod_uid)) return;
     if (change == KUBE_DELETED) {
-        if (known && pod.stage == KUBE_STAGE_ENDED) kube_ended(a, &pod);
+        if (pod.stage == KUBE_STAGE_ENDED) kube_ended(a, &pod);
         pod_gone(a);
         return;
     }
-    keep(a->pod_uid, sizeof a->pod_uid, uid);
+    keep(a->pod_uid, sizeof a->pod_uid, pod.uid);
     keep(a->pod, sizeof a->pod, pod.name);
-    if (a->name[0] == '\0') keep(a->name, sizeof a->name, pod.job);
     if (pod.stage == KUBE_STAGE_ENDED)
         kube_ended(a, &pod);
     else
@@ -541,7 +535,8 @@ static bool is_starting(struct kube *k)
 /* Without a watch nothing would be told of it. */
 static void unwatched(struct kube_attempt *a)
 {
-    const char *of_jobs = kube_watch_trouble(a->owner->jobs), *of_pods = kube_watch_trouble(a->owner->pods);
+    const struct kube *k = a->owner;
+    const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = k->pods != NULL ? kube_watch_trouble(k->pods) : NULL;
     if (of_jobs != NULL || of_pods != NULL)
         waits(a, "waits for the cluster, which cannot be watched; Kubernetes says: %s", of_pods ? of_pods : of_jobs);
 }
@@ -593,4 +588,5 @@ void kube_tick(struct kube *k)
     k->starting = is_starting(k);
     kube_each(k, tick_attempt);
     kube_templates_tick(k);
+    kube_strays_tick(k);
 }

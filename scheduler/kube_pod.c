@@ -206,12 +206,37 @@ static void read_deadline(const struct value *spec, const struct value *status, 
                    out->ended_us < from_us + seconds->u.i * 1000000;
 }
 
-static struct str owner_of(const struct value *meta)
+static void read_owner(const struct value *meta, struct kube_pod *out)
 {
     const struct value *list = value_get(meta, "ownerReferences"), *o;
-    for (size_t i = 0; (o = item(list, i)) != NULL; i++)
-        if (str_is(field(o, "kind"), "Job")) return field(o, "name");
-    return STR("");
+    for (size_t i = 0; (o = item(list, i)) != NULL; i++) {
+        const struct value *controls = value_get(o, "controller");
+        if (controls == NULL || controls->type != VALUE_BOOL || !controls->u.b) continue;
+        out->owned = true;
+        if (!str_is(field(o, "kind"), "Job")) continue;
+        out->job = field(o, "name");
+        out->job_uid = field(o, "uid");
+    }
+}
+
+/* Of its annotation rather than its label, which is edited sooner. */
+static int32_t rank_of(const struct value *meta)
+{
+    int64_t rank;
+    bool any = label(value_get(meta, "annotations"), KUBE_LABEL_RANK, INT32_MAX, &rank) ||
+               label(value_get(meta, "labels"), KUBE_LABEL_RANK, INT32_MAX, &rank);
+    return any ? (int32_t)rank : -1;
+}
+
+static bool read_id(const struct value *meta, struct attempt_id *out)
+{
+    const struct value *labels = value_get(meta, "labels");
+    int64_t run, task, attempt;
+    if (!label(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !label(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
+        !label(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
+        return false;
+    *out = (struct attempt_id){run, (uint32_t)task, (uint32_t)attempt};
+    return true;
 }
 
 /* The kubelet lets all containers of a pod have 12 KiB of messages together, and each 4 KiB at most. */
@@ -236,24 +261,18 @@ static void read_limits(const struct value *spec, struct kube_pod *out)
 
 bool kube_pod_read(const struct value *object, struct kube_pod *out)
 {
-    const struct value *meta = value_get(object, "metadata"), *labels = value_get(meta, "labels");
-    const struct value *status = value_get(object, "status");
-    int64_t run, task, attempt, rank;
-    if (!label(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !label(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
-        !label(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
-        return false;
+    const struct value *meta = value_get(object, "metadata"), *status = value_get(object, "status");
     struct str phase = field(status, "phase");
     *out = (struct kube_pod){
-        .id = {run, (uint32_t)task, (uint32_t)attempt},
         .name = field(meta, "name"),
         .uid = field(meta, "uid"),
-        .job = owner_of(meta),
         .node = field(value_get(object, "spec"), "nodeName"),
         .pod_reason = field(status, "reason"),
         .pod_message = field(status, "message"),
         .failed = str_is(phase, "Failed"),
     };
-    out->rank = label(labels, KUBE_LABEL_RANK, INT32_MAX, &rank) ? (int32_t)rank : -1;
+    out->rank = rank_of(meta);
+    read_owner(meta, out);
     out->stage = out->node.n > 0 ? KUBE_STAGE_STARTING : KUBE_STAGE_PLACING;
     read_deletion(meta, out);
     read_limits(value_get(object, "spec"), out);
@@ -265,7 +284,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
     /* It has succeeded when its outputs are there, and not before. */
     bool over = out->failed || str_is(phase, "Succeeded");
     if (out->collecting && out->has_exit && out->exit_code == 0 && !over) out->stage = KUBE_STAGE_RUNNING;
-    return true;
+    return read_id(meta, &out->id);
 }
 
 /* ---- ends ---- */

@@ -15,8 +15,10 @@ enum kube_stage {
 /* Texts are slices of the pod's own. */
 struct kube_pod {
     struct attempt_id id;
-    struct str name, uid, job, node; /* job: its owner's name */
-    int32_t rank;                    /* among the pods of a Job with several; -1 = it has one */
+    struct str name, uid, node;
+    bool owned;              /* something controls it */
+    struct str job, job_uid; /* a Job that does; empty = none */
+    int32_t rank;            /* among the pods of a Job with several; -1 = it has one */
     enum kube_stage stage;
     bool deleting;
     int64_t grace_us; /* of its deletion */
@@ -51,7 +53,8 @@ struct kube_pod {
     bool memory_limit;  /* the step's container has one */
 };
 
-/* False when it is no pod of a step: without our labels. */
+/* False when its labels, which anybody may edit, do not say whose it is: then `id` is none; the rest is read all the
+ * same. */
 bool kube_pod_read(const struct value *object, struct kube_pod *out);
 
 /* How an attempt ended whose pod has (stage KUBE_STAGE_ENDED), but for its outputs: ok, failure, reason, exit code,

@@ -192,7 +192,7 @@ static void found(void *ctx, const struct kube_answer *answer)
     const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
     for (size_t i = 0; items != NULL && items->type == VALUE_LIST && i < items->u.list.n; i++)
         kube_hear_pod(a->owner, KUBE_PRESENT, &items->u.list.items[i]);
-    if (items != NULL && a->phase == KUBE_CREATED && kube_lacks_pod(a)) kube_end_by_job(a);
+    if (items != NULL && a->phase == KUBE_CREATED && kube_lacks_pod(a) && a->job_ended) kube_end_by_job(a);
     arena_free(&m);
 }
 

@@ -30,10 +30,10 @@ bool kube_lacks_pod(const struct kube_attempt *a)
     return lacks;
 }
 
-uint32_t kube_rank_named(const struct kube_attempt *a, struct str pod)
+uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid)
 {
     for (uint32_t i = 0; i < a->n_ranks; i++)
-        if (a->ranks[i].uid[0] != '\0' && str_is(pod, a->ranks[i].pod)) return i;
+        if (a->ranks[i].uid[0] != '\0' && str_is(uid, a->ranks[i].uid)) return i;
     return UINT32_MAX;
 }
 
@@ -65,9 +65,12 @@ static struct kube_rank *rank_of(struct kube_attempt *a, uint32_t rank)
 void kube_ranks_drop(struct kube_attempt *a)
 {
     kube_cancel(a->owner->client, a->service);
+    a->service = NULL;
     for (uint32_t i = 0; i < a->n_ranks; i++)
         free(a->ranks[i].waits);
     free(a->ranks);
+    a->ranks = NULL;
+    a->n_ranks = 0;
 }
 
 /* ---- ends ---- */

@@ -232,7 +232,9 @@ static uint32_t workers_of(const struct launch_spec *spec)
 
 void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_request *req)
 {
-    kube_job_name(k->cfg.instance, req->step, req->id, a->name);
+    char name[KUBE_JOB_NAME];
+    kube_job_name(k->cfg.instance, req->step, req->id, name);
+    kube_name_job(a, name);
     want_outputs(a, &req->spec);
     a->timeout_ms = req->timeout_ms;
     a->soft_ms = req->grace_ms;

@@ -21,7 +21,9 @@ static void read_told(const char *meta, const char *spec, const char *status, st
         arena_printf(&arena,
                      "{\"metadata\":{%s\"name\":\"train-x\",\"uid\":\"u1\",\"labels\":{\"millrace.dev/run\":\"7\","
                      "\"millrace.dev/task\":\"2\",\"millrace.dev/attempt\":\"3\"},"
-                     "\"ownerReferences\":[{\"kind\":\"Job\",\"name\":\"train\"}]},\"spec\":{%s},\"status\":{%s}}",
+                     "\"ownerReferences\":[{\"kind\":\"Workload\",\"name\":\"w\",\"uid\":\"u2\"},{\"kind\":\"Job\","
+                     "\"controller\":true,"
+                     "\"name\":\"train\",\"uid\":\"u3\"}]},\"spec\":{%s},\"status\":{%s}}",
                      meta, spec, status);
     if (!json_parse(&arena, text, 0, &v, &err)) fail_msg("%s: %s", status, err.message);
     assert_true(kube_pod_read(&v, out));
@@ -230,6 +232,7 @@ static void names_and_times_are_read(void **state)
              &pod);
     assert_true(pod.id.run == 7 && pod.id.task == 2 && pod.id.attempt == 3);
     assert_true(str_is(pod.name, "train-x") && str_is(pod.uid, "u1") && str_is(pod.job, "train"));
+    assert_true(pod.owned && str_is(pod.job_uid, "u3"));
     assert_int_equal(pod.started_us, 1000000);
     assert_int_equal(pod.ended_us, 86400 * INT64_C(1000000));
 }
@@ -251,6 +254,7 @@ static void what_is_no_step_is_left(void **state)
         struct kube_pod pod;
         assert_true(json_parse(&arena, str_of(others[i]), 0, &v, &err));
         assert_false(kube_pod_read(&v, &pod));
+        assert_true(pod.id.run == 0 && pod.stage == KUBE_STAGE_PLACING && str_trim(pod.message).n == 0 && !pod.owned);
     }
 }
 

@@ -1,0 +1,256 @@
+/* Whose an object of the cluster is, whatever its labels say: an executor without a cluster is told what watches would
+ * tell it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/os/fs.h"
+#include "engine/text/json.h"
+#include "scheduler/kube_inner.h"
+
+static struct arena arena;
+static char folder[] = "/tmp/kube-identity-XXXXXX";
+static struct executor executor;
+static struct kube *k;
+static const struct attempt_id id = {7, 2, 1};
+static char job_name[KUBE_JOB_NAME];
+
+#define LABELS                                                                                                         \
+    "\"millrace.dev/instance\":\"i1\",\"millrace.dev/run\":\"7\",\"millrace.dev/task\":\"2\","                         \
+    "\"millrace.dev/attempt\":\"1\""
+#define OTHERS                                                                                                         \
+    "\"millrace.dev/instance\":\"i1\",\"millrace.dev/run\":\"99999\",\"millrace.dev/task\":\"2\","                     \
+    "\"millrace.dev/attempt\":\"1\""
+#define RUNS                                                                                                           \
+    "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"running\":{\"startedAt\":\"2026-01-01T00:00:00Z\"}}}]"
+#define DONE                                                                                                           \
+    "\"phase\":\"Succeeded\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":0}}}]"
+#define RANK_0 ",\"batch.kubernetes.io/job-completion-index\":\"0\""
+
+static void told(void (*hear)(void *, enum kube_change, const struct value *), enum kube_change change, struct str text)
+{
+    struct value v;
+    struct err err = {0};
+    if (!json_parse(&arena, text, 0, &v, &err)) fail_msg("%.*s: %s", STR_ARG(text), err.message);
+    hear(k, change, &v);
+}
+
+static void job_told(enum kube_change change, const char *name, const char *uid, const char *labels)
+{
+    told(kube_hear_job, change,
+         arena_printf(&arena, "{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"labels\":{%s}},\"spec\":{}}", name, uid,
+                      labels));
+}
+
+/* `job` NULL: nothing controls it. */
+static void pod_told(enum kube_change change, const char *uid, const char *labels, const char *job, const char *job_uid,
+                     const char *status)
+{
+    struct str owner = STR("");
+    if (job != NULL)
+        owner =
+            arena_printf(&arena, "{\"kind\":\"Job\",\"controller\":true,\"name\":\"%s\",\"uid\":\"%s\"}", job, job_uid);
+    told(kube_hear_pod, change,
+         arena_printf(&arena,
+                      "{\"metadata\":{\"name\":\"pod-%s\",\"uid\":\"%s\",\"labels\":{%s},\"ownerReferences\":[%.*s]},"
+                      "\"spec\":{\"nodeName\":\"n1\"},\"status\":{%s}}",
+                      uid, uid, labels, STR_ARG(owner), status));
+}
+
+static struct kube_attempt *asked(uint32_t workers)
+{
+    struct node node = {.workers = workers};
+    struct err err = {0};
+    const struct exec_request req = {.id = id, .step = STR("train"), .spec = {.node = &node}};
+    assert_true(executor.launch(executor.self, &req, true, STR("another"), &err));
+    struct kube_attempt *a = kube_find(k, id);
+    assert_non_null(a);
+    return a;
+}
+
+static void a_pod_is_known_whatever_its_labels_become(void **state)
+{
+    (void)state;
+    static const char *const edits[] = {"", "\"millrace.dev/instance\":\"i1\",\"millrace.dev/run\":\"7\"", OTHERS,
+                                        LABELS RANK_0};
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+        pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+        struct kube_attempt *a = asked(1);
+        pod_told(KUBE_PRESENT, "p1", edits[i], job_name, "j1", RUNS);
+        assert_int_equal(k->n, 1);
+        assert_int_equal(a->stage, KUBE_STAGE_RUNNING);
+        pod_told(KUBE_PRESENT, "p1", edits[i], job_name, "j1", DONE);
+        assert_true(a->ended && a->result.ok);
+        assert_null(k->strays);
+        kube_drop(k, a);
+    }
+}
+
+static void ranks_are_known_whatever_their_labels_become(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    pod_told(KUBE_PRESENT, "p0", LABELS RANK_0, job_name, "j1", RUNS);
+    pod_told(KUBE_PRESENT, "p1", LABELS ",\"batch.kubernetes.io/job-completion-index\":\"1\"", job_name, "j1", DONE);
+    struct kube_attempt *a = asked(2);
+    pod_told(KUBE_PRESENT, "p0", "", job_name, "j1", RUNS);
+    assert_false(a->ended);
+    pod_told(KUBE_PRESENT, "p0", "", job_name, "j1", DONE);
+    assert_true(a->ended && a->result.ok);
+}
+
+static void a_new_pod_of_the_job_counts_with_others_labels(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    struct kube_attempt *a = asked(1);
+    pod_told(KUBE_PRESENT, "p1", OTHERS, job_name, "j1", RUNS);
+    assert_string_equal(a->pod_uid, "p1");
+    assert_int_equal(k->n, 1);
+    job_told(KUBE_DELETED, job_name, "j1", LABELS);
+    pod_told(KUBE_DELETED, "p1", OTHERS, job_name, "j1", RUNS);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.failure, FAILURE_INFRA);
+}
+
+static void a_strangers_pod_counts_for_nothing(void **state)
+{
+    (void)state;
+    char copy[KUBE_JOB_NAME + 8];
+    snprintf(copy, sizeof copy, "%s-copy", job_name);
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    job_told(KUBE_PRESENT, copy, "j2", LABELS);
+    pod_told(KUBE_PRESENT, "p2", LABELS, NULL, NULL, DONE);
+    pod_told(KUBE_PRESENT, "p3", LABELS, copy, "j2", DONE);
+    pod_told(KUBE_PRESENT, "p4", LABELS, job_name, "j9", DONE); /* it says whose it is, and is not */
+    struct kube_attempt *a = asked(1);
+    assert_int_equal(k->n, 1);
+    assert_false(a->ended || kube_has_pod(a));
+    assert_string_equal(a->job_uid, "j1");
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+    assert_string_equal(a->pod_uid, "p1");
+    job_told(KUBE_DELETED, copy, "j2", LABELS);
+    assert_true(a->job_there);
+}
+
+/* The hash alone is not the name. */
+static void a_copy_with_the_hash_in_its_name_is_found_out(void **state)
+{
+    (void)state;
+    char copy[KUBE_JOB_NAME + 8];
+    snprintf(copy, sizeof copy, "copy%s", strrchr(job_name, '-'));
+    job_told(KUBE_PRESENT, copy, "j2", LABELS);
+    pod_told(KUBE_PRESENT, "p2", LABELS, copy, "j2", DONE);
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    struct kube_attempt *a = asked(1);
+    assert_string_equal(a->name, job_name);
+    assert_string_equal(a->job_uid, "j1");
+    assert_false(a->ended || kube_has_pod(a));
+}
+
+static void a_pod_is_held_until_its_job_is_told_of(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = asked(1);
+    a->phase = KUBE_CREATING;
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", DONE);
+    assert_false(a->ended || kube_has_pod(a));
+    assert_non_null(k->strays);
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    kube_tick(k);
+    assert_non_null(a->question); /* the server is asked for its pods */
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", DONE);
+    assert_true(a->ended && a->result.ok);
+    assert_null(k->strays);
+}
+
+/* As after a kill -9 between the deletion of a Job and the end of its pod. */
+static void the_last_of_a_job_that_is_gone_is_its_pod(void **state)
+{
+    (void)state;
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    assert_string_equal(a->pod_uid, "p1");
+}
+
+static void a_job_is_found_by_its_name(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", OTHERS);
+    assert_int_equal(k->n, 0);
+    struct kube_attempt *a = asked(1);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    assert_string_equal(a->job_uid, "j1");
+    assert_null(k->strays);
+    job_told(KUBE_DELETED, job_name, "j1", OTHERS);
+    assert_int_equal(a->phase, KUBE_TOLD);
+}
+
+static int begin(void **state)
+{
+    char path[FS_PATH_MAX];
+    struct err err = {0};
+    (void)state;
+    arena_init(&arena, 0);
+    snprintf(path, sizeof path, "%s/kubeconfig", folder);
+    FILE *f = fopen(path, "w");
+    if (f == NULL) return -1;
+    fputs(
+        "kind: Config\napiVersion: v1\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {server: "
+        "'http://127.0.0.1:9'}\nusers:\n- name: u\n  user: {}\ncontexts:\n- name: c\n  context: {cluster: c, user: u, "
+        "namespace: n}\n",
+        f);
+    fclose(f);
+    const struct kube_config cfg = {
+        .kubeconfig = str_of(path), .instance = STR("i1"), .store_dir = str_of(folder), .requests_per_s = 10};
+    if (!kube_executor_open(&cfg, &executor, &err)) fail_msg("%s", err.message);
+    k = executor.self;
+    kube_job_name(STR("i1"), STR("train"), id, job_name);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    executor.stop(executor.self);
+    arena_free(&arena);
+    return 0;
+}
+
+static int open_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) != NULL ? 0 : -1;
+}
+
+static int drop_folder(void **state)
+{
+    struct err ignored;
+    (void)state;
+    return fs_remove_tree(folder, &ignored) ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_pod_is_known_whatever_its_labels_become, begin, end),
+        cmocka_unit_test_setup_teardown(ranks_are_known_whatever_their_labels_become, begin, end),
+        cmocka_unit_test_setup_teardown(a_new_pod_of_the_job_counts_with_others_labels, begin, end),
+        cmocka_unit_test_setup_teardown(a_strangers_pod_counts_for_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_copy_with_the_hash_in_its_name_is_found_out, begin, end),
+        cmocka_unit_test_setup_teardown(a_pod_is_held_until_its_job_is_told_of, begin, end),
+        cmocka_unit_test_setup_teardown(the_last_of_a_job_that_is_gone_is_its_pod, begin, end),
+        cmocka_unit_test_setup_teardown(a_job_is_found_by_its_name, begin, end),
+    };
+    return cmocka_run_group_tests_name("kube identity", tests, open_folder, drop_folder);
+}
