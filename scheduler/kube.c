@@ -270,7 +270,7 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
     switch (a->phase) {
     case KUBE_SEEN:
     case KUBE_CREATED:
-        if (a->job_there) kube_delete(a);
+        if (a->job_there || kube_has_pod(a)) kube_delete(a);
         break;
     case KUBE_CREATING: /* what its answer says first; then it is deleted */
         if (a->call == NULL && a->unsure) kube_create(a);

@@ -214,9 +214,14 @@ void kube_claim_job(struct kube_attempt *a);
 void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
-/* ---- kube_jobs.c: Jobs are created, watched, deleted ---- */
-void kube_create(struct kube_attempt *a);
+/* ---- kube_delete.c: Jobs are deleted ---- */
+#define KUBE_GARBAGE_WAITS_US (30 * 1000000) /* the most that a Job which has ended lies */
 void kube_delete(struct kube_attempt *a);
+void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
+
+/* ---- kube_jobs.c: Jobs are created, and watched ---- */
+void kube_create(struct kube_attempt *a);
+void kube_later(struct kube_attempt *a); /* another try is made, after a pause */
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
 void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);

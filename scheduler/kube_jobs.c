@@ -1,4 +1,4 @@
-/* Jobs of attempts: created until that is sure, watched with their pods, deleted. */
+/* Jobs of attempts: created until that is sure, and watched with their pods. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +16,6 @@
 #define FOLLOW_AFTER_US (2 * SECOND_US) /* short steps' logs are fetched once, at their end */
 #define EXPIRED "ran longer than its timeout"
 #define TAKEN_BACK "gave way: Kueue has suspended its Job"
-#define GARBAGE_LIES_US (SECOND_US / 2) /* at least: whatever its end lets begin is created first */
-#define GARBAGE_WAITS_US (30 * SECOND_US)
 #define LOST_AFTER_US (30 * SECOND_US)   /* beyond the grace of a pod that is deleted */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
@@ -40,7 +38,7 @@ void kube_end_stopped(struct kube_attempt *a)
         kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
 }
 
-static void later(struct kube_attempt *a)
+void kube_later(struct kube_attempt *a)
 {
     int64_t pause = RETRY_FIRST_US << (a->tries < 5 ? a->tries : 5);
     a->tries++;
@@ -67,14 +65,6 @@ __attribute__((format(printf, 2, 3))) static void waits(struct kube_attempt *a, 
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     kube_waits(a, str_of(text));
-}
-
-static struct str path_of(const struct kube_attempt *a, char *room, size_t n, bool one)
-{
-    const struct kube *k = a->owner;
-    snprintf(room, n, "/apis/batch/v1/namespaces/%.*s/jobs%s%s", STR_ARG(k->cfg.namespace),
-             one ? "/" : "?fieldValidation=Strict", one ? a->name : "");
-    return str_of(room);
 }
 
 /* ---- creation ---- */
@@ -127,7 +117,7 @@ static void refused(struct kube_attempt *a, const struct kube_answer *answer)
     switch (refusals[i].blame) {
     case NOBODYS:
         kube_waits(a, text);
-        later(a);
+        kube_later(a);
         break;
     case THE_STEPS: kube_end(a, FAILURE_INVALID, REASON_INVALID, text); break;
     case THE_CLUSTERS: kube_end(a, FAILURE_INFRA, REASON_INFRA, text); break;
@@ -177,7 +167,7 @@ static void created(void *ctx, const struct kube_answer *answer)
     }
     if (!there) { /* not carried out, or nobody knows: the name makes another try, or its deletion, harmless */
         waits(a, "waits for the API server: %.*s", STR_ARG(answer->message));
-        later(a);
+        kube_later(a);
         return;
     }
     a->job_there = true;
@@ -205,122 +195,16 @@ void kube_create(struct kube_attempt *a)
     char path[512];
     BUF_AUTO room;
     buf_init(&room, 0);
+    snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs?fieldValidation=Strict",
+             STR_ARG(a->owner->cfg.namespace));
     a->retry_us = 0;
     if (a->call != NULL || (!a->unsure && !kube_template_ready(a))) return;
     const struct kube_request req = {.method = "POST",
-                                     .path = path_of(a, path, sizeof path, false),
+                                     .path = str_of(path),
                                      .body = manifest_of(a, &room),
                                      .priority = KUBE_NORMAL,
                                      .tries = 1,
                                      .done = created,
-                                     .ctx = a};
-    a->call = kube_request(a->owner->client, &req);
-}
-
-/* ---- deletion ---- */
-
-static void gone(struct kube_attempt *a)
-{
-    a->job_there = false;
-    a->deleted = true;
-    if (a->phase == KUBE_FORGOTTEN || (a->phase == KUBE_SEEN && !kube_has_pod(a))) {
-        kube_drop(a->owner, a);
-        return;
-    }
-    /* Its pod, if there is one, says when it has ended. */
-    if (a->kill_wanted && !kube_has_pod(a) && a->phase == KUBE_CREATED) {
-        if (a->expired)
-            kube_end_stopped(a);
-        else
-            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
-    }
-}
-
-static void deleted(void *ctx, const struct kube_answer *answer)
-{
-    struct kube_attempt *a = ctx;
-    a->call = NULL;
-    if (answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409)
-        gone(a); /* 409: one of that name with another uid, which is not ours to delete */
-    else
-        later(a);
-}
-
-static void pod_told(void *ctx, const struct kube_answer *answer)
-{
-    struct kube_attempt *a = ctx;
-    a->call = NULL;
-    if (answer->outcome != KUBE_DONE && answer->status != 404 && answer->status != 409) {
-        later(a);
-        return;
-    }
-    if (a->n_ranks == 0) a->pod_hurries = true;
-    kube_delete(a);
-}
-
-/* A deleted Job leaves its pod the grace that it was made with: who wants it gone sooner tells it before. */
-static void hurry(struct kube_attempt *a, const char *pod, const char *uid)
-{
-    char path[1024], body[256];
-    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), pod);
-    snprintf(body, sizeof body,
-             "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":%lld,"
-             "\"preconditions\":{\"uid\":\"%s\"}}",
-             (long long)((a->grace_ms + 999) / 1000), uid);
-    const struct kube_request req = {.method = "DELETE",
-                                     .path = str_of(path),
-                                     .body = str_of(body),
-                                     .priority = KUBE_URGENT,
-                                     .done = pod_told,
-                                     .ctx = a};
-    a->call = kube_request(a->owner->client, &req);
-}
-
-static bool tell_to_hurry(struct kube_attempt *a)
-{
-    struct kube_rank *rank = kube_rank_to_hurry(a);
-    if (rank != NULL) {
-        rank->hurried = true;
-        hurry(a, rank->pod, rank->uid);
-        return true;
-    }
-    bool keeps = a->collects && !a->result.ok; /* outputs that nobody will want */
-    if (a->pod_hurries || (a->ended && !keeps) || a->pod_uid[0] == '\0') return false;
-    hurry(a, a->pod, a->pod_uid);
-    return true;
-}
-
-/* The Job controller and the API server have as much to do with a Job that goes as with one that comes, and do both in
- * turn. What has ended can wait for those that have not begun; but neither for ever, nor while there may be no room for
- * a new one. */
-static bool can_wait(const struct kube_attempt *a)
-{
-    int64_t lain = os_mono_us() - a->forgotten_us;
-    return a->phase == KUBE_FORGOTTEN && a->ended && !a->hurry &&
-           lain < (a->owner->starting ? GARBAGE_WAITS_US : GARBAGE_LIES_US);
-}
-
-/* The pods go with it; without a policy they would be left behind. */
-void kube_delete(struct kube_attempt *a)
-{
-    char path[512];
-    a->retry_us = 0;
-    if (a->call != NULL || a->deleted || a->name[0] == '\0') return; /* without a name it would be all Jobs */
-    if (can_wait(a)) {
-        a->retry_us = os_mono_us() + SECOND_US;
-        return;
-    }
-    if (a->hurry && tell_to_hurry(a)) return;
-    BUF_AUTO body;
-    buf_init(&body, 0);
-    buf_c(&body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"");
-    if (a->job_uid[0] != '\0') buf_printf(&body, ",\"preconditions\":{\"uid\":\"%s\"}", a->job_uid);
-    buf_char(&body, '}');
-    const struct kube_request req = {.method = "DELETE",
-                                     .path = path_of(a, path, sizeof path, true),
-                                     .body = buf_view(&body),
-                                     .priority = a->phase == KUBE_FORGOTTEN ? KUBE_IDLE : KUBE_URGENT,
-                                     .done = deleted,
                                      .ctx = a};
     a->call = kube_request(a->owner->client, &req);
 }
@@ -359,7 +243,7 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     if (a == NULL || (a->job_uid[0] != '\0' && !str_is(uid, a->job_uid) && change == KUBE_DELETED)) return;
     if (change == KUBE_DELETED) {
         bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
-        gone(a);
+        kube_gone(a);
         if (unwanted) kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
         return;
     }
@@ -527,7 +411,7 @@ static bool is_starting(struct kube *k)
         for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
             if (a->phase == KUBE_CREATING && a->tries > 0) return false; /* a quota may count what has ended */
             found |= a->phase == KUBE_CREATED && kube_lacks_pod(a) && !a->job_ended &&
-                     now - a->created_us < GARBAGE_WAITS_US;
+                     now - a->created_us < KUBE_GARBAGE_WAITS_US;
         }
     return found;
 }

@@ -1,0 +1,135 @@
+/* Jobs of attempts are deleted, and their pods with them: when an attempt is over, or is to end. */
+#include <stdio.h>
+
+#include "engine/os/clock.h"
+#include "engine/os/log.h"
+#include "scheduler/kube_inner.h"
+
+#define SECOND_US 1000000
+#define GARBAGE_LIES_US (SECOND_US / 2) /* at least: whatever its end lets begin is created first */
+
+void kube_gone(struct kube_attempt *a)
+{
+    a->job_there = false;
+    a->deleted = true;
+    if (a->phase == KUBE_FORGOTTEN || (a->phase == KUBE_SEEN && !kube_has_pod(a))) {
+        kube_drop(a->owner, a);
+        return;
+    }
+    /* Its pod, if there is one, says when it has ended. */
+    if (a->kill_wanted && !kube_has_pod(a) && a->phase == KUBE_CREATED) {
+        if (a->expired)
+            kube_end_stopped(a);
+        else
+            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
+    }
+}
+
+/* It is said where somebody waits for it: what has ended is only untidy. */
+static void not_deleted(struct kube_attempt *a, const char *what, const struct kube_answer *answer)
+{
+    struct arena turn;
+    if (answer->outcome != KUBE_REFUSED) return;
+    if (a->tries == 0)
+        log_warn("what is over cannot be deleted", LOG_STR("kind", str_of(what)), LOG_STR("job", str_of(a->name)),
+                 LOG_STR("message", answer->message));
+    if (a->phase != KUBE_CREATED) return;
+    arena_init(&turn, 0);
+    kube_waits(a,
+               arena_printf(&turn, "its %s cannot be deleted; Kubernetes says: %.*s", what, STR_ARG(answer->message)));
+    arena_free(&turn);
+}
+
+static void deleted(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    a->call = NULL;
+    if (answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409) {
+        kube_gone(a); /* 409: one of that name with another uid, which is not ours to delete */
+        return;
+    }
+    not_deleted(a, "Job", answer);
+    kube_later(a);
+}
+
+static void pod_told(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    a->call = NULL;
+    if (answer->outcome != KUBE_DONE && answer->outcome != KUBE_REFUSED) {
+        kube_later(a);
+        return;
+    }
+    if (answer->status != 404 && answer->status != 409) not_deleted(a, "pod", answer);
+    if (a->n_ranks == 0) a->pod_hurries = true;
+    kube_delete(a);
+}
+
+/* A deleted Job leaves its pod the grace that it was made with: who wants it gone sooner tells it before. */
+static void hurry(struct kube_attempt *a, const char *pod, const char *uid)
+{
+    char path[1024], body[256];
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), pod);
+    snprintf(body, sizeof body,
+             "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":%lld,"
+             "\"preconditions\":{\"uid\":\"%s\"}}",
+             (long long)((a->grace_ms + 999) / 1000), uid);
+    const struct kube_request req = {.method = "DELETE",
+                                     .path = str_of(path),
+                                     .body = str_of(body),
+                                     .priority = KUBE_URGENT,
+                                     .done = pod_told,
+                                     .ctx = a};
+    a->call = kube_request(a->owner->client, &req);
+}
+
+static bool tell_to_hurry(struct kube_attempt *a)
+{
+    struct kube_rank *rank = kube_rank_to_hurry(a);
+    if (rank != NULL) {
+        rank->hurried = true;
+        hurry(a, rank->pod, rank->uid);
+        return true;
+    }
+    bool keeps = a->collects && !a->result.ok; /* outputs that nobody will want */
+    if (a->pod_hurries || (a->ended && !keeps) || a->pod_uid[0] == '\0') return false;
+    hurry(a, a->pod, a->pod_uid);
+    return true;
+}
+
+/* The Job controller and the API server have as much to do with a Job that goes as with one that comes, and do both in
+ * turn. What has ended can wait for those that have not begun; but neither for ever, nor while there may be no room for
+ * a new one. */
+static bool can_wait(const struct kube_attempt *a)
+{
+    int64_t lain = os_mono_us() - a->forgotten_us;
+    return a->phase == KUBE_FORGOTTEN && a->ended && !a->hurry &&
+           lain < (a->owner->starting ? KUBE_GARBAGE_WAITS_US : GARBAGE_LIES_US);
+}
+
+/* The pods go with it; without a policy they would be left behind. */
+void kube_delete(struct kube_attempt *a)
+{
+    char path[512];
+    a->retry_us = 0;
+    if (a->call != NULL || a->name[0] == '\0') return; /* without a name it would be all Jobs */
+    if (can_wait(a)) {
+        a->retry_us = os_mono_us() + SECOND_US;
+        return;
+    }
+    if (a->hurry && tell_to_hurry(a)) return;
+    if (a->deleted) return;
+    snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs/%s", STR_ARG(a->owner->cfg.namespace), a->name);
+    BUF_AUTO body;
+    buf_init(&body, 0);
+    buf_c(&body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"");
+    if (a->job_uid[0] != '\0') buf_printf(&body, ",\"preconditions\":{\"uid\":\"%s\"}", a->job_uid);
+    buf_char(&body, '}');
+    const struct kube_request req = {.method = "DELETE",
+                                     .path = str_of(path),
+                                     .body = buf_view(&body),
+                                     .priority = a->phase == KUBE_FORGOTTEN ? KUBE_IDLE : KUBE_URGENT,
+                                     .done = deleted,
+                                     .ctx = a};
+    a->call = kube_request(a->owner->client, &req);
+}
