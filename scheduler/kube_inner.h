@@ -37,6 +37,8 @@ struct kube_rank {                          /* the pod of one of several workers
     char *waits;
     enum kube_stage stage;
     bool hangs, ended, hurried;
+    bool keeping;       /* the step itself has ended well there */
+    int64_t running_us; /* monotonic; 0 = not yet */
     struct kube_helped helped;
 };
 
@@ -250,6 +252,8 @@ void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t ra
 uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid);
 /* One that is there and was not told to hurry; NULL = none. */
 struct kube_rank *kube_rank_to_hurry(struct kube_attempt *a);
+/* Does one of them still work that has had its time? */
+bool kube_ranks_late(const struct kube_attempt *a, int64_t now);
 /* How many are known was not known when they ended. */
 void kube_ranks_settle(struct kube_attempt *a);
 void kube_service_create(struct kube_attempt *a); /* when its Job is there; harmless if it is, too */

@@ -155,6 +155,17 @@ static void rank_gone(struct kube_attempt *a, uint32_t rank)
 
 /* ---- on the way ---- */
 
+bool kube_ranks_late(const struct kube_attempt *a, int64_t now)
+{
+    for (uint32_t i = 0; i < a->n_ranks; i++) {
+        const struct kube_rank *r = &a->ranks[i];
+        bool runs = r->stage == KUBE_STAGE_RUNNING && r->running_us != 0;
+        if (r->uid[0] == '\0' || r->ended || r->keeping) continue;
+        if (a->late || (runs && now - r->running_us > a->timeout_ms * 1000)) return true;
+    }
+    return false;
+}
+
 /* The first that does not run yet says why. */
 static void tell_waits(struct kube_attempt *a)
 {
@@ -185,9 +196,10 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     r->hangs = false;
     kube_helper_hear(a, &r->helped, pod);
     if (rank == 0) a->stage = pod->stage;
-    if (rank == 0) a->keeping = pod->collecting && pod->has_exit;
-    if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->running_us == 0)
-        a->running_us = kube_since(a, pod->started_us);
+    r->keeping = pod->collecting && pod->has_exit;
+    if (pod->stage == KUBE_STAGE_RUNNING && r->running_us == 0) r->running_us = kube_since(a, pod->started_us);
+    if (rank == 0) a->keeping = r->keeping;
+    if (rank == 0) a->running_us = r->running_us;
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);
     if (pod->stage < KUBE_STAGE_RUNNING)

@@ -32,6 +32,7 @@ static char job_name[KUBE_JOB_NAME];
     "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"running\":{\"startedAt\":\"2026-01-01T00:00:00Z\"}}}]"
 #define DONE                                                                                                           \
     "\"phase\":\"Succeeded\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":0}}}]"
+#define RANK_1 ",\"batch.kubernetes.io/job-completion-index\":\"1\""
 #define RANK_0 ",\"batch.kubernetes.io/job-completion-index\":\"0\""
 
 static void told(void (*hear)(void *, enum kube_change, const struct value *), enum kube_change change, struct str text)
@@ -99,7 +100,7 @@ static void ranks_are_known_whatever_their_labels_become(void **state)
     (void)state;
     job_told(KUBE_PRESENT, job_name, "j1", LABELS);
     pod_told(KUBE_PRESENT, "p0", LABELS RANK_0, job_name, "j1", RUNS);
-    pod_told(KUBE_PRESENT, "p1", LABELS ",\"batch.kubernetes.io/job-completion-index\":\"1\"", job_name, "j1", DONE);
+    pod_told(KUBE_PRESENT, "p1", LABELS RANK_1, job_name, "j1", DONE);
     struct kube_attempt *a = asked(2);
     pod_told(KUBE_PRESENT, "p0", "", job_name, "j1", RUNS);
     assert_false(a->ended);
@@ -139,6 +140,26 @@ static void a_strangers_pod_counts_for_nothing(void **state)
     assert_string_equal(a->pod_uid, "p1");
     job_told(KUBE_DELETED, copy, "j2", LABELS);
     assert_true(a->job_there);
+}
+
+/* Rank 0 is done, and what it left is kept: the others' time counts all the same. */
+static void the_time_of_each_rank_counts(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    pod_told(KUBE_PRESENT, "p0", LABELS RANK_0, job_name, "j1", DONE);
+    pod_told(KUBE_PRESENT, "p1", LABELS RANK_1, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(2);
+    a->collects = true;
+    a->timeout_ms = INT64_C(1) << 40;
+    kube_tick(k);
+    assert_false(a->kill_wanted);
+    a->timeout_ms = 1;
+    usleep(2000);
+    kube_tick(k);
+    assert_true(a->kill_wanted && a->expired);
+    pod_told(KUBE_DELETED, "p1", LABELS RANK_1, job_name, "j1", RUNS);
+    assert_int_equal(a->result.failure, FAILURE_TIMEOUT);
 }
 
 /* The hash alone is not the name. */
@@ -247,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ranks_are_known_whatever_their_labels_become, begin, end),
         cmocka_unit_test_setup_teardown(a_new_pod_of_the_job_counts_with_others_labels, begin, end),
         cmocka_unit_test_setup_teardown(a_strangers_pod_counts_for_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(the_time_of_each_rank_counts, begin, end),
         cmocka_unit_test_setup_teardown(a_copy_with_the_hash_in_its_name_is_found_out, begin, end),
         cmocka_unit_test_setup_teardown(a_pod_is_held_until_its_job_is_told_of, begin, end),
         cmocka_unit_test_setup_teardown(the_last_of_a_job_that_is_gone_is_its_pod, begin, end),
