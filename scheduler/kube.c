@@ -377,7 +377,7 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
     }
     if (a->phase != KUBE_HELD) return executor_next(self, m, out); /* it turned up meanwhile */
     out->kind = EXEC_UNKNOWN;
-    out->never = a->never;
+    out->never = a->never && !kube_left_pod(a);
     kube_drop(k, a);
     return true;
 }

@@ -4,8 +4,8 @@
  *
  * A pod whose Job is not known is a stray: it counts for nothing until its Job is told of, and then the server is asked
  * for that Job's pods. Where a Job is gone already, its name in the pod has to do. A pod that nothing controls is
- * nobody's, unless it was known before: its Job was deleted without it, or somebody has made it. It is deleted when its
- * attempt is over or unknown, for nobody else would. */
+ * nobody's, unless it was known before: its Job was deleted without it, or somebody has made it. It is deleted
+ * unless it is known as one of an attempt that goes on, for nobody else would. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,10 +196,18 @@ static void delete_orphan(struct kube *k, struct kube_stray *s)
     log_info("a pod that no Job owns is deleted", LOG_STR("pod", str_of(s->name)), LOG_INT("run", s->id.run));
 }
 
-static bool is_over(const struct kube *k, struct attempt_id id)
+static bool is_wanted(const struct kube *k, const struct kube_stray *s)
 {
-    const struct kube_attempt *a = kube_find(k, id);
-    return a == NULL || a->phase == KUBE_FORGOTTEN;
+    const struct kube_attempt *a = kube_find(k, s->id);
+    return a != NULL && a->phase != KUBE_FORGOTTEN && has_pod(a, str_of(s->uid));
+}
+
+bool kube_left_pod(const struct kube_attempt *a)
+{
+    const struct kube_stray *s = a->owner->strays;
+    while (s != NULL && (s->job || kube_find(a->owner, s->id) != a))
+        s = s->next;
+    return s != NULL;
 }
 
 void kube_strays_tick(struct kube *k)
@@ -209,7 +217,7 @@ void kube_strays_tick(struct kube *k)
         if (s->job || s->call != NULL) continue;
         if (s->job_uid[0] != '\0')
             look_for_job(k, s);
-        else if (now - s->since_us > ORPHAN_US && kube_synced(k) && is_over(k, s->id))
+        else if (now - s->since_us > ORPHAN_US && kube_synced(k) && !is_wanted(k, s))
             delete_orphan(k, s);
     }
 }

@@ -213,6 +213,8 @@ struct kube_attempt *kube_pod_of(struct kube *k, enum kube_change change, bool l
 void kube_name_job(struct kube_attempt *a, const char *name);
 /* Its Job may have been told of when it was not known by its labels. */
 void kube_claim_job(struct kube_attempt *a);
+/* Does a pod say that it is its, which nothing controls? Then it was launched. */
+bool kube_left_pod(const struct kube_attempt *a);
 void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 

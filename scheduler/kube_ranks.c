@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "engine/os/clock.h"
+#include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
 
 #define SERVICE_RETRY_US 1000000
+#define SERVICE_AGAIN_US (30 * (int64_t)1000000)
 
 /* ---- the ranks ---- */
 
@@ -239,8 +241,12 @@ void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t ra
 static void service_created(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
+    bool was_there = a->service_there;
     a->service = NULL;
-    a->service_there = answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
+    a->service_there |= answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
+    if (a->service_there) a->service_retry_us = os_mono_us() + SERVICE_AGAIN_US;
+    if (was_there && answer->outcome == KUBE_DONE)
+        log_info("a Service that somebody deleted was made again", LOG_STR("job", str_of(a->name)));
     if (a->service_there || a->phase != KUBE_CREATED) return;
     if (answer->outcome != KUBE_REFUSED) {
         a->service_retry_us = os_mono_us() + SERVICE_RETRY_US;
@@ -253,12 +259,16 @@ static void service_created(void *ctx, const struct kube_answer *answer)
                           STR_ARG(answer->message)));
 }
 
+/* Somebody may delete it while workers look for each other. A watch would cost more than asking for it anew now and
+ * then, which is harmless while it is there. */
 void kube_service_create(struct kube_attempt *a)
 {
     char path[512];
+    bool again = a->service_there && a->service_retry_us != 0 && os_mono_us() >= a->service_retry_us;
+    if (a->service_there && !again) return;
     a->service_retry_us = 0;
-    if (a->workers <= 1 || a->service_there || a->service != NULL || a->phase != KUBE_CREATED || a->kill_wanted ||
-        a->deleted || a->job_uid[0] == '\0')
+    if (a->workers <= 1 || a->service != NULL || a->phase != KUBE_CREATED || a->kill_wanted || a->deleted ||
+        a->job_uid[0] == '\0')
         return;
     BUF_AUTO body;
     buf_init(&body, 0);
@@ -267,7 +277,7 @@ void kube_service_create(struct kube_attempt *a)
     const struct kube_request req = {.method = "POST",
                                      .path = str_of(path),
                                      .body = buf_view(&body),
-                                     .priority = KUBE_URGENT,
+                                     .priority = a->service_there ? KUBE_IDLE : KUBE_URGENT,
                                      .tries = 1,
                                      .done = service_created,
                                      .ctx = a};

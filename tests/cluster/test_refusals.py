@@ -141,6 +141,18 @@ def policy(namespace, name, resource, group, reason):
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}}}]
 
 
+def test_pods_that_may_not_be_deleted(cluster_server, jobs, account, tmp_path):
+    """They go with their Jobs, if later than they might."""
+    rules = [ALL[0], {**ALL[1], "verbs": ["get", "list", "watch"]}]
+    server = cluster_server(kubeconfig=account(tmp_path, rules))
+    run = server.submit(pipeline("  s: {run: 'trap \"exit 3\" TERM; sleep 600 & wait'}\n"))
+    until("its pod to run", lambda: [pod for pod in jobs.items("pods") if pod["status"]["phase"] == "Running"])
+    time.sleep(1)  # for the server to hear of it
+    cancelled(server, run)
+    assert "what is over cannot be deleted" in server.log.read_text()
+    until("all Jobs and pods to be gone", jobs.empty)
+
+
 def test_policies(cluster, cluster_server, jobs):
     """A Job that is refused fails at once; a pod that is, as soon as it is clear that it stays so."""
     objects = [*policy(jobs.name, "bad", "jobs", "batch", "Invalid"),

@@ -137,3 +137,12 @@ def test_a_step_that_was_stopped_late_is_late_for_the_next_server(data_server, j
     server.start()
     assert server.ended(run)["state"] == "failed"
     assert server.tasks(run)["a"]["reason"] == "Timeout", server.tasks(run)
+
+
+def test_time_counts_when_rank_0_is_done(data_server, jobs):
+    server = data_server("--grace", "1s")
+    run = server.submit(pipeline(
+        "  w:\n    workers: 2\n    timeout: 3s\n    outputs: {x: int, y: int}\n"
+        "    run: '[ $RANK = 0 ] || sleep 2000; mkdir -p outputs; echo 1 > outputs/x; echo 1 > outputs/y'\n"))
+    assert server.ended(run, 30)["state"] == "failed"
+    assert server.tasks(run)["w"]["reason"] == "Timeout", server.tasks(run)

@@ -1,0 +1,95 @@
+"""Whose an object of the cluster is: labels that are edited, copies, pods and Services that are left alone or deleted."""
+import pytest
+from harness import until
+from test_jobs import gone, pipeline
+
+STOPS = "trap 'exit 3' TERM; sleep 600 & wait"
+
+
+def the_pod(jobs, run, *words):
+    pod, = until("its pod", lambda: jobs.items("pods", "-l", ",".join([f"millrace.dev/run={run}", *words])))
+    return pod["metadata"]
+
+
+EDITS = {"removed": "millrace.dev/attempt-", "changed": "millrace.dev/run=99999", "nonsense": "millrace.dev/run=abc"}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_labels_that_are_edited(cluster_server, jobs, edit):
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {run: 'echo begun; sleep 4; echo ended'}\n  w: {workers: 2, run: 'sleep 4'}\n"))
+    for path in "s", "w":
+        server.wait_task(run, path, "running")
+    until("the pods", lambda: len(jobs.items("pods")) == 3)
+    jobs("label", "pods", "--all", "--overwrite", EDITS[edit])
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert server.cli("logs", run, "s").stdout == "begun\nended\n"
+    assert all(task["attempt"] == 1 for task in server.tasks(run).values())
+    assert server.process.poll() is None
+    gone(jobs)
+
+
+def test_a_job_that_vanishes_with_an_edited_pod_ends_its_attempt(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {retry: 0, run: \"[ $MILLRACE_ATTEMPT = 2 ] || sleep 600\"}\n"))
+    server.wait_task(run, "s", "running")
+    name = the_pod(jobs, run)["name"]
+    jobs("label", "pod", name, "--overwrite", EDITS["changed"])
+    jobs("delete", "jobs", "--all", "--wait=false")
+    jobs("delete", "pod", name, "--grace-period=1", "--wait=false")
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    gone(jobs)
+
+
+def test_copies_count_for_nothing(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {run: 'sleep 8; exit 5'}\n"))
+    server.wait_task(run, "s", "running")
+    labels = {key: value for key, value in the_pod(jobs, run)["labels"].items() if "millrace.dev/" in key}
+    server.crash()
+    spec = {"restartPolicy": "Never", "containers": [
+        {"name": "step", "image": "localhost/busybox:1", "command": ["true"]}]}
+    jobs.apply(kind="Pod", metadata={"name": "a-copy", "labels": labels}, spec=spec)
+    jobs.apply(apiVersion="batch/v1", kind="Job", metadata={"name": "a-copy", "labels": labels},
+               spec={"template": {"metadata": {"labels": labels}, "spec": spec}})
+    until("the copies to end", lambda: [pod["status"]["phase"] for pod in jobs.items("pods")].count("Succeeded") == 2)
+    server.start()
+    assert server.ended(run)["state"] == "failed"
+    assert server.tasks(run)["s"]["exitCode"] == 5
+    until("the pod that nobody owns to be gone",
+          lambda: not [pod for pod in jobs.items("pods") if not pod["metadata"].get("ownerReferences")], 60)
+    job, = jobs.items("jobs")  # of somebody who has made it, and deletes it
+    assert job["metadata"]["name"] == "a-copy"
+
+
+@pytest.mark.parametrize("end", ("ends", "cancelled", "unknown"))
+def test_a_pod_that_loses_its_job(cluster_server, jobs, end):
+    server = cluster_server()
+    line = "sleep 5; echo ended" if end == "ends" else STOPS
+    run = server.submit(pipeline(f"  s: {{run: \"{line}\"}}\n"))
+    server.wait_task(run, "s", "running")
+    first = the_pod(jobs, run)["uid"]
+    jobs("delete", "jobs", "--all", "--cascade=orphan")
+    if end == "unknown":
+        server.crash()
+        server.start()
+        until("another attempt", lambda: server.tasks(run)["s"]["attempt"] == 2)
+    else:
+        assert first == the_pod(jobs, run)["uid"]
+    if end != "ends":
+        server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == ("succeeded" if end == "ends" else "cancelled"), server.tasks(run)
+    until("all Jobs and pods to be gone", jobs.empty, 60)
+
+
+def test_a_service_that_is_deleted_is_made_again(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline(f"  w: {{workers: 2, run: \"{STOPS}\"}}\n"))
+    server.wait_task(run, "w", "running")
+    first, = until("its Service", lambda: jobs.items("services"))
+    jobs("delete", "service", first["metadata"]["name"])
+    again, = until("another one", lambda: jobs.items("services"), 60)
+    assert again["metadata"]["ownerReferences"] == first["metadata"]["ownerReferences"]
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert server.ended(run)["state"] == "cancelled"
+    until("the Service to be gone", lambda: not jobs.items("services"))
