@@ -7,6 +7,7 @@
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
+#include "scheduler/kube_refusal.h"
 
 #define SECOND_US 1000000
 #define RETRY_FIRST_US (SECOND_US / 2)
@@ -74,53 +75,16 @@ static void keep(char *room, size_t n, struct str text)
     snprintf(room, n, "%.*s", STR_ARG(text));
 }
 
-#define OF_THE_POD " (spec.template.spec is what the step's 'pod' and other keys for a cluster make)"
-
-enum blame { NOBODYS, THE_STEPS, THE_CLUSTERS };
-
-/* What the server would not take, whose fault that is, and what can be done; the first row that fits. What is nobody's
- * is a wait: a quota may be free again, a credential be renewed. */
-static const struct {
-    long status;       /* 0 = any */
-    const char *words; /* of the message; NULL = any */
-    enum blame blame;
-    const char *text, *cure;
-} refusals[] = {
-    {403, "exceeded quota", NOBODYS, "waits for quota", ""},
-    {401, NULL, NOBODYS, "waits for a credential that the API server takes", "; see the server's --kubeconfig"},
-    {0, " denied request", THE_STEPS, "its Job was refused", ""}, /* by a policy */
-    {0, "admission webhook", THE_STEPS, "its Job was refused", ""},
-    {400, "spec.template.spec.", THE_STEPS, "its Job was refused", OF_THE_POD},
-    {422, "spec.template.spec.", THE_STEPS, "its Job was refused", OF_THE_POD},
-    {400, NULL, THE_STEPS, "its Job was refused", ""},
-    {413, NULL, THE_STEPS, "its Job was refused", ""},
-    {422, NULL, THE_STEPS, "its Job was refused", ""},
-    {403, "being terminated", THE_CLUSTERS, "its Job could not be created",
-     "; the namespace is being deleted: name another by --kube-namespace"},
-    {403, NULL, THE_CLUSTERS, "its Job could not be created",
-     "; let the server's account create, list, watch and delete Jobs there"},
-    {404, "namespaces ", THE_CLUSTERS, "its Job could not be created",
-     "; create the namespace, or name another by --kube-namespace"},
-    {0, NULL, THE_CLUSTERS, "its Job could not be created", ""},
-};
-
 static void refused(struct kube_attempt *a, const struct kube_answer *answer)
 {
+    struct str text;
     struct arena turn;
-    size_t at, i = 0;
     arena_init(&turn, 0);
-    while ((refusals[i].status != 0 && refusals[i].status != answer->status) ||
-           (refusals[i].words != NULL && !str_find(answer->message, str_of(refusals[i].words), &at)))
-        i++; /* the last one always fits */
-    struct str text = arena_printf(&turn, "%s; Kubernetes says: %.*s%s", refusals[i].text, STR_ARG(answer->message),
-                                   refusals[i].cure);
-    switch (refusals[i].blame) {
-    case NOBODYS:
+    if (kube_refusal(answer->status, answer->message, &turn, &text) == KUBE_BLAME_STEP) {
+        kube_end(a, FAILURE_INVALID, REASON_INVALID, text);
+    } else {
         kube_waits(a, text);
         kube_later(a);
-        break;
-    case THE_STEPS: kube_end(a, FAILURE_INVALID, REASON_INVALID, text); break;
-    case THE_CLUSTERS: kube_end(a, FAILURE_INFRA, REASON_INFRA, text); break;
     }
     arena_free(&turn);
 }

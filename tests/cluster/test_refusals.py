@@ -41,11 +41,16 @@ def first_attempt(server, run, path="s"):
                  lambda: [one for one in server.get(attempts).json["items"] if one.get("reason")])[0]
 
 
+def waiting_for(server, run, *words, path="s"):
+    """Once it says all of that."""
+    until(f"{path} to say {words}", lambda: all(
+        one in server.tasks(run).get(path, {}).get("waitingFor", "") for one in words), 40)
+
+
 def refused(server, run, *words):
-    """The cluster's fault: tried again, free of charge, until that is mended."""
-    attempt = first_attempt(server, run)
-    assert attempt["reason"] == "Infrastructure" and all(one in attempt["message"] for one in words), attempt
-    assert not server.tasks(run)["s"].get("failures")
+    """The cluster's fault: a wait, for as long as it takes to mend that; nothing has failed."""
+    waiting_for(server, run, "its Job cannot be created", *words)
+    assert server.tasks(run)["s"]["attempt"] == 1 and not server.tasks(run)["s"].get("infrastructureFailures")
 
 
 def cancelled(server, run):

@@ -1,0 +1,16 @@
+/* What an API server says that does not take a Job. Pure.
+ * https://kubernetes.io/docs/reference/using-api/api-concepts/ */
+#ifndef MILLRACE_SCHEDULER_KUBE_REFUSAL_H
+#define MILLRACE_SCHEDULER_KUBE_REFUSAL_H
+
+#include "engine/base/arena.h"
+
+enum kube_blame {
+    KUBE_BLAME_STEP,   /* it will not be taken, however often it is tried */
+    KUBE_BLAME_CLUSTER /* a quota may be free again, a right be given, a credential be renewed: it waits for that */
+};
+
+/* Of an HTTP status and the message that came with it; `text`: what a user can act on, in the arena. */
+enum kube_blame kube_refusal(long status, struct str message, struct arena *a, struct str *text);
+
+#endif
