@@ -98,7 +98,9 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_outputs_leave(a);
     kube_ranks_drop(a);
     kube_secret_drop(a);
+    kube_silence_drop(&a->silence);
     free(a->waits);
+    free(a->unwatched);
     arena_free(&a->arena);
     free(a);
 }
@@ -346,6 +348,17 @@ static void hear(struct kube *k)
     if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_tick(k);
 }
 
+/* That it cannot be watched is no cause by itself. */
+static struct str why_it_waits(const struct kube_attempt *a, struct arena *m)
+{
+    const char *why = a->waits != NULL ? a->waits : "";
+    if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_str(m, str_of(why));
+    return arena_printf(m, "%s%s; Kubernetes says: %s", why,
+                        why[0] != '\0' ? "; and the cluster cannot be watched"
+                                       : "waits for the cluster, which cannot be watched",
+                        a->unwatched);
+}
+
 static bool news(struct kube *k, struct arena *m, struct exec_event *out)
 {
     struct kube_attempt *a = k->news;
@@ -353,7 +366,7 @@ static bool news(struct kube *k, struct arena *m, struct exec_event *out)
     k->news = a->next_news;
     a->waits_changed = false;
     *out = (struct exec_event){.kind = EXEC_WAITS, .id = a->id};
-    out->result.message = arena_str(m, str_of(a->waits));
+    out->result.message = why_it_waits(a, m);
     return true;
 }
 
@@ -392,6 +405,7 @@ static void executor_stop(void *self)
     kube_strays_drop(k);
     kube_cancel(k->client, k->question);
     kube_cancel(k->client, k->kueue_question);
+    kube_cancel(k->client, k->silence_question);
     if (k->blobs != NULL) store_stop(k->blobs);
     if (k->workers != NULL) workers_free(k->workers, kube_outputs_drop);
     store_close(k->blobs);

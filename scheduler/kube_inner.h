@@ -32,6 +32,14 @@ struct kube_helped {             /* by containers of the user's own in a pod; mo
     bool released;               /* its pod is being deleted */
 };
 
+struct kube_silence { /* of a pod that does not start, and does not say why */
+    int64_t since_us; /* monotonic; 0 = it has started, or says why */
+    bool placing;     /* it has no node */
+    char uid[KUBE_UID], scheduler[64];
+    char *why;  /* as others tell; NULL = nobody has */
+    bool hangs; /* for want of something */
+};
+
 struct kube_rank {                          /* the pod of one of several workers */
     char uid[KUBE_UID], pod[KUBE_POD_NAME]; /* uid empty = there is none, or no longer */
     char *waits;
@@ -40,6 +48,7 @@ struct kube_rank {                          /* the pod of one of several workers
     bool keeping;       /* the step itself has ended well there */
     int64_t running_us; /* monotonic; 0 = not yet */
     struct kube_helped helped;
+    struct kube_silence silence;
 };
 
 struct kube_attempt {
@@ -75,6 +84,7 @@ struct kube_attempt {
     size_t n_secrets;
     struct mask mask;          /* what is covered of all it shows */
     struct kube_helped helped; /* of the only pod */
+    struct kube_silence silence;
     struct kube_call *release; /* the deletion of a pod in which somebody goes on */
     struct kube_call *service; /* its creation */
     bool service_there;
@@ -99,11 +109,12 @@ struct kube_attempt {
     uint32_t log_tries;                                  /* that were answered */
     bool log_away;                                       /* the last one was not: the API server is away */
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
-    int64_t drained_from_us; /* when its log began to be; drain_us: or when it last went on */
-    int64_t forgotten_us;    /* the same */
-    int64_t hangs_us;        /* since when it has been unable to start; 0 = it is not */
-    char *waits;             /* why it does not run yet, as it was told last */
-    bool waits_changed;
+    int64_t drained_from_us;  /* when its log began to be; drain_us: or when it last went on */
+    int64_t forgotten_us;     /* the same */
+    int64_t hangs_us;         /* since when it has been unable to start; 0 = it is not */
+    char *waits;              /* why it does not run yet, as it was told last */
+    char *unwatched;          /* what the server says, which lets nobody hear of its pod; NULL or empty = it does */
+    bool waits_changed;       /* either */
     int64_t lost_us;          /* its pod is being deleted: when that ought to be over; 0 = it is not */
     struct task_result lost;  /* how it ends if it is not over then */
     bool ended;               /* its pod: `result` and `said` say how */
@@ -155,6 +166,8 @@ struct kube {
     int64_t asked_us;           /* when that was last answered */
     struct kube_call *kueue_question;
     int64_t kueue_asked_us;
+    struct kube_call *silence_question; /* why pods do not start */
+    int64_t silence_asked_us;
     uint32_t kueue_version; /* of its API that is tried next */
     bool starting;          /* at the last tick: there are Jobs whose pods are on their way */
     bool forgetful;         /* the folder of secrets may not be written: said once */
@@ -162,6 +175,7 @@ struct kube {
     struct kube_call *seeking; /* for templates that were left behind */
     bool sought;
     int64_t sought_us;
+    int64_t ticked_us;
 };
 
 /* ---- kube.c ---- */
@@ -281,6 +295,16 @@ void kube_secret_cover_log(struct kube_attempt *a, int64_t from);
 /* What its end says; outputs that hold one are none. */
 void kube_secret_cover(struct kube_attempt *a);
 void kube_secret_drop(struct kube_attempt *a);
+
+/* ---- kube_silence.c: pods that do not say why they do not start ---- */
+#define KUBE_UNREADABLE                                                                                                \
+    "why cannot be read: let the server's account list events there; Kubernetes says: %.*s" /* with what it says */
+/* What a pod that has not begun waits for by itself. */
+void kube_silence_hear(struct kube_silence *s, const struct kube_pod *pod, enum kube_hope hope);
+void kube_silence_drop(struct kube_silence *s);
+void kube_silence_tick(struct kube_attempt *a); /* once a second */
+/* Somebody has said why: `s` is the attempt's, or one of its ranks'. */
+void kube_silence_told(struct kube_attempt *a, const struct kube_silence *s);
 
 /* ---- kube_outputs.c: what the step left ---- */
 /* Of one that has succeeded so far: outputs and artifacts, or another result. What takes time is a->reading; then

@@ -46,16 +46,21 @@ void kube_later(struct kube_attempt *a)
     a->retry_us = os_mono_us() + (pause < RETRY_MOST_US ? pause : RETRY_MOST_US);
 }
 
+static void tell_news(struct kube_attempt *a)
+{
+    if (a->waits_changed) return;
+    a->waits_changed = true;
+    a->next_news = a->owner->news;
+    a->owner->news = a;
+}
+
 void kube_waits(struct kube_attempt *a, struct str text)
 {
     if (str_is(text, a->waits != NULL ? a->waits : "")) return;
     free(a->waits);
     a->waits = strndup(text.p, text.n);
     if (a->waits == NULL) abort();
-    if (a->waits_changed) return;
-    a->waits_changed = true;
-    a->next_news = a->owner->news;
-    a->owner->news = a;
+    tell_news(a);
 }
 
 __attribute__((format(printf, 2, 3))) static void waits(struct kube_attempt *a, const char *fmt, ...)
@@ -94,6 +99,7 @@ static void there_is(struct kube_attempt *a)
     a->phase = KUBE_CREATED;
     a->created_us = os_mono_us();
     a->retry_us = 0; /* of its creation: from now on it would be its deletion */
+    kube_waits(a, STR(""));
     a->tries = 0;
 }
 
@@ -263,6 +269,7 @@ void kube_ended(struct kube_attempt *a, const struct kube_pod *pod)
 static void pod_gone(struct kube_attempt *a)
 {
     a->pod_uid[0] = '\0';
+    kube_silence_drop(&a->silence);
     if (a->phase == KUBE_SEEN && !a->job_there) {
         kube_drop(a->owner, a);
     } else if (a->phase == KUBE_CREATED) {
@@ -287,6 +294,7 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
 {
     struct arena turn;
     struct str text;
+    enum kube_hope hope = KUBE_HOPE;
     kube_losing(a, pod);
     kube_begun(a);
     a->keeping = pod->collecting && pod->has_exit;
@@ -297,11 +305,12 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
     if (pod->stage == KUBE_STAGE_RUNNING) {
         if (a->running_us == 0) a->running_us = kube_since(a, pod->started_us);
         text = kube_helper_text(pod, &turn);
-        kube_hangs(a, false);
     } else {
-        kube_hangs(a, kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE);
+        hope = kube_pod_waits(pod, &turn, &text);
     }
-    kube_waits(a, text);
+    kube_silence_hear(&a->silence, pod, hope);
+    kube_hangs(a, hope == KUBE_PATIENCE || a->silence.hangs);
+    kube_waits(a, a->silence.why != NULL ? str_of(a->silence.why) : text);
     arena_free(&turn);
 }
 
@@ -380,13 +389,19 @@ static bool is_starting(struct kube *k)
     return found;
 }
 
-/* Without a watch nothing would be told of it. */
-static void unwatched(struct kube_attempt *a)
+/* Without a watch nothing would be told of it: it may have begun, whatever it hung on when it was heard of last. */
+static void unwatched(struct kube *k, struct kube_attempt *a, int64_t now)
 {
-    const struct kube *k = a->owner;
     const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = k->pods != NULL ? kube_watch_trouble(k->pods) : NULL;
-    if (of_jobs != NULL || of_pods != NULL)
-        waits(a, "waits for the cluster, which cannot be watched; Kubernetes says: %s", of_pods ? of_pods : of_jobs);
+    const char *trouble = of_pods != NULL ? of_pods : of_jobs;
+    if (of_pods != NULL && a->hangs_us != 0) a->hangs_us += now - k->ticked_us;
+    if (a->hangs_us > now) a->hangs_us = now;
+    if (trouble == NULL || kube_has_pod(a)) trouble = "";
+    if (str_is(str_of(trouble), a->unwatched != NULL ? a->unwatched : "")) return;
+    free(a->unwatched);
+    a->unwatched = strdup(trouble);
+    if (a->unwatched == NULL) abort();
+    tell_news(a);
 }
 
 /* A pod has one grace, which is the outputs': at its deadline a step that does not listen would have all of that more.
@@ -420,7 +435,8 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > FOLLOW_AFTER_US)
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
-    if (a->phase == KUBE_CREATED && !kube_has_pod(a)) unwatched(a);
+    kube_silence_tick(a);
+    if (a->phase == KUBE_CREATED) unwatched(k, a, now);
     if (a->phase == KUBE_DRAINING) kube_outputs_tick(a, now);
     if (a->phase == KUBE_DRAINING && !a->drained) kube_log_tick(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
@@ -438,4 +454,5 @@ void kube_tick(struct kube *k)
     kube_each(k, tick_attempt);
     kube_templates_tick(k);
     kube_strays_tick(k);
+    k->ticked_us = os_mono_us();
 }

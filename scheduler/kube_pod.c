@@ -56,6 +56,8 @@ static void read_conditions(const struct value *status, struct kube_pod *out)
             out->disruption = field(c, "reason");
             out->disruption_message = field(c, "message");
             told_to_stop(out, time_of(c, "lastTransitionTime"));
+        } else if (str_is(type, "PodReadyToStartContainers") && on) {
+            out->ready = true;
         } else if (str_is(type, "PodScheduled") && !on && out->stage == KUBE_STAGE_PLACING) {
             out->reason = field(c, "reason");
             out->message = field(c, "message");
@@ -172,11 +174,13 @@ static void read_init(const struct value *spec, const struct value *status, stru
     const struct value *list = value_get(status, "initContainerStatuses"), *c;
     for (size_t i = 0; (c = item(list, i)) != NULL; i++) {
         struct str name = field(c, "name");
+        const struct value *state = value_get(c, "state");
+        out->ready |= value_get(state, "running") != NULL || value_get(state, "terminated") != NULL;
         if (str_is(name, KUBE_COLLECT) || str_is(name, KUBE_FETCH))
             read_companion(c, out);
         else
             read_before(spec, c, out);
-        if (out->stage == KUBE_STAGE_STARTING) read_waiting(value_get(c, "state"), out);
+        if (out->stage == KUBE_STAGE_STARTING) read_waiting(state, out);
     }
 }
 
@@ -267,6 +271,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
         .name = field(meta, "name"),
         .uid = field(meta, "uid"),
         .node = field(value_get(object, "spec"), "nodeName"),
+        .scheduler = field(value_get(object, "spec"), "schedulerName"),
         .pod_reason = field(status, "reason"),
         .pod_message = field(status, "message"),
         .failed = str_is(phase, "Failed"),
@@ -412,15 +417,36 @@ void kube_pod_lost(const struct kube_pod *p, struct arena *a, struct task_result
                       STR_ARG(p->node), STR_ARG(quote(a, p->disruption, p->disruption_message))));
 }
 
+/* What kube-scheduler says of something that is not there, other than room. */
+static const char *const missing[][2] = {
+    {"persistentvolumeclaim \"", "\" not found"},
+    {"persistentvolumeclaim \"", "\" bound to non-existent persistentvolume"},
+    {"storageclass", "not found"},
+    {"resourceclaim", "not found"},
+};
+
+static bool lacks_an_object(struct str said)
+{
+    size_t at;
+    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
+        if (str_find(said, str_of(missing[i][0]), &at) &&
+            str_find(str_sub(said, at, said.n), str_of(missing[i][1]), &at))
+            return true;
+    return false;
+}
+
+static enum kube_hope waits_for_a_node(const struct kube_pod *p, struct str said, struct arena *a, struct str *text)
+{
+    if (p->reason.n == 0) return KUBE_SILENCE;
+    *text = arena_printf(a, "%.*s: %.*s", STR_ARG(p->reason), STR_ARG(said.n > 0 ? said : STR("no node yet")));
+    return lacks_an_object(said) ? KUBE_PATIENCE : KUBE_HOPE;
+}
+
 enum kube_hope kube_pod_waits(const struct kube_pod *p, struct arena *a, struct str *text)
 {
     struct str said = str_trim(p->message);
     *text = STR("");
-    if (p->stage == KUBE_STAGE_PLACING) {
-        if (p->reason.n > 0)
-            *text = arena_printf(a, "%.*s: %.*s", STR_ARG(p->reason), STR_ARG(said.n > 0 ? said : STR("no node yet")));
-        return KUBE_HOPE;
-    }
+    if (p->stage == KUBE_STAGE_PLACING) return waits_for_a_node(p, said, a, text);
     if (p->fetching) {
         *text = arena_printf(a, "its code and inputs are fetched on node %.*s", STR_ARG(p->node));
         return KUBE_HOPE;
@@ -435,7 +461,7 @@ enum kube_hope kube_pod_waits(const struct kube_pod *p, struct arena *a, struct 
     for (size_t i = 0; i < sizeof on_its_way / sizeof *on_its_way; i++) {
         if (!str_is(p->reason, on_its_way[i])) continue;
         *text = arena_printf(a, "starts on node %.*s", STR_ARG(p->node));
-        return KUBE_HOPE;
+        return p->ready ? KUBE_HOPE : KUBE_SILENCE;
     }
     *text = arena_printf(a, "%.*s%s%.*s", STR_ARG(p->reason), said.n > 0 ? ": " : "", STR_ARG(said));
     return KUBE_PATIENCE;

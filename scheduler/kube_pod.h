@@ -45,12 +45,14 @@ struct kube_pod {
     struct str broken;  /* one that failed, before the step could begin; empty = none */
     int32_t broken_code;
     struct str broken_reason, broken_message;
-    struct str deaf;    /* one that was told to stop, and took all of the pod's grace; empty = none */
-    bool collected;     /* there is one */
-    int64_t timeout_us; /* of the step whose outputs are collected; 0 = none */
-    bool in_time;       /* the step's container is known to have ended before the pod's deadline */
-    bool failed;        /* the pod's phase */
-    bool memory_limit;  /* the step's container has one */
+    struct str deaf;      /* one that was told to stop, and took all of the pod's grace; empty = none */
+    bool collected;       /* there is one */
+    int64_t timeout_us;   /* of the step whose outputs are collected; 0 = none */
+    bool in_time;         /* the step's container is known to have ended before the pod's deadline */
+    bool failed;          /* the pod's phase */
+    bool memory_limit;    /* the step's container has one */
+    struct str scheduler; /* by which it is placed */
+    bool ready;           /* its volumes and its network are there: containers can start */
 };
 
 /* False when its labels, which anybody may edit, do not say whose it is: then `id` is none; the rest is read all the
@@ -69,6 +71,7 @@ bool kube_pod_late(const struct kube_pod *pod);
 
 enum kube_hope {
     KUBE_HOPE,    /* on its way */
+    KUBE_SILENCE, /* so it seems: what it waits for, its status does not say */
     KUBE_HELPER,  /* a container of the user's own is at work: that may take long, but not for ever */
     KUBE_PATIENCE /* it hangs on something that may or may not be mended: an image, a secret, a volume */
 };

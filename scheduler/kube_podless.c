@@ -50,6 +50,18 @@ static bool is_podless(const struct kube_attempt *a)
     return a->phase == KUBE_CREATED && kube_lacks_pod(a) && a->job_uid[0] != '\0' && !a->job_ended;
 }
 
+/* The Job controller may only be busy; but not for as long as a start may take. */
+static void unreadable(struct kube_attempt *a, struct str said)
+{
+    struct arena m;
+    bool waits = is_podless(a) && !a->held_by_kueue && os_mono_us() - a->created_us > ASK_US;
+    if (!waits || kube_watch_trouble(a->owner->pods) != NULL) return;
+    arena_init(&m, 0);
+    kube_waits(a, arena_printf(&m, "its pod has not been created, and " KUBE_UNREADABLE, STR_ARG(said)));
+    kube_hangs(a, true);
+    arena_free(&m);
+}
+
 static void told(void *ctx, const struct kube_answer *answer)
 {
     struct kube *k = ctx;
@@ -58,6 +70,9 @@ static void told(void *ctx, const struct kube_answer *answer)
     struct err ignored;
     k->question = NULL;
     k->asked_us = os_mono_us();
+    for (size_t i = 0; answer->outcome == KUBE_REFUSED && i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
+            unreadable(a, answer->message);
     if (answer->outcome != KUBE_DONE) return;
     arena_init(&m, 0);
     const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;

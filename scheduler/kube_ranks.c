@@ -68,8 +68,10 @@ void kube_ranks_drop(struct kube_attempt *a)
 {
     kube_cancel(a->owner->client, a->service);
     a->service = NULL;
-    for (uint32_t i = 0; i < a->n_ranks; i++)
+    for (uint32_t i = 0; i < a->n_ranks; i++) {
         free(a->ranks[i].waits);
+        kube_silence_drop(&a->ranks[i].silence);
+    }
     free(a->ranks);
     a->ranks = NULL;
     a->n_ranks = 0;
@@ -114,6 +116,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     struct kube_rank *r = &a->ranks[rank];
     struct task_result how;
     r->stage = KUBE_STAGE_ENDED;
+    kube_silence_drop(&r->silence);
     if (r->ended) return;
     r->ended = true;
     a->late |= kube_pod_late(pod);
@@ -143,6 +146,7 @@ static void rank_gone(struct kube_attempt *a, uint32_t rank)
 {
     struct kube_rank *r = &a->ranks[rank];
     r->uid[0] = '\0';
+    kube_silence_drop(&r->silence);
     if (a->phase == KUBE_SEEN && !a->job_there && !kube_has_pod(a)) {
         kube_drop(a->owner, a);
         return;
@@ -187,11 +191,34 @@ static void tell_waits(struct kube_attempt *a)
     arena_free(&turn);
 }
 
+static void say(struct kube_rank *r, struct str text)
+{
+    free(r->waits);
+    r->waits = strndup(text.p, text.n);
+    if (r->waits == NULL) abort();
+}
+
+void kube_silence_told(struct kube_attempt *a, const struct kube_silence *s)
+{
+    if (s == &a->silence) {
+        kube_waits(a, str_of(s->why));
+        kube_hangs(a, s->hangs);
+        return;
+    }
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        if (s == &a->ranks[i].silence) {
+            say(&a->ranks[i], str_of(s->why));
+            a->ranks[i].hangs = s->hangs;
+        }
+    tell_waits(a);
+}
+
 static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
 {
     struct kube_rank *r = &a->ranks[rank];
     struct arena turn;
     struct str text = STR("");
+    enum kube_hope hope = KUBE_HOPE;
     kube_losing(a, pod);
     kube_begun(a);
     r->stage = pod->stage;
@@ -205,12 +232,12 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);
     if (pod->stage < KUBE_STAGE_RUNNING)
-        r->hangs = kube_pod_waits(pod, &turn, &text) == KUBE_PATIENCE;
+        hope = kube_pod_waits(pod, &turn, &text);
     else
         text = kube_helper_text(pod, &turn);
-    free(r->waits);
-    r->waits = strndup(text.p, text.n);
-    if (r->waits == NULL) abort();
+    kube_silence_hear(&r->silence, pod, hope);
+    r->hangs = hope == KUBE_PATIENCE || r->silence.hangs;
+    say(r, r->silence.why != NULL ? str_of(r->silence.why) : text);
     arena_free(&turn);
     tell_waits(a);
 }

@@ -106,6 +106,70 @@ def test_an_account_that_may_not_watch(cluster, cluster_server, jobs, account, t
     once(server, run, jobs)
 
 
+def test_an_account_that_may_not_watch_keeps_the_cause(cluster, cluster_server, jobs, account, tmp_path):
+    """What nobody can watch may have begun: it is not given up before that is seen, and its cause is told besides."""
+    rules = [ALL[0], {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]}]
+    server = cluster_server("--kube-start", "3s", kubeconfig=account(tmp_path, rules))
+    run = server.submit(pipeline("  s: {run: 'echo done', pod: {serviceAccountName: ghost}}\n"))
+    for _ in range(3):
+        waiting_for(server, run, '"ghost" not found', "cannot be watched", 'cannot list resource "pods"')
+        time.sleep(3)
+    cluster.kubectl("-n", jobs.name, "patch", "role", "runner", "--type=merge", "-p", json.dumps({"rules": ALL}))
+    assert server.ended(run, 90)["state"] == "failed"
+    task = server.tasks(run)["s"]
+    assert '"ghost" not found' in task["message"] and "watched" not in task["message"] and task["attempt"] == 1, task
+
+
+def test_an_account_that_may_not_read_events(cluster_server, jobs, account, tmp_path):
+    """Why there is no pod, and why one does not start, is said to be unknown, and not waited for for ever."""
+    rules = [ALL[0], {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["*"]}]
+    server = cluster_server("--kube-start", "6s", kubeconfig=account(tmp_path, rules))
+    run = server.submit(pipeline("  podless: {run: 'true', pod: {serviceAccountName: ghost}}\n"
+                                 "  mount: {run: 'true', volumes: [{path: /a, configMap: nope}]}\n"))
+    assert server.ended(run, 90)["state"] == "failed"
+    for path, says in {"podless": "its pod has not been created", "mount": "its pod does not start"}.items():
+        task = server.tasks(run)[path]
+        assert task["reason"] == "Error" and task["attempt"] == 1, task
+        for words in (says, "why cannot be read", 'cannot list resource "events"'):
+            assert words in task["message"], task
+
+
+def test_what_is_not_there(cluster_server, jobs):
+    """A volume, a sandbox: what only events tell is told, and not waited for for ever."""
+    lacks = {"map": ("volumes: [{path: /a, configMap: nope}]", 'configmap "nope" not found'),
+             "secret": ("volumes: [{path: /a, secret: nope}]", 'secret "nope" not found'),
+             "claim": ("volumes: [{path: /a, claim: nope}]", 'persistentvolumeclaim "nope" not found'),
+             "small": ("resources: {memory: 1B}", "FailedCreatePodSandBox")}
+    server = cluster_server("--kube-start", "8s")
+    run = server.submit(pipeline("".join(f"  {path}: {{run: 'true', {keys}}}\n" for path, (keys, _) in lacks.items())))
+    for path, (_, says) in lacks.items():
+        until(f"{path} to say {says}", lambda: says in str(server.tasks(run)[path]), 60)
+    assert server.ended(run, 90)["state"] == "failed"
+    for path, (_, says) in lacks.items():
+        task = server.tasks(run)[path]
+        assert task["reason"] == "Error" and task["attempt"] == 1, task
+        assert "given up" in task["message"] and says in task["message"], task
+    until("all Jobs and pods to be gone", jobs.empty)
+
+
+def test_what_comes_in_time(cluster_server, jobs):
+    server = cluster_server("--kube-start", "40s")
+    run = server.submit(pipeline("  s: {run: 'cat /a/x; echo done', volumes: [{path: /a, configMap: late}]}\n"))
+    waiting_for(server, run, 'configmap "late" not found')
+    jobs("create", "configmap", "late", "--from-literal=x=")
+    once(server, run, jobs)
+
+
+def test_a_scheduler_that_nobody_runs(cluster_server, jobs):
+    """It may have others to look at first: that is said, and waited for."""
+    server = cluster_server("--kube-start", "3s")
+    run = server.submit(pipeline("  s: {run: 'true', pod: {schedulerName: ghost}}\n"))
+    waiting_for(server, run, "no scheduler has looked at its pod yet", "'ghost'")
+    time.sleep(5)
+    waiting_for(server, run, "'ghost'")
+    cancelled(server, run)
+
+
 def test_a_token_that_expired(cluster_server, jobs, account, tmp_path):
     """It is a wait, until the file holds another: nothing has failed."""
     server = cluster_server(kubeconfig=account(tmp_path, ALL), start=False)

@@ -148,19 +148,35 @@ static void what_was_stopped_has_not_ended_well(void **state)
 
 #define WAITING(inside) "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"waiting\":{" inside "}}}]"
 
+#define UNPLACED(message)                                                                                              \
+    "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":"        \
+    "\"" message "\"}]"
+#define READY(on) "\"conditions\":[{\"type\":\"PodReadyToStartContainers\",\"status\":\"" on "\"}],"
+
 static const struct {
     const char *name, *spec, *status;
     enum kube_stage stage;
     enum kube_hope hope;
     const char *text;
 } waits[] = {
-    {"not looked at", "", "", KUBE_STAGE_PLACING, KUBE_HOPE, ""},
+    {"not looked at", "\"schedulerName\":\"ghost\"", "", KUBE_STAGE_PLACING, KUBE_SILENCE, ""},
+    {"no such claim", "",
+     UNPLACED("0/1 nodes are available: persistentvolumeclaim \\\"nope\\\" not found. no new claims to deallocate"),
+     KUBE_STAGE_PLACING, KUBE_PATIENCE,
+     "Unschedulable: 0/1 nodes are available: persistentvolumeclaim \"nope\" not found. no new claims to deallocate"},
+    {"no victims", "", UNPLACED("0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"),
+     KUBE_STAGE_PLACING, KUBE_HOPE,
+     "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"},
     {"no node", "",
      "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":\"0/1 "
      "nodes are "
      "available: 1 Insufficient nvidia.com/gpu.\"}]",
      KUBE_STAGE_PLACING, KUBE_HOPE, "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."},
-    {"on its way", NODE, WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING, KUBE_HOPE,
+    {"on its way", NODE, WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING, KUBE_SILENCE,
+     "starts on node n1"},
+    {"without its sandbox", NODE, READY("False") WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING,
+     KUBE_SILENCE, "starts on node n1"},
+    {"its image comes", NODE, READY("True") WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING, KUBE_HOPE,
      "starts on node n1"},
     {"no image", NODE, WAITING("\"reason\":\"ErrImagePull\",\"message\":\"not found\""), KUBE_STAGE_STARTING,
      KUBE_PATIENCE, "ErrImagePull: not found"},
@@ -194,6 +210,7 @@ static void waits_are_told(void **state)
         struct str text;
         read_pod(waits[i].spec, waits[i].status, &pod);
         if (pod.stage != waits[i].stage) fail_msg("%s: stage %d", waits[i].name, (int)pod.stage);
+        assert_true(str_is(pod.scheduler, strstr(waits[i].spec, "ghost") != NULL ? "ghost" : ""));
         if (waits[i].text == NULL) continue;
         enum kube_hope hope = kube_pod_waits(&pod, &arena, &text);
         if (hope != waits[i].hope || !str_is(text, waits[i].text))

@@ -1,0 +1,167 @@
+/* Pods that do not start, and whose status does not say why: of a volume that cannot be mounted, or a sandbox that
+ * cannot be made, only events tell; of a scheduler that nobody runs, nothing does. As of Jobs without pods
+ * (kube_podless.c), one question is asked for all of them.
+ * https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-has-network */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/os/clock.h"
+#include "scheduler/kube_inner.h"
+
+#define SILENT_US 5000000 /* a pod that says nothing for so long is asked about */
+#define ASK_US 5000000
+#define EVENTS_MOST 500
+
+/* Of the warnings about a pod, those that say why it does not start, as long as its sandbox is not there. */
+static const char *const telling[] = {
+    "FailedMount",    "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox", "FailedPodSandBoxStatus",
+    "NetworkNotReady"};
+
+static void set(struct kube_silence *s, struct str why, bool hangs)
+{
+    free(s->why);
+    s->why = strndup(why.p, why.n);
+    if (s->why == NULL) abort();
+    s->hangs = hangs;
+}
+
+void kube_silence_hear(struct kube_silence *s, const struct kube_pod *pod, enum kube_hope hope)
+{
+    bool placing = pod->stage == KUBE_STAGE_PLACING;
+    if (hope != KUBE_SILENCE || placing != s->placing) kube_silence_drop(s);
+    if (hope != KUBE_SILENCE) return;
+    s->placing = placing;
+    if (s->since_us == 0) s->since_us = os_mono_us();
+    snprintf(s->uid, sizeof s->uid, "%.*s", STR_ARG(pod->uid));
+    snprintf(s->scheduler, sizeof s->scheduler, "%.*s", STR_ARG(pod->scheduler));
+}
+
+void kube_silence_drop(struct kube_silence *s)
+{
+    free(s->why);
+    *s = (struct kube_silence){0};
+}
+
+/* Each pod of an attempt that is silent. */
+static void each(struct kube_attempt *a, void (*fn)(struct kube_attempt *, struct kube_silence *, const void *),
+                 const void *ctx)
+{
+    if (a->phase != KUBE_CREATED) return;
+    if (a->silence.since_us != 0) fn(a, &a->silence, ctx);
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        if (a->ranks[i].silence.since_us != 0) fn(a, &a->ranks[i].silence, ctx);
+}
+
+static void say(struct kube_attempt *a, struct kube_silence *s, struct str why, bool hangs)
+{
+    if (s->why != NULL && str_is(why, s->why) && hangs == s->hangs) return;
+    set(s, why, hangs);
+    kube_silence_told(a, s);
+}
+
+static bool is_due(const struct kube_silence *s)
+{
+    return os_mono_us() - s->since_us > SILENT_US;
+}
+
+/* ---- events ---- */
+
+static bool tells(struct str reason)
+{
+    for (size_t i = 0; i < sizeof telling / sizeof *telling; i++)
+        if (str_is(reason, telling[i])) return true;
+    return false;
+}
+
+static void explain(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
+{
+    const struct value *items = ctx, *last = NULL;
+    struct str newest = STR("");
+    struct arena m;
+    if (s->placing || !is_due(s)) return;
+    for (size_t i = 0; i < items->u.list.n; i++) {
+        const struct value *e = &items->u.list.items[i];
+        if (!str_is(kube_text(e, "involvedObject.uid"), s->uid) || !tells(kube_text(e, "reason"))) continue;
+        struct str when = kube_text(e, "lastTimestamp"); /* RFC 3339 in UTC: in order as text */
+        if (last != NULL && str_cmp(when, newest) < 0) continue;
+        last = e;
+        newest = when;
+    }
+    if (last == NULL) return;
+    arena_init(&m, 0);
+    say(a, s,
+        arena_printf(&m, "its pod does not start; Kubernetes says: %.*s: %.*s", STR_ARG(kube_text(last, "reason")),
+                     STR_ARG(str_trim(kube_text(last, "message")))),
+        true);
+    arena_free(&m);
+}
+
+static void unreadable(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
+{
+    const struct kube_answer *answer = ctx;
+    struct arena m;
+    if (s->placing || !is_due(s)) return;
+    arena_init(&m, 0);
+    say(a, s, arena_printf(&m, "its pod does not start, and " KUBE_UNREADABLE, STR_ARG(answer->message)), true);
+    arena_free(&m);
+}
+
+static void for_all(struct kube *k, void (*fn)(struct kube_attempt *, struct kube_silence *, const void *),
+                    const void *ctx)
+{
+    for (size_t i = 0; i < k->room; i++)
+        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
+            each(a, fn, ctx);
+}
+
+static void answered(void *ctx, const struct kube_answer *answer)
+{
+    struct kube *k = ctx;
+    struct value v;
+    struct arena m;
+    struct err ignored;
+    k->silence_question = NULL;
+    k->silence_asked_us = os_mono_us();
+    if (answer->outcome == KUBE_REFUSED) for_all(k, unreadable, answer);
+    if (answer->outcome != KUBE_DONE) return;
+    arena_init(&m, 0);
+    const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
+    if (items != NULL && items->type == VALUE_LIST) for_all(k, explain, items);
+    arena_free(&m);
+}
+
+static void ask(struct kube *k)
+{
+    char path[512];
+    if (k->silence_question != NULL || os_mono_us() - k->silence_asked_us < ASK_US) return;
+    snprintf(path, sizeof path,
+             "/api/v1/namespaces/%.*s/events?fieldSelector=involvedObject.kind%%3DPod%%2Ctype%%3DWarning&limit=%d",
+             STR_ARG(k->cfg.namespace), EVENTS_MOST);
+    const struct kube_request req = {
+        .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = answered, .ctx = k};
+    k->silence_question = kube_request(k->client, &req);
+}
+
+/* ---- time ---- */
+
+/* One that is only slow, or lets pods queue up before it looks at them, is waited for. */
+static void look(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
+{
+    struct arena m;
+    (void)ctx;
+    if (!is_due(s)) return;
+    if (!s->placing) {
+        ask(a->owner);
+        return;
+    }
+    arena_init(&m, 0);
+    say(a, s, arena_printf(&m, "no scheduler has looked at its pod yet: it is '%s' that it asks for", s->scheduler),
+        false);
+    arena_free(&m);
+}
+
+void kube_silence_tick(struct kube_attempt *a)
+{
+    each(a, look, NULL);
+}
