@@ -105,9 +105,10 @@ struct kube_attempt {
     int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
     bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
-    bool log_followed;                                   /* to its end, by which the step has ended, too */
-    uint32_t log_tries;                                  /* that were answered */
-    bool log_away;                                       /* the last one was not: the API server is away */
+    bool log_followed;      /* to its end, by which the step has ended, too */
+    uint32_t log_tries;     /* that were answered */
+    struct str log_refused; /* what the server says that does not give it; empty = it may */
+    bool log_away;          /* the last one was not: the API server is away */
     int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
     int64_t drained_from_us;  /* when its log began to be; drain_us: or when it last went on */
     int64_t forgotten_us;     /* the same */

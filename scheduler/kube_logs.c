@@ -123,6 +123,7 @@ static void done(void *ctx, const struct kube_answer *answer)
     /* Its pod may be deleted before it has ended, and nobody else knows it then. */
     if (a->phase == KUBE_CREATED && a->keeping && answer->outcome == KUBE_DONE) a->log_followed = true;
     if (a->phase == KUBE_DRAINING && a->log_followed && answer->status == 404) a->log_whole = true;
+    if (answer->status == 403) a->log_refused = arena_str(&a->arena, answer->message);
     bool passing = answer->outcome == KUBE_AGAIN || answer->outcome == KUBE_UNKNOWN;
     a->log_away = passing && answer->status != 500; /* that is what an API server says whose kubelet is away */
     if (a->phase == KUBE_DRAINING && passing && !a->log_whole) return; /* the next tick tries again */
@@ -190,8 +191,20 @@ void kube_log_close(struct kube_attempt *a)
     fs_close(&a->log_fd);
 }
 
+/* Where nothing of it is known, the log says so itself: whoever looks for it looks there. */
+static void say_refused(struct kube_attempt *a)
+{
+    if (a->log_refused.n == 0 || a->log_whole || a->log_bytes > 0 || a->log_fd < 0) return;
+    a->log_skip = 0;
+    (void)put(a, arena_printf(&a->arena,
+                              "millrace: the log cannot be read: let the server's account get pods/log there; "
+                              "Kubernetes says: %.*s\n",
+                              STR_ARG(a->log_refused)));
+}
+
 void kube_drained(struct kube_attempt *a)
 {
+    say_refused(a);
     if (a->log_fd >= 0 && !a->log_whole && !a->log_full)
         log_warn("the end of a log may be missing", LOG_INT("run", a->id.run), LOG_INT("task", a->id.task),
                  LOG_INT("attempt", a->id.attempt));

@@ -170,6 +170,16 @@ def test_a_scheduler_that_nobody_runs(cluster_server, jobs):
     cancelled(server, run)
 
 
+def test_an_account_that_may_not_read_logs(cluster_server, jobs, account, tmp_path):
+    """The log says so itself."""
+    rules = [ALL[0], {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["*"]}]
+    server = cluster_server(kubeconfig=account(tmp_path, rules))
+    run = server.submit(pipeline("  s: {run: 'echo done'}\n"))
+    assert server.ended(run)["state"] == "succeeded"
+    log = server.cli("logs", run, "s").stdout
+    assert 'cannot get resource "pods/log"' in log and "let the server's account" in log, log
+
+
 def test_a_token_that_expired(cluster_server, jobs, account, tmp_path):
     """It is a wait, until the file holds another: nothing has failed."""
     server = cluster_server(kubeconfig=account(tmp_path, ALL), start=False)
