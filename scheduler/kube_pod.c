@@ -328,6 +328,37 @@ static void fail(struct task_result *out, enum failure f, enum reason r, struct 
     out->message = message;
 }
 
+/* Of an eviction's message: what it was that went over its own limit, and not its node. */
+static const struct {
+    const char *says, *words;
+} evictions[] = {
+    {"ephemeral local storage usage exceeds", "used more storage than it may: raise resources.storage"},
+    {"exceeded its local ephemeral storage limit", "used more storage than it may: raise resources.storage"},
+    {"Usage of EmptyDir volume", "wrote more into a folder than its size allows: raise that of its volume"},
+};
+
+/* Reasons of nodes that refuse a pod for what it is, whatever room they have. */
+static const char *const refusals[] = {"PodOSNotSupported", "PodOSSelectorNodeLabelDoesNotMatch", "SysctlForbidden",
+                                       "InitContainersRestartPolicyForbidden"};
+
+static bool failed_by_itself(const struct kube_pod *p, struct arena *a, struct task_result *out)
+{
+    size_t at;
+    struct str said = quote(a, p->pod_reason, p->pod_message);
+    for (size_t i = 0; str_is(p->pod_reason, "Evicted") && i < sizeof evictions / sizeof *evictions; i++) {
+        if (!str_find(p->pod_message, str_of(evictions[i].says), &at)) continue;
+        fail(out, FAILURE_ERROR, REASON_ERROR, arena_printf(a, "%s%.*s", evictions[i].words, STR_ARG(said)));
+        return true;
+    }
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        if (!str_is(p->pod_reason, refusals[i])) continue;
+        fail(out, FAILURE_INVALID, REASON_INVALID,
+             arena_printf(a, "asks for what its node does not do%.*s", STR_ARG(said)));
+        return true;
+    }
+    return false;
+}
+
 static bool failed_by_infra(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {
     if (p->disruption.n > 0) {
@@ -377,7 +408,7 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
                                 STR_ARG(p->broken)));
     else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
         out->ok = true;
-    else if (failed_by_infra(p, a, out))
+    else if (failed_by_itself(p, a, out) || failed_by_infra(p, a, out))
         return;
     else if (!p->has_exit && p->unfetched)
         fail(out, p->unfetchable ? FAILURE_INVALID : FAILURE_INFRA, p->unfetchable ? REASON_INVALID : REASON_INFRA,

@@ -180,6 +180,28 @@ def test_an_account_that_may_not_read_logs(cluster_server, jobs, account, tmp_pa
     assert 'cannot get resource "pods/log"' in log and "let the server's account" in log, log
 
 
+def own_ends(server, run, rows):
+    """Each is the step's own failure, at the first attempt, and says that."""
+    assert server.ended(run, 120)["state"] == "failed"
+    for path, (_, reason, says) in rows.items():
+        task = server.tasks(run)[path]
+        assert task["reason"] == reason and task["attempt"] == 1, task
+        assert says in task["message"], task
+
+
+def of_rows(rows):
+    return pipeline("".join(f"  {path}: {{{keys}}}\n" for path, (keys, _, _) in rows.items()))
+
+
+def test_what_is_evicted_for_its_own_storage(cluster_server, jobs):
+    dd = "dd if=/dev/zero of={}/x bs=1M count=40; sleep 90"
+    rows = {"storage": (f"run: '{dd.format('/tmp')}', resources: {{storage: 1Mi}}", "Error", "raise resources.storage"),
+            "scratch": (f"run: '{dd.format('/a')}', volumes: [{{path: /a, scratch: 1Mi}}]", "Error",
+                        "Usage of EmptyDir volume")}
+    server = cluster_server()
+    own_ends(server, server.submit(of_rows(rows)), rows)
+
+
 def test_a_token_that_expired(cluster_server, jobs, account, tmp_path):
     """It is a wait, until the file holds another: nothing has failed."""
     server = cluster_server(kubeconfig=account(tmp_path, ALL), start=False)

@@ -44,6 +44,8 @@ static void read_pod(const char *spec, const char *status, struct kube_pod *out)
     "{\"name\":\"warm\",\"state\":{" state "}}],"                                                                      \
     "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"waiting\":{\"reason\":\"PodInitializing\"}}}]"
 
+#define EVICTED(message) "\"reason\":\"Evicted\",\"message\":\"" message "\""
+
 static const struct {
     const char *name, *spec, *status;
     enum failure failure; /* FAILURE_NONE = it ended well */
@@ -69,6 +71,18 @@ static const struct {
     {"eviction", NODE,
      "\"reason\":\"Evicted\",\"message\":\"The node was low on resource: memory\",\"phase\":\"Failed\"", FAILURE_INFRA,
      -1, "was evicted by its node; Kubernetes says: Evicted: The node was low"},
+    {"eviction for its own storage", NODE,
+     "\"phase\":\"Failed\"," EVICTED("Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "),
+     FAILURE_ERROR, -1, "raise resources.storage; Kubernetes says: Evicted: Pod ephemeral local storage usage exceeds"},
+    {"eviction for a container's storage", NODE,
+     EVICTED("Container step exceeded its local ephemeral storage limit \\\"1Mi\\\". ") "," ENDED(
+         "\"exitCode\":137,\"reason\":\"Error\""),
+     FAILURE_ERROR, 137, "used more storage than it may"},
+    {"eviction for a folder's size", NODE,
+     "\"phase\":\"Failed\"," EVICTED("Usage of EmptyDir volume \\\"volume-0\\\" exceeds the limit \\\"1Mi\\\". "),
+     FAILURE_ERROR, -1, "raise that of its volume; Kubernetes says: Evicted: Usage of EmptyDir volume \"volume-0\""},
+    {"another system's", NODE, "\"phase\":\"Failed\",\"reason\":\"PodOSNotSupported\",\"message\":\"OS\"",
+     FAILURE_INVALID, -1, "asks for what its node does not do; Kubernetes says: PodOSNotSupported: OS"},
     {"disruption", NODE,
      "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"EvictionByEvictionAPI\","
      "\"message\":"
