@@ -373,6 +373,7 @@ static void spec(struct jsonw *w, const struct kube_job *j, struct arena *a)
         return;
     }
     own = kube_podspec_merge(a, &own, more);
+    kube_podspec_last_lines(a, &own);
     kube_podspec_collect_last(&own);
     jsonw_value(w, &own);
 }

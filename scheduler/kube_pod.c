@@ -379,9 +379,25 @@ static bool failed_by_infra(const struct kube_pod *p, struct arena *a, struct ta
     return false;
 }
 
-static bool exits_of_memory(const struct kube_pod *p)
+/* Of a child that was killed for memory, and whose code the step passes on, nobody says so. */
+static bool failed_by_memory(const struct kube_pod *p, struct task_result *out)
 {
-    return str_is(p->reason, "OOMKilled") || (p->exit_code == 137 && p->memory_limit);
+    bool said = str_is(p->reason, "OOMKilled");
+    if (!said && (p->exit_code != 137 || !p->memory_limit)) return false;
+    fail(out, FAILURE_OOM, REASON_OOM,
+         said ? STR("used more memory than it may: raise resources.memory; Kubernetes says: OOMKilled")
+              : STR("exited with code 137, which with a memory limit is taken for having used more than it may: raise "
+                    "resources.memory"));
+    return true;
+}
+
+static void failed_before(const struct kube_pod *p, struct arena *a, struct task_result *out)
+{
+    struct str last = str_trim(p->broken_message);
+    fail(out, FAILURE_ERROR, REASON_ERROR,
+         arena_printf(a, "its container '%.*s', which runs before it, exited with code %d%s%.*s", STR_ARG(p->broken),
+                      p->broken_code, last.n > 0 ? "; its last lines:\n" : "",
+                      STR_ARG(last.n > 0 ? last : quote(a, p->broken_reason, last))));
 }
 
 /* By a server that may have been killed since: see KUBE_DEADLINE_MS. Times are in whole seconds. */
@@ -414,17 +430,14 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
         fail(out, p->unfetchable ? FAILURE_INVALID : FAILURE_INFRA, p->unfetchable ? REASON_INVALID : REASON_INFRA,
              arena_printf(a, "its code and inputs did not come: %.*s", STR_ARG(str_trim(p->fetch_message))));
     else if (!p->has_exit && p->broken.n > 0 && !p->deleting)
-        fail(out, FAILURE_ERROR, REASON_ERROR,
-             arena_printf(a, "its container '%.*s', which runs before it, exited with code %d%.*s", STR_ARG(p->broken),
-                          p->broken_code, STR_ARG(quote(a, p->broken_reason, p->broken_message))));
+        failed_before(p, a, out);
     else if (!p->has_exit)
         fail(out, FAILURE_INFRA, REASON_INFRA,
              arena_printf(a, "its pod ended before it began%.*s", STR_ARG(quote(a, p->pod_reason, p->pod_message))));
     else if (p->deleting)
         fail(out, FAILURE_INFRA, REASON_INFRA, STR("was stopped as its pod was deleted by somebody else"));
-    else if (exits_of_memory(p))
-        fail(out, FAILURE_OOM, REASON_OOM,
-             STR("used more memory than it may: raise resources.memory; Kubernetes says: OOMKilled"));
+    else if (failed_by_memory(p, out))
+        return;
     else if (str_is(p->reason, "StartError") || str_is(p->reason, "ContainerCannotRun"))
         fail(out, FAILURE_ERROR, REASON_ERROR,
              arena_printf(a, "could not be started%.*s", STR_ARG(quote(a, p->reason, p->message))));

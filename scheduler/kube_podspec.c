@@ -319,3 +319,27 @@ void kube_podspec_collect_last(struct value *spec)
         return;
     }
 }
+
+void kube_podspec_last_lines(struct arena *a, struct value *spec)
+{
+    const struct value *list = value_get(spec, "initContainers");
+    struct value_list_builder items;
+    struct value_map_builder patch;
+    value_list_begin(&items, a);
+    for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
+        const struct value *name = value_get(&list->u.list.items[i], "name");
+        struct value_map_builder item;
+        if (name == NULL || name->type != VALUE_STRING || str_is(name->u.s, KUBE_FETCH) ||
+            str_is(name->u.s, KUBE_COLLECT) || value_get(&list->u.list.items[i], "terminationMessagePolicy") != NULL)
+            continue;
+        value_map_begin(&item, a);
+        value_map_put(&item, STR("name"), *name);
+        value_map_put(&item, STR("terminationMessagePolicy"), value_string(STR("FallbackToLogsOnError")));
+        value_list_push(&items, value_map_end(&item));
+    }
+    if (items.n == 0) return;
+    value_map_begin(&patch, a);
+    value_map_put(&patch, STR("initContainers"), value_list_end(&items));
+    struct value over = value_map_end(&patch);
+    *spec = kube_podspec_merge(a, spec, &over);
+}

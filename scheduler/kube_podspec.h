@@ -31,4 +31,8 @@ struct value kube_podspec_merge(struct arena *a, const struct value *spec, const
  * outputs is the first, before a proxy that it needs, and one that does not listen. */
 void kube_podspec_collect_last(struct value *spec);
 
+/* What the user's own that run before the step wrote last comes back as their message, if they fail and say nothing
+ * else, as it does of the step. */
+void kube_podspec_last_lines(struct arena *a, struct value *spec);
+
 #endif

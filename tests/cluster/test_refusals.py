@@ -202,6 +202,16 @@ def test_what_is_evicted_for_its_own_storage(cluster_server, jobs):
     own_ends(server, server.submit(of_rows(rows)), rows)
 
 
+def test_what_does_not_begin(cluster_server, jobs):
+    prep = "{name: prep, image: localhost/busybox:1, command: [sh, -c, 'echo no way; exit 7']}"
+    rows = {"before": (f'run: "true", pod: {{initContainers: [{prep}]}}', "Error",
+                       "its container 'prep', which runs before it, exited with code 7; its last lines:\nno way"),
+            "system": ('run: "true", pod: {os: {name: windows}}', "Invalid", "PodOS"),
+            "code": ('run: "exit 137", resources: {memory: 64Mi}', "OutOfMemory", "is taken for")}
+    server = cluster_server()
+    own_ends(server, server.submit(of_rows(rows)), rows)
+
+
 def test_a_token_that_expired(cluster_server, jobs, account, tmp_path):
     """It is a wait, until the file holds another: nothing has failed."""
     server = cluster_server(kubeconfig=account(tmp_path, ALL), start=False)

@@ -219,6 +219,28 @@ static void devices_are_claimed(void **state)
     claim = (struct kube_claim){0};
 }
 
+static void last_lines_are_wanted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *spec, *expected;
+    } rows[] = {
+        {"nobody", "{\"a\":1}", "{\"a\":1}"},
+        {"Millrace's own, and one that says it",
+         "{\"initContainers\":[{\"name\":\"millrace-fetch\"},{\"name\":\"x\","
+         "\"terminationMessagePolicy\":\"File\"}]}",
+         "{\"initContainers\":[{\"name\":\"millrace-fetch\"},{\"name\":\"x\",\"terminationMessagePolicy\":\"File\"}]}"},
+        {"a user's", "{\"initContainers\":[{\"name\":\"millrace-fetch\"},{\"name\":\"prep\"}]}",
+         "{\"initContainers\":[{\"name\":\"millrace-fetch\"},{\"name\":\"prep\",\"terminationMessagePolicy\":"
+         "\"FallbackToLogsOnError\"}]}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct value spec = parsed(rows[i].spec);
+        kube_podspec_last_lines(&arena, &spec);
+        is(rows[i].name, &spec, rows[i].expected);
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -237,8 +259,8 @@ static int end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {T(each_key_has_its_place), T(companions_are_whom_the_pod_lets_them_be),
+    const struct CMUnitTest tests[] = {T(each_key_has_its_place),    T(companions_are_whom_the_pod_lets_them_be),
                                        T(shared_memory_is_a_volume), T(a_merge_takes_nothing_away),
-                                       T(devices_are_claimed)};
+                                       T(devices_are_claimed),       T(last_lines_are_wanted)};
     return cmocka_run_group_tests_name("pods", tests, NULL, NULL);
 }
