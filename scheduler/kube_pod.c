@@ -361,6 +361,12 @@ static bool failed_by_itself(const struct kube_pod *p, struct arena *a, struct t
 
 static bool failed_by_infra(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {
+    if (str_is(p->disruption, "PreemptionByScheduler")) {
+        fail(out, FAILURE_INFRA, REASON_PREEMPTED,
+             arena_printf(a, "gave way to a pod of higher priority%.*s",
+                          STR_ARG(quote(a, p->disruption, p->disruption_message))));
+        return true;
+    }
     if (p->disruption.n > 0) {
         fail(out, FAILURE_INFRA, REASON_INFRA,
              arena_printf(a, "was disrupted%.*s", STR_ARG(quote(a, p->disruption, p->disruption_message))));

@@ -130,7 +130,9 @@ bool run_task_waits(const struct run *r, uint32_t task, struct buf *text)
         return true;
     }
     if (state == TASK_WAITING) return buf_c(text, reason_text((enum reason)r->tasks[task].reason));
-    if (state == TASK_BACKOFF) return buf_c(text, "failed, and starts again after its back-off");
+    if (state == TASK_BACKOFF)
+        return buf_c(text, r->tasks[task].reason == REASON_PREEMPTED ? "gave way to other work, and waits again"
+                                                                     : "failed, and starts again after its back-off");
     if (r->state == RUN_PAUSED) return buf_c(text, "the run is paused");
     return ready_text(r, task, text);
 }

@@ -90,6 +90,10 @@ static const struct {
      "\"message\":"
      "\"drained\"}]," ENDED("\"exitCode\":143,\"reason\":\"Error\""),
      FAILURE_INFRA, 143, "was disrupted; Kubernetes says: EvictionByEvictionAPI: drained"},
+    {"preemption", NODE,
+     "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"PreemptionByScheduler\","
+     "\"message\":\"x\"}]," ENDED("\"exitCode\":143,\"reason\":\"Error\""),
+     FAILURE_INFRA, 143, "gave way to a pod of higher priority; Kubernetes says: PreemptionByScheduler: x"},
     {"a disruption that came too late", NODE,
      "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"PreemptionByScheduler\"}]," ENDED(
          "\"exitCode\":0"),
@@ -129,6 +133,8 @@ static void ends_are_classified(void **state)
             got.exit_code != ends[i].code || strstr(message.n > 0 ? message.p : "", ends[i].says) == NULL)
             fail_msg("%s: failure %d, code %d, '%.*s'", ends[i].name, (int)got.failure, got.exit_code,
                      STR_ARG(message));
+        bool preempted = str_is(pod.disruption, "PreemptionByScheduler") && !got.ok;
+        assert_int_equal(got.reason == REASON_PREEMPTED, preempted);
     }
 }
 

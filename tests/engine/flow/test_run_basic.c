@@ -150,6 +150,31 @@ static void retries(void **state)
     end(&f);
 }
 
+/* Whoever gave way has not failed. */
+static void a_back_off_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        enum reason reason;
+        const char *text;
+    } rows[] = {{REASON_INFRA, "failed, and starts again after its back-off"},
+                {REASON_PREEMPTED, "gave way to other work, and waits again"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct fixture f;
+        begin(&f, 1);
+        build_node(&f.b, 0, "a", VERB_RUN, NULL);
+        start(&f);
+        uint32_t a = rig_task(&f.g, "a");
+        assert_true(rig_end_with(&f.g, a, run_task_attempt(f.g.run, a),
+                                 (struct task_result){.failure = FAILURE_INFRA, .reason = rows[i].reason}));
+        BUF_AUTO why;
+        buf_init(&why, 0);
+        assert_true(run_task_waits(f.g.run, a, &why));
+        assert_string_equal(why.p, rows[i].text);
+        end(&f);
+    }
+}
+
 /* A shell may keep one time a run: called early, for a reason of its own, it must be told the next time again. */
 static void timer_called_early(void **state)
 {
@@ -553,6 +578,7 @@ int main(void)
         cmocka_unit_test(noop_chain),
         cmocka_unit_test(diamond_with_failure),
         cmocka_unit_test(retries),
+        cmocka_unit_test(a_back_off_is_told),
         cmocka_unit_test(timer_called_early),
         cmocka_unit_test(cancelling),
         cmocka_unit_test(cancelled_twice),
