@@ -1,4 +1,4 @@
-"""Whose an object of the cluster is: labels that are edited, copies, pods and Services that are left alone or deleted."""
+"""Whose an object of the cluster is: labels that are edited, copies, pods and Services that are left or deleted."""
 import pytest
 from harness import until
 from test_jobs import gone, pipeline
