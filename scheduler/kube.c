@@ -168,6 +168,11 @@ bool kube_synced(const struct kube *k)
     return kube_watch_synced(k->jobs) && k->pods != NULL && kube_watch_synced(k->pods);
 }
 
+const char *kube_pods_trouble(const struct kube *k)
+{
+    return kube_watch_trouble(k->pods != NULL ? k->pods : k->jobs);
+}
+
 static bool open_watch(struct kube *k, const char *collection,
                        void (*changed)(void *, enum kube_change, const struct value *), struct kube_watch **out,
                        struct err *err);

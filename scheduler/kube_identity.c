@@ -100,6 +100,7 @@ void kube_name_job(struct kube_attempt *a, const char *name)
     a->stage = KUBE_STAGE_PLACING;
     a->lost_us = a->running_us = 0;
     kube_ranks_drop(a);
+    kube_silence_drop(&a->silence);
 }
 
 void kube_claim_job(struct kube_attempt *a)

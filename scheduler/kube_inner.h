@@ -186,6 +186,8 @@ void kube_drop(struct kube *k, struct kube_attempt *a);
 void kube_timer(struct kube *k);        /* ticks as long as there is anything to look after */
 void kube_tell(struct kube_attempt *a); /* its end; a->result is set */
 bool kube_synced(const struct kube *k); /* all there is was told */
+/* Why nothing is heard of pods; NULL = it is. */
+const char *kube_pods_trouble(const struct kube *k);
 /* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
  * there was anything to run. */
 int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);

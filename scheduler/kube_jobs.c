@@ -392,7 +392,7 @@ static bool is_starting(struct kube *k)
 /* Without a watch nothing would be told of it: it may have begun, whatever it hung on when it was heard of last. */
 static void unwatched(struct kube *k, struct kube_attempt *a, int64_t now)
 {
-    const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = k->pods != NULL ? kube_watch_trouble(k->pods) : NULL;
+    const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = kube_pods_trouble(k);
     const char *trouble = of_pods != NULL ? of_pods : of_jobs;
     if (of_pods != NULL && a->hangs_us != 0) a->hangs_us += now - k->ticked_us;
     if (a->hangs_us > now) a->hangs_us = now;

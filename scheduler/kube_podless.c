@@ -55,7 +55,7 @@ static void unreadable(struct kube_attempt *a, struct str said)
 {
     struct arena m;
     bool waits = is_podless(a) && !a->held_by_kueue && os_mono_us() - a->created_us > ASK_US;
-    if (!waits || kube_watch_trouble(a->owner->pods) != NULL) return;
+    if (!waits || kube_pods_trouble(a->owner) != NULL) return;
     arena_init(&m, 0);
     kube_waits(a, arena_printf(&m, "its pod has not been created, and " KUBE_UNREADABLE, STR_ARG(said)));
     kube_hangs(a, true);

@@ -139,6 +139,7 @@ def test_what_is_not_there(cluster_server, jobs):
     lacks = {"map": ("volumes: [{path: /a, configMap: nope}]", 'configmap "nope" not found'),
              "secret": ("volumes: [{path: /a, secret: nope}]", 'secret "nope" not found'),
              "claim": ("volumes: [{path: /a, claim: nope}]", 'persistentvolumeclaim "nope" not found'),
+             "ranks": ("workers: 2, volumes: [{path: /a, configMap: nope}]", 'configmap "nope" not found'),
              "small": ("resources: {memory: 1B}", "FailedCreatePodSandBox")}
     server = cluster_server("--kube-start", "8s")
     run = server.submit(pipeline("".join(f"  {path}: {{run: 'true', {keys}}}\n" for path, (keys, _) in lacks.items())))
