@@ -101,6 +101,13 @@ def test_no_account_no_token(cluster_server, jobs):
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
 
 
+def test_sizes_and_annotations_are_to_its_taste(cluster_server, jobs):
+    server = cluster_server()
+    run = server.submit(pipeline("  a: {run: 'touch /tmp/x', volumes: [{path: /tmp, scratch: 1024B}, {path: /s, scratch: "
+                                 "1.5Gi}], annotations: {kubectl.kubernetes.io/default-container: step, note: é ü}}\n"))
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+
+
 REFUSED = {
     "unknown": ("pod: {nodeSelectr: {a: b}}", 'unknown field "spec.template.spec.nodeSelectr"'),
     "deep": ("pod: {containers: [{name: step, lifecycle: {postStrt: {}}}]}",
@@ -108,7 +115,7 @@ REFUSED = {
     "type": ("pod: {hostPID: sometimes}", "cannot unmarshal string into Go struct field PodSpec"),
     "value": ("pod: {dnsPolicy: Mine}", 'spec.template.spec.dnsPolicy: Unsupported value: "Mine"'),
     "affinity": ("affinity: {nodeAffinity: {required: x}}", "spec.template.spec.affinity.nodeAffinity.required"),
-    "mounts": ("volumes: [{path: /a, claim: x}, {path: /a, claim: y}]", "must be unique"),
+    "mounts": ("pod: {containers: [{name: step, volumeMounts: [{name: none, mountPath: /a}]}]}", 'Not found: "none"'),
 }
 
 
