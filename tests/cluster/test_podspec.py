@@ -103,8 +103,9 @@ def test_no_account_no_token(cluster_server, jobs):
 
 def test_sizes_and_annotations_are_to_its_taste(cluster_server, jobs):
     server = cluster_server()
-    run = server.submit(pipeline("  a: {run: 'touch /tmp/x', volumes: [{path: /tmp, scratch: 1024B}, {path: /s, scratch: "
-                                 "1.5Gi}], annotations: {kubectl.kubernetes.io/default-container: step, note: é ü}}\n"))
+    run = server.submit(pipeline(
+        "  a: {run: 'touch /tmp/x', volumes: [{path: /tmp, scratch: 1024B}, {path: /s, scratch: 1.5Gi}],\n"
+        "      annotations: {kubectl.kubernetes.io/default-container: step, note: é ü}}\n"))
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
 
 
