@@ -1,6 +1,7 @@
 /* What moves the data of a step in a pod, from containers beside the step's own: `fetch` runs before it, brings code
  * and inputs, and makes the folders of its outputs; `collect` waits until it has ended, which the kubelet tells by
- * SIGTERM, and keeps its outputs. Both work by the plan that came with the pod, ask the API as the step itself would,
+ * SIGTERM, and keeps its outputs; `ready`, a hook that holds up the step's own, waits until `collect` would hear of
+ * that. The first two work by the plan that came with the pod, ask the API as the step itself would,
  * and say how it went in the container's termination message. Who kills them loses nothing: outputs are kept by digest,
  * and a pod without the message has not succeeded.
  * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/ */
@@ -32,6 +33,8 @@
 #define HOUR_MS 3600000
 #define FETCH_TRIES 40  /* some five minutes */
 #define DAMAGED_TRIES 3 /* on its way, most likely; then where it is kept */
+#define READY_TRIES 3000
+#define READY_PAUSE_US 10000
 
 struct companion {
     struct cli cli;
@@ -314,6 +317,11 @@ static int run_fetch(struct companion *c, const char *plan)
     return passing ? CLI_RUN_FAILED : STEP_MOVES_WRONG;
 }
 
+static void nothing(int signal)
+{
+    (void)signal;
+}
+
 /* An end before SIGTERM would be taken for a crash, and it would be started again. */
 static int run_collect(struct companion *c, const char *plan)
 {
@@ -322,6 +330,7 @@ static int run_collect(struct companion *c, const char *plan)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL); /* at once: to a first process that does not ask, it would not be told */
+    signal(SIGTERM, nothing);               /* it is waited for; but `ready` sees this, and not what is waited for */
     bool ok = read_plan(c, plan, &err) && open_api(c, &err);
     fprintf(stderr, "waiting for the step to end\n");
     await_end(&signals);
@@ -335,12 +344,37 @@ static int run_collect(struct companion *c, const char *plan)
     return CLI_OK;
 }
 
+/* Whether a process handles SIGTERM, by the mask that the kernel tells in hexadecimal: proc_pid_status(5). */
+static bool hears_the_end(const char *pid)
+{
+    char path[64], line[128];
+    unsigned long long mask = 0;
+    snprintf(path, sizeof path, "/proc/%s/status", pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) return false;
+    while (fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "SigCgt:", 7) == 0) mask = strtoull(line + 7, NULL, 16);
+    fclose(f);
+    return (mask >> (SIGTERM - 1) & 1) != 0;
+}
+
+/* A step may end before `collect` has come as far as that, and a first process without it is told nothing. */
+static int run_ready(const char *pid)
+{
+    for (int i = 0; i < READY_TRIES; i++) {
+        if (hears_the_end(pid)) return CLI_OK;
+        usleep(READY_PAUSE_US);
+    }
+    return CLI_RUN_FAILED;
+}
+
 int cmd_companion(int argc, char **argv)
 {
     struct arena a;
+    if (argc == 3 && strcmp(argv[1], "ready") == 0) return run_ready(argv[2]);
     bool fetches = argc == 5 && strcmp(argv[1], "fetch") == 0;
     if (argc != 5 || (!fetches && strcmp(argv[1], "collect") != 0)) {
-        fprintf(stderr, "millrace: " COMPANION_COMMAND " fetch|collect PLAN WORKDIR MESSAGE\n");
+        fprintf(stderr, "millrace: " COMPANION_COMMAND " fetch|collect PLAN WORKDIR MESSAGE, or ready PID\n");
         return CLI_USAGE;
     }
     arena_init(&a, 0);

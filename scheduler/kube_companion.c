@@ -142,6 +142,26 @@ static void arguments(struct jsonw *w, const char *verb)
     jsonw_array_end(w);
 }
 
+/* The kubelet starts no other container before this has ended. */
+static void ready_first(struct jsonw *w)
+{
+    static const char *const command[] = {"millrace", STEP_MOVES_COMMAND, "ready", "1"};
+    jsonw_key(w, "lifecycle");
+    jsonw_object(w);
+    jsonw_key(w, "postStart");
+    jsonw_object(w);
+    jsonw_key(w, "exec");
+    jsonw_object(w);
+    jsonw_key(w, "command");
+    jsonw_array(w);
+    for (size_t i = 0; i < sizeof command / sizeof *command; i++)
+        jsonw_cstr(w, command[i]);
+    jsonw_array_end(w);
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+    jsonw_object_end(w);
+}
+
 static void companion(struct jsonw *w, const struct kube_job *j, const char *name, const char *verb, bool sidecar)
 {
     jsonw_object(w);
@@ -150,6 +170,7 @@ static void companion(struct jsonw *w, const struct kube_job *j, const char *nam
     if (j->pull_policy.n > 0) jsonw_kv_str(w, "imagePullPolicy", j->pull_policy);
     if (sidecar) jsonw_kv_cstr(w, "restartPolicy", "Always");
     arguments(w, verb);
+    if (sidecar) ready_first(w);
     bool caches = !sidecar && j->node_cache.n > 0;
     environment(w, j, caches);
     jsonw_key(w, "volumeMounts");

@@ -73,8 +73,8 @@ ENDS = {
                    "longer than 4096 bytes"),
     "chatty": ("run: 'yes'", "Error", "wrote more than 1Mi to its log"),
     "badoutput": ("run: 'echo x > n', outputs: {n: {type: int, path: n}}", "OutputMissing", "a whole number"),
-    "badlabel": ("run: 'true', labels: {team: 'not a label'}", "Invalid", "its Job was refused; Kubernetes says"),
-    "badname": ("run: 'true', nodeSelector: {'-': x}", "Invalid", "its Job was refused; Kubernetes says"),
+    "badsum": ("run: 'true', resources: {memory: 1Mi}, pod: {containers: [{name: step, resources: {requests: "
+               "{memory: 2Mi}}}]}", "Invalid", "its Job was refused; Kubernetes says"),
 }
 
 
@@ -108,7 +108,8 @@ def test_a_bound_on_unfinished_jobs(cluster_server, jobs):
     run = server.submit(pipeline("  fan: {foreach: {range: 6}, run: 'sleep 1'}\n"))
     most = 0
     while server.run(run)["state"] not in ("succeeded", "failed"):
-        unfinished = [j for j in jobs.items("jobs") if not j["status"].get("conditions")]
+        unfinished = [p for p in jobs.items("pods") if p["status"]["phase"] in ("Pending", "Running")
+                      and not any("terminated" in c["state"] for c in p["status"].get("containerStatuses", []))]
         most = max(most, len(unfinished))
     assert server.run(run)["state"] == "succeeded" and 1 <= most <= 2
     gone(jobs)

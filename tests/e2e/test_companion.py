@@ -48,6 +48,18 @@ class Pod:
         return json.loads(self.message.read_text()), said
 
 
+def test_whoever_collects_is_waited_for(server, tmp_path):
+    """Before it handles the signal, the step's end would not be told to a first process."""
+    deaf = subprocess.Popen(["sleep", "60"])
+    waits = subprocess.Popen([BIN, "__companion", "ready", str(deaf.pid)])
+    collecting = Pod(server, tmp_path).start("collect")
+    assert subprocess.run([BIN, "__companion", "ready", str(collecting.pid)], timeout=10).returncode == 0
+    assert collecting.poll() is None and waits.poll() is None
+    for one in (collecting, waits, deaf):
+        one.kill()
+        one.wait()
+
+
 def keep(server, data):
     """As an upload of anybody."""
     made = server.post("/api/v1/uploads", {"digest": sha(data), "size": len(data)}).json
