@@ -73,8 +73,8 @@ ENDS = {
                    "longer than 4096 bytes"),
     "chatty": ("run: 'yes'", "Error", "wrote more than 1Mi to its log"),
     "badoutput": ("run: 'echo x > n', outputs: {n: {type: int, path: n}}", "OutputMissing", "a whole number"),
-    "badsum": ("run: 'true', resources: {memory: 1Mi}, pod: {containers: [{name: step, resources: {requests: "
-               "{memory: 2Mi}}}]}", "Invalid", "its Job was refused; Kubernetes says"),
+    "badterms": ("run: 'true', affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: "
+                 "{nodeSelectorTerms: []}}}", "Invalid", "its Job was refused; Kubernetes says"),
 }
 
 
