@@ -14,7 +14,7 @@
 #define RETRY_MOST_US (15 * SECOND_US)
 #define PODLESS_US (5 * SECOND_US)      /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)  /* for the pod of a Job that has ended to be told of */
-#define FOLLOW_AFTER_US (2 * SECOND_US) /* short steps' logs are fetched once, at their end */
+#define FOLLOW_AFTER_US (3 * SECOND_US) /* short steps' logs are fetched once, at their end */
 #define EXPIRED "ran longer than its timeout"
 #define TAKEN_BACK "gave way: Kueue has suspended its Job"
 #define LOST_AFTER_US (30 * SECOND_US)   /* beyond the grace of a pod that is deleted */
