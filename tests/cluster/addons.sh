@@ -132,6 +132,7 @@ kueue_keys() {
 # unanswered, would refuse every pod. They, too, go when it is stopped.
 start_kueue() {
     local space=kueue-system
+    [ -x "$B/kueue" ] || die "there is no Kueue: tests/cluster/build --kueue makes it"
     put "$D/conf/kueue.yaml" <<Y
 apiVersion: config.kueue.x-k8s.io/v1beta2
 kind: Configuration

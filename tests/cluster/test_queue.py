@@ -1,5 +1,6 @@
 """The queue for GPUs on a real cluster: who starts, on which node, who waits and why, who gives way."""
 import json
+import pathlib
 
 import pytest
 from harness import until
@@ -158,6 +159,8 @@ def kueue(cluster, jobs):
     """A real one, with a LocalQueue team-a that has one GPU."""
     if cluster.kind != "own":
         pytest.skip("this cluster is not ours to put Kueue into")
+    if not pathlib.Path(cluster.environment["K8S_BIN"], "kueue").exists():
+        pytest.skip("tests/cluster/build --kueue has not been able to make Kueue")
     local = "---\napiVersion: kueue.x-k8s.io/v1beta2\nkind: LocalQueue\n" \
             f"metadata: {{name: team-a, namespace: {jobs.name}}}\nspec: {{clusterQueue: one-gpu}}\n"
     try:
