@@ -36,7 +36,7 @@ def command(pid):
 
 
 def hold(folder, wait, asks="gpu: 1"):
-    return f"run: 'cd {folder} && {HOLD.format(wait=wait)}', resources: {{cpu: 10m, memory: 1Mi, {asks}}}"
+    return f"run: 'cd {folder} && {HOLD.format(wait=wait)}', resources: {{cpu: 10m, memory: 32Mi, {asks}}}"
 
 
 def test_ten_steps_on_four_gpus_never_share(machine):
