@@ -235,7 +235,7 @@ def test_a_stopped_step_may_say_goodbye(cluster_server, jobs):
 
 def test_a_log_is_followed_live(cluster_server, jobs):
     server = cluster_server()
-    run = server.submit(pipeline("  s: {run: 'for i in 1 2 3 4 5 6; do echo line $i; sleep 0.5; done'}\n"))
+    run = server.submit(pipeline("  s: {run: 'for i in 1 2 3 4 5 6; do echo line $i; sleep 1.5; done'}\n"))
     until("the first line", lambda: "line 1" in server.cli("logs", run, "s").stdout)
     assert server.tasks(run)["s"]["state"] == "running"
     assert server.cli("logs", run, "s", "-f").stdout == "".join(f"line {i}\n" for i in range(1, 7))
