@@ -236,7 +236,7 @@ void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
 /* ---- kube_delete.c: Jobs are deleted ---- */
-#define KUBE_GARBAGE_WAITS_US (30 * 1000000) /* the most that a Job which has ended lies */
+#define KUBE_GARBAGE_WAITS_US (5 * 1000000) /* the most that a Job which has ended lies */
 void kube_delete(struct kube_attempt *a);
 void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
 
