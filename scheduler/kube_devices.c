@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "engine/base/link.h"
 #include "engine/base/map.h"
 
 struct slice {
@@ -25,19 +26,6 @@ struct kube_devices {
     struct slice *slices;
     struct claim *claims;
 };
-
-#define LINK(first, item)                                                                                              \
-    do {                                                                                                               \
-        (item)->next = *(first);                                                                                       \
-        (item)->link = (first);                                                                                        \
-        if (*(first) != NULL) (*(first))->link = &(item)->next;                                                        \
-        *(first) = (item);                                                                                             \
-    } while (0)
-#define UNLINK(item)                                                                                                   \
-    do {                                                                                                               \
-        *(item)->link = (item)->next;                                                                                  \
-        if ((item)->next != NULL) (item)->next->link = (item)->link;                                                   \
-    } while (0)
 
 static void *found(const struct map *m, struct str key)
 {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/link.h"
 #include "engine/base/map.h"
 #include "engine/kube/watch.h"
 #include "engine/os/log.h"
@@ -60,20 +61,6 @@ struct nodes {
     uint64_t generation;
     char trouble[600], devices_trouble[600];
 };
-
-/* Into a list of all, and out of it. */
-#define LINK(first, item)                                                                                              \
-    do {                                                                                                               \
-        (item)->next = *(first);                                                                                       \
-        (item)->link = (first);                                                                                        \
-        if (*(first) != NULL) (*(first))->link = &(item)->next;                                                        \
-        *(first) = (item);                                                                                             \
-    } while (0)
-#define UNLINK(item)                                                                                                   \
-    do {                                                                                                               \
-        *(item)->link = (item)->next;                                                                                  \
-        if ((item)->next != NULL) (item)->next->link = (item)->link;                                                   \
-    } while (0)
 
 /* ---- reading ---- */
 

@@ -351,15 +351,6 @@ bool queue_docs_read(struct arena *a, const struct value *docs, size_t n, struct
 
 /* ---- what Kubernetes would refuse in each Job that gets it ---- */
 
-static void one_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
-                      size_t i)
-{
-    (void)out;
-    (void)i;
-    spec_kube_key(s, at, key, NULL);
-    spec_kube_label(s, at, v, NULL);
-}
-
 static void one_taint(struct spec *s, const struct spec_at *at, struct str name, const struct value *v, void *out,
                       size_t i)
 {
@@ -379,7 +370,7 @@ static void check_flavor(struct spec *s, const struct value *doc)
     struct spec_at nodes_at = {NULL, STR("nodes"), SIZE_MAX, {0, 0}},
                    taints_at = {NULL, STR("tolerations"), SIZE_MAX, {0, 0}},
                    resource_at = {NULL, STR("resource"), SIZE_MAX, {0, 0}};
-    if (nodes != NULL) spec_each(s, &nodes_at, nodes, one_label, NULL);
+    if (nodes != NULL) spec_each(s, &nodes_at, nodes, spec_kube_pair, NULL);
     if (taints != NULL) spec_each(s, &taints_at, taints, one_taint, NULL);
     if (resource != NULL) spec_kube_taint(s, &resource_at, resource, NULL);
 }

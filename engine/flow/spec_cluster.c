@@ -47,15 +47,6 @@ void spec_as_written(struct spec *s, const struct spec_at *at, const struct valu
 
 /* ---- items ---- */
 
-static void one_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
-                      size_t i)
-{
-    (void)out;
-    (void)i;
-    spec_kube_key(s, at, key, NULL);
-    spec_kube_label(s, at, v, NULL);
-}
-
 /* By these keys Millrace knows its pods, and Kubernetes those of a Job. */
 static bool is_reserved(struct str key)
 {
@@ -78,7 +69,7 @@ static void not_reserved(struct spec *s, const struct spec_at *at, struct str ke
 static void one_pod_label(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
                           size_t i)
 {
-    one_label(s, at, key, v, out, i);
+    spec_kube_pair(s, at, key, v, out, i);
     not_reserved(s, at, key);
 }
 
@@ -353,7 +344,7 @@ static const struct {
     spec_each_fn *of; /* … of each entry of a map, each item of a list */
     enum value_type type;
 } fields[CLUSTER_FIELDS] = {
-    [CLUSTER_NODE_SELECTOR] = {"nodeSelector", NULL, one_label, VALUE_MAP},
+    [CLUSTER_NODE_SELECTOR] = {"nodeSelector", NULL, spec_kube_pair, VALUE_MAP},
     [CLUSTER_TOLERATIONS] = {"tolerations", NULL, one_toleration, VALUE_LIST},
     [CLUSTER_LABELS] = {"labels", NULL, one_pod_label, VALUE_MAP},
     [CLUSTER_ANNOTATIONS] = {"annotations", NULL, one_annotation, VALUE_MAP},

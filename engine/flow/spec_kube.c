@@ -115,3 +115,12 @@ void spec_kube_secret(struct spec *s, const struct spec_at *at, const struct val
         err_hint(spec_error(s, at, v, "this cannot be a key of a Secret of Kubernetes"),
                  "NAME/KEY: letters, digits, '-', '_' and '.', at most %d", LONGEST_OBJECT);
 }
+
+void spec_kube_pair(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                    size_t i)
+{
+    (void)out;
+    (void)i;
+    spec_kube_key(s, at, key, NULL);
+    spec_kube_label(s, at, v, NULL);
+}

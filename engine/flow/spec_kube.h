@@ -17,6 +17,9 @@ void spec_kube_label(struct spec *s, const struct spec_at *at, const struct valu
 bool spec_kube_key(struct spec *s, const struct spec_at *at, struct str key, const struct value *v);
 /* The same as a leaf: of a taint, or an extended resource; out is a struct str, or NULL. */
 void spec_kube_taint(struct spec *s, const struct spec_at *at, const struct value *v, void *out);
+/* A label with its value, for spec_each. */
+void spec_kube_pair(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,
+                    size_t i);
 /* NAME/KEY of {secret: {kubernetes: NAME/KEY}}; `v` is that map. */
 void spec_kube_secret(struct spec *s, const struct spec_at *at, const struct value *v, struct str secret);
 
