@@ -209,6 +209,7 @@ static bool open_cluster(struct server *s, struct err *err)
                                     .blobs = &s->blobs,
                                     .step_log_bytes = s->cfg.step_log_bytes,
                                     .start_ms = s->cfg.kube_start_ms,
+                                    .lying_most = s->cfg.kube_jobs,
                                     .silence_ms = s->cfg.kube_silence_ms,
                                     .requests_per_s = (double)s->cfg.kube_requests_s};
     s->has_executor = kube_executor_open(&cfg, &s->executor, err);

@@ -24,6 +24,7 @@ struct kube_config {
     int64_t step_log_bytes;           /* a step that writes more to its log is stopped; 0 = no limit */
     int64_t start_ms;   /* what cannot start (no such image, no such secret) fails after so long; 0 = 5 min */
     int64_t silence_ms; /* a connection on which nothing comes for so long counts as lost; 0 = 90 s */
+    int64_t lying_most; /* Jobs that have ended and wait to be deleted while others begin; 0 = none */
     double requests_per_s;
 };
 

@@ -102,9 +102,10 @@ static bool tell_to_hurry(struct kube_attempt *a)
  * a new one. */
 static bool can_wait(const struct kube_attempt *a)
 {
+    const struct kube *k = a->owner;
     int64_t lain = os_mono_us() - a->forgotten_us;
-    return a->phase == KUBE_FORGOTTEN && a->ended && !a->hurry &&
-           lain < (a->owner->starting ? KUBE_GARBAGE_WAITS_US : GARBAGE_LIES_US);
+    if (a->phase != KUBE_FORGOTTEN || !a->ended || a->hurry) return false;
+    return lain < (k->starting && k->lying <= k->cfg.lying_most ? KUBE_GARBAGE_WAITS_US : GARBAGE_LIES_US);
 }
 
 /* The pods go with it; without a policy they would be left behind. */

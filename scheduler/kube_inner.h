@@ -171,6 +171,7 @@ struct kube {
     int64_t silence_asked_us;
     uint32_t kueue_version; /* of its API that is tried next */
     bool starting;          /* at the last tick: there are Jobs whose pods are on their way */
+    int64_t lying;          /* then: Jobs that wait to be deleted */
     bool forgetful;         /* the folder of secrets may not be written: said once */
     struct kube_template *templates;
     struct kube_call *seeking; /* for templates that were left behind */
@@ -236,7 +237,7 @@ void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
 /* ---- kube_delete.c: Jobs are deleted ---- */
-#define KUBE_GARBAGE_WAITS_US (5 * 1000000) /* the most that a Job which has ended lies */
+#define KUBE_GARBAGE_WAITS_US (30 * 1000000) /* the most that a Job which has ended lies */
 void kube_delete(struct kube_attempt *a);
 void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
 

@@ -376,17 +376,19 @@ static void without_pod(struct kube_attempt *a, int64_t now)
         kube_ask_why(a->owner);
 }
 
-static bool is_starting(struct kube *k)
+static void look_around(struct kube *k)
 {
-    bool found = false;
+    bool found = false, refused = false;
     int64_t now = os_mono_us();
+    k->lying = 0;
     for (size_t i = 0; i < k->room; i++)
         for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
-            if (a->phase == KUBE_CREATING && a->tries > 0) return false; /* a quota may count what has ended */
+            refused |= a->phase == KUBE_CREATING && a->tries > 0; /* a quota may count what has ended */
+            k->lying += a->phase == KUBE_FORGOTTEN;
             found |= a->phase == KUBE_CREATED && kube_lacks_pod(a) && !a->job_ended &&
                      now - a->created_us < KUBE_GARBAGE_WAITS_US;
         }
-    return found;
+    k->starting = found && !refused;
 }
 
 /* Without a watch nothing would be told of it: it may have begun, whatever it hung on when it was heard of last. */
@@ -450,7 +452,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
 
 void kube_tick(struct kube *k)
 {
-    k->starting = is_starting(k);
+    look_around(k);
     kube_each(k, tick_attempt);
     kube_templates_tick(k);
     kube_strays_tick(k);

@@ -101,6 +101,8 @@ const struct kube_client_stats *kube_client_statistics(const struct kube_client 
 MUST_CHECK bool kube_await(struct kube_client *c, const char *method, struct str path, struct str body, struct arena *a,
                            struct kube_answer *out, struct err *err);
 
+/* ---- json.c ---- */
+
 /* JSON as API servers write it, to a value. What a step wrote may hold U+0000, which values cannot: it becomes U+FFFD.
  */
 MUST_CHECK bool kube_json(struct arena *a, struct str text, struct value *out, struct err *err);

@@ -3,40 +3,9 @@
 #include <string.h>
 
 #include "engine/kube/client_inner.h"
-#include "engine/text/json.h"
 
 #define RETRY_AFTER_MOST_MS ((int64_t)24 * 3600 * 1000)
 #define QUOTED 300 /* bytes of an answer that is no Status */
-#define DEPTH 512  /* of objects: managed fields nest as deeply as what they tell of */
-
-/* ---- JSON ---- */
-
-/* Every \u0000 that is an escape, not an escaped backslash before "u0000", in a copy. */
-static struct str without_nul(struct arena *a, struct str text)
-{
-    struct str copy = arena_str(a, text);
-    char *p = (char *)(uintptr_t)copy.p;
-    for (size_t i = 0; i + 6 <= copy.n; i++) {
-        if (p[i] != '\\') continue;
-        if (memcmp(p + i, "\\u0000", 6) == 0) memcpy(p + i, "\\ufffd", 6);
-        i++;
-    }
-    return copy;
-}
-
-bool kube_json(struct arena *a, struct str text, struct value *out, struct err *err)
-{
-    if (memmem(text.p != NULL ? text.p : "", text.n, "\\u0000", 6) != NULL) text = without_nul(a, text);
-    return json_parse(a, text, DEPTH, out, err);
-}
-
-struct str kube_text(const struct value *v, const char *path)
-{
-    struct str rest = str_of(path), key;
-    while (v != NULL && str_split(&rest, '.', &key))
-        v = value_find(v, key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : (struct str){"", 0};
-}
 
 /* ---- Retry-After ---- */
 

@@ -127,7 +127,8 @@ static const struct option options[] = {
     {"kube-cache-size", "SIZE", OPTION_BYTES, FIELD(kube_cache_bytes), 1 << 20, 65536 * GI, "10Gi", NULL, NULL, NULL,
      "what is kept there"},
     {"kube-jobs", "N", OPTION_INT, FIELD(kube_jobs), 1, 100000, "500", NULL, NULL, NULL,
-     "how many unfinished Jobs there are at most; other steps wait in the database"},
+     "how many unfinished Jobs there are at most; other steps wait in the database. While others begin, as many that "
+     "have ended may lie for up to 30s"},
     {"kube-requests", "N", OPTION_INT, FIELD(kube_requests_s), 1, 10000, "50", NULL, NULL, NULL,
      "requests a second to the API server; twice as many in a burst"},
     {"kube-silence", "TIME", OPTION_DURATION, FIELD(kube_silence_ms), 1000, YEARS(1), "90s", NULL, NULL, NULL,

@@ -2,7 +2,26 @@
 #include "engine/text/json.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdlib.h>
+
+/* jansson makes many small pieces, all of which go once they are copied: they come from an arena of the one parse. */
+static _Thread_local struct arena *pieces;
+
+static void *piece(size_t n)
+{
+    return arena_alloc(pieces, n);
+}
+
+static void keep(void *p)
+{
+    (void)p; /* until its arena goes */
+}
+
+static void use_pieces(void)
+{
+    json_set_alloc_funcs(piece, keep);
+}
 
 /* jansson stands behind the key's closing quote, and its message leaves long keys out. */
 static bool fail_twice(const json_error_t *why, struct str text, struct pos end, struct err *err)
@@ -80,22 +99,32 @@ static bool convert(struct arena *a, json_t *in, size_t depth, struct value *out
     return true;
 }
 
-bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err)
+static bool parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err)
 {
     json_error_t why;
     struct value value;
-    if (max_depth == 0) max_depth = JSON_MAX_DEPTH;
-    if (text.n > 0 && str_starts(text, "\xEF\xBB\xBF")) text = str_sub(text, 3, text.n);
     json_t *read = json_loadb(text.n > 0 ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!read) return fail(&why, text, err);
-    bool ok = convert(a, read, max_depth, &value);
-    json_decref(read);
-    if (!ok) {
+    if (!convert(a, read, max_depth, &value)) {
         err_set(err, ERR_LIMIT, "the text is nested too deeply");
         return err_hint(err, "at most %zu lists and maps may stand in each other", max_depth);
     }
     *out = value;
     return true;
+}
+
+bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct arena own;
+    if (text.n > 0 && str_starts(text, "\xEF\xBB\xBF")) text = str_sub(text, 3, text.n);
+    (void)pthread_once(&once, use_pieces);
+    arena_init(&own, 0);
+    pieces = &own;
+    bool ok = parse(a, text, max_depth > 0 ? max_depth : JSON_MAX_DEPTH, out, err);
+    pieces = NULL;
+    arena_free(&own);
+    return ok;
 }
 
 bool json_decode(struct arena *a, struct str text, struct value *out, struct err *err)
