@@ -170,7 +170,7 @@ struct kube {
     struct kube_call *silence_question; /* why pods do not start */
     int64_t silence_asked_us;
     uint32_t kueue_version; /* of its API that is tried next */
-    bool starting;          /* at the last tick: there are Jobs whose pods are on their way */
+    bool starting;          /* at the last tick: there are Jobs that are about to run */
     int64_t lying;          /* then: Jobs that wait to be deleted */
     bool forgetful;         /* the folder of secrets may not be written: said once */
     struct kube_template *templates;

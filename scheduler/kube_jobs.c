@@ -376,6 +376,13 @@ static void without_pod(struct kube_attempt *a, int64_t now)
         kube_ask_why(a->owner);
 }
 
+static bool begins(const struct kube_attempt *a, int64_t now)
+{
+    if (a->phase == KUBE_CREATING) return true;
+    if (a->phase != KUBE_CREATED || a->job_ended || now - a->created_us >= KUBE_GARBAGE_WAITS_US) return false;
+    return kube_lacks_pod(a) || a->stage < KUBE_STAGE_RUNNING;
+}
+
 static void look_around(struct kube *k)
 {
     bool found = false, refused = false;
@@ -385,8 +392,7 @@ static void look_around(struct kube *k)
         for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
             refused |= a->phase == KUBE_CREATING && a->tries > 0; /* a quota may count what has ended */
             k->lying += a->phase == KUBE_FORGOTTEN;
-            found |= a->phase == KUBE_CREATED && kube_lacks_pod(a) && !a->job_ended &&
-                     now - a->created_us < KUBE_GARBAGE_WAITS_US;
+            found |= begins(a, now);
         }
     k->starting = found && !refused;
 }

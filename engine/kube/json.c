@@ -1,0 +1,77 @@
+/* JSON as API servers write it, to values: see client.h. */
+#include <string.h>
+
+#include "engine/kube/client.h"
+#include "engine/text/json.h"
+
+#define DEPTH 512 /* of objects: a custom resource nests as it likes */
+
+/* Every \u0000 that is an escape, not an escaped backslash before "u0000", in a copy. */
+static struct str without_nul(struct arena *a, struct str text)
+{
+    struct str copy = arena_str(a, text);
+    char *p = (char *)(uintptr_t)copy.p;
+    for (size_t i = 0; i + 6 <= copy.n; i++) {
+        if (p[i] != '\\') continue;
+        if (memcmp(p + i, "\\u0000", 6) == 0) memcpy(p + i, "\\ufffd", 6);
+        i++;
+    }
+    return copy;
+}
+
+/* Bytes of the list that begins the text, up to behind its bracket; 0 when it does not end. */
+static size_t list_length(struct str text)
+{
+    size_t depth = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '"') {
+            while (++i < text.n && text.p[i] != '"')
+                i += text.p[i] == '\\';
+        } else if (c == '[' || c == '{') {
+            depth++;
+        } else if (c == ']' || c == '}') {
+            if (--depth == 0) return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* A third of every object tells who manages which of its fields, which nobody here asks: it is not worth its parsing.
+ * No text can hold the mark, since its quotes would be escaped there. */
+static struct str without_managers(struct arena *a, struct str text)
+{
+    static const char mark[] = "\"managedFields\":[";
+    const char *from = text.p, *end = text.p + text.n, *at = memmem(from, text.n, mark, sizeof mark - 1);
+    if (at == NULL) return text;
+    char *copy = arena_alloc(a, text.n), *to = copy;
+    for (; at != NULL; at = memmem(from, (size_t)(end - from), mark, sizeof mark - 1)) {
+        const char *list = at + sizeof mark - 2;
+        size_t skipped = list_length((struct str){list, (size_t)(end - list)});
+        if (skipped == 0) break; /* broken: the parser says where */
+        memcpy(to, from, (size_t)(list - from));
+        to += list - from;
+        memcpy(to, "[]", 2);
+        to += 2;
+        from = list + skipped;
+    }
+    memcpy(to, from, (size_t)(end - from));
+    to += end - from;
+    return (struct str){copy, (size_t)(to - copy)};
+}
+
+bool kube_json(struct arena *a, struct str text, struct value *out, struct err *err)
+{
+    if (text.n == 0) return json_parse(a, text, DEPTH, out, err);
+    text = without_managers(a, text);
+    if (memmem(text.p, text.n, "\\u0000", 6) != NULL) text = without_nul(a, text);
+    return json_parse(a, text, DEPTH, out, err);
+}
+
+struct str kube_text(const struct value *v, const char *path)
+{
+    struct str rest = str_of(path), key;
+    while (v != NULL && str_split(&rest, '.', &key))
+        v = value_find(v, key);
+    return v != NULL && v->type == VALUE_STRING ? v->u.s : (struct str){"", 0};
+}
