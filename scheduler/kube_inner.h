@@ -99,6 +99,7 @@ struct kube_attempt {
     uint32_t tries;
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
+    bool log_asked;        /* for, at all */
     int64_t log_skip;      /* bytes of the answer that are in the file already */
     int64_t log_bytes, log_told;
     uint32_t log_rank;          /* of the pod whose log is fetched */

@@ -23,23 +23,26 @@
 #define DRAIN_ALL_US ((int64_t)10 * 60000000) /* for the rest of all of it */
 #define DRAIN_AWAY_US ((int64_t)5 * 60000000) /* while the API server is away: nothing else could go on, either */
 
-static bool open_file(struct kube_attempt *a)
+/* A file is made for the first byte: many steps say nothing. But another server may have made it. */
+static bool open_file(struct kube_attempt *a, bool make)
 {
     char path[FS_PATH_MAX], folder[FS_PATH_MAX];
     struct err err = {0};
     struct stat st;
     if (a->log_fd >= 0) return true;
     if (!step_log_path(a->owner->cfg.store_dir, a->id.run, (int32_t)a->id.task, (int32_t)a->id.attempt, path, &err) ||
-        !fs_path(folder, &err, "%.*s", (int)(strrchr(path, '/') - path), path) || !fs_mkdirs(folder, 0755, &err)) {
+        !fs_path(folder, &err, "%.*s", (int)(strrchr(path, '/') - path), path) ||
+        (make && !fs_mkdirs(folder, 0755, &err))) {
         log_err(LEVEL_ERROR, "a log cannot be kept", &err);
         return false;
     }
-    a->log_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    a->log_fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT : 0), 0640);
+    if (a->log_fd < 0 && errno == ENOENT && !make) return true;
     if (a->log_fd < 0 || fstat(a->log_fd, &st) != 0) {
         log_error("a log cannot be kept", LOG_CSTR("file", path), LOG_CSTR("error", strerror(errno)));
         return false;
     }
-    a->log_bytes = st.st_size;
+    if (!make) a->log_bytes = st.st_size; /* else nothing was there, and each byte has its place */
     return true;
 }
 
@@ -54,6 +57,7 @@ static bool put(struct kube_attempt *a, struct str bytes)
         a->log_full = true;
         bytes.n = most > a->log_bytes ? (size_t)(most - a->log_bytes) : 0;
     }
+    if (bytes.n > 0 && !open_file(a, true)) return false;
     int64_t from = a->log_bytes;
     while (bytes.n > 0) { /* each byte has its place: a server that was taken over writes the same ones there */
         ssize_t put = pwrite(a->log_fd, bytes.p, bytes.n, a->log_bytes);
@@ -135,7 +139,7 @@ static void done(void *ctx, const struct kube_answer *answer)
 static void ask(struct kube_attempt *a, bool follow)
 {
     char path[1024];
-    if (a->log != NULL || !open_file(a)) return;
+    if (a->log != NULL || !open_file(a, false)) return;
     if (kube_log_pod(a)[0] == '\0') return;
     a->log_skip = a->log_bytes - a->log_base;
     a->log_seen = 0;
@@ -149,6 +153,7 @@ static void ask(struct kube_attempt *a, bool follow)
                                             .ctx = a};
     a->log = kube_stream(a->owner->client, &req);
     a->log_follows = follow;
+    a->log_asked = true;
 }
 
 void kube_log_follow(struct kube_attempt *a)
@@ -194,7 +199,7 @@ void kube_log_close(struct kube_attempt *a)
 /* Where nothing of it is known, the log says so itself: whoever looks for it looks there. */
 static void say_refused(struct kube_attempt *a)
 {
-    if (a->log_refused.n == 0 || a->log_whole || a->log_bytes > 0 || a->log_fd < 0) return;
+    if (a->log_refused.n == 0 || a->log_whole || a->log_bytes > 0) return;
     a->log_skip = 0;
     (void)put(a, arena_printf(&a->arena,
                               "millrace: the log cannot be read: let the server's account get pods/log there; "
@@ -205,7 +210,7 @@ static void say_refused(struct kube_attempt *a)
 void kube_drained(struct kube_attempt *a)
 {
     say_refused(a);
-    if (a->log_fd >= 0 && !a->log_whole && !a->log_full)
+    if (a->log_asked && !a->log_whole && !a->log_full)
         log_warn("the end of a log may be missing", LOG_INT("run", a->id.run), LOG_INT("task", a->id.task),
                  LOG_INT("attempt", a->id.attempt));
     kube_log_close(a);
