@@ -2,7 +2,6 @@
 #include "engine/text/json.h"
 
 #include <jansson.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 /* jansson makes many small pieces, all of which go once they are copied: they come from an arena of the one parse. */
@@ -18,7 +17,8 @@ static void keep(void *p)
     (void)p; /* until its arena goes */
 }
 
-static void use_pieces(void)
+/* Before there are threads: it is for the whole process. */
+__attribute__((constructor)) static void use_pieces(void)
 {
     json_set_alloc_funcs(piece, keep);
 }
@@ -115,10 +115,8 @@ static bool parse(struct arena *a, struct str text, size_t max_depth, struct val
 
 bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct arena own;
     if (text.n > 0 && str_starts(text, "\xEF\xBB\xBF")) text = str_sub(text, 3, text.n);
-    (void)pthread_once(&once, use_pieces);
     arena_init(&own, 0);
     pieces = &own;
     bool ok = parse(a, text, max_depth > 0 ? max_depth : JSON_MAX_DEPTH, out, err);

@@ -276,7 +276,8 @@ class Bench:
                  ", ".join(f"{count} {kind}" for kind, count in made.items()) + f", of {n} steps")
 
     def measure_scale(self, n):
-        """The same Jobs on a hundred nodes that are only played, where a pod takes a second and nothing of this machine."""
+        """The same Jobs on a hundred nodes that are only played, where a pod takes a second, and nothing of this
+        machine."""
         with self.cluster.fake_nodes(100):
             same = self.same(**FAKE)
             self.raw_jobs(50, same), self.millrace_jobs(50, **FAKE)
@@ -286,8 +287,8 @@ class Bench:
                 ours.append(self.millrace_jobs(n, **FAKE))
             bare = self.raw_jobs(n, self.bare(**FAKE))
             self.row("scale_jobs_ratio", "", "higher", [r / o for r, o in zip(raw, ours)], 1, 0.9,
-                     f"{n * 60 / statistics.median(ours):.0f} Jobs/min beside {n * 60 / statistics.median(raw):.0f} raw "
-                     f"({n * 60 / bare:.0f} bare ones), on 100 fake nodes")
+                     f"{n * 60 / statistics.median(ours):.0f} Jobs/min beside {n * 60 / statistics.median(raw):.0f} "
+                     f"raw ({n * 60 / bare:.0f} bare ones), on 100 fake nodes")
 
 
 def main():
