@@ -17,24 +17,6 @@ static size_t entries_of(const struct value *map)
     return map != NULL && map->type == VALUE_MAP ? map->u.map.n : 0;
 }
 
-static struct str text_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
-}
-
-static int64_t number_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_INT ? v->u.i : 0;
-}
-
-static bool flag_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_BOOL && v->u.b;
-}
-
 /* ---- slices ---- */
 
 /* One without a domain is the driver's. */
@@ -65,7 +47,7 @@ static void read_attribute(struct kube_attribute *a, const struct value *v)
 static bool keeps_away(const struct value *taints)
 {
     for (size_t i = 0; i < items_of(taints); i++) {
-        struct str effect = text_of(item(taints, i), "effect");
+        struct str effect = value_get_text(item(taints, i), "effect");
         if (str_is(effect, "NoSchedule") || str_is(effect, "NoExecute")) return true;
     }
     return false;
@@ -78,8 +60,8 @@ static void read_device(struct arena *a, const struct value *v, struct str drive
     size_t n = entries_of(attributes), m = entries_of(capacity);
     struct kube_attribute *list = arena_array(a, struct kube_attribute, n + 1);
     struct kube_capacity *sizes = arena_array(a, struct kube_capacity, m + 1);
-    *out = (struct kube_device){.name = text_of(v, "name"),
-                                .node = own_node ? text_of(v, "nodeName") : node,
+    *out = (struct kube_device){.name = value_get_text(v, "name"),
+                                .node = own_node ? value_get_text(v, "nodeName") : node,
                                 .attributes = list,
                                 .capacity = sizes,
                                 .n_attributes = n,
@@ -101,17 +83,17 @@ bool kube_slice_read(struct arena *a, const struct value *object, struct kube_sl
 {
     const struct value *spec = value_get(object, "spec"), *pool = value_get(spec, "pool");
     const struct value *devices = value_get(spec, "devices");
-    struct kube_slice s = {.name = text_of(value_get(object, "metadata"), "name"),
-                           .driver = text_of(spec, "driver"),
-                           .pool = text_of(pool, "name"),
-                           .generation = number_of(pool, "generation"),
-                           .slices = number_of(pool, "resourceSliceCount"),
+    struct kube_slice s = {.name = value_get_text(value_get(object, "metadata"), "name"),
+                           .driver = value_get_text(spec, "driver"),
+                           .pool = value_get_text(pool, "name"),
+                           .generation = value_get_int(pool, "generation"),
+                           .slices = value_get_int(pool, "resourceSliceCount"),
                            .n_devices = items_of(devices)};
     if (s.name.n == 0 || s.driver.n == 0 || s.pool.n == 0 || s.generation < 0 || s.slices < 1) return false;
     struct kube_device *list = arena_array(a, struct kube_device, s.n_devices + 1);
-    bool own_nodes = flag_of(spec, "perDeviceNodeSelection");
+    bool own_nodes = value_get_bool(spec, "perDeviceNodeSelection");
     for (size_t i = 0; i < s.n_devices; i++)
-        read_device(a, item(devices, i), s.driver, text_of(spec, "nodeName"), own_nodes, &list[i]);
+        read_device(a, item(devices, i), s.driver, value_get_text(spec, "nodeName"), own_nodes, &list[i]);
     s.devices = list;
     *out = s;
     return true;
@@ -157,7 +139,7 @@ bool kube_device_fits(const struct queue_devices *want, struct str driver, const
 static struct str pod_of(const struct value *owners)
 {
     for (size_t i = 0; i < items_of(owners); i++)
-        if (str_is(text_of(item(owners, i), "kind"), "Pod")) return text_of(item(owners, i), "uid");
+        if (str_is(value_get_text(item(owners, i), "kind"), "Pod")) return value_get_text(item(owners, i), "uid");
     return STR("");
 }
 
@@ -166,15 +148,15 @@ bool kube_claim_read(struct arena *a, const struct value *object, struct kube_cl
     const struct value *metadata = value_get(object, "metadata");
     const struct value *allocation = value_get(value_get(object, "status"), "allocation");
     const struct value *results = value_get(value_get(allocation, "devices"), "results");
-    struct kube_claim_state c = {.uid = text_of(metadata, "uid"),
+    struct kube_claim_state c = {.uid = value_get_text(metadata, "uid"),
                                  .pod = pod_of(value_get(metadata, "ownerReferences"))};
     if (c.uid.n == 0) return false;
     struct kube_claim_device *list = arena_array(a, struct kube_claim_device, items_of(results) + 1);
     for (size_t i = 0; i < items_of(results); i++) {
         const struct value *r = item(results, i);
-        if (flag_of(r, "adminAccess")) continue; /* looks on, and takes nothing */
-        list[c.n_devices++] =
-            (struct kube_claim_device){text_of(r, "driver"), text_of(r, "pool"), text_of(r, "device")};
+        if (value_get_bool(r, "adminAccess")) continue; /* looks on, and takes nothing */
+        list[c.n_devices++] = (struct kube_claim_device){value_get_text(r, "driver"), value_get_text(r, "pool"),
+                                                         value_get_text(r, "device")};
     }
     c.devices = list;
     *out = c;

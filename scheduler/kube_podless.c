@@ -65,9 +65,7 @@ static void unreadable(struct kube_attempt *a, struct str said)
 static void told(void *ctx, const struct kube_answer *answer)
 {
     struct kube *k = ctx;
-    struct value v;
     struct arena m;
-    struct err ignored;
     k->question = NULL;
     k->asked_us = os_mono_us();
     for (size_t i = 0; answer->outcome == KUBE_REFUSED && i < k->room; i++)
@@ -75,8 +73,8 @@ static void told(void *ctx, const struct kube_answer *answer)
             unreadable(a, answer->message);
     if (answer->outcome != KUBE_DONE) return;
     arena_init(&m, 0);
-    const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
-    if (items != NULL && items->type == VALUE_LIST && items->u.list.n > 0) {
+    const struct value *items = kube_items(&m, answer);
+    if (items != NULL && items->u.list.n > 0) {
         const struct events events = {items->u.list.items, items->u.list.n};
         for (size_t i = 0; i < k->room; i++)
             for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
@@ -198,14 +196,12 @@ void kube_ask_kueue(struct kube *k)
 static void found(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
-    struct value v;
     struct arena m;
-    struct err ignored;
     a->question = NULL;
     if (answer->outcome != KUBE_DONE || a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return;
     arena_init(&m, 0);
-    const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
-    for (size_t i = 0; items != NULL && items->type == VALUE_LIST && i < items->u.list.n; i++)
+    const struct value *items = kube_items(&m, answer);
+    for (size_t i = 0; items != NULL && i < items->u.list.n; i++)
         kube_hear_pod(a->owner, KUBE_PRESENT, &items->u.list.items[i]);
     if (items != NULL && a->phase == KUBE_CREATED && kube_lacks_pod(a) && a->job_ended) kube_end_by_job(a);
     arena_free(&m);

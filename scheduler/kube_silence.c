@@ -118,16 +118,14 @@ static void for_all(struct kube *k, void (*fn)(struct kube_attempt *, struct kub
 static void answered(void *ctx, const struct kube_answer *answer)
 {
     struct kube *k = ctx;
-    struct value v;
     struct arena m;
-    struct err ignored;
     k->silence_question = NULL;
     k->silence_asked_us = os_mono_us();
     if (answer->outcome == KUBE_REFUSED) for_all(k, unreadable, answer);
     if (answer->outcome != KUBE_DONE) return;
     arena_init(&m, 0);
-    const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
-    if (items != NULL && items->type == VALUE_LIST) for_all(k, explain, items);
+    const struct value *items = kube_items(&m, answer);
+    if (items != NULL) for_all(k, explain, items);
     arena_free(&m);
 }
 

@@ -216,16 +216,13 @@ static void found(void *ctx, const struct kube_answer *answer)
 {
     struct kube *k = ctx;
     struct arena turn;
-    struct value v;
     k->seeking = NULL;
     k->sought = answer->outcome == KUBE_DONE || answer->outcome == KUBE_REFUSED; /* who may not look made none */
     arena_init(&turn, 0);
-    if (answer->outcome == KUBE_DONE && kube_json(&turn, answer->body, &v, NULL)) {
-        const struct value *list = value_get(&v, "items");
-        for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
-            struct str name = kube_text(&list->u.list.items[i], "metadata.name");
-            if (is_ours(name)) named(k, name)->there = true;
-        }
+    const struct value *list = kube_items(&turn, answer);
+    for (size_t i = 0; list != NULL && i < list->u.list.n; i++) {
+        struct str name = kube_text(&list->u.list.items[i], "metadata.name");
+        if (is_ours(name)) named(k, name)->there = true;
     }
     arena_free(&turn);
 }

@@ -42,6 +42,24 @@ const struct value *value_get(const struct value *map, const char *key)
     return value_find(map, str_of(key));
 }
 
+struct str value_get_text(const struct value *map, const char *key)
+{
+    const struct value *v = value_get(map, key);
+    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
+}
+
+int64_t value_get_int(const struct value *map, const char *key)
+{
+    const struct value *v = value_get(map, key);
+    return v != NULL && v->type == VALUE_INT ? v->u.i : 0;
+}
+
+bool value_get_bool(const struct value *map, const char *key)
+{
+    const struct value *v = value_get(map, key);
+    return v != NULL && v->type == VALUE_BOOL && v->u.b;
+}
+
 static const struct value *find_indexed(const struct value *map, struct str key)
 {
     size_t low = 0, high = map->u.map.n;

@@ -51,6 +51,10 @@ struct value value_string(struct str s); /* keeps the pointer */
 /* Field of a map, NULL when absent or not a map. Linear in small maps, by the index in big ones. */
 const struct value *value_get(const struct value *map, const char *key);
 const struct value *value_find(const struct value *map, struct str key);
+/* Such a field when it is of that type; else empty, 0, false. Text keeps the value's pointer. */
+struct str value_get_text(const struct value *map, const char *key);
+int64_t value_get_int(const struct value *map, const char *key);
+bool value_get_bool(const struct value *map, const char *key);
 
 /* Deep equality; 1 == 1.0; maps compare regardless of order. */
 bool value_eq(const struct value *a, const struct value *b);

@@ -106,6 +106,8 @@ MUST_CHECK bool kube_await(struct kube_client *c, const char *method, struct str
 /* JSON as API servers write it, to a value. What a step wrote may hold U+0000, which values cannot: it becomes U+FFFD.
  */
 MUST_CHECK bool kube_json(struct arena *a, struct str text, struct value *out, struct err *err);
+/* The items of the list that an answer brought; NULL when it brought none. They live in the arena. */
+const struct value *kube_items(struct arena *a, const struct kube_answer *answer);
 /* Text within a value by a path of keys without dots, such as "metadata.name"; empty when it is not there or no text.
  */
 struct str kube_text(const struct value *v, const char *path);

@@ -68,6 +68,15 @@ bool kube_json(struct arena *a, struct str text, struct value *out, struct err *
     return json_parse(a, text, DEPTH, out, err);
 }
 
+const struct value *kube_items(struct arena *a, const struct kube_answer *answer)
+{
+    struct value *list = arena_new(a, struct value);
+    struct err ignored;
+    if (answer->outcome != KUBE_DONE || !kube_json(a, answer->body, list, &ignored)) return NULL;
+    const struct value *items = value_get(list, "items");
+    return items != NULL && items->type == VALUE_LIST ? items : NULL;
+}
+
 struct str kube_text(const struct value *v, const char *path)
 {
     struct str rest = str_of(path), key;

@@ -1,21 +1,9 @@
 /* Nodes as placers show them in the database (scheduler/placer_answer.c writes them). See queue_setup.h. */
 #include "engine/store/queue_setup.h"
 
-static int64_t number_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_INT ? v->u.i : 0;
-}
-
-static bool flag_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_BOOL && v->u.b;
-}
-
 static struct str text_of(const struct value *v)
 {
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
+    return v->type == VALUE_STRING ? v->u.s : STR("");
 }
 
 static const struct place_pair *pairs_of(struct arena *a, const struct value *list, size_t *n)
@@ -37,9 +25,9 @@ static void read_groups(struct arena *a, const struct value *list, struct queue_
     struct queue_group *groups = arena_array(a, struct queue_group, out->n_groups + 1);
     for (size_t i = 0; i < out->n_groups; i++) {
         const struct value *g = &list->u.list.items[i];
-        groups[i] = (struct queue_group){.resource = text_of(value_get(g, "resource")),
-                                         .n = (uint32_t)number_of(g, "n"),
-                                         .taken = (uint32_t)number_of(g, "taken")};
+        groups[i] = (struct queue_group){.resource = value_get_text(g, "resource"),
+                                         .n = (uint32_t)value_get_int(g, "n"),
+                                         .taken = (uint32_t)value_get_int(g, "taken")};
         groups[i].labels = pairs_of(a, value_get(g, "labels"), &groups[i].n_labels);
     }
     out->groups = groups;
@@ -57,13 +45,13 @@ static const struct str *names_of(struct arena *a, const struct value *list, siz
 bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *out)
 {
     const struct value *devices = value_get(v, "devices");
-    *out = (struct queue_node){.name = text_of(value_get(v, "name")),
-                               .schedulable = flag_of(v, "schedulable"),
-                               .gpu_only = flag_of(v, "gpuOnly"),
-                               .cpu = number_of(v, "cpu"),
-                               .memory = number_of(v, "memory"),
-                               .other_cpu = number_of(v, "otherCpu"),
-                               .other_memory = number_of(v, "otherMemory")};
+    *out = (struct queue_node){.name = value_get_text(v, "name"),
+                               .schedulable = value_get_bool(v, "schedulable"),
+                               .gpu_only = value_get_bool(v, "gpuOnly"),
+                               .cpu = value_get_int(v, "cpu"),
+                               .memory = value_get_int(v, "memory"),
+                               .other_cpu = value_get_int(v, "otherCpu"),
+                               .other_memory = value_get_int(v, "otherMemory")};
     if (out->name.n == 0) return false;
     out->labels = pairs_of(a, value_get(v, "labels"), &out->n_labels);
     out->taints = pairs_of(a, value_get(v, "taints"), &out->n_taints);
@@ -71,9 +59,9 @@ bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *
     struct place_devices *list = arena_array(a, struct place_devices, out->n_devices + 1);
     for (size_t i = 0; i < out->n_devices; i++) {
         const struct value *d = &devices->u.list.items[i];
-        list[i] = (struct place_devices){.name = text_of(value_get(d, "name")),
-                                         .n = (uint32_t)number_of(d, "n"),
-                                         .taken = (uint32_t)number_of(d, "taken")};
+        list[i] = (struct place_devices){.name = value_get_text(d, "name"),
+                                         .n = (uint32_t)value_get_int(d, "n"),
+                                         .taken = (uint32_t)value_get_int(d, "taken")};
         list[i].of = names_of(a, value_get(d, "of"), &list[i].n_of);
     }
     out->devices = list;
