@@ -6,7 +6,6 @@
 #include "scheduler/kube_inner.h"
 
 #define SECOND_US 1000000
-#define GARBAGE_LIES_US (SECOND_US / 2) /* at least: whatever its end lets begin is created first */
 
 void kube_gone(struct kube_attempt *a)
 {
@@ -97,15 +96,10 @@ static bool tell_to_hurry(struct kube_attempt *a)
     return true;
 }
 
-/* The Job controller and the API server have as much to do with a Job that goes as with one that comes, and do both in
- * turn. What has ended can wait for those that have not begun; but neither for ever, nor while there may be no room for
- * a new one. */
 static bool can_wait(const struct kube_attempt *a)
 {
-    const struct kube *k = a->owner;
-    int64_t lain = os_mono_us() - a->forgotten_us;
     if (a->phase != KUBE_FORGOTTEN || !a->ended || a->hurry) return false;
-    return lain < (k->starting && k->lying <= k->cfg.lying_most ? KUBE_GARBAGE_WAITS_US : GARBAGE_LIES_US);
+    return kube_may_lie(&a->owner->garbage, os_mono_us() - a->forgotten_us);
 }
 
 /* The pods go with it; without a policy they would be left behind. */

@@ -8,6 +8,7 @@
 #include "engine/kube/watch.h"
 #include "engine/os/worker.h"
 #include "scheduler/kube.h"
+#include "scheduler/kube_garbage.h"
 #include "scheduler/kube_job.h"
 #include "scheduler/kube_pod.h"
 #include "scheduler/step_left.h"
@@ -170,10 +171,9 @@ struct kube {
     int64_t kueue_asked_us;
     struct kube_call *silence_question; /* why pods do not start */
     int64_t silence_asked_us;
-    uint32_t kueue_version; /* of its API that is tried next */
-    bool starting;          /* at the last tick: there are Jobs that are about to run */
-    int64_t lying;          /* then: Jobs that wait to be deleted */
-    bool forgetful;         /* the folder of secrets may not be written: said once */
+    uint32_t kueue_version;      /* of its API that is tried next */
+    struct kube_garbage garbage; /* at the last tick */
+    bool forgetful;              /* the folder of secrets may not be written: said once */
     struct kube_template *templates;
     struct kube_call *seeking; /* for templates that were left behind */
     bool sought;
@@ -238,7 +238,6 @@ void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
 /* ---- kube_delete.c: Jobs are deleted ---- */
-#define KUBE_GARBAGE_WAITS_US (30 * 1000000) /* the most that a Job which has ended lies */
 void kube_delete(struct kube_attempt *a);
 void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
 

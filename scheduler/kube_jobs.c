@@ -379,22 +379,21 @@ static void without_pod(struct kube_attempt *a, int64_t now)
 static bool begins(const struct kube_attempt *a, int64_t now)
 {
     if (a->phase == KUBE_CREATING) return true;
-    if (a->phase != KUBE_CREATED || a->job_ended || now - a->created_us >= KUBE_GARBAGE_WAITS_US) return false;
+    if (a->phase != KUBE_CREATED || a->job_ended || now - a->created_us >= KUBE_BEGINS_MOST_US) return false;
     return kube_lacks_pod(a) || a->stage < KUBE_STAGE_RUNNING;
 }
 
 static void look_around(struct kube *k)
 {
-    bool found = false, refused = false;
+    struct kube_garbage g = {.most = k->cfg.lying_most};
     int64_t now = os_mono_us();
-    k->lying = 0;
     for (size_t i = 0; i < k->room; i++)
         for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
-            refused |= a->phase == KUBE_CREATING && a->tries > 0; /* a quota may count what has ended */
-            k->lying += a->phase == KUBE_FORGOTTEN;
-            found |= begins(a, now);
+            g.refused |= a->phase == KUBE_CREATING && a->tries > 0;
+            g.lying += a->phase == KUBE_FORGOTTEN;
+            g.starting |= begins(a, now);
         }
-    k->starting = found && !refused;
+    k->garbage = g;
 }
 
 /* Without a watch nothing would be told of it: it may have begun, whatever it hung on when it was heard of last. */

@@ -53,11 +53,12 @@ def ask(connection, method, path, body=None):
 
 
 class Watch(threading.Thread):
-    """When each object was first seen, and each pod's end: name → seconds."""
+    """When each object was first seen and when it was gone, and each pod's end: name → seconds."""
 
     def __init__(self, api, path):
         super().__init__(daemon=True)
-        self.api, self.path, self.seen, self.ended, self.owner, self.newest = api, path, {}, {}, {}, None
+        self.api, self.path, self.owner, self.newest = api, path, {}, None
+        self.seen, self.ended, self.gone = {}, {}, {}
         self.opened = threading.Event()
         self.start()
         self.opened.wait()
@@ -68,8 +69,11 @@ class Watch(threading.Thread):
         answer = connection.getresponse()
         self.opened.set()
         for line in answer:
-            now, found = time.monotonic(), json.loads(line)["object"]
+            now, event = time.monotonic(), json.loads(line)
+            found = event["object"]
             name = found["metadata"]["name"]
+            if event["type"] == "DELETED":
+                self.gone[name] = now
             if self.seen.setdefault(name, now) == now:
                 self.newest = found
             self.owner[name] = found["metadata"].get("labels", {}).get("millrace.dev/task") or \
