@@ -35,8 +35,7 @@ static void *found(const struct map *m, struct str key)
 
 static struct str text_at(const struct value *object, const char *part, const char *key)
 {
-    const struct value *v = value_get(value_get(object, part), key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
+    return value_get_text(value_get(object, part), key);
 }
 
 /* ---- flavors ---- */

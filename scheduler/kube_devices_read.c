@@ -2,11 +2,6 @@
 #include "scheduler/kube_devices.h"
 #include "scheduler/kube_nodes.h"
 
-static const struct value *item(const struct value *list, size_t i)
-{
-    return list != NULL && list->type == VALUE_LIST && i < list->u.list.n ? &list->u.list.items[i] : NULL;
-}
-
 static size_t items_of(const struct value *list)
 {
     return list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
@@ -47,7 +42,7 @@ static void read_attribute(struct kube_attribute *a, const struct value *v)
 static bool keeps_away(const struct value *taints)
 {
     for (size_t i = 0; i < items_of(taints); i++) {
-        struct str effect = value_get_text(item(taints, i), "effect");
+        struct str effect = value_get_text(value_item(taints, i), "effect");
         if (str_is(effect, "NoSchedule") || str_is(effect, "NoExecute")) return true;
     }
     return false;
@@ -93,7 +88,7 @@ bool kube_slice_read(struct arena *a, const struct value *object, struct kube_sl
     struct kube_device *list = arena_array(a, struct kube_device, s.n_devices + 1);
     bool own_nodes = value_get_bool(spec, "perDeviceNodeSelection");
     for (size_t i = 0; i < s.n_devices; i++)
-        read_device(a, item(devices, i), s.driver, value_get_text(spec, "nodeName"), own_nodes, &list[i]);
+        read_device(a, value_item(devices, i), s.driver, value_get_text(spec, "nodeName"), own_nodes, &list[i]);
     s.devices = list;
     *out = s;
     return true;
@@ -139,7 +134,8 @@ bool kube_device_fits(const struct queue_devices *want, struct str driver, const
 static struct str pod_of(const struct value *owners)
 {
     for (size_t i = 0; i < items_of(owners); i++)
-        if (str_is(value_get_text(item(owners, i), "kind"), "Pod")) return value_get_text(item(owners, i), "uid");
+        if (str_is(value_get_text(value_item(owners, i), "kind"), "Pod"))
+            return value_get_text(value_item(owners, i), "uid");
     return STR("");
 }
 
@@ -153,7 +149,7 @@ bool kube_claim_read(struct arena *a, const struct value *object, struct kube_cl
     if (c.uid.n == 0) return false;
     struct kube_claim_device *list = arena_array(a, struct kube_claim_device, items_of(results) + 1);
     for (size_t i = 0; i < items_of(results); i++) {
-        const struct value *r = item(results, i);
+        const struct value *r = value_item(results, i);
         if (value_get_bool(r, "adminAccess")) continue; /* looks on, and takes nothing */
         list[c.n_devices++] = (struct kube_claim_device){value_get_text(r, "driver"), value_get_text(r, "pool"),
                                                          value_get_text(r, "device")};

@@ -102,7 +102,7 @@ struct kube_attempt {
     int log_fd;            /* -1 = not open */
     bool log_asked;        /* for, at all */
     int64_t log_skip;      /* bytes of the answer that are in the file already */
-    int64_t log_bytes, log_told;
+    int64_t log_bytes;
     uint32_t log_rank;          /* of the pod whose log is fetched */
     int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
     bool log_within;            /* a line */
@@ -257,7 +257,6 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
 
 /* A pod has begun, or ended; the first end counts. */
 void kube_begun(struct kube_attempt *a);
-void kube_ended(struct kube_attempt *a, const struct kube_pod *pod);
 /* A pod that has not ended; when it is being deleted, it is lost if it does not end in time. */
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod);
 

@@ -251,7 +251,7 @@ void kube_finish(struct kube_attempt *a)
 }
 
 /* The first end counts: a kubelet that was restarted may tell another one later. */
-void kube_ended(struct kube_attempt *a, const struct kube_pod *pod)
+static void ended(struct kube_attempt *a, const struct kube_pod *pod)
 {
     a->stage = KUBE_STAGE_ENDED;
     if (a->ended) return;
@@ -332,14 +332,14 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     /* A Job may come to have two pods: the first one is the attempt's. */
     if (a->pod_uid[0] != '\0' && !str_is(pod.uid, a->pod_uid)) return;
     if (change == KUBE_DELETED) {
-        if (pod.stage == KUBE_STAGE_ENDED) kube_ended(a, &pod);
+        if (pod.stage == KUBE_STAGE_ENDED) ended(a, &pod);
         pod_gone(a);
         return;
     }
     keep(a->pod_uid, sizeof a->pod_uid, pod.uid);
     keep(a->pod, sizeof a->pod, pod.name);
     if (pod.stage == KUBE_STAGE_ENDED)
-        kube_ended(a, &pod);
+        ended(a, &pod);
     else
         alive(a, &pod);
 }

@@ -64,17 +64,6 @@ struct nodes {
 
 /* ---- reading ---- */
 
-static const struct value *at(const struct value *list, size_t i)
-{
-    return list != NULL && list->type == VALUE_LIST && i < list->u.list.n ? &list->u.list.items[i] : NULL;
-}
-
-static struct str text_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
-}
-
 static bool ends_with(struct str s, const char *tail)
 {
     size_t n = strlen(tail);
@@ -124,13 +113,14 @@ static void read_taints(struct known_node *n, const struct value *list)
     size_t many = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0, kept = 0;
     struct place_pair *pairs = arena_array(&n->arena, struct place_pair, many + 1);
     for (size_t i = 0; i < many; i++) {
-        const struct value *t = at(list, i);
-        struct str key = text_of(t, "key");
-        if (str_is(text_of(t, "effect"), "PreferNoSchedule")) continue;
+        const struct value *t = value_item(list, i);
+        struct str key = value_get_text(t, "key");
+        if (str_is(value_get_text(t, "effect"), "PreferNoSchedule")) continue;
         if (str_starts(key, "node.kubernetes.io/"))
             n->node.schedulable = false;
         else
-            pairs[kept++] = (struct place_pair){arena_str(&n->arena, key), arena_str(&n->arena, text_of(t, "value"))};
+            pairs[kept++] =
+                (struct place_pair){arena_str(&n->arena, key), arena_str(&n->arena, value_get_text(t, "value"))};
     }
     n->node.taints = pairs;
     n->node.n_taints = kept;
@@ -155,8 +145,8 @@ static void read_allocatable(struct nodes *k, struct known_node *n, const struct
 static bool is_ready(const struct value *status)
 {
     const struct value *list = value_get(status, "conditions"), *c;
-    for (size_t i = 0; (c = at(list, i)) != NULL; i++)
-        if (str_is(text_of(c, "type"), "Ready")) return str_is(text_of(c, "status"), "True");
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
+        if (str_is(value_get_text(c, "type"), "Ready")) return str_is(value_get_text(c, "status"), "True");
     return false;
 }
 
@@ -237,11 +227,11 @@ static void read_requests(struct nodes *k, struct known_pod *p, const struct val
 {
     const struct value *c, *overhead = value_get(spec, "overhead");
     int64_t milli;
-    for (size_t i = 0; (c = at(value_get(spec, "containers"), i)) != NULL; i++)
+    for (size_t i = 0; (c = value_item(value_get(spec, "containers"), i)) != NULL; i++)
         add_requests(k, p, c);
-    for (size_t i = 0; (c = at(value_get(spec, "initContainers"), i)) != NULL; i++) {
+    for (size_t i = 0; (c = value_item(value_get(spec, "initContainers"), i)) != NULL; i++) {
         struct known_pod one = {0};
-        if (str_is(text_of(c, "restartPolicy"), "Always")) {
+        if (str_is(value_get_text(c, "restartPolicy"), "Always")) {
             add_requests(k, p, c);
             continue;
         }
@@ -255,13 +245,13 @@ static void read_requests(struct nodes *k, struct known_pod *p, const struct val
 
 static bool number_in(const struct value *labels, const char *key, int64_t most, int64_t *out)
 {
-    return str_int(text_of(labels, key), out) && *out >= 0 && *out <= most;
+    return str_int(value_get_text(labels, key), out) && *out >= 0 && *out <= most;
 }
 
 static void read_attempt(const struct nodes *k, struct known_pod *p, const struct value *labels)
 {
     int64_t run, task, attempt, index = 0;
-    if (!str_eq(text_of(labels, KUBE_LABEL_INSTANCE), k->instance) ||
+    if (!str_eq(value_get_text(labels, KUBE_LABEL_INSTANCE), k->instance) ||
         !number_in(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !number_in(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
         !number_in(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
         return;
@@ -280,8 +270,8 @@ static void drop_pod(struct nodes *k, struct known_pod *p)
 static bool may_have_devices(const struct nodes *k, const struct value *object)
 {
     const struct value *labels = value_get(value_get(object, "metadata"), "labels");
-    return at(value_get(value_get(object, "spec"), "resourceClaims"), 0) != NULL &&
-           str_eq(text_of(labels, KUBE_LABEL_INSTANCE), k->instance);
+    return value_item(value_get(value_get(object, "spec"), "resourceClaims"), 0) != NULL &&
+           str_eq(value_get_text(labels, KUBE_LABEL_INSTANCE), k->instance);
 }
 
 static void hear_pod(void *ctx, enum kube_change change, const struct value *object)

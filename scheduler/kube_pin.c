@@ -3,12 +3,6 @@
 
 #include "engine/text/json.h"
 
-static struct str text_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
-}
-
 /* The flavor's labels over the step's own. */
 static struct value merged(struct arena *a, const struct value *own, const struct value *flavor)
 {
@@ -64,10 +58,10 @@ bool kube_pin_apply(struct arena *a, struct str pin, struct kube_job *job, struc
     if (!json_decode(a, pin, &v, err)) return false;
     const struct value *count = value_get(&v, "count"), *claim = value_get(&v, "claim");
     job->cluster = with_flavor(a, job->cluster, &v);
-    job->kueue = text_of(&v, "kueue");
-    if (text_of(&v, "resource").n > 0) job->gpu_resource = text_of(&v, "resource");
+    job->kueue = value_get_text(&v, "kueue");
+    if (value_get_text(&v, "resource").n > 0) job->gpu_resource = value_get_text(&v, "resource");
     if (count != NULL && count->type == VALUE_INT) job->resources.gpu_count = (uint32_t)count->u.i;
-    job->claim = (struct kube_claim){text_of(claim, "deviceClass"), text_of(claim, "selector"), 0};
+    job->claim = (struct kube_claim){value_get_text(claim, "deviceClass"), value_get_text(claim, "selector"), 0};
     if (job->claim.device_class.n > 0) job->claim.count = job->resources.gpu_count;
     return true;
 }

@@ -7,26 +7,15 @@
 
 /* ---- reading ---- */
 
-static struct str field(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
-}
-
 static bool label(const struct value *labels, const char *key, int64_t most, int64_t *out)
 {
-    return str_int(field(labels, key), out) && *out >= 0 && *out <= most;
+    return str_int(value_get_text(labels, key), out) && *out >= 0 && *out <= most;
 }
 
 static int64_t time_of(const struct value *map, const char *key)
 {
     int64_t us;
-    return os_time_parse(field(map, key), &us) ? us : 0;
-}
-
-static const struct value *item(const struct value *list, size_t i)
-{
-    return list != NULL && list->type == VALUE_LIST && i < list->u.list.n ? &list->u.list.items[i] : NULL;
+    return os_time_parse(value_get_text(map, key), &us) ? us : 0;
 }
 
 static void told_to_stop(struct kube_pod *out, int64_t at_us)
@@ -49,18 +38,18 @@ static void read_deletion(const struct value *meta, struct kube_pod *out)
 static void read_conditions(const struct value *status, struct kube_pod *out)
 {
     const struct value *list = value_get(status, "conditions"), *c;
-    for (size_t i = 0; (c = item(list, i)) != NULL; i++) {
-        struct str type = field(c, "type");
-        bool on = str_is(field(c, "status"), "True");
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++) {
+        struct str type = value_get_text(c, "type");
+        bool on = str_is(value_get_text(c, "status"), "True");
         if (str_is(type, "DisruptionTarget") && on) {
-            out->disruption = field(c, "reason");
-            out->disruption_message = field(c, "message");
+            out->disruption = value_get_text(c, "reason");
+            out->disruption_message = value_get_text(c, "message");
             told_to_stop(out, time_of(c, "lastTransitionTime"));
         } else if (str_is(type, "PodReadyToStartContainers") && on) {
             out->ready = true;
         } else if (str_is(type, "PodScheduled") && !on && out->stage == KUBE_STAGE_PLACING) {
-            out->reason = field(c, "reason");
-            out->message = field(c, "message");
+            out->reason = value_get_text(c, "reason");
+            out->message = value_get_text(c, "message");
         }
     }
 }
@@ -71,8 +60,8 @@ static void read_terminated(const struct value *t, struct kube_pod *out)
     out->stage = KUBE_STAGE_ENDED;
     out->has_exit = code != NULL && code->type == VALUE_INT && code->u.i >= INT32_MIN && code->u.i <= INT32_MAX;
     if (out->has_exit) out->exit_code = (int32_t)code->u.i;
-    out->reason = field(t, "reason");
-    out->message = field(t, "message");
+    out->reason = value_get_text(t, "reason");
+    out->message = value_get_text(t, "message");
     out->started_us = time_of(t, "startedAt");
     out->ended_us = time_of(t, "finishedAt");
 }
@@ -80,10 +69,10 @@ static void read_terminated(const struct value *t, struct kube_pod *out)
 static void read_waiting(const struct value *state, struct kube_pod *out)
 {
     const struct value *w = value_get(state, "waiting");
-    struct str reason = field(w, "reason");
+    struct str reason = value_get_text(w, "reason");
     if (w == NULL || str_is(reason, "PodInitializing")) return; /* the init containers say why */
     out->reason = reason;
-    out->message = field(w, "message");
+    out->message = value_get_text(w, "message");
 }
 
 static bool exit_code(const struct value *ended, int64_t *out)
@@ -98,8 +87,8 @@ static bool exit_code(const struct value *ended, int64_t *out)
 static bool is_sidecar(const struct value *spec, struct str name)
 {
     const struct value *list = value_get(spec, "initContainers"), *c;
-    for (size_t i = 0; (c = item(list, i)) != NULL; i++)
-        if (str_eq(field(c, "name"), name)) return str_is(field(c, "restartPolicy"), "Always");
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
+        if (str_eq(value_get_text(c, "name"), name)) return str_is(value_get_text(c, "restartPolicy"), "Always");
     return false;
 }
 
@@ -108,7 +97,7 @@ static void read_before(const struct value *spec, const struct value *status, st
 {
     const struct value *state = value_get(status, "state"), *running = value_get(state, "running");
     const struct value *ended = value_get(state, "terminated"), *started = value_get(status, "started");
-    struct str name = field(status, "name");
+    struct str name = value_get_text(status, "name");
     bool beside = is_sidecar(spec, name), up = started != NULL && started->type == VALUE_BOOL && started->u.b;
     int64_t code;
     if (beside && running != NULL) out->sidecar = name;
@@ -120,8 +109,8 @@ static void read_before(const struct value *spec, const struct value *status, st
     if (beside || !exit_code(ended, &code) || code == 0 || out->broken.n > 0) return;
     out->broken = name;
     out->broken_code = code >= INT32_MIN && code <= INT32_MAX ? (int32_t)code : -1;
-    out->broken_reason = field(ended, "reason");
-    out->broken_message = field(ended, "message");
+    out->broken_reason = value_get_text(ended, "reason");
+    out->broken_message = value_get_text(ended, "message");
 }
 
 #define CLOCK_US 2000000 /* times are in whole seconds */
@@ -132,11 +121,11 @@ static void read_beside(const struct value *status, struct kube_pod *out)
     const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
     int64_t code, at_us = time_of(ended, "finishedAt");
     if (ended == NULL && out->helper.n == 0) {
-        out->helper = field(status, "name");
+        out->helper = value_get_text(status, "name");
         out->helper_us = time_of(value_get(state, "running"), "startedAt");
     }
     if (exit_code(ended, &code) && code == 137 && out->deleting && at_us >= out->stop_us + out->grace_us - CLOCK_US)
-        out->deaf = field(status, "name");
+        out->deaf = value_get_text(status, "name");
 }
 
 /* Of Millrace's own. */
@@ -144,15 +133,15 @@ static void read_companion(const struct value *status, struct kube_pod *out)
 {
     const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
     int64_t code;
-    if (str_is(field(status, "name"), KUBE_COLLECT)) {
+    if (str_is(value_get_text(status, "name"), KUBE_COLLECT)) {
         out->collected = true;
         out->collecting = ended == NULL;
-        out->manifest = field(ended, "message");
-    } else if (str_is(field(status, "name"), KUBE_FETCH)) {
+        out->manifest = value_get_text(ended, "message");
+    } else if (str_is(value_get_text(status, "name"), KUBE_FETCH)) {
         out->fetching = value_get(state, "running") != NULL;
         out->unfetched = exit_code(ended, &code) && code != 0;
         out->unfetchable = out->unfetched && code == STEP_MOVES_WRONG;
-        out->fetch_message = field(ended, "message");
+        out->fetch_message = value_get_text(ended, "message");
     }
 }
 
@@ -172,8 +161,8 @@ static void read_step(const struct value *status, struct kube_pod *out)
 static void read_init(const struct value *spec, const struct value *status, struct kube_pod *out)
 {
     const struct value *list = value_get(status, "initContainerStatuses"), *c;
-    for (size_t i = 0; (c = item(list, i)) != NULL; i++) {
-        struct str name = field(c, "name");
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++) {
+        struct str name = value_get_text(c, "name");
         const struct value *state = value_get(c, "state");
         out->ready |= value_get(state, "running") != NULL || value_get(state, "terminated") != NULL;
         if (str_is(name, KUBE_COLLECT) || str_is(name, KUBE_FETCH))
@@ -188,11 +177,11 @@ static void read_containers(const struct value *spec, const struct value *status
 {
     const struct value *list = value_get(status, "containerStatuses"), *c;
     read_init(spec, status, out);
-    for (size_t i = 0; (c = item(list, i)) != NULL; i++)
-        if (str_is(field(c, "name"), KUBE_CONTAINER)) read_step(c, out);
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
+        if (str_is(value_get_text(c, "name"), KUBE_CONTAINER)) read_step(c, out);
     if (out->stage == KUBE_STAGE_ENDED || out->stage == KUBE_STAGE_RUNNING) out->helper = STR("");
-    for (size_t i = 0; (c = item(list, i)) != NULL; i++) {
-        if (str_is(field(c, "name"), KUBE_CONTAINER)) continue;
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++) {
+        if (str_is(value_get_text(c, "name"), KUBE_CONTAINER)) continue;
         if (out->stage == KUBE_STAGE_ENDED) read_beside(c, out);
         if (out->stage == KUBE_STAGE_STARTING) read_waiting(value_get(c, "state"), out);
     }
@@ -213,13 +202,13 @@ static void read_deadline(const struct value *spec, const struct value *status, 
 static void read_owner(const struct value *meta, struct kube_pod *out)
 {
     const struct value *list = value_get(meta, "ownerReferences"), *o;
-    for (size_t i = 0; (o = item(list, i)) != NULL; i++) {
+    for (size_t i = 0; (o = value_item(list, i)) != NULL; i++) {
         const struct value *controls = value_get(o, "controller");
         if (controls == NULL || controls->type != VALUE_BOOL || !controls->u.b) continue;
         out->owned = true;
-        if (!str_is(field(o, "kind"), "Job")) continue;
-        out->job = field(o, "name");
-        out->job_uid = field(o, "uid");
+        if (!str_is(value_get_text(o, "kind"), "Job")) continue;
+        out->job = value_get_text(o, "name");
+        out->job_uid = value_get_text(o, "uid");
     }
 }
 
@@ -258,22 +247,22 @@ static size_t message_max(const struct value *spec)
 static void read_limits(const struct value *spec, struct kube_pod *out)
 {
     const struct value *list = value_get(spec, "containers"), *c;
-    for (size_t i = 0; (c = item(list, i)) != NULL; i++)
-        if (str_is(field(c, "name"), KUBE_CONTAINER))
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
+        if (str_is(value_get_text(c, "name"), KUBE_CONTAINER))
             out->memory_limit = value_get(value_get(value_get(c, "resources"), "limits"), "memory") != NULL;
 }
 
 bool kube_pod_read(const struct value *object, struct kube_pod *out)
 {
     const struct value *meta = value_get(object, "metadata"), *status = value_get(object, "status");
-    struct str phase = field(status, "phase");
+    struct str phase = value_get_text(status, "phase");
     *out = (struct kube_pod){
-        .name = field(meta, "name"),
-        .uid = field(meta, "uid"),
-        .node = field(value_get(object, "spec"), "nodeName"),
-        .scheduler = field(value_get(object, "spec"), "schedulerName"),
-        .pod_reason = field(status, "reason"),
-        .pod_message = field(status, "message"),
+        .name = value_get_text(meta, "name"),
+        .uid = value_get_text(meta, "uid"),
+        .node = value_get_text(value_get(object, "spec"), "nodeName"),
+        .scheduler = value_get_text(value_get(object, "spec"), "schedulerName"),
+        .pod_reason = value_get_text(status, "reason"),
+        .pod_message = value_get_text(status, "message"),
         .failed = str_is(phase, "Failed"),
     };
     out->rank = rank_of(meta);

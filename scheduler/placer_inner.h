@@ -65,7 +65,6 @@ struct placer {
     int64_t generation; /* of the declarations; -1 = nothing is loaded */
     struct map by_id, by_task;
     struct placer_work *works;
-    size_t n_works;
     struct placer_node *nodes;
     struct map by_node;
     bool moves; /* some have `moved` */

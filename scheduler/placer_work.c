@@ -63,7 +63,6 @@ static struct placer_work *add(struct placer *p, const struct placing_row *row)
     w->link = &p->works;
     if (p->works != NULL) p->works->link = &w->next;
     p->works = w;
-    p->n_works++;
     map_put(&p->by_id, key_of(&w->id, sizeof w->id), (uint64_t)(uintptr_t)w, NULL);
     map_put(&p->by_task, key_of(&w->key, sizeof w->key), (uint64_t)(uintptr_t)w, NULL);
     return w;
@@ -76,7 +75,6 @@ static void drop(struct placer *p, struct placer_work *w)
     map_del(&p->by_task, key_of(&w->key, sizeof w->key));
     *w->link = w->next;
     if (w->next != NULL) w->next->link = w->link;
-    p->n_works--;
     p->source_seen = 0; /* as long as its pods are there they are others' */
     p->uses++;
     p->dirty = true;

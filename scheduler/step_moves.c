@@ -57,18 +57,6 @@ void step_moves_write(const struct step_moves *m, struct buf *out)
     (void)jsonw_end(&w);
 }
 
-static struct str text_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_STRING ? v->u.s : STR("");
-}
-
-static bool truth_of(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_BOOL && v->u.b;
-}
-
 static bool number_of(const struct value *map, const char *key, int64_t *out)
 {
     const struct value *v = value_get(map, key);
@@ -93,12 +81,12 @@ static bool wrong(struct err *err, const char *list, size_t i, const char *membe
 static bool read_input(const struct value *v, size_t i, struct launch_input *out, struct err *err)
 {
     const struct value *text = value_get(v, "text");
-    *out = (struct launch_input){.name = text_of(v, "name"),
-                                 .path = text_of(v, "path"),
+    *out = (struct launch_input){.name = value_get_text(v, "name"),
+                                 .path = value_get_text(v, "path"),
                                  .artifact = text == NULL,
-                                 .folder = truth_of(v, "folder"),
-                                 .digest = text_of(v, "digest"),
-                                 .text = text_of(v, "text")};
+                                 .folder = value_get_bool(v, "folder"),
+                                 .digest = value_get_text(v, "digest"),
+                                 .text = value_get_text(v, "text")};
     if (out->path.n == 0) return wrong(err, "inputs", i, "path");
     if (text != NULL && text->type != VALUE_STRING) return wrong(err, "inputs", i, "text");
     return !out->artifact || launch_is_digest(out->digest) || wrong(err, "inputs", i, "digest");
@@ -106,12 +94,12 @@ static bool read_input(const struct value *v, size_t i, struct launch_input *out
 
 static bool read_output(const struct value *v, size_t i, struct step_output *out, struct err *err)
 {
-    struct str param = text_of(v, "param");
-    *out = (struct step_output){.name = text_of(v, "name"),
-                                .path = text_of(v, "path"),
-                                .type = text_of(v, "artifact"),
+    struct str param = value_get_text(v, "param");
+    *out = (struct step_output){.name = value_get_text(v, "name"),
+                                .path = value_get_text(v, "path"),
+                                .type = value_get_text(v, "artifact"),
                                 .kind = value_get(v, "artifact") != NULL ? IO_ARTIFACT : IO_PARAM,
-                                .optional = truth_of(v, "optional")};
+                                .optional = value_get_bool(v, "optional")};
     if (out->name.n == 0) return wrong(err, "outputs", i, "name");
     if (out->path.n == 0) return wrong(err, "outputs", i, "path");
     if (out->kind == IO_ARTIFACT) return out->type.n > 0 || wrong(err, "outputs", i, "artifact");
@@ -125,7 +113,7 @@ static bool read_output(const struct value *v, size_t i, struct step_output *out
 
 bool step_moves_read(struct arena *a, const struct value *v, struct step_moves *out, struct err *err)
 {
-    struct step_moves m = {.bundle = text_of(v, "bundle")};
+    struct step_moves m = {.bundle = value_get_text(v, "bundle")};
     int64_t version;
     if (!number_of(v, "version", &version) || version != VERSION) {
         err_set(err, ERR_INVALID, "this millrace moves data by plans of version %d only", VERSION);
@@ -204,7 +192,8 @@ static bool read_artifact(struct arena *a, const struct value *v, size_t i, stru
     const struct value *metadata = value_get(v, "metadata");
     BUF_AUTO text;
     buf_init(&text, 0);
-    *out = (struct exec_output){.name = text_of(v, "name"), .type = text_of(v, "type"), .digest = text_of(v, "digest")};
+    *out = (struct exec_output){
+        .name = value_get_text(v, "name"), .type = value_get_text(v, "type"), .digest = value_get_text(v, "digest")};
     if (!launch_is_digest(out->digest)) return wrong(err, "artifacts", i, "digest");
     if (!number_of(v, "size", &out->size)) return wrong(err, "artifacts", i, "size");
     if (metadata == NULL || metadata->type != VALUE_MAP) return wrong(err, "artifacts", i, "metadata");
@@ -236,7 +225,7 @@ static bool as_planned(const struct value *values, const struct step_output *out
         const struct step_output *o = output_named(outputs, n_outputs, x->name);
         const struct value *v = value_find(values, x->name);
         int64_t size;
-        if (o == NULL || v == NULL || !str_eq(o->type, x->type) || !str_eq(text_of(v, "digest"), x->digest) ||
+        if (o == NULL || v == NULL || !str_eq(o->type, x->type) || !str_eq(value_get_text(v, "digest"), x->digest) ||
             !number_of(v, "size", &size) || size != x->size)
             return wrong(err, "artifacts", i, "name");
     }
@@ -246,14 +235,14 @@ static bool as_planned(const struct value *values, const struct step_output *out
 bool step_left_parse(struct arena *a, const struct value *v, const struct step_output *outputs, size_t n_outputs,
                      struct step_left *out, struct err *err)
 {
-    struct str failed = text_of(v, "failed");
+    struct str failed = value_get_text(v, "failed");
     struct step_left l = {0};
     if (failed.n > 0) {
         size_t i = 0;
         while (i + 1 < FAILURES && !str_is(failed, failures[i].word))
             i++;
         l.result = (struct task_result){
-            .failure = failures[i].failure, .reason = failures[i].reason, .message = text_of(v, "message")};
+            .failure = failures[i].failure, .reason = failures[i].reason, .message = value_get_text(v, "message")};
         *out = l;
         return true;
     }

@@ -60,6 +60,11 @@ bool value_get_bool(const struct value *map, const char *key)
     return v != NULL && v->type == VALUE_BOOL && v->u.b;
 }
 
+const struct value *value_item(const struct value *list, size_t i)
+{
+    return list != NULL && list->type == VALUE_LIST && i < list->u.list.n ? &list->u.list.items[i] : NULL;
+}
+
 static const struct value *find_indexed(const struct value *map, struct str key)
 {
     size_t low = 0, high = map->u.map.n;

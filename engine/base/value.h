@@ -55,6 +55,8 @@ const struct value *value_find(const struct value *map, struct str key);
 struct str value_get_text(const struct value *map, const char *key);
 int64_t value_get_int(const struct value *map, const char *key);
 bool value_get_bool(const struct value *map, const char *key);
+/* Of a list, NULL beyond its end or when it is none. */
+const struct value *value_item(const struct value *list, size_t i);
 
 /* Deep equality; 1 == 1.0; maps compare regardless of order. */
 bool value_eq(const struct value *a, const struct value *b);
