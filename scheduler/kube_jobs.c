@@ -258,6 +258,9 @@ static void ended(struct kube_attempt *a, const struct kube_pod *pod)
     a->ended = true;
     a->late |= kube_pod_late(pod);
     kube_pod_result(pod, &a->arena, &a->result);
+    bool began = pod->has_exit || pod->started_us > 0 || a->waits == NULL || a->waits[0] == '\0';
+    if (a->result.reason == REASON_TIMEOUT && !began)
+        a->result.message = arena_printf(&a->arena, "%.*s: %s", STR_ARG(a->result.message), a->waits);
     a->result.message = arena_str(&a->arena, a->result.message);
     a->said = arena_str(&a->arena, pod->message);
     a->said_max = pod->message_max;

@@ -402,6 +402,17 @@ bool kube_pod_late(const struct kube_pod *p)
            p->stop_us - p->started_us >= p->timeout_us;
 }
 
+static struct str too_late(const struct kube_pod *p, struct arena *a)
+{
+    if (!p->has_exit && p->broken.n > 0)
+        return arena_printf(a,
+                            "did not begin within its timeout: its container '%.*s', which runs before it, had not "
+                            "ended",
+                            STR_ARG(p->broken));
+    return p->has_exit || p->started_us > 0 ? STR("ran longer than its timeout")
+                                            : STR("did not begin within its timeout");
+}
+
 void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {
     *out = (struct task_result){
@@ -410,13 +421,7 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
      * told to stop and says that it ended well has not done all of its work. */
     bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
     if ((str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || kube_pod_late(p))
-        fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT,
-             p->has_exit || p->broken.n == 0
-                 ? STR("ran longer than its timeout")
-                 : arena_printf(a,
-                                "did not begin within its timeout: its container '%.*s', which runs before it, had not "
-                                "ended",
-                                STR_ARG(p->broken)));
+        fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, too_late(p, a));
     else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
         out->ok = true;
     else if (failed_by_itself(p, a, out) || failed_by_infra(p, a, out))

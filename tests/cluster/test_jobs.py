@@ -66,6 +66,8 @@ ENDS = {
     "command": ("run: [/nope]", "Error", "could not be started; Kubernetes says: StartError"),
     "late": ("run: 'trap \"exit 5\" TERM; sleep 60 & wait', timeout: 2s", "Timeout", "ran longer than its timeout"),
     "noimage": ("run: 'true', image: 'localhost/nothing:9'", "Error", "ErrImage"),
+    "noimageintime": ("run: 'true', image: 'localhost/nothing:9', timeout: 3s", "Timeout",
+                      "did not begin within its timeout: "),
     "badimage": ("run: 'true', image: 'UPPER/:::'", "Error", "InvalidImageName"),
     "nosecret": ("run: 'true', env: {A: {secret: {kubernetes: none/k}}}", "Error", 'secret "none" not found'),
     "nooutput": ("run: 'true', outputs: {n: {type: int, path: n}}", "OutputMissing", "its output 'n' was not written"),
@@ -86,6 +88,7 @@ def test_ends_are_told(cluster_server, jobs):
     for name, (_, reason, message) in ENDS.items():
         assert tasks[name]["state"] == "failed" and tasks[name]["reason"] == reason, (name, tasks[name])
         assert message in tasks[name]["message"], (name, tasks[name])
+    assert re.search("ErrImagePull|ImagePullBackOff", tasks["noimageintime"]["message"])
     gone(jobs)
 
 

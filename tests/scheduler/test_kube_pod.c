@@ -116,6 +116,8 @@ static const struct {
     {"its helper took all its time", NODE,
      "\"phase\":\"Failed\",\"reason\":\"DeadlineExceeded\"," BEFORE("\"terminated\":{\"exitCode\":137}"),
      FAILURE_TIMEOUT, -1, "did not begin within its timeout: its container 'warm'"},
+    {"it took all its time to begin", NODE, "\"phase\":\"Failed\",\"reason\":\"DeadlineExceeded\"", FAILURE_TIMEOUT, -1,
+     "did not begin within its timeout"},
     {"a reason nobody knows", NODE, "\"phase\":\"Failed\",\"reason\":\"Weird\"", FAILURE_INFRA, -1, "Weird"},
 };
 
