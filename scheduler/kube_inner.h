@@ -105,6 +105,8 @@ struct kube_attempt {
     int64_t log_bytes;
     uint32_t log_rank;          /* of the pod whose log is fetched */
     int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
+    int64_t log_from;           /* where in the file an answer begins: log_base, until its node has rotated it */
+    bool log_moved;             /* log_from has: it is asked for again */
     bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
     bool log_followed;      /* to its end, by which the step has ended, too */

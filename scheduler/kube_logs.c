@@ -1,11 +1,12 @@
 /* Logs of steps: followed while their container runs, into the file from which everybody reads them, and completed when
- * it has ended. An answer always begins at the log's beginning: what the file has already is skipped, so that a log is
- * whole after a cut connection or a restart. (Kubelets rotate logs at 10 MiB and keep five: of a longer one that was
- * not followed at the time, the first part is lost.)
+ * it has ended. An answer begins at the log's beginning: what the file has already is skipped, so that a log is whole
+ * after a cut connection or a restart. But kubelets rotate logs, by default at 10 MiB of their own format, and tell
+ * only the newest part: then it is searched where that goes on. (What was not followed at the time is lost.)
  * https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,9 +16,14 @@
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
+#include "scheduler/log_overlap.h"
 
 #define FOLLOW_IDLE_MS 0 /* a step may be silent for days: the watch tells of its end */
 #define DRAIN_IDLE_MS 10000
+#define ROTATES_FROM ((int64_t)256 << 10) /* bytes of a log, however short its lines */
+#define TAIL_MOST ((int64_t)16 << 20)     /* of the file, in which a rotated log is searched */
+#define NEEDLE 4096
+#define LOST "millrace: what follows was told by the node after it had rotated its log; lines may be missing here\n"
 #define FOLLOWER_ENDS_US ((int64_t)3000000)   /* after its container, or its connection is lost */
 #define DRAIN_MOST_US ((int64_t)15000000)     /* for more of a log to come */
 #define DRAIN_ALL_US ((int64_t)10 * 60000000) /* for the rest of all of it */
@@ -36,7 +42,7 @@ static bool open_file(struct kube_attempt *a, bool make)
         log_err(LEVEL_ERROR, "a log cannot be kept", &err);
         return false;
     }
-    a->log_fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT : 0), 0640);
+    a->log_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT : 0), 0640);
     if (a->log_fd < 0 && errno == ENOENT && !make) return true;
     if (a->log_fd < 0 || fstat(a->log_fd, &st) != 0) {
         log_error("a log cannot be kept", LOG_CSTR("file", path), LOG_CSTR("error", strerror(errno)));
@@ -46,12 +52,63 @@ static bool open_file(struct kube_attempt *a, bool make)
     return true;
 }
 
+/* Into room for n bytes; fewer at the end of the file. */
+static struct str file_part(const struct kube_attempt *a, char *room, size_t n, int64_t at)
+{
+    size_t got = 0;
+    while (got < n) {
+        ssize_t more = pread(a->log_fd, room + got, n - got, at + (int64_t)got);
+        if (more < 0 && errno == EINTR) continue;
+        if (more <= 0) break;
+        got += (size_t)more;
+    }
+    return (struct str){room, got};
+}
+
+static bool is_there(const struct kube_attempt *a, struct str bytes, int64_t at)
+{
+    char room[NEEDLE];
+    for (size_t i = 0; i < bytes.n; i += sizeof room) {
+        struct str piece = str_sub(bytes, i, sizeof room);
+        if (log_agrees(file_part(a, room, piece.n, at + (int64_t)i), piece) < piece.n) return false;
+    }
+    return true;
+}
+
+static bool write_out(struct kube_attempt *a, struct str bytes);
+
+/* The log has been rotated since: these bytes are not those that were there. */
+static bool find_again(struct kube_attempt *a, struct str bytes, int64_t at)
+{
+    char needle[NEEDLE];
+    int64_t seen = at - a->log_from, tail_at = a->log_bytes > TAIL_MOST ? a->log_bytes - TAIL_MOST : 0;
+    size_t before = seen < NEEDLE / 2 ? (size_t)seen : NEEDLE / 2;
+    struct str again = file_part(a, needle, before, at - (int64_t)before);
+    bytes = str_sub(bytes, 0, sizeof needle - again.n);
+    memcpy(needle + again.n, bytes.p, bytes.n);
+    again.n += bytes.n;
+    char *tail = malloc((size_t)(a->log_bytes - tail_at));
+    if (tail == NULL) abort();
+    int64_t found = log_overlap(file_part(a, tail, (size_t)(a->log_bytes - tail_at), tail_at), again);
+    int64_t begins = tail_at + found + (int64_t)before - seen;
+    free(tail);
+    bool moved = found >= 0 && begins > a->log_from; /* each time further on: it comes to an end */
+    a->log_moved = moved || write_out(a, STR(LOST));
+    a->log_from = moved ? begins : a->log_bytes;
+    return false;
+}
+
 static bool put(struct kube_attempt *a, struct str bytes)
 {
+    int64_t known = a->log_skip < (int64_t)bytes.n ? a->log_skip : (int64_t)bytes.n, at = a->log_bytes - a->log_skip;
+    if (known > 0 && !is_there(a, str_sub(bytes, 0, (size_t)known), at)) return find_again(a, bytes, at);
     a->log_seen += (int64_t)bytes.n;
-    int64_t known = a->log_skip < (int64_t)bytes.n ? a->log_skip : (int64_t)bytes.n;
     a->log_skip -= known;
-    bytes = str_sub(bytes, (size_t)known, bytes.n);
+    return write_out(a, str_sub(bytes, (size_t)known, bytes.n));
+}
+
+static bool write_out(struct kube_attempt *a, struct str bytes)
+{
     int64_t most = a->owner->cfg.step_log_bytes;
     if (most > 0 && (int64_t)bytes.n > most - a->log_bytes) {
         a->log_full = true;
@@ -97,8 +154,9 @@ static bool next_rank(struct kube_attempt *a)
     if (a->log_rank + 1 >= a->n_ranks || a->log_full) return false;
     if (a->log_within && !put(a, STR("\n"))) return false;
     if (a->log_whole) a->drain_us = os_mono_us();
-    a->log_base += a->log_seen;
+    a->log_base = a->log_from + a->log_seen;
     if (!a->log_whole && a->log_base < a->log_bytes) a->log_base = a->log_bytes; /* nobody will know the rest of it */
+    a->log_from = a->log_base;
     a->log_seen = 0;
     a->log_within = false;
     a->log_whole = a->log_followed = false;
@@ -122,6 +180,11 @@ static void done(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
     a->log = NULL;
+    if (a->log_moved) {
+        a->log_moved = false;
+        if (a->phase == KUBE_DRAINING) kube_log_drain(a);
+        return; /* else the next tick follows it */
+    }
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
     a->log_whole = answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
     /* Its pod may be deleted before it has ended, and nobody else knows it then. */
@@ -141,7 +204,7 @@ static void ask(struct kube_attempt *a, bool follow)
     char path[1024];
     if (a->log != NULL || !open_file(a, false)) return;
     if (kube_log_pod(a)[0] == '\0') return;
-    a->log_skip = a->log_bytes - a->log_base;
+    a->log_skip = a->log_bytes - a->log_from;
     a->log_seen = 0;
     a->log_within = false;
     snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s/log?container=" KUBE_CONTAINER "%s",
@@ -162,10 +225,12 @@ void kube_log_follow(struct kube_attempt *a)
 }
 
 /* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. Not of
- * one that was stopped: its pod may be gone before the answer, and nobody waits for it. */
+ * one that was stopped: its pod may be gone before the answer, and nobody waits for it; nor of a long one, since who
+ * follows has all of it, and who asks only what is not rotated yet. */
 void kube_log_drain(struct kube_attempt *a)
 {
-    if (a->log != NULL && a->log_follows && (a->result.ok || a->n_ranks > 0)) {
+    bool is_long = a->log_bytes - a->log_base > ROTATES_FROM;
+    if (a->log != NULL && a->log_follows && !is_long && (a->result.ok || a->n_ranks > 0)) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }
