@@ -19,8 +19,8 @@ static struct str without_nul(struct arena *a, struct str text)
     return copy;
 }
 
-/* Bytes of the list that begins the text, up to behind its bracket; 0 when it does not end. */
-static size_t list_length(struct str text)
+/* Bytes of the list or map that begins the text, up to behind its bracket; 0 when it does not end. */
+static size_t bracket_length(struct str text)
 {
     size_t depth = 0;
     for (size_t i = 0; i < text.n; i++) {
@@ -37,23 +37,26 @@ static size_t list_length(struct str text)
     return 0;
 }
 
-/* A third of every object tells who manages which of its fields, which nobody here asks: it is not worth its parsing.
- * No text can hold the mark, since its quotes would be escaped there. */
-static struct str without_managers(struct arena *a, struct str text)
+/* What nobody here asks. A third of every object tells who manages which of its fields: that is not worth its parsing.
+ * And what people give to drivers is passed on as they wrote it: of numbers without end or doubled keys in it one
+ * object would make a whole list unreadable. No text can hold such a mark, since its quotes would be escaped there. */
+static const char *const unasked[] = {"\"managedFields\":[", "\"opaque\":{", "\"data\":{"};
+
+static struct str without(struct arena *a, struct str text, const char *mark)
 {
-    static const char mark[] = "\"managedFields\":[";
-    const char *from = text.p, *end = text.p + text.n, *at = memmem(from, text.n, mark, sizeof mark - 1);
+    size_t n = strlen(mark);
+    const char *from = text.p, *end = text.p + text.n, *at = memmem(from, text.n, mark, n);
     if (at == NULL) return text;
-    char *copy = arena_alloc(a, text.n), *to = copy;
-    for (; at != NULL; at = memmem(from, (size_t)(end - from), mark, sizeof mark - 1)) {
-        const char *list = at + sizeof mark - 2;
-        size_t skipped = list_length((struct str){list, (size_t)(end - list)});
+    char *copy = arena_alloc(a, text.n + 1), *to = copy;
+    for (; at != NULL; at = memmem(from, (size_t)(end - from), mark, n)) {
+        const char *value = at + n - 1;
+        size_t skipped = bracket_length((struct str){value, (size_t)(end - value)});
         if (skipped == 0) break; /* broken: the parser says where */
-        memcpy(to, from, (size_t)(list - from));
-        to += list - from;
-        memcpy(to, "[]", 2);
-        to += 2;
-        from = list + skipped;
+        memcpy(to, from, (size_t)(value - from));
+        to += value - from;
+        *to++ = value[0];
+        *to++ = value[0] == '[' ? ']' : '}';
+        from = value + skipped;
     }
     memcpy(to, from, (size_t)(end - from));
     to += end - from;
@@ -63,7 +66,8 @@ static struct str without_managers(struct arena *a, struct str text)
 bool kube_json(struct arena *a, struct str text, struct value *out, struct err *err)
 {
     if (text.n == 0) return json_parse(a, text, DEPTH, out, err);
-    text = without_managers(a, text);
+    for (size_t i = 0; i < sizeof unasked / sizeof *unasked; i++)
+        text = without(a, text, unasked[i]);
     if (memmem(text.p, text.n, "\\u0000", 6) != NULL) text = without_nul(a, text);
     return json_parse(a, text, DEPTH, out, err);
 }

@@ -4,12 +4,15 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#define PIECES_LEAST ((size_t)16 << 20) /* bytes that values may take while they are read, */
+#define PIECES_EACH 16                  /* and for each byte of the text */
+
 /* jansson makes many small pieces, all of which go once they are copied: they come from an arena of the one parse. */
 static _Thread_local struct arena *pieces;
 
 static void *piece(size_t n)
 {
-    return arena_alloc(pieces, n);
+    return pieces->over ? NULL : arena_alloc(pieces, n);
 }
 
 static void keep(void *p)
@@ -40,6 +43,10 @@ static bool fail(const json_error_t *why, struct str text, struct err *err)
 {
     struct pos at = {(uint32_t)why->line, why->column > 0 ? (uint32_t)why->column : 1}; /* the last character read */
     enum json_error_code code = json_error_code(why);
+    if (pieces->over) {
+        err_set(err, ERR_LIMIT, "holds too many values for its length");
+        return err_hint(err, "write it without empty lists and maps, or in parts");
+    }
     if (code == json_error_out_of_memory || why->line < 1) abort(); /* as everywhere */
     if (code == json_error_duplicate_key) return fail_twice(why, text, at, err);
     if (code == json_error_numeric_overflow) {
@@ -117,7 +124,7 @@ bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value
 {
     struct arena own;
     if (text.n > 0 && str_starts(text, "\xEF\xBB\xBF")) text = str_sub(text, 3, text.n);
-    arena_init(&own, 0);
+    arena_init(&own, PIECES_LEAST + PIECES_EACH * text.n);
     pieces = &own;
     bool ok = parse(a, text, max_depth > 0 ? max_depth : JSON_MAX_DEPTH, out, err);
     pieces = NULL;

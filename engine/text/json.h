@@ -8,8 +8,9 @@
 #define JSON_MAX_DEPTH 64
 
 /* The whole text is one value, which keeps nothing of the text. Refused: duplicate keys, numbers beyond 64 bits, NUL
- * inside strings, broken UTF-8, nesting deeper than max_depth (0 = the default). How much memory it may cost is bounded
- * by the length of the text alone: callers bound that. */
+ * inside strings, broken UTF-8, nesting deeper than max_depth (0 = the default). What it may cost in
+ * memory while it is read is bounded by 16 MiB and as many bytes as 16 times its length, which callers bound: a text of
+ * nothing but small values is refused. */
 MUST_CHECK bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err);
 
 /* The same with the default depth: the shape expr.h and run.h ask for. */

@@ -20,6 +20,9 @@ static const struct json_case CASES[] = {
      "{\"managedFields\":[],\"name\":\"n\"}"},
     {"[{\"managedFields\":[1],\"a\":1},{\"managedFields\":[{}],\"a\":2}]",
      "[{\"managedFields\":[],\"a\":1},{\"managedFields\":[],\"a\":2}]"},
+    {"{\"opaque\":{\"driver\":\"d\",\"parameters\":{\"a\":18446744073709551615,\"a\":\"\\ud800}\"}}}",
+     "{\"opaque\":{}}"},
+    {"{\"devices\":[{\"data\":{\"a\":1e999},\"pool\":\"p\"}]}", "{\"devices\":[{\"data\":{},\"pool\":\"p\"}]}"},
     /* Text that looks like it: quotes are escaped there. */
     {"{\"a\":\"\\\"managedFields\\\":[1\",\"b\":1}", "{\"a\":\"\\\"managedFields\\\":[1\",\"b\":1}"},
     {"{\"managedFields\":[\"\\\\\"],\"a\":\"\\\\\"}", "{\"managedFields\":[],\"a\":\"\\\\\"}"},

@@ -130,6 +130,23 @@ static void depth_is_limited(void **state)
     assert_int_equal(err.code, ERR_LIMIT);
 }
 
+static void memory_is_limited(void **state)
+{
+    struct value v;
+    struct err err;
+    BUF_AUTO text;
+    (void)state;
+    buf_init(&text, 0);
+    buf_char(&text, '[');
+    for (int i = 0; i < 1000000; i++)
+        buf_c(&text, "{},");
+    buf_c(&text, "1]");
+    assert_false(json_parse(&arena, buf_view(&text), 0, &v, &err));
+    assert_int_equal(err.code, ERR_LIMIT);
+    assert_non_null(strstr(err.message, "too many values"));
+    assert_true(json_parse(&arena, STR("[{},1]"), 0, &v, &err));
+}
+
 static void big_maps_are_checked_for_duplicates(void **state)
 {
     struct value v;
@@ -167,6 +184,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_read_is_written_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_said_with_its_place, setup, teardown),
         cmocka_unit_test_setup_teardown(depth_is_limited, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_is_limited, setup, teardown),
         cmocka_unit_test_setup_teardown(big_maps_are_checked_for_duplicates, setup, teardown),
         cmocka_unit_test_setup_teardown(decoding_copies_its_strings, setup, teardown),
     };
