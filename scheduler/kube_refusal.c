@@ -2,14 +2,17 @@
 #include "scheduler/kube_refusal.h"
 
 #define OF_THE_POD " (spec.template.spec is what the step's 'pod' and other keys for a cluster make)"
+#define OF_THE_FLAVOR " (see the flavor's devices)"
 
 /* What the server would not take, whose fault that is, and what can be done; the first row that fits. */
-static const struct {
+struct row {
     long status;       /* 0 = any */
     const char *words; /* of the message; NULL = any */
     enum kube_blame blame;
     const char *text, *cure;
-} refusals[] = {
+};
+
+static const struct row of_jobs[] = {
     {403, "exceeded quota", KUBE_BLAME_CLUSTER, "waits for quota", ""},
     {401, NULL, KUBE_BLAME_CLUSTER, "waits for a credential that the API server takes",
      "; see the server's --kubeconfig"},
@@ -29,12 +32,37 @@ static const struct {
     {0, NULL, KUBE_BLAME_CLUSTER, "its Job cannot be created", ""},
 };
 
+static const struct row of_templates[] = {
+    {403, "exceeded quota", KUBE_BLAME_CLUSTER, "waits for quota", ""},
+    {401, NULL, KUBE_BLAME_CLUSTER, "waits for a credential that the API server takes",
+     "; see the server's --kubeconfig"},
+    {400, NULL, KUBE_BLAME_STEP, "its claim for devices was refused", OF_THE_FLAVOR},
+    {422, NULL, KUBE_BLAME_STEP, "its claim for devices was refused", OF_THE_FLAVOR},
+    {403, NULL, KUBE_BLAME_ATTEMPT, "its claim for devices could not be made",
+     "; let the server's account create, list and delete ResourceClaimTemplates there, as deploy/components/gpu-queue "
+     "does"},
+    {404, NULL, KUBE_BLAME_ATTEMPT, "its claim for devices could not be made",
+     "; Kubernetes has resource.k8s.io/v1 from 1.34 on"},
+    {0, NULL, KUBE_BLAME_ATTEMPT, "its claim for devices could not be made", ""},
+};
+
+static enum kube_blame read_refusal(const struct row *row, long status, struct str message, struct arena *a,
+                                    struct str *text)
+{
+    size_t at;
+    while ((row->status != 0 && row->status != status) ||
+           (row->words != NULL && !str_find(message, str_of(row->words), &at)))
+        row++; /* the last one always fits */
+    *text = arena_printf(a, "%s; Kubernetes says: %.*s%s", row->text, STR_ARG(message), row->cure);
+    return row->blame;
+}
+
 enum kube_blame kube_refusal(long status, struct str message, struct arena *a, struct str *text)
 {
-    size_t at, i = 0;
-    while ((refusals[i].status != 0 && refusals[i].status != status) ||
-           (refusals[i].words != NULL && !str_find(message, str_of(refusals[i].words), &at)))
-        i++; /* the last one always fits */
-    *text = arena_printf(a, "%s; Kubernetes says: %.*s%s", refusals[i].text, STR_ARG(message), refusals[i].cure);
-    return refusals[i].blame;
+    return read_refusal(of_jobs, status, message, a, text);
+}
+
+enum kube_blame kube_refusal_of_template(long status, struct str message, struct arena *a, struct str *text)
+{
+    return read_refusal(of_templates, status, message, a, text);
 }

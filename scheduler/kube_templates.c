@@ -12,6 +12,7 @@
 
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
+#include "scheduler/kube_refusal.h"
 
 #define SECOND_US 1000000
 #define IDLE_US (20 * SECOND_US)
@@ -85,49 +86,27 @@ static void go_on(struct kube_template *t)
             if (waits_for(a, t)) kube_create(a);
 }
 
-/* What the server would not take: the first row that fits. Without a failure it may be taken later. */
-static const struct {
-    long status;       /* 0 = any */
-    const char *words; /* of the message; NULL = any */
-    enum failure failure;
-    const char *text, *cure;
-} refusals[] = {
-    {403, "exceeded quota", FAILURE_NONE, "waits for quota", ""},
-    {401, NULL, FAILURE_NONE, "waits for a credential that the API server takes", "; see the server's --kubeconfig"},
-    {400, NULL, FAILURE_INVALID, "its claim for devices was refused", " (see the flavor's devices)"},
-    {422, NULL, FAILURE_INVALID, "its claim for devices was refused", " (see the flavor's devices)"},
-    {403, NULL, FAILURE_INFRA, "its claim for devices could not be made",
-     "; let the server's account create, list and delete ResourceClaimTemplates there, as deploy/components/gpu-queue "
-     "does"},
-    {404, NULL, FAILURE_INFRA, "its claim for devices could not be made",
-     "; Kubernetes has resource.k8s.io/v1 from 1.34 on"},
-    {0, NULL, FAILURE_INFRA, "its claim for devices could not be made", ""},
-};
-
 static void not_made(struct kube_template *t, const struct kube_answer *answer)
 {
     const struct kube *k = t->owner;
+    enum kube_blame blame = KUBE_BLAME_CLUSTER;
     struct arena turn;
-    size_t at, i = 0;
-    bool refused = answer->outcome == KUBE_REFUSED;
-    while ((refusals[i].status != 0 && refusals[i].status != answer->status) ||
-           (refusals[i].words != NULL && !str_find(answer->message, str_of(refusals[i].words), &at)))
-        i++; /* the last one always fits */
+    struct str text;
     arena_init(&turn, 0);
-    struct str text = refused ? arena_printf(&turn, "%s; Kubernetes says: %.*s%s", refusals[i].text,
-                                             STR_ARG(answer->message), refusals[i].cure)
-                              : arena_printf(&turn, "waits for the API server: %.*s", STR_ARG(answer->message));
-    bool over = refused && refusals[i].failure != FAILURE_NONE;
+    if (answer->outcome == KUBE_REFUSED)
+        blame = kube_refusal_of_template(answer->status, answer->message, &turn, &text);
+    else
+        text = arena_printf(&turn, "waits for the API server: %.*s", STR_ARG(answer->message));
+    bool invalid = blame == KUBE_BLAME_STEP;
     for (size_t s = 0; s < k->room; s++)
         for (struct kube_attempt *a = k->slots[s]; a != NULL; a = a->next) {
             if (!waits_for(a, t)) continue;
-            if (over)
-                kube_end(a, refusals[i].failure, refusals[i].failure == FAILURE_INVALID ? REASON_INVALID : REASON_INFRA,
-                         text);
-            else
+            if (blame == KUBE_BLAME_CLUSTER)
                 kube_waits(a, text);
+            else
+                kube_end(a, invalid ? FAILURE_INVALID : FAILURE_INFRA, invalid ? REASON_INVALID : REASON_INFRA, text);
         }
-    if (!over) t->retry_us = os_mono_us() + RETRY_US;
+    if (blame == KUBE_BLAME_CLUSTER) t->retry_us = os_mono_us() + RETRY_US;
     arena_free(&turn);
 }
 
