@@ -140,6 +140,71 @@ static void ends_are_classified(void **state)
     }
 }
 
+/* Each by its reason alone, of the pod or of its container. */
+static void reasons_are_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reason;
+        enum failure failure;
+        const char *says;
+    } rows[] = {
+        {"Evicted", FAILURE_INFRA, "was evicted by its node"},
+        {"UnexpectedAdmissionError", FAILURE_INFRA, "was refused by its node"},
+        {"OutOfcpu", FAILURE_INFRA, "was refused by its node"},
+        {"OutOfmemory", FAILURE_INFRA, "was refused by its node"},
+        {"OutOfpods", FAILURE_INFRA, "was refused by its node"},
+        {"OutOfephemeral-storage", FAILURE_INFRA, "was refused by its node"},
+        {"NodeAffinity", FAILURE_INFRA, "was refused by its node"},
+        {"Preempting", FAILURE_INFRA, "gave way to another pod"},
+        {"NodeLost", FAILURE_INFRA, "was lost with its node"},
+        {"NodeShutdown", FAILURE_INFRA, "ended as its node was shut down"},
+        {"Shutdown", FAILURE_INFRA, "ended as its node was shut down"},
+        {"Terminated", FAILURE_INFRA, "ended as its node was shut down"},
+        {"ContainerStatusUnknown", FAILURE_INFRA, "was lost: its node does not know any more how it ended"},
+        {"PodOSNotSupported", FAILURE_INVALID, "asks for what its node does not do"},
+        {"PodOSSelectorNodeLabelDoesNotMatch", FAILURE_INVALID, "asks for what its node does not do"},
+        {"SysctlForbidden", FAILURE_INVALID, "asks for what its node does not do"},
+        {"InitContainersRestartPolicyForbidden", FAILURE_INVALID, "asks for what its node does not do"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_pod pod;
+        struct task_result got;
+        const char *status = arena_printf(&arena, "\"reason\":\"%s\"," ENDED("\"exitCode\":143"), rows[i].reason).p;
+        read_pod(NODE, status, &pod);
+        kube_pod_result(&pod, &arena, &got);
+        struct str says = arena_printf(&arena, "%s; Kubernetes says: %s", rows[i].says, rows[i].reason);
+        if (got.ok || got.failure != rows[i].failure || !str_eq(got.message, says))
+            fail_msg("%s: failure %d, '%.*s'", rows[i].reason, (int)got.failure, STR_ARG(got.message));
+    }
+}
+
+/* All containers of a pod count, whatever they are for. */
+static void messages_share_their_room(void **state)
+{
+    (void)state;
+#define C "{\"name\":\"c\"}"
+    static const struct {
+        const char *name, *spec;
+        size_t max;
+    } rows[] = {
+        {"none", "", 4096},
+        {"one", "\"containers\":[" C "]", 4096},
+        {"three", "\"containers\":[" C "," C "],\"initContainers\":[" C "]", 4096},
+        {"four", "\"containers\":[" C "," C "," C "," C "]", 3072},
+        {"before it", "\"containers\":[" C "],\"initContainers\":[" C "," C "," C "]", 3072},
+        {"looking at it", "\"containers\":[" C "],\"ephemeralContainers\":[" C "," C "," C "]", 3072},
+        {"of all kinds",
+         "\"containers\":[" C "," C "],\"initContainers\":[" C "," C "],\"ephemeralContainers\":[" C "]", 2457},
+    };
+#undef C
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_pod pod;
+        read_pod(rows[i].spec, "", &pod);
+        if (pod.message_max != rows[i].max) fail_msg("%s: %zu", rows[i].name, pod.message_max);
+    }
+}
+
 /* Who was told to stop before he ended has not done all of his work, whatever he says. */
 static void what_was_stopped_has_not_ended_well(void **state)
 {
@@ -191,6 +256,19 @@ static const struct {
      UNPLACED("0/1 nodes are available: persistentvolumeclaim \\\"nope\\\" not found. no new claims to deallocate"),
      KUBE_STAGE_PLACING, KUBE_PATIENCE,
      "Unschedulable: 0/1 nodes are available: persistentvolumeclaim \"nope\" not found. no new claims to deallocate"},
+    {"no such volume", "",
+     UNPLACED(
+         "0/1 nodes are available: persistentvolumeclaim \\\"c\\\" bound to non-existent persistentvolume \\\"v\\\""),
+     KUBE_STAGE_PLACING, KUBE_PATIENCE,
+     "Unschedulable: 0/1 nodes are available: persistentvolumeclaim \"c\" bound to non-existent persistentvolume "
+     "\"v\""},
+    {"no such class", "", UNPLACED("storageclass.storage.k8s.io \\\"fast\\\" not found"), KUBE_STAGE_PLACING,
+     KUBE_PATIENCE, "Unschedulable: storageclass.storage.k8s.io \"fast\" not found"},
+    {"no devices' claim", "", UNPLACED("waiting for resourceclaim: resourceclaim.resource.k8s.io \\\"g\\\" not found"),
+     KUBE_STAGE_PLACING, KUBE_PATIENCE,
+     "Unschedulable: waiting for resourceclaim: resourceclaim.resource.k8s.io \"g\" not found"},
+    {"a claim that waits", "", UNPLACED("pod has unbound immediate persistentvolumeclaim \\\"c\\\""),
+     KUBE_STAGE_PLACING, KUBE_HOPE, "Unschedulable: pod has unbound immediate persistentvolumeclaim \"c\""},
     {"no victims", "", UNPLACED("0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"),
      KUBE_STAGE_PLACING, KUBE_HOPE,
      "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"},
@@ -386,19 +464,25 @@ static void others_may_go_on(void **state)
     }
 }
 
+/* Of its annotation, if it has both. */
 static void a_rank_is_a_label(void **state)
 {
     (void)state;
     static const struct {
-        const char *labels;
+        const char *labels, *annotations;
         int32_t rank;
     } rows[] = {
-        {"", -1},
-        {",\"batch.kubernetes.io/job-completion-index\":\"0\"", 0},
-        {",\"batch.kubernetes.io/job-completion-index\":\"17\"", 17},
-        {",\"batch.kubernetes.io/job-completion-index\":\"-1\"", -1},
-        {",\"batch.kubernetes.io/job-completion-index\":\"99999999999\"", -1},
+#define INDEX(n) "\"batch.kubernetes.io/job-completion-index\":\"" n "\""
+        {"", "", -1},
+        {"," INDEX("0"), "", 0},
+        {"," INDEX("17"), "", 17},
+        {"," INDEX("-1"), "", -1},
+        {"," INDEX("99999999999"), "", -1},
+        {"", INDEX("3"), 3},
+        {"," INDEX("17"), INDEX("3"), 3},
+        {"," INDEX("17"), INDEX("x"), 17},
     };
+#undef INDEX
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct err err = {0};
         struct value v;
@@ -406,8 +490,8 @@ static void a_rank_is_a_label(void **state)
         struct str text =
             arena_printf(&arena,
                          "{\"metadata\":{\"name\":\"x\",\"labels\":{\"millrace.dev/run\":\"7\",\"millrace.dev/task\":"
-                         "\"2\",\"millrace.dev/attempt\":\"3\"%s}},\"spec\":{},\"status\":{}}",
-                         rows[i].labels);
+                         "\"2\",\"millrace.dev/attempt\":\"3\"%s},\"annotations\":{%s}},\"spec\":{},\"status\":{}}",
+                         rows[i].labels, rows[i].annotations);
         assert_true(json_parse(&arena, text, 0, &v, &err));
         assert_true(kube_pod_read(&v, &pod));
         assert_int_equal(pod.rank, rows[i].rank);
@@ -460,6 +544,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_rank_is_a_label, begin, end),
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
+        cmocka_unit_test_setup_teardown(reasons_are_known, begin, end),
+        cmocka_unit_test_setup_teardown(messages_share_their_room, begin, end),
         cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),
         cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(others_may_go_on, begin, end),
