@@ -156,6 +156,92 @@ static void test_backfill_beside(void **state)
     rig_close(&r);
 }
 
+/* At a time that is not known: where there is most room now, pods of it first. The other node is everybody's. */
+static void test_where_it_is_held(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t used[2];   /* GPUs of either node */
+        int64_t others_cpu; /* cores of the first that are not the queue's, in thousandths */
+        uint32_t pods, gpu; /* of the head */
+        uint32_t small;     /* GPUs in thousandths that fit only the other node, or either */
+        uint32_t on;        /* which it gets; PLACE_NONE = it waits */
+    } rows[] = {
+        {"the second has more", {6, 4}, 0, 1, 8000, 2000, 0},
+        {"not on the second", {6, 4}, 0, 1, 8000, 3000, PLACE_NONE},
+        {"the first has more", {4, 6}, 0, 1, 8000, 2000, 1},
+        {"not on the first", {4, 6}, 0, 1, 8000, 3000, PLACE_NONE},
+        {"alike", {6, 6}, 0, 1, 8000, 2000, 1},
+        {"only the second has any, more GPUs or not", {2, 6}, 62500, 2, 2000, 2000, PLACE_NONE},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){100, 0, 0}, 1, NEVER, NEVER), nodes[2];
+        for (int k = 0; k < 2; k++) {
+            const struct place_offer offer = {.flavor = A100, .gpus = 8};
+            const struct place_node n = {.name = k == 0 ? STR("n0") : STR("n1"),
+                                         .cpu = 64000,
+                                         .memory = (int64_t)256 << 30,
+                                         .other_cpu = k == 0 ? rows[i].others_cpu : 0,
+                                         .schedulable = true,
+                                         .offers = &offer,
+                                         .n_offers = 1};
+            struct err err = {0};
+            assert_true(place_node(r.p, &n, &nodes[k], &err));
+            const struct rig_ask ask = {10 + (uint64_t)k, q, 0, 1, rows[i].used[k] * 1000, A100, 0, 0};
+            const struct place_ask running = rig_of(&ask);
+            assert_true(place_add_running(r.p, &running, A100, &nodes[k], 0, &err));
+        }
+        rig_add(&r, (struct rig_ask){1, q, 0, rows[i].pods, rows[i].gpu, A100, 1, 0});
+        rig_add(&r, (struct rig_ask){2, q, 0, 1, rows[i].small, A100, 2, 0});
+        rig_cycle(&r, 5);
+        rig_expect(&r, 1, PLACE_WAITING);
+        uint32_t on = rig_runs(&r, 2) ? r.out.admitted[0].nodes[0] : PLACE_NONE;
+        if (on != (rows[i].on == PLACE_NONE ? PLACE_NONE : nodes[rows[i].on]))
+            fail_msg("%s: it is on node %d", rows[i].name, (int)on);
+        rig_close(&r);
+    }
+}
+
+/* Who waits for a reservation is told what his queue may have now, by its own limit and by its cohort's. */
+static void test_what_is_free_beside(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct rig_quota mine, lender;
+        uint32_t used, head; /* GPUs */
+        int64_t free;
+    } rows[] = {
+        {"by itself", {4, 0, 0}, {0, 0, 0}, 2, 4, 2000},
+        {"its limit", {2, 2, 0}, {8, 0, -1}, 2, 3, 2000},
+        {"its limit, with all of it lent", {2, 2, -1}, {8, 0, -1}, 3, 3, 1000},
+        {"the cohort", {2, -1, -1}, {2, 0, -1}, 3, 2, 1000},
+        {"the cohort, with nothing of it lent", {2, -1, 0}, {2, 0, -1}, 3, 2, 1000},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        struct place_why why;
+        rig_open(&r);
+        uint32_t q = rig_queue(&r, "mine", "all", rows[i].mine, 1, NEVER, NEVER);
+        rig_queue(&r, "lender", "all", rows[i].lender, 1, NEVER, NEVER);
+        rig_node(&r, "n0", A100, 64);
+        rig_add(&r, (struct rig_ask){10, q, 0, 1, rows[i].used * 1000, A100, 0, 0});
+        rig_cycle(&r, 0);
+        rig_expect(&r, 10, PLACE_RUNNING);
+        rig_add(&r, (struct rig_ask){1, q, 0, 1, rows[i].head * 1000, A100, 1, 0});
+        rig_add(&r, (struct rig_ask){2, q, 0, 1, 1000, A100, 2, 0});
+        rig_cycle(&r, 5);
+        assert_true(place_explain(r.p, 2, &why));
+        if (why.reason != PLACE_WAITING_FOR_QUOTA || why.other != 1 || why.free != rows[i].free)
+            fail_msg("%s: %s, %d free, after %d", rows[i].name, place_reason_name(why.reason), (int)why.free,
+                     (int)why.other);
+        rig_close(&r);
+    }
+}
+
 /* Small ones without end, from two queues: a large one gets its turn. */
 static void test_no_starving(void **state)
 {
@@ -277,6 +363,80 @@ static void test_let_off(void **state)
     rig_close(&r);
 }
 
+/* Among equals: for who wants GPUs those that have some, then who has done the least, then who came last. */
+static void test_whose_loss_is_least(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t gpu[2]; /* of 10 and 11 */
+        int first;       /* of them to start */
+        int later_s;     /* by which the other starts later */
+        uint32_t wanted;
+        uint64_t victim;
+    } rows[] = {
+        {"GPUs for GPUs", {1000, 0}, 10, 5, 1000, 10},
+        {"a GPU of the older", {0, 1000}, 11, 5, 1000, 11},
+        {"cores of the younger", {1000, 0}, 10, 5, 0, 11},
+        {"cores of the younger, GPUs or not", {1000, 0}, 11, 5, 0, 10},
+        {"the younger", {1000, 1000}, 10, 5, 1000, 11},
+        {"the younger, though it came first", {1000, 1000}, 11, 5, 1000, 10},
+        {"who came last", {1000, 1000}, 10, 0, 1000, 11},
+        {"who came last, not who was told of last", {1000, 1000}, 11, 0, 1000, 11},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        struct err err = {0};
+        uint32_t number;
+        rig_open(&r);
+        uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){-1, 0, 0}, 1, LOWER, NEVER);
+        const struct place_offer offer = {.flavor = A100, .gpus = 8};
+        const struct place_node n = {.name = STR("n0"),
+                                     .cpu = 2000, /* of two pods */
+                                     .memory = (int64_t)64 << 30,
+                                     .schedulable = true,
+                                     .offers = &offer,
+                                     .n_offers = 1};
+        assert_true(place_node(r.p, &n, &number, &err));
+        for (int k = 0; k < 2; k++) {
+            uint64_t id = (k == 0) == (rows[i].first == 10) ? 10 : 11;
+            rig_add(&r, (struct rig_ask){id, q, 0, 1, rows[i].gpu[id - 10], A100, 0, 0});
+            rig_cycle(&r, k * rows[i].later_s);
+            rig_expect(&r, id, PLACE_RUNNING);
+        }
+        rig_add(&r, (struct rig_ask){1, q, 1, 1, rows[i].wanted, A100, 9, 0});
+        rig_cycle(&r, 10);
+        if (r.out.n_victims != 1 || r.out.victims[0].id != rows[i].victim)
+            fail_msg("%s: %d victims, the first is %d", rows[i].name, (int)r.out.n_victims,
+                     r.out.n_victims > 0 ? (int)r.out.victims[0].id : 0);
+        rig_close(&r);
+    }
+}
+
+/* Once a queue has given back what it borrowed it is another's turn, who may be more important. */
+static void test_nobody_gives_of_its_own(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t mine = rig_queue(&r, "mine", "all", (struct rig_quota){4, 0, -1}, 1, NEVER, ANY);
+    uint32_t other = rig_queue(&r, "other", "all", (struct rig_quota){2, -1, -1}, 1, NEVER, NEVER);
+    uint32_t third = rig_queue(&r, "third", "all", nothing_own, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 64);
+    rig_add(&r, (struct rig_ask){10, other, 0, 1, 2000, A100, 0, 0});
+    rig_add(&r, (struct rig_ask){11, other, 0, 1, 2000, A100, 0, 0});
+    rig_add(&r, (struct rig_ask){20, third, 5, 1, 2000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    for (uint64_t id = 10; id <= 20; id += id == 11 ? 9 : 1)
+        rig_expect(&r, id, PLACE_RUNNING);
+    rig_add(&r, (struct rig_ask){1, mine, 0, 1, 4000, A100, 1, 0});
+    rig_cycle(&r, 1);
+    assert_int_equal(r.out.n_victims, 2);
+    rig_expect(&r, 20, PLACE_STOPPING);
+    assert_int_equal((place_state(r.p, 10) == PLACE_RUNNING) + (place_state(r.p, 11) == PLACE_RUNNING), 1);
+    rig_close(&r);
+}
+
 /* A gang of low ones holds every node; the important one needs a node, not quota. */
 static void test_preempt_for_nodes(void **state)
 {
@@ -359,11 +519,20 @@ static void test_preemptor_leaves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weights),           cmocka_unit_test(test_flavor_weights),
-        cmocka_unit_test(test_backfill),          cmocka_unit_test(test_backfill_beside),
-        cmocka_unit_test(test_no_starving),       cmocka_unit_test(test_preemption),
-        cmocka_unit_test(test_preempt_for_nodes), cmocka_unit_test(test_let_off),
-        cmocka_unit_test(test_preemptor_leaves),  cmocka_unit_test(test_a_promise_on_a_cordoned_node),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_flavor_weights),
+        cmocka_unit_test(test_backfill),
+        cmocka_unit_test(test_backfill_beside),
+        cmocka_unit_test(test_no_starving),
+        cmocka_unit_test(test_preemption),
+        cmocka_unit_test(test_preempt_for_nodes),
+        cmocka_unit_test(test_let_off),
+        cmocka_unit_test(test_whose_loss_is_least),
+        cmocka_unit_test(test_nobody_gives_of_its_own),
+        cmocka_unit_test(test_where_it_is_held),
+        cmocka_unit_test(test_what_is_free_beside),
+        cmocka_unit_test(test_preemptor_leaves),
+        cmocka_unit_test(test_a_promise_on_a_cordoned_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

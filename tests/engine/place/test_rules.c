@@ -330,6 +330,56 @@ static void test_order_and_flavors(void **state)
     rig_close(&r);
 }
 
+/* Of flavors of which none has room, that is told which came furthest, of several the first. */
+static void test_which_flavor_is_told(void **state)
+{
+    (void)state;
+    enum lack { QUOTA, NODES };
+    static const struct {
+        const char *name;
+        enum lack a100, t4;
+        uint32_t flavor;
+        enum place_reason reason;
+    } rows[] = {
+        {"the second", QUOTA, NODES, T4, PLACE_WAITING_FOR_NODES},
+        {"the first", NODES, QUOTA, A100, PLACE_WAITING_FOR_NODES},
+        {"both by quota", QUOTA, QUOTA, A100, PLACE_WAITING_FOR_QUOTA},
+        {"both by nodes", NODES, NODES, A100, PLACE_WAITING_FOR_NODES},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        struct err err = {0};
+        uint32_t q;
+        rig_open(&r);
+        /* Two GPUs of which one is used, of the queue's or of the node's. */
+        const struct place_flavor_quota quota[] = {{A100, {rig_gpus(rows[i].a100 == QUOTA ? 2 : 8), 0, 0}},
+                                                   {T4, {rig_gpus(rows[i].t4 == QUOTA ? 2 : 8), 0, 0}}};
+        const struct place_queue queue = {.name = STR("q"),
+                                          .cohort = PLACE_NONE,
+                                          .cpu = {PLACE_UNLIMITED, 0, 0},
+                                          .memory = {PLACE_UNLIMITED, 0, 0},
+                                          .flavors = quota,
+                                          .n_flavors = 2};
+        assert_true(place_queue(r.p, &queue, &q, &err));
+        rig_node(&r, "n0", A100, rows[i].a100 == NODES ? 2 : 8);
+        rig_node(&r, "n1", T4, rows[i].t4 == NODES ? 2 : 8);
+        rig_add(&r, (struct rig_ask){10, q, 0, 1, 1000, A100, 0, 0});
+        rig_add(&r, (struct rig_ask){11, q, 0, 1, 1000, T4, 0, 0});
+        rig_cycle(&r, 0);
+        const uint32_t either[] = {A100, T4};
+        struct place_ask ask = rig_of(&(struct rig_ask){1, q, 0, 1, 2000, A100, 1, 0});
+        ask.flavors = either;
+        ask.n_flavors = 2;
+        assert_true(place_add(r.p, &ask, &err));
+        rig_cycle(&r, 1);
+        struct place_why why;
+        assert_true(place_explain(r.p, 1, &why));
+        if (why.reason != rows[i].reason || why.flavor != rows[i].flavor)
+            fail_msg("%s: %s, flavor %u", rows[i].name, place_reason_name(why.reason), why.flavor);
+        rig_close(&r);
+    }
+}
+
 /* Of many who came in no order, in several groups. */
 static void test_the_first_of_many(void **state)
 {
@@ -427,16 +477,20 @@ static void test_offers(void **state)
                                             {STR("gpu.nvidia.com"), 4, 0, both, 1},
                                             {STR("gpu.nvidia.com"), 2, 1, both, 2}}; /* count for the first */
     static const struct {
-        bool label, taint;
+        bool label;
+        const char *taint; /* its value; NULL = none */
         size_t n;
         struct place_offer offers[4];
-    } rows[] = {{true, false, 4, {{0, 8, 3}, {2, 7, 7}, {3, 2, 1}, {4, 4, 0}}},
-                {false, false, 4, {{1, 8, 3}, {2, 7, 7}, {3, 2, 1}, {4, 4, 0}}},
-                {true, true, 1, {{0, 8, 3}}},
-                {false, true, 1, {{1, 8, 3}}}};
+    } rows[] = {{true, NULL, 4, {{0, 8, 3}, {2, 7, 7}, {3, 2, 1}, {4, 4, 0}}},
+                {false, NULL, 4, {{1, 8, 3}, {2, 7, 7}, {3, 2, 1}, {4, 4, 0}}},
+                {true, "present", 1, {{0, 8, 3}}},
+                {false, "present", 1, {{1, 8, 3}}},
+                {true, "reserved", 1, {{0, 8, 3}}},
+                {false, "reserved", 0, {{0}}}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct place_offer out[5];
-        size_t n = place_offers(flavors, 5, &a100, rows[i].label, &taint, rows[i].taint, devices, 4, out);
+        const struct place_pair has = {taint.key, str_of(rows[i].taint)};
+        size_t n = place_offers(flavors, 5, &a100, rows[i].label, &has, rows[i].taint != NULL, devices, 4, out);
         assert_int_equal(n, rows[i].n);
         assert_memory_equal(out, rows[i].offers, n * sizeof *out);
     }
@@ -445,9 +499,15 @@ static void test_offers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_worlds),  cmocka_unit_test(test_no_such_flavor),    cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_packing), cmocka_unit_test(test_order_and_flavors), cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_offers),  cmocka_unit_test(test_the_first_of_many),
+        cmocka_unit_test(test_worlds),
+        cmocka_unit_test(test_no_such_flavor),
+        cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_order_and_flavors),
+        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_offers),
+        cmocka_unit_test(test_the_first_of_many),
+        cmocka_unit_test(test_which_flavor_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
