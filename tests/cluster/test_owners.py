@@ -65,7 +65,7 @@ def test_copies_count_for_nothing(cluster_server, jobs):
 @pytest.mark.parametrize("end", ("ends", "cancelled", "unknown"))
 def test_a_pod_that_loses_its_job(cluster_server, jobs, end):
     server = cluster_server()
-    line = "sleep 5; echo ended" if end == "ends" else STOPS
+    line = "sleep 20; echo ended" if end == "ends" else STOPS  # longer than an orphan that nobody wants is left
     run = server.submit(pipeline(f"  s: {{run: \"{line}\"}}\n"))
     server.wait_task(run, "s", "running")
     first = the_pod(jobs, run)["uid"]
@@ -79,6 +79,7 @@ def test_a_pod_that_loses_its_job(cluster_server, jobs, end):
     if end != "ends":
         server.post(f"/api/v1/runs/{run}:cancel")
     assert server.ended(run)["state"] == ("succeeded" if end == "ends" else "cancelled"), server.tasks(run)
+    assert server.tasks(run)["s"]["attempt"] == (2 if end == "unknown" else 1)
     until("all Jobs and pods to be gone", jobs.empty, 60)
 
 
