@@ -11,6 +11,7 @@
 #include "scheduler/kube_garbage.h"
 #include "scheduler/kube_job.h"
 #include "scheduler/kube_pod.h"
+#include "scheduler/kube_refusal.h"
 #include "scheduler/step_left.h"
 
 #define KUBE_UID 64
@@ -98,6 +99,7 @@ struct kube_attempt {
     int64_t looked_us;              /* when that was asked last */
     int64_t retry_us;               /* the next try of what `call` would do; 0 = none */
     uint32_t tries;
+    bool lacks;            /* what goes with its Job was refused */
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
     bool log_asked;        /* for, at all */
@@ -249,6 +251,9 @@ void kube_later(struct kube_attempt *a); /* another try is made, after a pause *
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
 void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
+/* What goes with its Job was refused. True: it waits until it is taken, and says why; else the attempt has ended. */
+bool kube_lacks(struct kube_attempt *a, enum kube_refused what, const struct kube_answer *answer);
+void kube_lacks_no_more(struct kube_attempt *a);
 /* Why it does not run yet; empty = it does. */
 void kube_waits(struct kube_attempt *a, struct str text);
 void kube_tick(struct kube *k);                /* once a second */

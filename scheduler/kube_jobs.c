@@ -85,13 +85,37 @@ static void refused(struct kube_attempt *a, const struct kube_answer *answer)
     struct str text;
     struct arena turn;
     arena_init(&turn, 0);
-    if (kube_refusal(answer->status, answer->message, &turn, &text) == KUBE_BLAME_STEP) {
+    if (kube_refusal(KUBE_REFUSED_JOB, answer->status, answer->message, &turn, &text) == KUBE_BLAME_STEP) {
         kube_end(a, FAILURE_INVALID, REASON_INVALID, text);
     } else {
         kube_waits(a, text);
         kube_later(a);
     }
     arena_free(&turn);
+}
+
+bool kube_lacks(struct kube_attempt *a, enum kube_refused what, const struct kube_answer *answer)
+{
+    struct str text;
+    struct arena turn;
+    arena_init(&turn, 0);
+    bool waits = kube_refusal(what, answer->status, answer->message, &turn, &text) != KUBE_BLAME_STEP;
+    if (waits) {
+        kube_waits(a, text);
+        kube_hangs(a, false); /* its pods hang on that alone */
+        a->lacks = true;
+    } else {
+        kube_delete(a);
+        kube_end(a, FAILURE_INVALID, REASON_INVALID, text);
+    }
+    arena_free(&turn);
+    return waits;
+}
+
+void kube_lacks_no_more(struct kube_attempt *a)
+{
+    if (a->lacks) kube_waits(a, STR(""));
+    a->lacks = false;
 }
 
 static void there_is(struct kube_attempt *a)

@@ -274,16 +274,11 @@ static void service_created(void *ctx, const struct kube_answer *answer)
     if (a->service_there) a->service_retry_us = os_mono_us() + SERVICE_AGAIN_US;
     if (was_there && answer->outcome == KUBE_DONE)
         log_info("a Service that somebody deleted was made again", LOG_STR("job", str_of(a->name)));
-    if (a->service_there || a->phase != KUBE_CREATED) return;
-    if (answer->outcome != KUBE_REFUSED) {
+    if (a->phase != KUBE_CREATED) return;
+    if (a->service_there)
+        kube_lacks_no_more(a);
+    else if (answer->outcome != KUBE_REFUSED || kube_lacks(a, KUBE_REFUSED_SERVICE, answer))
         a->service_retry_us = os_mono_us() + SERVICE_RETRY_US;
-        return;
-    }
-    kube_delete(a);
-    kube_end(a, FAILURE_INFRA, REASON_INFRA,
-             arena_printf(&a->arena,
-                          "the Service by which its workers find each other was refused; Kubernetes says: %.*s",
-                          STR_ARG(answer->message)));
 }
 
 /* Somebody may delete it while workers look for each other. A watch would cost more than asking for it anew now and

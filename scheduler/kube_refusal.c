@@ -46,23 +46,39 @@ static const struct row of_templates[] = {
     {0, NULL, KUBE_BLAME_ATTEMPT, "its claim for devices could not be made", ""},
 };
 
-static enum kube_blame read_refusal(const struct row *row, long status, struct str message, struct arena *a,
-                                    struct str *text)
+/* Without them its pods would not do, though they may be there: it waits as its Job would. */
+#define OF_A_BELONGING(refused, missing, right)                                                                        \
+    {403, "exceeded quota", KUBE_BLAME_CLUSTER, "waits for quota", ""},                                                \
+        {401, NULL, KUBE_BLAME_CLUSTER, "waits for a credential that the API server takes",                            \
+         "; see the server's --kubeconfig"},                                                                           \
+        {0, " denied request", KUBE_BLAME_STEP, refused, ""}, {0, "admission webhook", KUBE_BLAME_STEP, refused, ""},  \
+        {400, NULL, KUBE_BLAME_STEP, refused, ""}, {413, NULL, KUBE_BLAME_STEP, refused, ""},                          \
+        {422, NULL, KUBE_BLAME_STEP, refused, ""}, {403, NULL, KUBE_BLAME_CLUSTER, missing, right},                    \
+    {                                                                                                                  \
+        0, NULL, KUBE_BLAME_CLUSTER, missing, ""                                                                       \
+    }
+
+#define SERVICE "the Service by which its workers find each other "
+static const struct row of_services[] = {
+    OF_A_BELONGING(SERVICE "was refused", SERVICE "cannot be created",
+                   "; let the server's account create Services there, as deploy/components/distributed does")};
+
+#define SECRET "the Secret with what the server gives to it "
+static const struct row of_secrets[] = {OF_A_BELONGING(SECRET "was refused", SECRET "cannot be created",
+                                                       "; let the server's account create Secrets there")};
+
+static const struct row *const tables[] = {[KUBE_REFUSED_JOB] = of_jobs,
+                                           [KUBE_REFUSED_TEMPLATE] = of_templates,
+                                           [KUBE_REFUSED_SERVICE] = of_services,
+                                           [KUBE_REFUSED_SECRET] = of_secrets};
+
+enum kube_blame kube_refusal(enum kube_refused what, long status, struct str message, struct arena *a, struct str *text)
 {
     size_t at;
+    const struct row *row = tables[what];
     while ((row->status != 0 && row->status != status) ||
            (row->words != NULL && !str_find(message, str_of(row->words), &at)))
         row++; /* the last one always fits */
     *text = arena_printf(a, "%s; Kubernetes says: %.*s%s", row->text, STR_ARG(message), row->cure);
     return row->blame;
-}
-
-enum kube_blame kube_refusal(long status, struct str message, struct arena *a, struct str *text)
-{
-    return read_refusal(of_jobs, status, message, a, text);
-}
-
-enum kube_blame kube_refusal_of_template(long status, struct str message, struct arena *a, struct str *text)
-{
-    return read_refusal(of_templates, status, message, a, text);
 }

@@ -146,17 +146,11 @@ static void created(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     a->secret_call = NULL;
     a->secret_there = answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
-    if (a->secret_there || a->phase != KUBE_CREATED) return;
-    if (answer->outcome != KUBE_REFUSED) {
+    if (a->phase != KUBE_CREATED) return;
+    if (a->secret_there)
+        kube_lacks_no_more(a);
+    else if (answer->outcome != KUBE_REFUSED || kube_lacks(a, KUBE_REFUSED_SECRET, answer))
         a->secret_retry_us = os_mono_us() + RETRY_US;
-        return;
-    }
-    kube_delete(a);
-    kube_end(a, FAILURE_INFRA, REASON_INFRA,
-             arena_printf(&a->arena,
-                          "the Secret with what the server gives to it was refused; Kubernetes says: %.*s; let the "
-                          "server's account create Secrets there",
-                          STR_ARG(answer->message)));
 }
 
 void kube_secret_create(struct kube_attempt *a)

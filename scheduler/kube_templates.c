@@ -94,7 +94,7 @@ static void not_made(struct kube_template *t, const struct kube_answer *answer)
     struct str text;
     arena_init(&turn, 0);
     if (answer->outcome == KUBE_REFUSED)
-        blame = kube_refusal_of_template(answer->status, answer->message, &turn, &text);
+        blame = kube_refusal(KUBE_REFUSED_TEMPLATE, answer->status, answer->message, &turn, &text);
     else
         text = arena_printf(&turn, "waits for the API server: %.*s", STR_ARG(answer->message));
     bool invalid = blame == KUBE_BLAME_STEP;

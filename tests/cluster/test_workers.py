@@ -139,6 +139,22 @@ def test_a_step_that_was_stopped_late_is_late_for_the_next_server(data_server, j
     assert server.tasks(run)["a"]["reason"] == "Timeout", server.tasks(run)
 
 
+def test_a_quota_of_services_is_a_wait(cluster_server, jobs):
+    jobs.apply(kind="ResourceQuota", metadata={"name": "few"}, spec={"hard": {"count/services": "1"}})
+    try:
+        server = cluster_server()
+        first, second = (server.submit(pipeline(f"  s: {{run: 'sleep {seconds}', workers: 2}}\n")) for seconds in (8, 15))
+        until("one to wait", lambda: any("waits for quota; Kubernetes says: " in server.tasks(run)["s"].get("waitingFor", "")
+                                         for run in (first, second)))
+        for run in (first, second):
+            assert server.ended(run)["state"] == "succeeded"
+            assert server.tasks(run)["s"]["attempt"] == 1
+    finally:
+        jobs("delete", "resourcequota", "few")
+    until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
+
+
+
 def test_time_counts_when_rank_0_is_done(data_server, jobs):
     server = data_server("--grace", "1s")
     run = server.submit(pipeline(

@@ -16,15 +16,13 @@ struct row {
     const char *text;
 };
 
-typedef enum kube_blame (*reader)(long status, struct str message, struct arena *a, struct str *text);
-
-static void expect(reader read, const struct row *rows, size_t n)
+static void expect(enum kube_refused what, const struct row *rows, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct arena a;
         struct str text;
         arena_init(&a, 0);
-        enum kube_blame blame = read(rows[i].status, str_of(rows[i].message), &a, &text);
+        enum kube_blame blame = kube_refusal(what, rows[i].status, str_of(rows[i].message), &a, &text);
         if (blame != rows[i].blame || !str_is(text, rows[i].text))
             fail_msg("%ld, %s: %d, '%.*s'", rows[i].status, rows[i].message, (int)blame, STR_ARG(text));
         arena_free(&a);
@@ -75,7 +73,7 @@ static void refusals_of_jobs(void **state)
         {500, "etcdserver: request timed out", KUBE_BLAME_CLUSTER,
          "its Job cannot be created; Kubernetes says: etcdserver: request timed out"},
     };
-    expect(kube_refusal, rows, sizeof rows / sizeof *rows);
+    expect(KUBE_REFUSED_JOB, rows, sizeof rows / sizeof *rows);
 }
 
 static void refusals_of_templates(void **state)
@@ -101,11 +99,42 @@ static void refusals_of_templates(void **state)
         {500, "etcdserver: request timed out", KUBE_BLAME_ATTEMPT,
          "its claim for devices could not be made; Kubernetes says: etcdserver: request timed out"},
     };
-    expect(kube_refusal_of_template, rows, sizeof rows / sizeof *rows);
+    expect(KUBE_REFUSED_TEMPLATE, rows, sizeof rows / sizeof *rows);
+}
+
+static void refusals_of_what_goes_with_it(void **state)
+{
+    (void)state;
+#define SERVICE "the Service by which its workers find each other "
+    static const struct row services[] = {
+        {403, "exceeded quota: few", KUBE_BLAME_CLUSTER, "waits for quota; Kubernetes says: exceeded quota: few"},
+        {401, "Unauthorized", KUBE_BLAME_CLUSTER,
+         "waits for a credential that the API server takes; Kubernetes says: Unauthorized; see the server's "
+         "--kubeconfig"},
+        {403, "policy 'p' denied request: no", KUBE_BLAME_STEP,
+         SERVICE "was refused; Kubernetes says: policy 'p' denied request: no"},
+        {403, "admission webhook \"w\"", KUBE_BLAME_STEP,
+         SERVICE "was refused; Kubernetes says: admission webhook \"w\""},
+        {400, "x", KUBE_BLAME_STEP, SERVICE "was refused; Kubernetes says: x"},
+        {413, "x", KUBE_BLAME_STEP, SERVICE "was refused; Kubernetes says: x"},
+        {422, "x", KUBE_BLAME_STEP, SERVICE "was refused; Kubernetes says: x"},
+        {403, "x", KUBE_BLAME_CLUSTER,
+         SERVICE "cannot be created; Kubernetes says: x; let the server's account create Services there, as "
+                 "deploy/components/distributed does"},
+        {404, "x", KUBE_BLAME_CLUSTER, SERVICE "cannot be created; Kubernetes says: x"},
+    };
+    static const struct row secrets[] = {
+        {403, "x", KUBE_BLAME_CLUSTER,
+         "the Secret with what the server gives to it cannot be created; Kubernetes says: x; let the server's account "
+         "create Secrets there"},
+    };
+    expect(KUBE_REFUSED_SERVICE, services, sizeof services / sizeof *services);
+    expect(KUBE_REFUSED_SECRET, secrets, sizeof secrets / sizeof *secrets);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(refusals_of_jobs), cmocka_unit_test(refusals_of_templates)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refusals_of_jobs), cmocka_unit_test(refusals_of_templates),
+                                       cmocka_unit_test(refusals_of_what_goes_with_it)};
     return cmocka_run_group_tests_name("refusals", tests, NULL, NULL);
 }
