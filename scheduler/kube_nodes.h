@@ -1,5 +1,5 @@
 /* A cluster's nodes and what pods have of them, as the placer asks for it: watches of nodes and, once somebody waits
- * for a GPU, of all pods that have not ended. Needs get, list and watch of both in the whole cluster. */
+ * for a GPU, of all pods that have not ended. Needs list and watch of both in the whole cluster. */
 #ifndef MILLRACE_SCHEDULER_KUBE_NODES_H
 #define MILLRACE_SCHEDULER_KUBE_NODES_H
 

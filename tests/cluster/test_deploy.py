@@ -116,16 +116,47 @@ def test_manifest_is_what_kustomize_makes_of_the_base(cluster):
     assert MANIFEST.read_text() == made, said
 
 
-@pytest.mark.parametrize("name", sorted(one.name for one in (ROOT / "deploy/components").iterdir()))
-def test_components_are_good(cluster, server, name, tmp_path):
-    """The API server takes each, added to the base."""
+def with_component(cluster, name, tmp_path):
+    """The manifest of the base with it."""
     (tmp_path / "kustomization.yaml").write_text(json.dumps({
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
         "resources": [os.path.relpath(ROOT / "deploy/base", tmp_path)],
         "components": [os.path.relpath(ROOT / "deploy/components" / name, tmp_path)]}))
-    made = cluster.kubectl("kustomize", tmp_path)
-    assert f"name: millrace-{name}\n" in made
-    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=made)
+    return cluster.kubectl("kustomize", tmp_path)
+
+
+def rights_of(role):
+    """Verb, resource, namespace: of a Role or a ClusterRole."""
+    return {(verb, f"{resource}.{group}".rstrip("."), role["metadata"].get("namespace")) for rule in role["rules"]
+            for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+# What the server asks for besides, and where: kube_ranks.c, kube_nodes.c, kube_templates.c, kube_podless.c and
+# kube_secrets.c of the scheduler.
+ADDED = {
+    "distributed": {("create", "services", JOBS)},
+    "gpu-queue": {(verb, resource, None) for verb in ("list", "watch") for resource in (
+        "nodes", "pods", "resourceclaims.resource.k8s.io", "resourceslices.resource.k8s.io")} | {
+        (verb, "resourceclaimtemplates.resource.k8s.io", JOBS) for verb in ("create", "delete", "list")},
+    "kueue": {("list", "workloads.kueue.x-k8s.io", JOBS)},
+    "secrets": {("create", "secrets", JOBS)},
+}
+
+
+@pytest.mark.parametrize("name", sorted(one.name for one in (ROOT / "deploy/components").iterdir()))
+def test_components_add_the_rights_of_their_table(cluster, server, name, tmp_path):
+    """The API server takes each, added to the base; and it says nothing that the table does not."""
+    made = with_component(cluster, name, tmp_path)
+    items = json.loads(cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-o", "json", "-f", "-",
+                                       given=made))["items"]
+    roles = [one for one in items if one["kind"] in ("Role", "ClusterRole") and one["metadata"]["name"] != "millrace"]
+    assert {one["metadata"]["name"] for one in roles} == {f"millrace-{name}"}
+    assert set.union(*map(rights_of, roles)) == ADDED[name]
+    bound = [one for one in items if one["kind"] in ("RoleBinding", "ClusterRoleBinding")]
+    assert {(one["roleRef"]["kind"], one["roleRef"]["name"]) for one in bound} == {
+        ("Role", "millrace"), *((one["kind"], one["metadata"]["name"]) for one in roles)}
+    assert {(who["kind"], who["namespace"], who["name"]) for one in bound for who in one["subjects"]} == {
+        ("ServiceAccount", SPACE, "millrace")}
 
 
 def test_commands_of_the_readme(server):
@@ -157,10 +188,8 @@ def test_rights(cluster, server, verb, resource, namespace, may):
 
 
 def test_role_says_nothing_that_the_table_does_not(cluster, server):
-    rules = cluster.get("role", "millrace", "-n", JOBS)["rules"]
-    have = {(verb, f"{resource}.{group}".rstrip(".")) for rule in rules for group in rule["apiGroups"]
-            for resource in rule["resources"] for verb in rule["verbs"]}
-    assert have == {(verb, resource) for verb, resource, _, may in RIGHTS if may}
+    have = rights_of(cluster.get("role", "millrace", "-n", JOBS))
+    assert have == {(verb, resource, namespace) for verb, resource, namespace, may in RIGHTS if may}
     bound = [one["metadata"]["name"] for kind in ("rolebindings", "clusterrolebindings")
              for one in cluster.get(kind, "-A")["items"] for subject in one.get("subjects", [])
              if (subject["kind"], subject.get("namespace")) == ("ServiceAccount", SPACE)]
@@ -251,6 +280,37 @@ def test_rolling_restart_loses_nothing(cluster, server, marks):
     assert server.run(run)["state"] == "running", "the restart came too late to say anything"
     whole(server, run, marks)
     assert not before & {one["metadata"]["name"] for one in server.pods()}
+
+
+@pytest.fixture
+def added(cluster, server, request, tmp_path):
+    """A component's own objects, for a while."""
+    made = with_component(cluster, request.param, tmp_path)
+    mine = "---\n".join(one for one in made.split("---\n") if f"name: millrace-{request.param}\n" in one)
+    cluster.kubectl("apply", "-f", "-", given=mine)
+    yield request.param
+    cluster.kubectl("delete", "-f", "-", given=mine)
+
+
+@pytest.mark.parametrize("added", ["distributed"], indirect=True)
+def test_workers_need_no_more_than_their_component(cluster, server, added):
+    run = server.submit("apiVersion: millrace/v1\nkind: Pipeline\nname: meet\nsteps:\n  meet:\n    workers: 2\n"
+                        "    script: |\n      import os, socket\n"
+                        "      for _ in range(60):\n"
+                        "          try: socket.gethostbyname(os.environ['MASTER_ADDR']); break\n"
+                        "          except OSError: __import__('time').sleep(0.5)\n"
+                        "      else: raise SystemExit('nobody there')\n"
+                        "    interpreter: [python3]\n")
+    assert server.ended(run, 120)["state"] == "succeeded", (server.tasks(run), server.tail())
+    until("its Service to be gone", lambda: not cluster.get("services,pods,jobs", "-n", JOBS)["items"])
+
+
+@pytest.mark.parametrize("added", ["gpu-queue"], indirect=True)
+def test_gpus_need_no_more_than_their_component(cluster, server, added):
+    """Of nodes and pods by a resource; of devices tests/cluster/test_devices.py says it."""
+    run = server.submit("apiVersion: millrace/v1\nkind: Pipeline\nname: gpu\nsteps:\n"
+                        "  gpu: {run: 'true', resources: {gpu: 1}}\n")
+    assert server.ended(run, 180)["state"] == "succeeded", (server.tasks(run), server.tail())
 
 
 def test_cancelled_steps_are_gone(cluster, server):

@@ -195,7 +195,7 @@ def test_a_template_costs_one_request(cluster_server, jobs, driver, proxy, kind)
 def test_rights_that_are_missing(cluster, cluster_server, jobs, driver, account, tmp_path):  # noqa: F811
     """What cannot be seen is not said to be nowhere, and holds nobody else up."""
     name = f"devices-{jobs.name}"
-    rules = [{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]}]
+    rules = [{"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list", "watch"]}]
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
             "rules": rules}
     cluster.apply(role, {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
