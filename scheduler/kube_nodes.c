@@ -12,7 +12,8 @@
 #include "scheduler/kube_devices.h"
 #include "scheduler/kube_job.h"
 
-#define REQUESTS_PER_S 20
+#define REQUESTS_PER_S 20 /* lists and watches: apart from the executor's, so that neither waits for the other's */
+#define ANSWER_MS 30000
 #define RESOURCES_MAX 64 /* kinds of devices in a cluster */
 #define SLICES_PATH "/apis/resource.k8s.io/v1/resourceslices"
 #define CLAIMS_PATH "/apis/resource.k8s.io/v1/resourceclaims"
@@ -53,6 +54,7 @@ struct nodes {
     struct kube_devices *devices;
     struct str instance;
     char *domain;
+    int64_t silence_ms;         /* of kube_config */
     struct map by_name, by_uid; /* values: pointers */
     struct known_node *first_node;
     struct known_pod *first_pod;
@@ -397,7 +399,8 @@ static bool open_watch(struct nodes *k, const char *path,
                        void (*changed)(void *, enum kube_change, const struct value *),
                        void (*told)(void *, const struct kube_answer *), struct kube_watch **out, struct err *err)
 {
-    const struct kube_watch_config cfg = {.path = str_of(path), .changed = changed, .trouble = told, .ctx = k};
+    const struct kube_watch_config cfg = {
+        .path = str_of(path), .changed = changed, .trouble = told, .ctx = k, .idle_ms = k->silence_ms};
     return kube_watch_open(k->client, &cfg, out, err);
 }
 
@@ -537,8 +540,12 @@ bool kube_nodes_open(const struct kube_config *cfg, struct str domain, struct pl
     k->instance = arena_str(&k->arena, cfg->instance);
     k->domain = strndup(domain.p, domain.n);
     k->devices = kube_devices_new();
+    k->silence_ms = cfg->silence_ms;
     const struct kube_client_config client = {
-        .access = &k->access, .requests_per_s = REQUESTS_PER_S, .user_agent = "millrace-placer/" MILLRACE_VERSION};
+        .access = &k->access,
+        .requests_per_s = REQUESTS_PER_S,
+        .timeout_ms = k->silence_ms > 0 && k->silence_ms < ANSWER_MS ? k->silence_ms : ANSWER_MS,
+        .user_agent = "millrace-placer/" MILLRACE_VERSION};
     if (!kube_access_load(&k->arena, arena_str(&k->arena, cfg->kubeconfig), arena_str(&k->arena, cfg->context),
                           &k->access, err) ||
         !kube_client_open(&client, &k->client, err) ||

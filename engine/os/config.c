@@ -96,7 +96,7 @@ static const struct option options[] = {
     {"step-memory", "SIZE", OPTION_BYTES, FIELD(step_memory_bytes), 0, 65536 * GI, "0B", NULL, NULL, NULL,
      "memory limit of a local step that declares none; 0B: not limited"},
     {"step-log-max", "SIZE", OPTION_BYTES, FIELD(step_log_bytes), 0, 65536 * GI, "1Gi", NULL, NULL, NULL,
-     "what a local step may write to its log before it is stopped; 0B: not limited"},
+     "what a step may write to its log before it is stopped; 0B: not limited"},
     {"step-user", "NAME", OPTION_STRING, FIELD(step_user), 0, 0, "", NULL, NULL, NULL,
      "user that local steps run as when the server is root (nobody)"},
     {"step-path", "PATH", OPTION_STRING, FIELD(step_path), 0, 0, "/usr/local/bin:/usr/bin:/bin", NULL, NULL, NULL,
@@ -130,7 +130,8 @@ static const struct option options[] = {
      "how many unfinished Jobs there are at most; other steps wait in the database. While others begin, as many that "
      "have ended may lie for up to 30s"},
     {"kube-requests", "N", OPTION_INT, FIELD(kube_requests_s), 1, 10000, "50", NULL, NULL, NULL,
-     "requests a second to the API server; twice as many in a burst"},
+     "requests a second to the API server for steps; twice as many in a burst. The queue's view of nodes and pods has a "
+     "small budget of its own"},
     {"kube-silence", "TIME", OPTION_DURATION, FIELD(kube_silence_ms), 1000, YEARS(1), "90s", NULL, NULL, NULL,
      "how long the API server may say nothing before a connection to it counts as lost; requests wait 30s at most"},
     {"kube-start", "TIME", OPTION_DURATION, FIELD(kube_start_ms), 1000, YEARS(1), "5m", NULL, NULL, NULL,

@@ -48,18 +48,19 @@ def status_of(kind):
 
 
 def class_of(method, target):
-    """("watch", "pods") and the like; ("get", "other") for what is not asked for in a namespace."""
+    """("watch", "pods") and the like; ("watch", "all pods") where it is of the whole cluster, ("get", "other") else."""
     parts = urllib.parse.urlsplit(target)
     words = parts.path.strip("/").split("/")
+    verb = "watch" if "watch=1" in parts.query else "list"
     if "namespaces" not in words:
-        return "get", "other"
+        return (verb, f"all {words[-1]}") if len(words) == (3 if words[0] == "api" else 4) else ("get", "other")
     rest = words[words.index("namespaces") + 2:]
     if not rest:
         return "get", "other"
     if rest[-1] == "log":
         return "get", "log"
     if method == "GET" and len(rest) == 1:
-        return ("watch" if "watch=1" in parts.query else "list"), rest[0]
+        return verb, rest[0]
     return {"POST": "create", "DELETE": "delete"}.get(method, "get"), rest[0]
 
 

@@ -59,6 +59,20 @@ def test_silence(cluster_server, jobs, proxy):
     assert proxy.counts()["swallow"] == 3 and sum(proxy.created.values()) == 1
 
 
+def test_silence_of_what_the_queue_sees(cluster_server, jobs, proxy):
+    """Nodes are known by a connection of the placer's own, to which the same holds."""
+    server = cluster_server("--kube-silence", "2s", kubeconfig=proxy.kubeconfig, start=False)
+    proxy.lives = (0, 1)
+    seen = ("list", "all nodes"), ("watch", "all nodes"), ("list", "all pods"), ("watch", "all pods")
+    for of in seen:
+        proxy.next(*of, "swallow")
+    server.start()
+    run = server.submit(pipeline("  s: {run: 'echo done', resources: {gpu: 1}}\n"))
+    until("all of it to be asked for anew", lambda: all(proxy.asked[of] > 1 for of in seen), 25)
+    once(server, run, jobs)
+    assert proxy.counts()["swallow"] == 4
+
+
 @pytest.mark.parametrize("kind", ["500", "cut-middle", "swallow"])
 def test_logs_are_whole(cluster_server, jobs, proxy, kind):
     """Of a short step, of one whose log is followed, and of one that fails."""
