@@ -55,13 +55,13 @@ struct exec_known { /* an attempt in the executor's memory */
     bool ended; /* its end was told, or nobody asked for it: disown it, or leave it */
 };
 
-/* One row an executor; `self` is its own state. */
 enum exec_placing {
     EXEC_PLACES, /* they wait for the placer */
     EXEC_COUNTS, /* they start as there is room: nothing is declared of queues */
     EXEC_UNSURE  /* that is not known yet: they wait for it to be */
 };
 
+/* One row an executor; `self` is its own state. */
 struct executor {
     const char *name; /* "process" */
     void *self;

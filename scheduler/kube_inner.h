@@ -206,9 +206,9 @@ void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a
 
 /* ---- kube_request.c ---- */
 /* Fills a->name, a->manifest and what its end needs. */
+MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
 /* The same for one that may be under way already: only what its end needs. */
 void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_request *req);
-MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
 
 /* ---- kube_templates.c: the templates of claims for devices ---- */
 struct kube_template;
