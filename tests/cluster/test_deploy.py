@@ -159,6 +159,20 @@ def test_components_add_the_rights_of_their_table(cluster, server, name, tmp_pat
         ("ServiceAccount", SPACE, "millrace")}
 
 
+def test_overlay_of_the_readme(cluster, server, tmp_path):
+    """It is good, and what it says is in what it makes."""
+    shown = re.search(r"^```yaml overlay\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
+    (tmp_path / "kustomization.yaml").write_text(shown.replace("../", os.path.relpath(ROOT / "deploy", tmp_path) + "/"))
+    made = cluster.kubectl("kustomize", tmp_path)
+    for part in ("image: registry.example/millrace:0.1", "MILLRACE_KUBE_COMPANION: registry.example/millrace:0.1",
+                 "storageClassName: nfs", "- port: 9000", "name: millrace-gpu-queue", "name: millrace-distributed"):
+        assert part in made, (part, made)
+    assert "localhost/millrace" not in made
+    # A claim's class cannot be changed any more.
+    changed = made.replace("storageClassName: nfs", "storageClassName: ''")
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=changed)
+
+
 def test_commands_of_the_readme(server):
     assert "alive" in server.said and "greet: succeeded" in server.said, server.said
 
