@@ -136,6 +136,8 @@ struct http_call {
     int64_t timeout_ms;
 };
 
+#define NODE_WORKERS_MOST 1024 /* pods of one step */
+
 struct node {
     struct str name;
     struct pos at;
@@ -194,7 +196,7 @@ struct node {
 
     struct str queue;
     int32_t priority;
-    uint32_t workers; /* 0 or 1 = one */
+    uint32_t workers; /* 0 or 1 = one; at most NODE_WORKERS_MOST */
     /* What only a cluster understands: nodeSelector, volumes, pod, … kept as checked (spec_cluster.c). NULL = none. */
     const struct value *cluster;
 };

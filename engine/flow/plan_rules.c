@@ -4,8 +4,6 @@
 #include "engine/base/units.h"
 #include "engine/flow/gpu.h"
 
-#define WORKERS_MOST 1024 /* pods of one step */
-
 struct rules {
     const struct graph *graph;
     const struct node *node;
@@ -103,9 +101,9 @@ static void check_job(const struct rules *r, const struct plan_offer *o)
     if (n->image.n == 0 && !o->image)
         refuse(r, "image", n->at, "name one in the step or in the pipeline's defaults",
                STR("a step in a cluster needs an image, and the server has none for those that name none"));
-    if (n->workers > WORKERS_MOST)
+    if (n->workers > NODE_WORKERS_MOST)
         refuse(r, "workers", n->at, "take fewer, with more of the machine each",
-               STR("a step has at most 1024 workers"));
+               arena_printf(r->errors->arena, "a step has at most %d workers", NODE_WORKERS_MOST));
     check_data(r, o);
 }
 

@@ -111,8 +111,9 @@ bool spec_whole(struct spec *s, const struct spec_at *at, const struct value *v,
                 int64_t *out);
 void spec_count(struct spec *s, const struct spec_at *at, const struct value *v, void *out);    /* uint32_t, ≥ 0 */
 void spec_positive(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* uint32_t, ≥ 1 */
-void spec_int32(struct spec *s, const struct spec_at *at, const struct value *v, void *out);    /* int32_t */
-void spec_double(struct spec *s, const struct spec_at *at, const struct value *v, void *out);   /* double */
+void spec_workers(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* the same, of a step */
+void spec_int32(struct spec *s, const struct spec_at *at, const struct value *v, void *out);   /* int32_t */
+void spec_double(struct spec *s, const struct spec_at *at, const struct value *v, void *out);  /* double */
 void spec_duration(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* int64_t ms */
 void spec_bytes(struct spec *s, const struct spec_at *at, const struct value *v, void *out);    /* int64_t */
 void spec_cpu(struct spec *s, const struct spec_at *at, const struct value *v, void *out);      /* int64_t milli */

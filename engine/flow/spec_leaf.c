@@ -106,6 +106,12 @@ void spec_positive(struct spec *s, const struct spec_at *at, const struct value 
     if (spec_whole(s, at, v, 1, 1000000, &i)) *(uint32_t *)out = (uint32_t)i;
 }
 
+void spec_workers(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    int64_t i;
+    if (spec_whole(s, at, v, 1, NODE_WORKERS_MOST, &i)) *(uint32_t *)out = (uint32_t)i;
+}
+
 void spec_int32(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
 {
     int64_t i;

@@ -74,7 +74,7 @@ static const struct spec_field fields[] = {
     {"outputs", spec_outputs, IN(outputs), IS_PROCESS, false},
     {"resources", spec_resources, IN(node.resources), IS_PROCESS, false},
     {"cache", spec_cache, IN(node.cache), IS_PROCESS, false},
-    {"workers", spec_positive, IN(node.workers), IS_PROCESS, false},
+    {"workers", spec_workers, IN(node.workers), IS_PROCESS, false},
     {"queue", spec_name, IN(node.queue), IS_PROCESS, false},
     {"priority", spec_int32, IN(node.priority), 0, false},
     {"nodeSelector", spec_any, IN(cluster[CLUSTER_NODE_SELECTOR]), IS_PROCESS, false},
