@@ -15,7 +15,6 @@
 #define PODLESS_US (5 * SECOND_US)      /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)  /* for the pod of a Job that has ended to be told of */
 #define FOLLOW_AFTER_US (3 * SECOND_US) /* short steps' logs are fetched once, at their end */
-#define EXPIRED "ran longer than its timeout"
 #define TAKEN_BACK "gave way: Kueue has suspended its Job"
 #define LOST_AFTER_US (30 * SECOND_US)   /* beyond the grace of a pod that is deleted */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
@@ -34,7 +33,7 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
 void kube_end_stopped(struct kube_attempt *a)
 {
     if (a->expired)
-        kube_end(a, FAILURE_TIMEOUT, REASON_TIMEOUT, STR(EXPIRED));
+        kube_end(a, FAILURE_TIMEOUT, REASON_TIMEOUT, kube_pod_expired(a->timeout_ms, &a->arena));
     else
         kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
 }
@@ -262,7 +261,7 @@ void kube_finish(struct kube_attempt *a)
         bool late = a->expired || !a->kill_wanted;
         a->result.failure = late ? FAILURE_TIMEOUT : FAILURE_ERROR;
         a->result.reason = late ? REASON_TIMEOUT : REASON_CANCELLED;
-        a->result.message = late ? STR(EXPIRED) : STR("was stopped");
+        a->result.message = late ? kube_pod_expired(a->timeout_ms, &a->arena) : STR("was stopped");
     } else if (a->held_by_kueue && !a->result.ok) {
         a->result.failure = FAILURE_INFRA;
         a->result.reason = REASON_PREEMPTED;

@@ -1,6 +1,7 @@
 /* Reading pods. See kube_pod.h. */
 #include "scheduler/kube_pod.h"
 
+#include "engine/base/units.h"
 #include "engine/os/clock.h"
 #include "scheduler/kube_job.h"
 #include "scheduler/step_moves.h"
@@ -195,6 +196,8 @@ static void read_deadline(const struct value *spec, const struct value *status, 
     if (seconds != NULL && seconds->type == VALUE_INT && seconds->u.i > KUBE_DEADLINE_MS / 1000 &&
         seconds->u.i < INT32_MAX)
         out->timeout_us = (seconds->u.i - KUBE_DEADLINE_MS / 1000) * 1000000;
+    if (seconds != NULL && seconds->type == VALUE_INT && seconds->u.i > 0 && seconds->u.i < INT32_MAX)
+        out->deadline_us = seconds->u.i * 1000000;
     out->in_time = seconds != NULL && seconds->type == VALUE_INT && from_us > 0 && out->ended_us > 0 &&
                    out->ended_us < from_us + seconds->u.i * 1000000;
 }
@@ -249,7 +252,7 @@ static void read_limits(const struct value *spec, struct kube_pod *out)
     const struct value *list = value_get(spec, "containers"), *c;
     for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
         if (str_is(value_get_text(c, "name"), KUBE_CONTAINER))
-            out->memory_limit = value_get(value_get(value_get(c, "resources"), "limits"), "memory") != NULL;
+            out->memory_limit = value_get_text(value_get(value_get(c, "resources"), "limits"), "memory");
 }
 
 bool kube_pod_read(const struct value *object, struct kube_pod *out)
@@ -375,14 +378,21 @@ static bool failed_by_infra(const struct kube_pod *p, struct arena *a, struct ta
 }
 
 /* Of a child that was killed for memory, and whose code the step passes on, nobody says so. */
-static bool failed_by_memory(const struct kube_pod *p, struct task_result *out)
+static bool failed_by_memory(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {
     bool said = str_is(p->reason, "OOMKilled");
-    if (!said && (p->exit_code != 137 || !p->memory_limit)) return false;
+    char text[32];
+    int64_t bytes;
+    struct str may = p->memory_limit;
+    if (!said && (p->exit_code != 137 || may.n == 0)) return false;
+    if (str_int(may, &bytes)) may = arena_printf(a, "%s", units_bytes_text(bytes, text));
+    if (may.n > 0) may = arena_printf(a, " (%.*s)", STR_ARG(may));
     fail(out, FAILURE_OOM, REASON_OOM,
-         said ? STR("used more memory than it may: raise resources.memory; Kubernetes says: OOMKilled")
-              : STR("exited with code 137, which with a memory limit is taken for having used more than it may: raise "
-                    "resources.memory"));
+         arena_printf(a,
+                      said ? "used more memory than it may%.*s: raise resources.memory; Kubernetes says: OOMKilled"
+                           : "exited with code 137, which with a memory limit is taken for having used more than it "
+                             "may%.*s: raise resources.memory",
+                      STR_ARG(may)));
     return true;
 }
 
@@ -402,15 +412,22 @@ bool kube_pod_late(const struct kube_pod *p)
            p->stop_us - p->started_us >= p->timeout_us;
 }
 
+struct str kube_pod_expired(int64_t timeout_ms, struct arena *a)
+{
+    char text[32];
+    if (timeout_ms <= 0) return STR("ran longer than its timeout");
+    return arena_printf(a, "ran longer than its timeout (%s)", units_duration_text(timeout_ms, text));
+}
+
 static struct str too_late(const struct kube_pod *p, struct arena *a)
 {
+    int64_t us = p->collected ? p->timeout_us : p->deadline_us;
     if (!p->has_exit && p->broken.n > 0)
         return arena_printf(a,
                             "did not begin within its timeout: its container '%.*s', which runs before it, had not "
                             "ended",
                             STR_ARG(p->broken));
-    return p->has_exit || p->started_us > 0 ? STR("ran longer than its timeout")
-                                            : STR("did not begin within its timeout");
+    return p->has_exit || p->started_us > 0 ? kube_pod_expired(us / 1000, a) : STR("did not begin within its timeout");
 }
 
 void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_result *out)
@@ -436,7 +453,7 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
              arena_printf(a, "its pod ended before it began%.*s", STR_ARG(quote(a, p->pod_reason, p->pod_message))));
     else if (p->deleting)
         fail(out, FAILURE_INFRA, REASON_INFRA, STR("was stopped as its pod was deleted by somebody else"));
-    else if (failed_by_memory(p, out))
+    else if (failed_by_memory(p, a, out))
         return;
     else if (str_is(p->reason, "StartError") || str_is(p->reason, "ContainerCannotRun"))
         fail(out, FAILURE_ERROR, REASON_ERROR,

@@ -45,14 +45,15 @@ struct kube_pod {
     struct str broken;  /* one that failed, before the step could begin; empty = none */
     int32_t broken_code;
     struct str broken_reason, broken_message;
-    struct str deaf;      /* one that was told to stop, and took all of the pod's grace; empty = none */
-    bool collected;       /* there is one */
-    int64_t timeout_us;   /* of the step whose outputs are collected; 0 = none */
-    bool in_time;         /* the step's container is known to have ended before the pod's deadline */
-    bool failed;          /* the pod's phase */
-    bool memory_limit;    /* the step's container has one */
-    struct str scheduler; /* by which it is placed */
-    bool ready;           /* its volumes and its network are there: containers can start */
+    struct str deaf;         /* one that was told to stop, and took all of the pod's grace; empty = none */
+    bool collected;          /* there is one */
+    int64_t timeout_us;      /* of the step whose outputs are collected; 0 = none */
+    int64_t deadline_us;     /* of the pod; of a step whose outputs nobody collects its timeout. 0 = none */
+    bool in_time;            /* the step's container is known to have ended before the pod's deadline */
+    bool failed;             /* the pod's phase */
+    struct str memory_limit; /* of the step's container, as it stands there; empty = none */
+    struct str scheduler;    /* by which it is placed */
+    bool ready;              /* its volumes and its network are there: containers can start */
 };
 
 /* False when its labels, which anybody may edit, do not say whose it is: then `id` is none; the rest is read all the
@@ -68,6 +69,8 @@ void kube_pod_lost(const struct kube_pod *pod, struct arena *a, struct task_resu
 
 /* Has it been told to stop, by whoever that was, as a step that has run longer than it may? */
 bool kube_pod_late(const struct kube_pod *pod);
+/* What is said of one that took too long; 0 = of how long is not known. */
+struct str kube_pod_expired(int64_t timeout_ms, struct arena *a);
 
 enum kube_hope {
     KUBE_HOPE,    /* on its way */

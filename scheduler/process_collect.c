@@ -52,6 +52,13 @@ static struct str quote_log(struct attempt *a)
     return arena_printf(&a->arena, "; its last lines:\n%.*s", STR_ARG(tail));
 }
 
+/* " (64Mi)": what it may, where that is known. */
+static struct str limit(struct arena *a, int64_t n, const char *(*text)(int64_t n, char *out))
+{
+    char out[32];
+    return n > 0 ? arena_printf(a, " (%s)", text(n, out)) : STR("");
+}
+
 static void failed_by_end(struct attempt *a)
 {
     const struct launcher_event *e = &a->end;
@@ -64,7 +71,8 @@ static void failed_by_end(struct attempt *a)
              arena_printf(m, "could not be started: %.*s", STR_ARG(e->error)));
     else if (e->oom)
         fail(a, FAILURE_OOM, REASON_OOM,
-             arena_printf(m, "used more memory than it may: %s at its peak; raise resources.memory%.*s",
+             arena_printf(m, "used more memory than it may%.*s: %s at its peak; raise resources.memory%.*s",
+                          STR_ARG(limit(m, a->memory_bytes, units_bytes_text)),
                           units_bytes_text(e->memory_peak_bytes, size), STR_ARG(quote_log(a))));
     else if (e->log_full)
         fail(a, FAILURE_ERROR, REASON_ERROR,
@@ -74,7 +82,8 @@ static void failed_by_end(struct attempt *a)
                           units_bytes_text(a->owner->cfg.step_log_bytes, size)));
     else if (e->timed_out)
         fail(a, FAILURE_TIMEOUT, REASON_TIMEOUT,
-             arena_printf(m, "ran longer than its timeout%.*s", STR_ARG(quote_log(a))));
+             arena_printf(m, "ran longer than its timeout%.*s%.*s",
+                          STR_ARG(limit(m, a->timeout_ms, units_duration_text)), STR_ARG(quote_log(a))));
     else if (e->killed)
         fail(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
     else if (e->signal != 0)

@@ -59,7 +59,8 @@ struct attempt {
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
     const char *checkpoint; /* folder that the step's attempts share; NULL until it is requested here */
     int64_t log_told;
-    struct launcher_event end; /* its strings copied */
+    int64_t memory_bytes, timeout_ms; /* what it may; 0 = any, or nobody has asked for it here */
+    struct launcher_event end;        /* its strings copied */
     struct err prepare_error;
     struct task_result result;
     struct exec_output *artifacts;

@@ -160,10 +160,17 @@ static struct str checkpoint_of(const struct process *p, struct attempt *a, cons
                         STR_ARG(req->checkpoint));
 }
 
+static void want_limits(const struct process *p, struct attempt *a, const struct exec_request *req)
+{
+    a->memory_bytes = req->resources.memory_bytes > 0 ? req->resources.memory_bytes : p->cfg.step_memory_bytes;
+    a->timeout_ms = req->timeout_ms;
+}
+
 void process_expect(struct process *p, struct attempt *a, const struct exec_request *req)
 {
     const struct launch_spec *spec = &req->spec;
     want_outputs(a, spec);
+    want_limits(p, a, req);
     a->checkpoint = checkpoint_of(p, a, req).p;
     for (size_t i = 0; i < spec->n_env; i++) {
         struct err err = {0};
@@ -189,6 +196,7 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
     size_t n_folders = 2;
     struct str checkpoint = checkpoint_of(p, a, req);
     want_outputs(a, spec);
+    want_limits(p, a, req);
     a->checkpoint = checkpoint.p;
     own_variables(p, a, req, &env);
     if (!declared_variables(p, a, req, &env, err) || !process_gpus(p, a, req, &env, &note, err) ||
@@ -218,9 +226,9 @@ bool process_request(struct process *p, struct attempt *a, const struct exec_req
         .folders = folders,
         .n_folders = n_folders,
         .log = str_of(a->log),
-        .memory_bytes = req->resources.memory_bytes > 0 ? req->resources.memory_bytes : p->cfg.step_memory_bytes,
+        .memory_bytes = a->memory_bytes,
         .log_max_bytes = p->cfg.step_log_bytes,
-        .timeout_ms = req->timeout_ms,
+        .timeout_ms = a->timeout_ms,
         .grace_ms = req->grace_ms,
         .note = note,
     };

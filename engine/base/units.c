@@ -216,3 +216,19 @@ const char *units_bytes_text(int64_t bytes, char *out)
     snprintf(out, 32, "%s%.*f%s", bytes < 0 ? "-" : "", whole ? 0 : 1, n, names[unit]);
     return out;
 }
+
+const char *units_duration_text(int64_t ms, char *out)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } parts[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    int n = 0;
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        int64_t of = ms / parts[i].ms;
+        ms %= parts[i].ms;
+        if (of > 0) n += snprintf(out + n, 32 - (size_t)n, "%lld%s", (long long)of, parts[i].name);
+    }
+    if (n == 0) snprintf(out, 32, "0");
+    return out;
+}

@@ -19,5 +19,7 @@ MUST_CHECK bool units_percent(const struct value *v, double *share, struct err *
 
 /* "1.5Gi": for people. Written into out (at least 32 bytes), returned. */
 const char *units_bytes_text(int64_t bytes, char *out);
+/* Of milliseconds: "1h30m", "2s", "250ms", as units_duration takes it. Likewise. */
+const char *units_duration_text(int64_t ms, char *out);
 
 #endif

@@ -59,14 +59,17 @@ static const struct {
     {"its last lines", NODE, ENDED("\"exitCode\":1,\"reason\":\"Error\",\"message\":\"no such file\\n\""),
      FAILURE_ERROR, 1, "its last lines:\nno such file"},
     {"memory", LIMITED, ENDED("\"exitCode\":137,\"reason\":\"OOMKilled\""), FAILURE_OOM, 137,
-     "used more memory than it may: raise resources.memory; Kubernetes says: OOMKilled"},
+     "used more memory than it may (64Mi): raise resources.memory; Kubernetes says: OOMKilled"},
     {"memory, unsaid", LIMITED, ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_OOM, 137,
-     "exited with code 137, which with a memory limit is taken for having used more"},
+     "exited with code 137, which with a memory limit is taken for having used more than it may (64Mi): raise"},
     {"killed, without a limit", NODE, ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_ERROR, 137, "code 137"},
     {"bad command", NODE, ENDED("\"exitCode\":128,\"reason\":\"StartError\",\"message\":\"no such file: nope\""),
      FAILURE_ERROR, 128, "could not be started; Kubernetes says: StartError: no such file: nope"},
     {"deadline", NODE, "\"reason\":\"DeadlineExceeded\"," ENDED("\"exitCode\":143,\"reason\":\"Error\""),
      FAILURE_TIMEOUT, 143, "longer than its timeout"},
+    {"how long that is", NODE ",\"activeDeadlineSeconds\":90",
+     "\"reason\":\"DeadlineExceeded\"," ENDED("\"exitCode\":143,\"reason\":\"Error\""), FAILURE_TIMEOUT, 143,
+     "ran longer than its timeout (1m30s)"},
     {"deadline before memory", LIMITED,
      "\"reason\":\"DeadlineExceeded\"," ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_TIMEOUT, 137,
      "timeout"},
@@ -522,6 +525,7 @@ static void a_late_step_is_late_for_every_server(void **state)
         kube_pod_result(&pod, &arena, &got);
         if (got.failure != rows[i].failure) fail_msg("%s: failure %d", rows[i].name, (int)got.failure);
         assert_true(kube_pod_late(&pod) == (rows[i].failure == FAILURE_TIMEOUT));
+        if (kube_pod_late(&pod)) assert_true(str_is(got.message, "ran longer than its timeout (5s)"));
     }
 }
 

@@ -257,6 +257,9 @@ static void units_are_written(void **state)
     assert_string_equal(units_bytes_text(1536, out), "1.5Ki");
     assert_string_equal(units_bytes_text(1 << 30, out), "1Gi");
     assert_string_equal(units_bytes_text(12, out), "12B");
+    assert_string_equal(units_duration_text(2000, out), "2s");
+    assert_string_equal(units_duration_text(5400250, out), "1h30m250ms");
+    assert_string_equal(units_duration_text(0, out), "0");
 }
 
 static void errors_carry_their_place(void **state)
