@@ -324,13 +324,23 @@ static void unknown(struct loading *l, struct str name, const char *source)
     if (near.n) err_hint(e, "did you mean %.*s?", STR_ARG(near));
 }
 
+/* before: NULL = nothing stands there. */
+static void unexpected(struct loading *l, const char *arg, const char *before)
+{
+    struct err *e = err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "unexpected argument '%s'", arg);
+    bool yes;
+    if (before == NULL || !str_starts(str_of(before), "--") || !parse_bool(str_of(arg), &yes)) return;
+    const struct option *o = option_find(str_of(before + 2));
+    if (o != NULL && o->type == OPTION_BOOL) err_hint(e, "write --%s=%s", o->name, arg);
+}
+
 /* --name=value, --name value, and a bare --name or --no-name for a yes or no. */
 static void from_flags(struct loading *l, int argc, char *const *argv)
 {
     for (int i = 0; i < argc; i++) {
         struct str arg = str_of(argv[i]);
         if (!str_starts(arg, "--")) {
-            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "unexpected argument '%s'", argv[i]);
+            unexpected(l, argv[i], i > 0 ? argv[i - 1] : NULL);
             continue;
         }
         struct str name = str_sub(arg, 2, arg.n), value = {0};

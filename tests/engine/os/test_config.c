@@ -190,11 +190,12 @@ static void problems_are_told_all_at_once(void **state)
         {{"--health-listen=7071"}, "health-listen: '7071' is not HOST:PORT", "127.0.0.1:7070"},
         {{"--no-threads"}, "unknown option 'no-threads'", NULL},
         {{"serve"}, "unexpected argument 'serve'", NULL},
+        {{"--s3-path-style", "true"}, "unexpected argument 'true'", "write --s3-path-style=true"},
     };
     struct config c = {.threads = -1};
     struct err_list errs;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const char *flags[FLAGS_MAX] = {"--data-dir", data, rows[i].flags[0], NULL};
+        const char *flags[FLAGS_MAX] = {"--data-dir", data, rows[i].flags[0], rows[i].flags[1], NULL};
         bool ok = load(flags, &c, &errs);
         if (ok || errs.total != 1) fail_msg("%s: %zu problems", rows[i].flags[0], errs.total);
         const struct err *e = &errs.items[0];
