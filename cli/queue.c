@@ -82,7 +82,10 @@ int cmd_queue_delete(struct cli *cli, const struct args *args)
         const char *path =
             client_path(cli->arena, flavor ? "/api/v1/flavors/%s" : "/api/v1/queues/%s", args->words[i] + from);
         struct client_request request = {.method = "DELETE", .path = path, .repeatable = true};
-        if (client_send(client, cli->arena, &request, &reply, NULL, &err)) continue;
+        if (client_send(client, cli->arena, &request, &reply, NULL, &err)) {
+            cli_note(cli, "%s/%s is deleted", flavor ? "flavor" : "queue", args->words[i] + from);
+            continue;
+        }
         code = cli_fail(cli, &err);
         if (!first) first = code;
     }

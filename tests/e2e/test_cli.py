@@ -20,6 +20,8 @@ def test_help_lists_every_command(server):
                  "pause", "resume", "retry", "approve", "artifacts get", "artifacts ls", "artifacts put",
                  "pipelines", "config", "backup", "restore", "completion"]:
         assert re.search(rf"\b{name}\b", words), name
+    headings = re.findall(r"^(\S.*):$", words, re.M)
+    assert "Server" in headings and len(set(headings)) == len(headings), headings
 
 
 @pytest.mark.parametrize("words, code, says", [

@@ -75,7 +75,8 @@ def test_queues_are_shown_and_deleted(fresh, tmp_path):
     assert research["cohort"] == "lab" and research["works"] == []
     assert {"of": "h100", "used": 0, "nominal": 16, "borrow": 8, "lend": 4} in research["use"]
     assert "has a quota of flavor 'h100'" in server.cli("queue", "delete", "flavor/h100", expect=7).stderr
-    server.cli("queue", "delete", "research", "teaching", "flavor/h100", "flavor/t4")
+    said = server.cli("queue", "delete", "research", "queue/teaching", "flavor/h100", "flavor/t4").stderr
+    assert [f"{name} is deleted" in said for name in ("queue/research", "queue/teaching", "flavor/h100")] == [True] * 3
     assert [line.split()[0] for line in server.cli("queue").stdout.splitlines()] == ["QUEUE", "default"]
     assert "there is no queue 'research'" in server.cli("queue", "research", expect=4).stderr
     server.cli("gpus")
