@@ -389,8 +389,8 @@ static void trouble(void *ctx, const struct kube_answer *answer)
     k->trouble[0] = '\0';
     k->generation++;
     if (answer == NULL) return;
-    snprintf(k->trouble, sizeof k->trouble, "the cluster's nodes and pods cannot be watched: %.*s",
-             STR_ARG(answer->message));
+    snprintf(k->trouble, sizeof k->trouble, "the cluster's nodes and pods cannot be watched: %.*s%s",
+             STR_ARG(answer->message), answer->status == 403 ? "; see deploy/components/gpu-queue" : "");
     log_warn("nodes and pods cannot be watched", LOG_STR("server", k->access.server), LOG_INT("status", answer->status),
              LOG_STR("message", answer->message));
 }

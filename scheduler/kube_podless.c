@@ -174,8 +174,9 @@ static void told_workloads(void *ctx, const struct kube_answer *answer)
         if (++k->kueue_version % (sizeof versions / sizeof *versions) == 0)
             say_all_held(k, STR("this cluster has none, or not in a version that is known; its Job is suspended"));
     } else if (answer->outcome == KUBE_REFUSED) {
-        say_all_held(k, arena_printf(&m, "its Job is suspended; why cannot be read, since Kubernetes says: %.*s",
-                                     STR_ARG(answer->message)));
+        say_all_held(k, arena_printf(&m, "its Job is suspended; why cannot be read, since Kubernetes says: %.*s%s",
+                                     STR_ARG(answer->message),
+                                     answer->status == 403 ? "; see deploy/components/kueue" : ""));
     }
     arena_free(&m);
 }
