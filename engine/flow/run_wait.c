@@ -160,6 +160,7 @@ static void told(struct examples *x, uint32_t task, struct str why)
     jsonw_object(&x->w);
     jsonw_kv_int(&x->w, "task", task);
     jsonw_kv_str(&x->w, "path", run_task_path(x->r, task, &x->arena));
+    jsonw_kv_cstr(&x->w, "state", task_state_name(x->r->tasks[task].state)); /* in another one it has no reason */
     jsonw_kv_str(&x->w, "reason", why);
     jsonw_object_end(&x->w);
     x->left--;

@@ -1,4 +1,5 @@
 /* The way of a pipeline through the API: checked, applied, run, looked at. */
+#include "engine/flow/run.h"
 #include "tests/api/fixture.h"
 
 static void test_health(void **state)
@@ -157,6 +158,45 @@ static void test_run(void **state)
     http_answer_free(&a);
 }
 
+/* What was recorded of why a task waits counts no more once it has begun. */
+static void test_why_a_task_waits(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *was;
+        enum task_state is;
+        bool told;
+    } rows[] = {{"ready", TASK_PENDING, true},
+                {"ready", TASK_READY, true},
+                {"ready", TASK_RUNNING, false}, /* it has begun since */
+                {"running", TASK_RUNNING, true},
+                {"running", TASK_SUCCEEDED, false}};
+    struct http_answer a = ask("POST", "/api/v1/runs", YAML_TYPE, HELLO);
+    expect(&a, 201);
+    long long id = (long long)http_number(&a, "id");
+    http_answer_free(&a);
+    char sql[800], path[80];
+    snprintf(sql, sizeof sql,
+             "INSERT INTO tasks (run_id, task, project_id, created_by, frame, path, state, attempt) "
+             "VALUES (%lld, 0, 1, 'x', 0, 'greet', 1, 1) RETURNING 1",
+             id);
+    assert_int_equal(support_number(&fx.db, sql), 1);
+    snprintf(path, sizeof path, "/api/v1/runs/%lld/tasks", id);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(sql, sizeof sql,
+                 "WITH t AS (UPDATE tasks SET state = %d WHERE run_id = %lld RETURNING 1) UPDATE active_runs SET "
+                 "waiting = '{\"examples\":[{\"task\":0,\"state\":\"%s\",\"reason\":\"for room\"}]}' WHERE run_id = "
+                 "%lld RETURNING (SELECT count(*) FROM t)",
+                 (int)rows[i].is, id, rows[i].was, id);
+        assert_int_equal(support_number(&fx.db, sql), 1);
+        a = ask("GET", path, NULL, NULL);
+        expect(&a, 200);
+        const struct value *why = http_member(&a, "items.0.waitingFor");
+        if ((why != NULL) != rows[i].told) fail_msg("row %zu: %s", i, a.body.p);
+        http_answer_free(&a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_apply, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_dry_run_without_the_bundle, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_run, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_why_a_task_waits, fixture_open, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

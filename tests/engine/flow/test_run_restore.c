@@ -143,9 +143,9 @@ static void waiting(void **state)
     buf_init(&json, 0);
     assert_true(run_waits(f->run));
     run_waiting_json(f->run, &(struct run_waiting){.max = 2, .room = no_room, .ctx = "no room"}, &json);
-    assert_string_equal(
-        json.p, "{\"ready\":3,\"pending\":1,\"examples\":[{\"task\":3,\"path\":\"loop[0]\",\"reason\":\"no room\"},"
-                "{\"task\":4,\"path\":\"loop[1]\",\"reason\":\"no room\"}]}");
+    assert_string_equal(json.p, "{\"ready\":3,\"pending\":1,\"examples\":[{\"task\":3,\"path\":\"loop[0]\",\"state\":"
+                                "\"ready\",\"reason\":\"no room\"},"
+                                "{\"task\":4,\"path\":\"loop[1]\",\"state\":\"ready\",\"reason\":\"no room\"}]}");
 }
 
 static const struct {
