@@ -77,6 +77,18 @@ static bool asks_for_described(const struct checking *k, const struct place_ask 
     return false;
 }
 
+/* Mostly a typo in it. */
+static bool hint_of_flavor(const struct checking *k, const struct place_why *reason, struct err *why)
+{
+    if (reason->reason != PLACE_UNSCHEDULABLE || reason->nodes > 0 || reason->flavor == PLACE_NONE) return false;
+    const struct flavor_doc *f = &k->setup.flavors[reason->flavor];
+    bool devices = f->device_class.n > 0;
+    struct str of = devices ? f->device_class : f->resource;
+    return err_hint(why, "a node is of flavor '%.*s' that has %s '%.*s'%s, and no taint but those that it tolerates",
+                    STR_ARG(f->name), devices ? "devices of the class" : "the resource", STR_ARG(of),
+                    f->n_nodes > 0 ? ", the labels that its 'nodes' names" : "");
+}
+
 static bool could_run(const struct checking *k, const struct node *n, struct err *why)
 {
     struct queue_ask ask = queue_ask_of(n, k->offer->ignore_gpu);
@@ -88,7 +100,8 @@ static bool could_run(const struct checking *k, const struct node *n, struct err
     size_t q = queue_setup_find(&k->setup, ask.queue);
     if (k->setup.queues[q].kueue.n > 0) return true; /* Kueue's to say */
     bool unseen = !k->nodes || (k->devices_unseen && asks_for_described(k, &in));
-    return place_feasible(k->setup.place, &in, &reason, why) || (reason.reason == PLACE_UNSCHEDULABLE && unseen);
+    return place_feasible(k->setup.place, &in, &reason, why) || (reason.reason == PLACE_UNSCHEDULABLE && unseen) ||
+           hint_of_flavor(k, &reason, why);
 }
 
 static void check_node(struct checking *k, const struct graph *g, const struct node *n)
@@ -96,9 +109,10 @@ static void check_node(struct checking *k, const struct graph *g, const struct n
     struct err why = {0};
     if (!needs_queue(n, k->offer->ignore_gpu) || could_run(k, n, &why)) return;
     const char *part = n >= g->nodes + (g->n_nodes - g->n_exit) ? "onExit" : "steps";
-    bool gpu = n->resources.gpu_count > 0 && n->resources.gpu_at.line > 0;
-    struct err *e = err_list_add(&k->errors, ERR_INVALID, gpu ? n->resources.gpu_at : n->at, "%s", why.message);
-    err_path(e, "%s.%.*s.%s", part, STR_ARG(n->name), n->resources.gpu_count > 0 ? "resources.gpu" : "queue");
+    bool gpu = n->resources.gpu_count > 0 && queue_setup_find(&k->setup, queue_ask_of(n, false).queue) != SIZE_MAX;
+    bool there = gpu && n->resources.gpu_at.line > 0;
+    struct err *e = err_list_add(&k->errors, ERR_INVALID, there ? n->resources.gpu_at : n->at, "%s", why.message);
+    err_path(e, "%s.%.*s.%s", part, STR_ARG(n->name), gpu ? "resources.gpu" : "queue");
     err_hint(e, "%s", why.hint);
 }
 

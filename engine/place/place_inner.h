@@ -66,6 +66,7 @@ struct shape { /* what is asked, by however many */
     uint64_t full[PLACE_CHOICES]; /* the cycle in which the nodes of a flavor were found without room for it */
     uint32_t pods_fit[PLACE_CHOICES];
     int64_t most_free[PLACE_CHOICES];
+    uint32_t open[PLACE_CHOICES]; /* nodes that take pods */
 };
 
 struct group {                 /* those of a queue with equal shape and priority, by age */

@@ -50,6 +50,7 @@ static bool nodes_possible(const struct place *p, const struct shape_key *key, u
         if (!n->alive) continue;
         uint32_t offer = flavor == PLACE_NONE ? PLACE_NONE : node_offer(n, flavor);
         if (flavor == PLACE_NONE ? n->gpu_only : offer == PLACE_NONE) continue;
+        why->nodes++;
         pods += node_ever(n, offer, key);
         int64_t has = node_most(n, offer, key, true);
         if (has > most) most = has;
@@ -116,6 +117,7 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
         why.resource = key->gpu > 0 ? PLACE_RESOURCE_GPU : PLACE_RESOURCE_CPU;
         why.need = key->gpu > 0 ? key->gpu : key->cpu;
         why.free = shape->most_free[s->choice];
+        why.nodes = shape->open[s->choice];
         if (p->node_held[slot] == p->cycle) why.other = p->works[p->node_for[slot]].id;
         return why;
     }

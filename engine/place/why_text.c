@@ -28,6 +28,17 @@ static const char *const sentences[PLACE_REASON_COUNT] = {
     [PLACE_PREEMPTED] = "was preempted by %o, and will run again",
 };
 
+/* What there is no node for has other words. */
+static const char *sentence(const struct place_why *why)
+{
+    bool none = why->nodes == 0;
+    if (none && why->reason == PLACE_UNSCHEDULABLE && why->flavor != PLACE_NONE)
+        return "each pod needs %n%u, and there is no node of that flavor";
+    if (none && (why->reason == PLACE_WAITING_FOR_NODES || why->reason == PLACE_WAITING_FOR_GANG))
+        return "each pod needs %n%u, and no node that has that is schedulable%h";
+    return sentences[why->reason];
+}
+
 static void unit(struct buf *out, const struct place *p, const struct place_why *why)
 {
     static const char *const units[] = {[PLACE_RESOURCE_CPU] = " CPUs", [PLACE_RESOURCE_MEMORY] = " GiB of memory"};
@@ -80,7 +91,7 @@ void place_why_text(const struct place *p, const struct place_why *why, place_na
 {
     const struct telling t = {p, why, name, ctx};
     if (why->reason >= PLACE_REASON_COUNT) return;
-    for (const char *c = sentences[why->reason]; *c != '\0'; c++) {
+    for (const char *c = sentence(why); *c != '\0'; c++) {
         if (*c == '%')
             piece(out, &t, *++c);
         else

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define NAMES_BYTES 160 /* of names, in a hint */
+
 /* ---- flavors ---- */
 
 static size_t asks(const struct flavor_doc *f)
@@ -151,12 +153,21 @@ size_t queue_setup_find(const struct queue_setup *s, struct str queue)
     return SIZE_MAX;
 }
 
+/* As many as a line holds: `millrace gpus` knows a flavor only where there are nodes of it. */
+static bool hint_names(struct err *err, struct str near, const struct str *names, size_t n)
+{
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    for (size_t i = 0; i < n && (i == 0 || text.n + names[i].n < NAMES_BYTES); i++)
+        buf_printf(&text, "%s%.*s", i > 0 ? ", " : "", STR_ARG(names[i]));
+    if (near.n == 0) return err_hint(err, "there are: %.*s", STR_ARG(buf_view(&text)));
+    return err_hint(err, "did you mean '%.*s'? There are: %.*s", STR_ARG(near), STR_ARG(buf_view(&text)));
+}
+
 static bool no_such(struct err *err, const char *what, struct str name, const struct str *names, size_t n)
 {
     err_set(err, ERR_NOT_FOUND, "there is no %s '%.*s'", what, STR_ARG(str_sub(name, 0, 80)));
-    struct str near = suggest(name, names, n);
-    if (near.n > 0) return err_hint(err, "did you mean '%.*s'?", STR_ARG(near));
-    return err_hint(err, "millrace queue shows what there is");
+    return hint_names(err, suggest(name, names, n), names, n);
 }
 
 static bool offers(const struct queue_doc *q, struct str flavor)

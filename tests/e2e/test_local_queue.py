@@ -221,6 +221,19 @@ def test_cores_have_a_quota_too(machine):
     assert server.ended(run)["state"] == "succeeded"
 
 
+def test_refusals_name_the_place_and_what_there_is(machine):
+    server = machine(TWO)
+    declare(server, A100 + "---\n" + A100.replace("a100", "typo").replace("nvidia.com/gpu,", "nvidia.com/gpus,") +
+            queue("research"))
+    known(server)
+    said = refused(server, "queue: reserch, resources: {gpu: 1}")
+    assert '"path": "steps.a.queue"' in said and "did you mean 'research'?" in said, said
+    said = refused(server, "resources: {gpu: {flavor: h100}}")
+    assert '"path": "steps.a.resources.gpu"' in said and "There are: " in said and "typo" in said, said
+    said = refused(server, "resources: {gpu: {flavor: typo}}")
+    assert "there is no node of that flavor" in said and "the resource 'nvidia.com/gpus', the labels" in said, said
+
+
 @pytest.mark.parametrize("asks, says", [
     ("queue: research, resources: {gpu: 2}", "needs 2 × a100, queue research can have at most 1"),
     ("resources: {gpu: 3}", "needs 3 × a100"),

@@ -488,6 +488,12 @@ static void test_a_promise_on_a_cordoned_node(void **state)
     place_ended(r.p, 10);
     rig_cycle(&r, 2);
     rig_expect(&r, 1, PLACE_WAITING);
+    struct place_why why;
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    assert_true(place_explain(r.p, 1, &why));
+    place_why_text(r.p, &why, NULL, NULL, &text);
+    assert_string_equal(text.p, "each pod needs 4 × a100, and no node that has that is schedulable; position 1 of 1");
     n.schedulable = true;
     assert_true(place_node(r.p, &n, &number, &err));
     rig_cycle(&r, 3);

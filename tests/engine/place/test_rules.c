@@ -32,7 +32,7 @@ static const struct world worlds[] = {
      0,
      0,
      0,
-     "each pod needs 1 × t4; empty nodes would have room for 0 of 1, the largest has 0"},
+     "each pod needs 1 × t4, and there is no node of that flavor"},
     {"more than the quota",
      {4, 0, 0},
      {0, 0, 0},
