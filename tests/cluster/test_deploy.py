@@ -378,3 +378,18 @@ def test_nothing_was_forbidden(cluster, server):
     said = cluster.kubectl("logs", "-n", SPACE, "-l", LABELS, "--tail=-1")
     asked = "".join(line for line in said.splitlines() if "nodes and pods cannot be watched" not in line)
     assert "shards acquired" in said and "forbidden" not in asked.lower(), said
+
+
+def test_missing_rights_name_their_component(cluster, server):
+    """What the base has no rights for says which component has them. Last, since the servers' log tells of it."""
+    head = "apiVersion: millrace/v1\nkind: Pipeline\nname: rights\nsteps:\n"
+    queued = server.submit(head + "  s: {run: 'true', resources: {gpu: 1}}\n")
+    gang = server.submit(head + "  s: {run: 'true', workers: 2}\n")
+    until("the queue's", lambda: "deploy/components/gpu-queue" in server.tasks(queued)["s"].get("waitingFor", ""))
+    attempts = f"/api/v1/runs/{gang}/tasks/s/attempts"
+    first = until("the gang's", lambda: [one for one in server.get(attempts).json["items"] if one.get("message")])[0]
+    assert "services is forbidden" in first["message"], first
+    assert "deploy/components/distributed" in first["message"], first
+    for run in (queued, gang):
+        server.post(f"/api/v1/runs/{run}:cancel")
+        assert server.ended(run)["state"] == "cancelled"
