@@ -255,6 +255,9 @@ static bool stream(struct request *rq, struct log_ref *ref, int64_t tail, struct
 {
     int64_t offset = 0;
     struct str dir = str_of(rq->api->cfg.store_dir);
+    int64_t size;
+    FD_AUTO fd = ref->attempt ? step_log_open(dir, ref->run_id, ref->task, ref->attempt, &size, err) : -1;
+    if (fd == -2) return false; /* while that can still be told */
     if (tail > 0 && ref->attempt && !step_log_tail(dir, ref->run_id, ref->task, ref->attempt, tail, &offset, err))
         return false;
     struct sse_stream s;

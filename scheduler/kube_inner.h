@@ -111,6 +111,7 @@ struct kube_attempt {
     bool log_moved;             /* log_from has: it is asked for again */
     bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
+    bool log_broken;        /* it could not be written */
     bool log_followed;      /* to its end, by which the step has ended, too */
     uint32_t log_tries;     /* that were answered */
     struct str log_refused; /* what the server says that does not give it; empty = it may */

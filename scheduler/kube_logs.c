@@ -107,20 +107,17 @@ static bool put(struct kube_attempt *a, struct str bytes)
     return write_out(a, str_sub(bytes, (size_t)known, bytes.n));
 }
 
-static bool write_out(struct kube_attempt *a, struct str bytes)
+static bool append(struct kube_attempt *a, struct str bytes)
 {
-    int64_t most = a->owner->cfg.step_log_bytes;
-    if (most > 0 && (int64_t)bytes.n > most - a->log_bytes) {
-        a->log_full = true;
-        bytes.n = most > a->log_bytes ? (size_t)(most - a->log_bytes) : 0;
-    }
-    if (bytes.n > 0 && !open_file(a, true)) return false;
     int64_t from = a->log_bytes;
+    a->log_broken = bytes.n > 0 && !open_file(a, true);
+    if (a->log_broken) return false;
     while (bytes.n > 0) { /* each byte has its place: a server that was taken over writes the same ones there */
         ssize_t put = pwrite(a->log_fd, bytes.p, bytes.n, a->log_bytes);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) {
             log_error("a log is cut short", LOG_INT("run", a->id.run), LOG_CSTR("error", strerror(errno)));
+            a->log_broken = true;
             return false;
         }
         bytes = str_sub(bytes, (size_t)put, bytes.n);
@@ -128,7 +125,17 @@ static bool write_out(struct kube_attempt *a, struct str bytes)
         if (a->phase == KUBE_DRAINING) a->drain_us = os_mono_us();
     }
     if (a->log_bytes > from) kube_secret_cover_log(a, from);
-    return !a->log_full;
+    return true;
+}
+
+static bool write_out(struct kube_attempt *a, struct str bytes)
+{
+    int64_t most = a->owner->cfg.step_log_bytes;
+    if (most > 0 && (int64_t)bytes.n > most - a->log_bytes) {
+        a->log_full = true;
+        bytes.n = most > a->log_bytes ? (size_t)(most - a->log_bytes) : 0;
+    }
+    return append(a, bytes) && !a->log_full;
 }
 
 /* Of several workers, rank 0's log comes first, as it is; behind it the others', each line with its rank. */
@@ -186,7 +193,8 @@ static void done(void *ctx, const struct kube_answer *answer)
         return; /* else the next tick follows it */
     }
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
-    a->log_whole = answer->outcome == KUBE_DONE && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
+    a->log_whole =
+        answer->outcome == KUBE_DONE && !a->log_broken && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
     /* Its pod may be deleted before it has ended, and nobody else knows it then. */
     if (a->phase == KUBE_CREATED && a->keeping && answer->outcome == KUBE_DONE) a->log_followed = true;
     if (a->phase == KUBE_DRAINING && a->log_followed && answer->status == 404) a->log_whole = true;
@@ -202,7 +210,9 @@ static void done(void *ctx, const struct kube_answer *answer)
 static void ask(struct kube_attempt *a, bool follow)
 {
     char path[1024];
-    if (a->log != NULL || !open_file(a, false)) return;
+    if (a->log != NULL) return;
+    a->log_asked = true;
+    if (!open_file(a, false)) return;
     if (kube_log_pod(a)[0] == '\0') return;
     a->log_skip = a->log_bytes - a->log_from;
     a->log_seen = 0;
@@ -216,7 +226,6 @@ static void ask(struct kube_attempt *a, bool follow)
                                             .ctx = a};
     a->log = kube_stream(a->owner->client, &req);
     a->log_follows = follow;
-    a->log_asked = true;
 }
 
 void kube_log_follow(struct kube_attempt *a)
@@ -272,9 +281,21 @@ static void say_refused(struct kube_attempt *a)
                               STR_ARG(a->log_refused)));
 }
 
+/* Of one that ended before it could be stopped for that. */
+static void say_full(struct kube_attempt *a)
+{
+    char size[32];
+    if (!a->log_full || !a->result.ok) return;
+    (void)append(a, arena_printf(&a->arena,
+                                 "\nmillrace: the log is cut here: it is longer than %s, the server's "
+                                 "step-log-max\n",
+                                 units_bytes_text(a->owner->cfg.step_log_bytes, size)));
+}
+
 void kube_drained(struct kube_attempt *a)
 {
     say_refused(a);
+    say_full(a);
     if (a->log_asked && !a->log_whole && !a->log_full)
         log_warn("the end of a log may be missing", LOG_INT("run", a->id.run), LOG_INT("task", a->id.task),
                  LOG_INT("attempt", a->id.attempt));

@@ -246,6 +246,17 @@ def test_a_log_is_followed_live(cluster_server, jobs):
     gone(jobs)
 
 
+def test_a_log_that_is_too_long_says_so(cluster_server, jobs):
+    """Of a step that has ended before its log was followed; others are stopped."""
+    server = cluster_server("--step-log-max", "1Mi")
+    run = server.submit(pipeline("  s: {run: 'yes | head -c 2000000'}\n"))
+    assert server.ended(run)["state"] == "succeeded"
+    log = server.cli("logs", run, "s").stdout
+    assert log.startswith("y\n" * 500000) and log.endswith(
+        "\nmillrace: the log is cut here: it is longer than 1Mi, the server's step-log-max\n")
+    gone(jobs)
+
+
 def test_a_log_is_whole_that_its_node_rotates(cluster_server, jobs):
     """At 10 MiB of the node's own format, for which it looks every ten seconds. It tells only what came after that."""
     followed, killed = cluster_server(), cluster_server()

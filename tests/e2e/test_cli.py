@@ -263,6 +263,19 @@ def test_logs_follow_ends_with_the_step(server):
     assert [line for line in done.stdout.splitlines() if "line" in line][-1].endswith("line 3")
 
 
+def test_logs_that_cannot_be_read(server):
+    number = server.submit(pipeline("talk: {run: 'echo line'}"))
+    server.ended(number)
+    folder = server.data / "logs" / str(number)
+    folder.rename(folder.with_suffix(".away"))
+    folder.write_text("no folder")
+    for follow in ([], ["-f"]):
+        assert "Not a directory" in server.cli("logs", number, "talk", *follow, expect=1).stderr
+    folder.unlink()
+    folder.with_suffix(".away").rename(folder)
+    assert "line" in server.cli("logs", number, "talk", "-f").stdout
+
+
 def test_config_contexts(server):
     env = {"XDG_CONFIG_HOME": str(server.home / "contexts"), "MILLRACE_URL": "", "MILLRACE_TOKEN": ""}
     server.cli("config", "set", "here", "--url", f"http://127.0.0.1:{server.port}",
