@@ -65,7 +65,8 @@ static const struct row of_services[] = {
 
 #define SECRET "the Secret with what the server gives to it "
 static const struct row of_secrets[] = {OF_A_BELONGING(SECRET "was refused", SECRET "cannot be created",
-                                                       "; let the server's account create Secrets there")};
+                                                       "; let the server's account create Secrets there, as "
+                                                       "deploy/components/secrets does")};
 
 static const struct row *const tables[] = {[KUBE_REFUSED_JOB] = of_jobs,
                                            [KUBE_REFUSED_TEMPLATE] = of_templates,

@@ -126,7 +126,7 @@ static void refusals_of_what_goes_with_it(void **state)
     static const struct row secrets[] = {
         {403, "x", KUBE_BLAME_CLUSTER,
          "the Secret with what the server gives to it cannot be created; Kubernetes says: x; let the server's account "
-         "create Secrets there"},
+         "create Secrets there, as deploy/components/secrets does"},
     };
     expect(KUBE_REFUSED_SERVICE, services, sizeof services / sizeof *services);
     expect(KUBE_REFUSED_SECRET, secrets, sizeof secrets / sizeof *secrets);
