@@ -143,10 +143,10 @@ def test_a_quota_of_services_is_a_wait(cluster_server, jobs):
     jobs.apply(kind="ResourceQuota", metadata={"name": "few"}, spec={"hard": {"count/services": "1"}})
     try:
         server = cluster_server()
-        first, second = (server.submit(pipeline(f"  s: {{run: 'sleep {seconds}', workers: 2}}\n")) for seconds in (8, 15))
-        until("one to wait", lambda: any("waits for quota; Kubernetes says: " in server.tasks(run)["s"].get("waitingFor", "")
-                                         for run in (first, second)))
-        for run in (first, second):
+        runs = [server.submit(pipeline(f"  s: {{run: 'sleep {seconds}', workers: 2}}\n")) for seconds in (8, 15)]
+        until("one to wait", lambda: any("waits for quota; Kubernetes says: " in server.tasks(run)["s"].get(
+            "waitingFor", "") for run in runs))
+        for run in runs:
             assert server.ended(run)["state"] == "succeeded"
             assert server.tasks(run)["s"]["attempt"] == 1
     finally:
