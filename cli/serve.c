@@ -74,8 +74,11 @@ struct stopping {
     sigset_t signals;
     int asked; /* eventfd: readable once a signal has come */
     atomic_bool orderly;
+    _Atomic(const char *) leaving; /* what is said when what is under way hangs */
 };
 static struct stopping stopping;
+#define WITHOUT_DATABASE "the database does not answer: leaving without it"
+#define WITHOUT_STORE "the artifact store does not answer: leaving without it"
 
 static bool stop_asked(int wait_ms)
 {
@@ -359,6 +362,15 @@ static bool open_api(struct server *s, struct err *err)
     return ok;
 }
 
+static bool claim_places(struct server *s, struct err *err)
+{
+    if (!claim_store(s->db, s->cfg.store_dir, err)) return false;
+    atomic_store(&stopping.leaving, WITHOUT_STORE);
+    bool ok = claim_blobs(s->db, &s->blobs, err);
+    atomic_store(&stopping.leaving, WITHOUT_DATABASE);
+    return ok;
+}
+
 static bool start(struct server *s, struct err *err)
 {
     if (!check_rules(s, err)) return false;
@@ -367,8 +379,7 @@ static bool start(struct server *s, struct err *err)
         return false;
     if (!fs_mkdirs(s->cfg.data_dir.p, 0711, err) || !fs_mkdirs(s->cfg.store_dir.p, 0711, err)) return false;
     if (is_local(&s->cfg) && runs_scheduler(s) && !secret_folder(s->cfg.secrets_dir.p, err)) return false;
-    if (!lock_data_dir(s, err) || !open_database(s, err) || !claim_store(s->db, s->cfg.store_dir, err) ||
-        !claim_blobs(s->db, &s->blobs, err) ||
+    if (!lock_data_dir(s, err) || !open_database(s, err) || !claim_places(s, err) ||
         !secrets_hold(s->cfg.store_dir, s->cfg.secrets_dir, &s->secrets_lock, err) || !read_step_key(s, err) ||
         !try_scheduling(s, err) || !open_api(s, err))
         return false;
@@ -406,7 +417,7 @@ static void *hear_signals(void *unused)
     log_info("stopping", LOG_CSTR("signal", strsignal(number)));
     if (write(stopping.asked, &one, sizeof one) == sizeof one) poll(NULL, 0, STOP_PATIENCE_MS);
     if (atomic_load(&stopping.orderly)) return NULL;
-    log_warn("the database does not answer: leaving without it");
+    log_warn(atomic_load(&stopping.leaving));
     _exit(CLI_OK);
 }
 
@@ -488,6 +499,7 @@ int cmd_serve(int argc, char **argv)
     if (!config_load(&s.arena, argc - 1, argv + 1, &s.cfg, &errors)) return print_problems(&errors, &s.arena);
     log_set_level((enum log_level)s.cfg.log_level);
     keep_memory_small();
+    atomic_store(&stopping.leaving, WITHOUT_DATABASE);
     bool ok = watch_signals(&err) && start(&s, &err);
     if (ok) {
         if (s.api != NULL) log_info("listening", LOG_STR("host", s.cfg.listen_host), LOG_INT("port", api_port(s.api)));

@@ -11,12 +11,14 @@
 
 #include "engine/base/mask.h"
 #include "engine/os/clock.h"
+#include "engine/os/log.h"
 #include "engine/os/s3_inner.h"
 
 #define ANSWER_MAX ((size_t)8 << 20) /* a page of a list */
 #define CONNECT_MS 10000L
 #define SILENCE_S 90L /* S3 may think about a completed upload for long */
 #define WAIT_MOST_MS 10000
+#define TROUBLE_AGAIN_US ((int64_t)60 * 1000000)
 #define SKEW_MOST_S 900 /* what S3 bears */
 
 struct trial {
@@ -326,8 +328,14 @@ static bool no_answer(const struct trial *t, CURLcode code, const char *place, s
     if (t->too_much || t->answer->body.over)
         return err_set(err, ERR_UNAVAILABLE, "%s: the store sends more than was asked for", place);
     if (code == CURLE_OK) code = CURLE_PARTIAL_FILE;
-    return err_set(err, ERR_UNAVAILABLE, "%s: %s does not answer as it should: %s", place, t->s->base.p,
-                   curl_easy_strerror(code));
+    err_set(err, ERR_UNAVAILABLE, "%s: %s does not answer as it should: %s", place, t->s->base.p,
+            curl_easy_strerror(code));
+    if (code != CURLE_COULDNT_RESOLVE_HOST) return false;
+    if (t->s->cfg.path_style) return err_hint(err, "does --s3-endpoint name the right host?");
+    return err_hint(err,
+                    "the host is the bucket's, %.*s. before the endpoint's: --s3-path-style if the store has no such "
+                    "hosts, as most but AWS have none; else, does --s3-endpoint name the right host?",
+                    STR_ARG(t->s->cfg.bucket));
 }
 
 static bool skewed(const struct trial *t, struct str code, const char *place, struct err *err)
@@ -406,6 +414,25 @@ static bool enough(const struct trial *t, CURLcode code)
            (t->call->sink == NULL || t->got == t->call->size);
 }
 
+/* ---- what the log says of it ---- */
+
+/* Not of each try of each request: that it began, and again while it lasts. */
+static void note_trouble(struct trial *t, CURLcode code, struct str said)
+{
+    struct err why = {0};
+    int64_t now = os_mono_us(), last = atomic_load(&t->s->troubled_us);
+    if (last != 0 && now - last < TROUBLE_AGAIN_US) return;
+    if (!atomic_compare_exchange_strong(&t->s->troubled_us, &last, now)) return;
+    (void)failed(t, code, said, &why);
+    log_err(LEVEL_WARN, "the artifact store fails, and is tried again", &why);
+}
+
+static void note_answer(struct s3 *s)
+{
+    if (atomic_load(&s->troubled_us) != 0 && atomic_exchange(&s->troubled_us, 0) != 0)
+        log_info("the artifact store answers again", LOG_STR("store", s->base));
+}
+
 bool s3_do(struct s3 *s, const struct s3_call *call, struct s3_answer *out, struct err *err)
 {
     struct arena a;
@@ -423,9 +450,11 @@ bool s3_do(struct s3 *s, const struct s3_call *call, struct s3_answer *out, stru
             if (s3_element(buf_view(&out->body), "Error", &error, NULL)) said = s3_text(&a, error, "Code");
         }
         done = enough(&t, code) && said.n == 0;
+        if (done) note_answer(s);
         if (done) break;
         if (t.got > before) tries = 0; /* it gets on */
         again = tries + 1 < s->cfg.tries && may_help(&t, code, said);
+        if (again) note_trouble(&t, code, said);
         if (again)
             wait_before(&t, tries);
         else

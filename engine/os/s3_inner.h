@@ -20,7 +20,8 @@ struct s3 {
     struct str host;    /* as the header Host says it */
     struct str root;    /* of paths: / or /BUCKET/ */
     atomic_bool stopping;
-    pthread_mutex_t lock; /* of what follows */
+    _Atomic int64_t troubled_us; /* when the log last said that it fails, monotonic; 0 = it answers */
+    pthread_mutex_t lock;        /* of what follows */
     CURL *idle[S3_IDLE];
     size_t n_idle;
     struct stat seen; /* of the file that the keys are from */

@@ -292,3 +292,22 @@ def test_a_wrong_setting_is_named_at_the_start(gateway, wrong, said):
         server.process = None
     finally:
         server.remove()
+
+
+def test_a_store_that_does_not_answer_is_said_at_once(gateway):
+    """The first try tells the log; the host of a bucket that nobody knows tells what to do about it, and a stop while
+    it is waited for does not blame the database."""
+    options = [o for o in gateway.options() if o != "--s3-path-style"]
+    options[options.index("--s3-endpoint") + 1] = f"http://store.invalid:{gateway.port}"
+    server = Server(*options)
+    try:
+        server.start(wait=False)
+        until("the first try to be told", lambda: "the artifact store fails" in server.tail(), 15)
+        assert server.process.poll() is None
+        assert "bucket.store.invalid" in server.tail() and "--s3-path-style" in server.tail(), server.tail()
+        server.process.terminate()
+        server.process.wait(PATIENCE)
+        server.process = None
+        assert "the artifact store does not answer: leaving without it" in server.tail(), server.tail()
+    finally:
+        server.remove()
