@@ -22,8 +22,10 @@ struct client {
     CURL *curl;
     struct arena *arena;
     struct settings settings;
-    const char *of_file; /* project of the file at hand, for when nobody named one */
-    bool local;          /* never through a proxy */
+    const char *of_file;                                /* project of the file at hand, for when nobody named one */
+    bool local;                                         /* never through a proxy */
+    void (*on_retry)(void *ctx, const struct err *why); /* NULL = nobody asks */
+    void *retry_ctx;
 };
 
 bool client_open(struct arena *a, const struct settings *settings, struct client **out, struct err *err)
@@ -39,6 +41,17 @@ bool client_open(struct arena *a, const struct settings *settings, struct client
                strstr(settings->server, "//[::1]");
     *out = c;
     return true;
+}
+
+void client_on_retry(struct client *c, void (*fn)(void *ctx, const struct err *why), void *ctx)
+{
+    c->on_retry = fn;
+    c->retry_ctx = ctx;
+}
+
+void client_retries(const struct client *c, const struct err *why)
+{
+    if (c->on_retry != NULL) c->on_retry(c->retry_ctx, why);
 }
 
 void client_close(struct client *c)
@@ -227,6 +240,18 @@ static int64_t wait_before(struct client *c, struct arena *a, const struct clien
     return seconds * 1000 > WAIT_MOST_MS ? WAIT_MOST_MS : seconds * 1000;
 }
 
+static void tell_retry(struct client *c, struct arena *a, CURLcode code, const struct exchange *x,
+                       const struct client_reply *found)
+{
+    struct err why = {0};
+    if (c->on_retry == NULL) return;
+    if (code != CURLE_OK)
+        no_answer(c, code, x, &why);
+    else
+        problem_read(a, found->status, found->body, NULL, &why);
+    client_retries(c, &why);
+}
+
 static void read_reply(struct client *c, struct arena *a, struct exchange *x, struct client_reply *out)
 {
     long status = 0;
@@ -261,6 +286,7 @@ bool client_send(struct client *c, struct arena *a, const struct client_request 
         read_reply(c, a, &x, &found);
         int64_t wait = wait_before(c, a, request, code, found.status, tries);
         if (wait < 0) break;
+        tell_retry(c, a, code, &x, &found);
         poll(NULL, 0, (int)wait); /* ends early by a signal, which the next try sees */
     }
     buf_free(&x.body);

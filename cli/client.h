@@ -14,6 +14,9 @@ struct client;
 /* What is read once, such as the token, lives in the arena. */
 MUST_CHECK bool client_open(struct arena *a, const struct settings *settings, struct client **out, struct err *err);
 void client_close(struct client *c);
+/* Told of what went wrong before each further try of a request; by client_retries also of a caller's own tries. */
+void client_on_retry(struct client *c, void (*fn)(void *ctx, const struct err *why), void *ctx);
+void client_retries(const struct client *c, const struct err *why);
 
 /* Takes the bytes of a body as they come; false ends the transfer. */
 typedef bool client_sink(void *ctx, const char *p, size_t n);

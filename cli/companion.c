@@ -68,6 +68,16 @@ static void say(struct companion *c, struct str text)
     pthread_mutex_unlock(&c->lock);
 }
 
+/* The scheduler quotes the last such line of the log: see scheduler/kube_movers.c. */
+static void will_try_again(void *ctx, const struct err *err)
+{
+    struct companion *c = ctx;
+    fprintf(stderr, "%s" STEP_MOVES_AGAIN "\n", err->message);
+    pthread_mutex_lock(&c->lock);
+    snprintf(c->last, sizeof c->last, "%s", err->message);
+    pthread_mutex_unlock(&c->lock);
+}
+
 static bool open_api(struct companion *c, struct err *err)
 {
     struct settings *s = &c->cli.settings;
@@ -79,7 +89,9 @@ static bool open_api(struct companion *c, struct err *err)
     if (bytes == NULL || !str_int(str_of(bytes), &c->cache_bytes)) c->cache = NULL;
     if (s->server == NULL || s->token == NULL)
         return err_set(err, ERR_INVALID, "MILLRACE_API_URL and MILLRACE_TOKEN must say where the data is");
-    return client_open(c->arena, s, &c->cli.client, err);
+    if (!client_open(c->arena, s, &c->cli.client, err)) return false;
+    client_on_retry(c->cli.client, will_try_again, c);
+    return true;
 }
 
 static bool read_plan(struct companion *c, const char *path, struct err *err)
@@ -98,10 +110,7 @@ static bool pause_before(struct companion *c, const struct err *err, unsigned tr
     if (err->code == ERR_INVALID || err->code == ERR_TOO_LARGE || err->code == ERR_NOT_FOUND ||
         err->code == ERR_UNAUTHENTICATED) /* the attempt is over: nobody waits for it */
         return false;
-    fprintf(stderr, "%s; trying again\n", err->message);
-    pthread_mutex_lock(&c->lock);
-    snprintf(c->last, sizeof c->last, "%s", err->message);
-    pthread_mutex_unlock(&c->lock);
+    will_try_again(c, err);
     poll(NULL, 0, ms < PAUSE_MOST_MS ? (int)ms : PAUSE_MOST_MS);
     return true;
 }
@@ -128,13 +137,24 @@ static bool check(struct str digest, int fd, unsigned *damaged, struct err *err)
                    found);
 }
 
+/* An answer to HEAD says nothing of why: the first byte is asked for, only to hear that. */
+static void ask_why(struct companion *c, const char *path, struct err *err)
+{
+    struct client_reply reply;
+    struct err why;
+    const struct client_request get = {.path = path, .accept = "*/*", .headers = {"Range: bytes=0-0"}, .once = true};
+    if (err->code != ERR_UNAVAILABLE && err->code != ERR_INTERNAL) return;
+    will_try_again(c, err); /* the other answer may take as long */
+    if (!client_send(c->cli.client, c->arena, &get, &reply, NULL, &why)) *err = why;
+}
+
 static bool fetch_once(struct companion *c, struct str digest, int fd, unsigned *damaged, struct err *err)
 {
     const char *path = client_path(c->arena, "/api/v1/blobs/%s", arena_cstr(c->arena, digest));
     const char *there = client_with(c->arena, path, "direct=true");
     struct client_reply reply;
-    const struct client_request head = {.method = "HEAD", .path = path};
-    if (!client_send(c->cli.client, c->arena, &head, &reply, NULL, err)) return false;
+    const struct client_request head = {.method = "HEAD", .path = path, .once = true};
+    if (!client_send(c->cli.client, c->arena, &head, &reply, NULL, err)) return ask_why(c, path, err), false;
     int64_t size = reply.total; /* what a run was told of it may be a user's word */
     if (size < 0) return err_set(err, ERR_UNAVAILABLE, "the server does not say how long it is");
     bool came = c->cli.direct && blob_fetch(c->cli.client, c->arena, there, true, fd, size, err);
@@ -332,7 +352,7 @@ static int run_collect(struct companion *c, const char *plan)
     sigprocmask(SIG_BLOCK, &signals, NULL); /* at once: to a first process that does not ask, it would not be told */
     signal(SIGTERM, nothing);               /* it is waited for; but `ready` sees this, and not what is waited for */
     bool ok = read_plan(c, plan, &err) && open_api(c, &err);
-    fprintf(stderr, "waiting for the step to end\n");
+    fprintf(stderr, STEP_MOVES_WAITS "\n");
     await_end(&signals);
     const char *rank = getenv("JOB_COMPLETION_INDEX");         /* Kubernetes says it where a step has several workers */
     if (rank != NULL && strcmp(rank, "0") != 0) return CLI_OK; /* what rank 0 leaves is the step's */

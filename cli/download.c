@@ -53,6 +53,7 @@ bool blob_fetch(struct client *client, struct arena *a, const char *path, bool d
             *err = why;
             return false;
         }
+        client_retries(client, &why);
         poll(NULL, 0, PAUSE_MS << (breaks < 5 ? breaks : 5));
     }
 }

@@ -61,6 +61,7 @@ static bool send_pieces(struct client *client, struct arena *a, const char *path
             *err = why;
             return false;
         }
+        client_retries(client, &why);
         if (!ask_offset(client, a, path, &offset, &complete, err)) return false;
     }
     return true;

@@ -98,6 +98,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_outputs_leave(a);
     kube_ranks_drop(a);
     kube_secret_drop(a);
+    kube_mover_drop(a);
     kube_silence_drop(&a->silence);
     free(a->waits);
     free(a->unwatched);
@@ -127,6 +128,7 @@ static void queue(struct kube_attempt *a)
 void kube_tell(struct kube_attempt *a)
 {
     kube_log_close(a);
+    kube_mover_quote(a);
     kube_secret_cover(a);
     a->phase = KUBE_TOLD;
     queue(a);
@@ -357,8 +359,9 @@ static void hear(struct kube *k)
 static struct str why_it_waits(const struct kube_attempt *a, struct arena *m)
 {
     const char *why = a->waits != NULL ? a->waits : "";
-    if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_str(m, str_of(why));
-    return arena_printf(m, "%s%s; Kubernetes says: %s", why,
+    struct str note = why[0] != '\0' ? kube_mover_note(a, m) : STR("");
+    if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_printf(m, "%s%.*s", why, STR_ARG(note));
+    return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note),
                         why[0] != '\0' ? "; and the cluster cannot be watched"
                                        : "waits for the cluster, which cannot be watched",
                         a->unwatched);

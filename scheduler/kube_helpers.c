@@ -26,6 +26,7 @@ void kube_helper_hear(struct kube_attempt *a, struct kube_helped *h, const struc
     else if (h->after_us == 0)
         h->after_us = now;
     h->released |= pod->deleting;
+    kube_mover_hear(h, pod);
 }
 
 struct str kube_helper_text(const struct kube_pod *pod, struct arena *a)

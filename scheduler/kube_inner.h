@@ -32,6 +32,16 @@ enum kube_phase {
 struct kube_helped {             /* by containers of the user's own in a pod; monotonic, 0 = by none */
     int64_t before_us, after_us; /* since when one keeps the step from beginning, or its outputs from being kept */
     bool released;               /* its pod is being deleted */
+    const char *mover;           /* a container of Millrace's own that is at work; NULL = none is */
+    int64_t moves_us;            /* since when */
+};
+
+struct kube_said {          /* by the container that is at work */
+    const char *mover;      /* which */
+    int64_t since_us;       /* since when; 0 = none is */
+    int64_t asked_us;       /* when its log was asked for last */
+    struct kube_call *call; /* for it */
+    char *text;             /* its last line; NULL or empty = it says nothing of any trouble */
 };
 
 struct kube_silence { /* of a pod that does not start, and does not say why */
@@ -86,6 +96,7 @@ struct kube_attempt {
     size_t n_secrets;
     struct mask mask;          /* what is covered of all it shows */
     struct kube_helped helped; /* of the only pod */
+    struct kube_said words;
     struct kube_silence silence;
     struct kube_call *release; /* the deletion of a pod in which somebody goes on */
     struct kube_call *service; /* its creation */
@@ -176,6 +187,7 @@ struct kube {
     int64_t kueue_asked_us;
     struct kube_call *silence_question; /* why pods do not start */
     int64_t silence_asked_us;
+    uint32_t asked_movers;       /* logs of theirs that are being asked for */
     uint32_t kueue_version;      /* of its API that is tried next */
     struct kube_garbage garbage; /* at the last tick */
     bool forgetful;              /* the folder of secrets may not be written: said once */
@@ -255,6 +267,7 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
 /* What goes with its Job was refused. True: it waits until it is taken, and says why; else the attempt has ended. */
 bool kube_lacks(struct kube_attempt *a, enum kube_refused what, const struct kube_answer *answer);
 void kube_lacks_no_more(struct kube_attempt *a);
+void kube_news(struct kube_attempt *a); /* what it waits for reads otherwise */
 /* Why it does not run yet; empty = it does. */
 void kube_waits(struct kube_attempt *a, struct str text);
 void kube_tick(struct kube *k);                /* once a second */
@@ -295,6 +308,15 @@ void kube_helper_hear(struct kube_attempt *a, struct kube_helped *h, const struc
 struct str kube_helper_text(const struct kube_pod *pod, struct arena *a);
 /* Once a second; false: it has been kept from beginning for too long. */
 bool kube_helper_tick(struct kube_attempt *a, int64_t now);
+
+/* ---- kube_movers.c: containers of Millrace's own ---- */
+void kube_mover_hear(struct kube_helped *h, const struct kube_pod *pod);
+void kube_mover_tick(struct kube_attempt *a, int64_t now); /* once a second, before its pod has ended */
+void kube_mover_drop(struct kube_attempt *a);
+/* What the one at work says, to stand behind something else; empty = nothing. */
+struct str kube_mover_note(const struct kube_attempt *a, struct arena *m);
+/* Puts it behind the end of one that had no time to begin. */
+void kube_mover_quote(struct kube_attempt *a);
 
 /* ---- kube_secrets.c: secrets of the server ---- */
 /* The value of a variable, from the attempt's own Secret. */

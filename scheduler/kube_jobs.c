@@ -45,7 +45,7 @@ void kube_later(struct kube_attempt *a)
     a->retry_us = os_mono_us() + (pause < RETRY_MOST_US ? pause : RETRY_MOST_US);
 }
 
-static void tell_news(struct kube_attempt *a)
+void kube_news(struct kube_attempt *a)
 {
     if (a->waits_changed) return;
     a->waits_changed = true;
@@ -59,7 +59,7 @@ void kube_waits(struct kube_attempt *a, struct str text)
     free(a->waits);
     a->waits = strndup(text.p, text.n);
     if (a->waits == NULL) abort();
-    tell_news(a);
+    kube_news(a);
 }
 
 __attribute__((format(printf, 2, 3))) static void waits(struct kube_attempt *a, const char *fmt, ...)
@@ -434,7 +434,7 @@ static void unwatched(struct kube *k, struct kube_attempt *a, int64_t now)
     free(a->unwatched);
     a->unwatched = strdup(trouble);
     if (a->unwatched == NULL) abort();
-    tell_news(a);
+    kube_news(a);
 }
 
 /* A pod has one grace, which is the outputs': at its deadline a step that does not listen would have all of that more.
@@ -470,6 +470,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
     kube_silence_tick(a);
     if (a->phase == KUBE_CREATED) unwatched(k, a, now);
+    if (a->phase == KUBE_CREATED) kube_mover_tick(a, now);
     if (a->phase == KUBE_DRAINING) kube_outputs_tick(a, now);
     if (a->phase == KUBE_DRAINING && !a->drained) kube_log_tick(a);
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);

@@ -110,10 +110,14 @@ static void take_text(struct kube_attempt *a, struct str text)
                           "exited with code 0, but its outputs were not kept: its container '%.*s' went on when it was "
                           "told to stop, until there was no time left",
                           STR_ARG(a->deaf)));
+    else if (text.n > 0)
+        unreadable(a, "the manifest cannot be read");
     else
-        unreadable(a, text.n > 0 ? "the manifest cannot be read"
-                                 : "the container " KUBE_COLLECT
-                                   " ended without a word: it may have had too little time");
+        unreadable(a, arena_printf(&a->arena,
+                                   "the container " KUBE_COLLECT
+                                   " ended without a word: it may have had too little time%.*s",
+                                   STR_ARG(kube_mover_note(a, &a->arena)))
+                          .p);
 }
 
 static void read_blob(struct job *job)

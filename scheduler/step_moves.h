@@ -15,6 +15,10 @@
 
 #define STEP_MOVES_COMMAND "__companion" /* of millrace, in the pod: see cli/companion.c */
 
+/* What they write to their logs: that all is well so far, and behind what is not. */
+#define STEP_MOVES_WAITS "waiting for the step to end"
+#define STEP_MOVES_AGAIN "; trying again"
+
 /* How `fetch` exits when another try would end the same. */
 #define STEP_MOVES_WRONG 3
 

@@ -1,6 +1,8 @@
 """Containers of the user's own beside a step's: the step's decides how it ends, and nobody is waited for without a word
 or for ever."""
+from cluster import Store
 from harness import until
+from test_data import s3_options
 from test_jobs import gone, pipeline
 
 LOOP = "while :; do sleep 0.2; done"
@@ -58,3 +60,44 @@ def test_who_runs_before_a_step_is_named(data_server, jobs):
                                 ("broken", "Error", "'check', which runs before it, exited with code 3")):
         assert (tasks[name]["reason"], tasks[name]["attempt"]) == (reason, 1) and words in tasks[name]["message"], tasks
     gone(jobs)
+
+
+def says(server, run, name, words, patience=40):
+    until(f"the note of {name} to say: {words}",
+          lambda: words in server.tasks(run)[name].get("waitingFor", ""), patience)
+
+
+def test_what_the_movers_say_is_in_the_note(cluster, data_server, jobs, tmp_path):
+    """An API that pods cannot reach: only containers of Millrace's own know that."""
+    server = data_server("--grace", "1s", start=False)
+    server.options[-1] = away = f"http://{cluster.address}:1"
+    server.start()
+    (tmp_path / "tool.sh").write_text("true\n")
+    (tmp_path / "pipeline.yaml").write_text(pipeline(
+        "  code: {run: 'sh tool.sh', timeout: 30s}\n"))
+    code = server.cli_json("run", "--detach", tmp_path)["id"]
+    kept = server.submit(pipeline("  make: {run: 'echo 1 > m', outputs: {m: {artifact: model, path: m}}, "
+                                  "uploadTimeout: 25s}\n"))
+    says(server, code, "code", f"its container millrace-fetch says: cannot reach {away}")
+    says(server, kept, "make", f"its outputs are being kept; its container millrace-collect says: cannot reach {away}")
+    assert {server.ended(run, patience=60)["state"] for run in (code, kept)} == {"failed"}
+    late, lost = server.tasks(code)["code"], server.tasks(kept)["make"]
+    assert late["reason"] == "Timeout" and f"millrace-fetch says: cannot reach {away}" in late["message"], late
+    assert f"not kept within its uploadTimeout, 25s; last: cannot reach {away}" in lost["message"], lost
+
+
+def test_a_store_that_is_away_is_named_by_the_movers(cluster, data_server, jobs):
+    """The API answers them, and says what it waits for."""
+    with Store(cluster) as store:
+        (store.home / "objects/away").mkdir()
+        server = data_server("--grace", "1s", start=False)
+        server.options += s3_options(server.home, store, "away")
+        server.start()
+        run = server.submit(pipeline("  make: {run: 'echo 1 > m; sleep 1', outputs: {m: {artifact: model, path: m}}, "
+                                     "uploadTimeout: 45s}\n"))
+        store.process.kill()
+        says(server, run, "make", "its container millrace-collect says: cannot reach the store")
+        server.ended(run, patience=90)
+        task = server.tasks(run)["make"]
+        assert f"{store.url} does not answer as it should" in task["message"], task
+        assert "the artifact store fails, and is tried again" in server.tail()
