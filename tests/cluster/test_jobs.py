@@ -260,8 +260,8 @@ def test_a_log_that_is_too_long_says_so(cluster_server, jobs):
 def test_a_log_is_whole_that_its_node_rotates(cluster_server, jobs):
     """At 10 MiB of the node's own format, for which it looks every ten seconds. It tells only what came after that."""
     followed, killed = cluster_server(), cluster_server()
-    burst = followed.submit(pipeline("  s: {run: 'sleep 4; seq 100000 399999; sleep 22; seq 400000 409999'}\n"))
-    steady = killed.submit(pipeline("  s: {run: 'sleep 4; for i in $(seq 10 50); do seq ${i}0000 ${i}9999; sleep 0.5; "
+    burst = followed.submit(pipeline("  s: {run: 'sleep 8; seq 100000 399999; sleep 22; seq 400000 409999'}\n"))
+    steady = killed.submit(pipeline("  s: {run: 'sleep 8; for i in $(seq 10 50); do seq ${i}0000 ${i}9999; sleep 0.5; "
                                     "done; sleep 12; echo 510000'}\n"))
     until("it to be kept", lambda: killed.cli("logs", steady, "s").stdout.endswith("509999\n"), 90)
     killed.crash()
@@ -269,7 +269,7 @@ def test_a_log_is_whole_that_its_node_rotates(cluster_server, jobs):
     for server, run, end in ((followed, burst, 410000), (killed, steady, 510001)):
         assert server.ended(run, 120)["state"] == "succeeded"
         lines = server.cli("logs", run, "s").stdout.split()
-        assert lines[:1] + lines[-1:] == ["100000", str(end - 1)] and len(lines) == end - 100000
+        assert (lines[0], lines[-1], len(lines)) == ("100000", str(end - 1), end - 100000), server.tail()
         assert lines == [str(n) for n in range(100000, end)]
     gone(jobs)
 
