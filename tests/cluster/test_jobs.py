@@ -198,7 +198,7 @@ def test_another_image_is_another_result(cluster_server, jobs):
 
 def test_what_does_not_reach_a_pod_is_said_at_submission(cluster_server):
     server = cluster_server()
-    for step, words in (("workers: 2000", "at most 1024 workers"),
+    for step, words in (("workers: 2000", "is not between 1 and 1024"),
                         ("resources: {gpu: {count: 1, flavor: h100}}", "there is no flavor 'h100'"),
                         ("outputs: {m: {artifact: model, path: m}}", "one output, a param"),
                         ("env: {A: {secret: {file: k}}}", "cannot give its secrets")):
