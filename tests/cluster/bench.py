@@ -2,6 +2,7 @@
 same run and in turn. Times are those at which a watch of our own tells of an object."""
 import argparse
 import base64
+import contextlib
 import copy
 import datetime
 import http.client
@@ -58,20 +59,28 @@ class Watch(threading.Thread):
     def __init__(self, api, path):
         super().__init__(daemon=True)
         self.api, self.path, self.owner, self.newest = api, path, {}, None
-        self.seen, self.ended, self.gone = {}, {}, {}
+        self.seen, self.ended, self.gone, self.since = {}, {}, {}, ""
         self.opened = threading.Event()
         self.start()
         self.opened.wait()
 
     def run(self):
-        connection = self.api.connect()
-        connection.request("GET", f"{self.path}?watch=true")
-        answer = connection.getresponse()
-        self.opened.set()
+        """Goes on where it was when the API server ends it, as it does with who is slow; ends when there is none."""
+        with contextlib.suppress(OSError):
+            while True:
+                connection = self.api.connect()
+                connection.request("GET", f"{self.path}?watch=true{self.since}")
+                answer = connection.getresponse()
+                self.opened.set()
+                with contextlib.suppress(TimeoutError):
+                    self.hear(answer)
+
+    def hear(self, answer):
         for line in answer:
             now, event = time.monotonic(), json.loads(line)
             found = event["object"]
             name = found["metadata"]["name"]
+            self.since = f"&resourceVersion={found['metadata']['resourceVersion']}"
             if event["type"] == "DELETED":
                 self.gone[name] = now
             if self.seen.setdefault(name, now) == now:
