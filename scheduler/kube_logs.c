@@ -212,6 +212,7 @@ static void ask(struct kube_attempt *a, bool follow)
     char path[1024];
     if (a->log != NULL) return;
     a->log_asked = true;
+    a->log_moved = false;
     if (!open_file(a, false)) return;
     if (kube_log_pod(a)[0] == '\0') return;
     a->log_skip = a->log_bytes - a->log_from;

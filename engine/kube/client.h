@@ -104,7 +104,7 @@ MUST_CHECK bool kube_await(struct kube_client *c, const char *method, struct str
 /* ---- json.c ---- */
 
 /* JSON as API servers write it, to a value. What a step wrote may hold U+0000, which values cannot: it becomes U+FFFD.
- */
+ * Left out, wherever they stand: managedFields, and the maps `opaque` and `data`, which are people's own. */
 MUST_CHECK bool kube_json(struct arena *a, struct str text, struct value *out, struct err *err);
 /* The items of the list that an answer brought; NULL when it brought none. They live in the arena. */
 const struct value *kube_items(struct arena *a, const struct kube_answer *answer);

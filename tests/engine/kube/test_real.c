@@ -54,7 +54,7 @@ static const char *map_named(const char *name)
 {
     return arena_printf(&arena,
                         "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"%s\",\"labels\":"
-                        "{\"millrace-test\":\"kube\"}},\"data\":{\"a\":\"b\\u0000c\"}}",
+                        "{\"millrace-test\":\"kube\"},\"annotations\":{\"a\":\"b\\u0000c\"}}}",
                         name)
         .p;
 }
@@ -77,8 +77,8 @@ static void objects_are_made_read_and_removed(void **state)
     struct value v;
     struct err err;
     if (!kube_json(&arena, a.body, &v, &err)) fail_msg("%s", err.message);
-    assert_true(str_is(kube_text(&v, "data.a"), "b\xEF\xBF\xBD"
-                                                "c"));
+    assert_true(str_is(kube_text(&v, "metadata.annotations.a"), "b\xEF\xBF\xBD"
+                                                                "c"));
     is(ask("PUT", MAPS "/kube-a",
            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kube-a\",\"resourceVersion\":\"1\"}"
            "}"),
