@@ -282,7 +282,7 @@ def test_a_cancel_keeps_its_grace_when_the_server_is_killed(fresh):
     def said():
         return len(server.get(f"/api/v1/runs/{number}/tasks/stubborn/logs").body.split())
 
-    server.wait_task(number, "stubborn", "running")
+    until("it to be deaf to TERM", said)
     for _ in range(2):
         assert server.post(f"/api/v1/runs/{number}:cancel", {"grace": "10m"}).status == 202
         server.wait_task(number, "stubborn", "stopping")
