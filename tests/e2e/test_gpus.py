@@ -1,8 +1,6 @@
 """GPUs of the machine that runs the steps: each step has its own, whatever happens to the server. They are played by
-tests/nvml; on a machine with real ones the last test takes those."""
+tests/nvml; test_real_gpus.py takes real ones, where there are any."""
 import collections
-import ctypes
-import os
 import pathlib
 
 import pytest
@@ -200,21 +198,3 @@ def test_parts_by_mig(machine):
         "any GPU-1", "h100 GPU-1", "large MIG-b", "small MIG-a"]
     refused = server.post("/api/v1/runs", {"source": pipeline("a: {run: 'true', resources: {gpu: 2}}")})
     assert "this machine has 1" in str(refused.json)
-
-
-def test_a_real_gpu(fresh):
-    try:
-        ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        pytest.skip("this machine has no libnvidia-ml.so.1, and so no GPU to try")
-    server = fresh(env={"MILLRACE_GPUS": "all"})
-    if "steps may have a GPU" not in server.log.read_text():
-        pytest.skip(f"this machine's driver lists no GPU: {server.tail()}")
-    folder = notes(server)
-    nodes = [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("nvidia")]
-    run = server.submit(pipeline(
-        f"has: {{run: 'nvidia-smi -L > {folder}/all; echo $CUDA_VISIBLE_DEVICES > {folder}/one', "
-        "resources: {gpu: 1}}"))
-    assert server.ended(run)["state"] == "succeeded", nodes
-    one = lines(folder / "one")
-    assert len(one) == 1 and one[0] in (folder / "all").read_text()
