@@ -77,9 +77,18 @@ static bool asks_for_described(const struct checking *k, const struct place_ask 
     return false;
 }
 
-/* Mostly a typo in it. */
-static bool hint_of_flavor(const struct checking *k, const struct place_why *reason, struct err *why)
+static bool by_selector(const struct node *n, const struct place_why *reason)
 {
+    return reason->reason == PLACE_UNSCHEDULABLE && reason->nodes == 0 && value_get(n->cluster, "nodeSelector") != NULL;
+}
+
+/* Mostly a typo in it. */
+static bool hint_of_nodes(const struct checking *k, const struct node *n, const struct place_why *reason,
+                          struct err *why)
+{
+    if (by_selector(n, reason))
+        return err_hint(why, "kubectl get nodes --show-labels: all of these, on one node%s",
+                        reason->flavor == PLACE_NONE ? "" : " of that flavor");
     if (reason->reason != PLACE_UNSCHEDULABLE || reason->nodes > 0 || reason->flavor == PLACE_NONE) return false;
     const struct flavor_doc *f = &k->setup.flavors[reason->flavor];
     bool devices = f->device_class.n > 0;
@@ -89,30 +98,46 @@ static bool hint_of_flavor(const struct checking *k, const struct place_why *rea
                     f->n_nodes > 0 ? ", the labels that its 'nodes' names" : "");
 }
 
-static bool could_run(const struct checking *k, const struct node *n, struct err *why)
+static bool could_run(const struct checking *k, const struct node *n, struct place_why *reason, struct err *why)
 {
     struct queue_ask ask = queue_ask_of(n, k->offer->ignore_gpu);
     struct place_ask in;
-    struct place_why reason = {0};
     if (k->offer->ignore_cpu) ask.cpu = 0;
     if (k->offer->ignore_memory) ask.memory = 0;
     if (!queue_setup_ask(&k->setup, &ask, k->rq->arena, &in, why)) return false;
     size_t q = queue_setup_find(&k->setup, ask.queue);
     if (k->setup.queues[q].kueue.n > 0) return true; /* Kueue's to say */
     bool unseen = !k->nodes || (k->devices_unseen && asks_for_described(k, &in));
-    return place_feasible(k->setup.place, &in, &reason, why) || (reason.reason == PLACE_UNSCHEDULABLE && unseen) ||
-           hint_of_flavor(k, &reason, why);
+    return place_feasible(k->setup.place, &in, reason, why) || (reason->reason == PLACE_UNSCHEDULABLE && unseen) ||
+           hint_of_nodes(k, n, reason, why);
+}
+
+/* The key of the step that asks too much. */
+static const char *culprit(const struct checking *k, const struct node *n, const struct place_why *reason,
+                           struct pos *at)
+{
+    *at = n->at;
+    if (by_selector(n, reason)) {
+        const struct value *selector = value_get(n->cluster, "nodeSelector");
+        if (selector->at.line > 0) *at = selector->at;
+        return "nodeSelector";
+    }
+    if (n->resources.gpu_count == 0 || queue_setup_find(&k->setup, queue_ask_of(n, false).queue) == SIZE_MAX)
+        return "queue";
+    if (n->resources.gpu_at.line > 0) *at = n->resources.gpu_at;
+    return "resources.gpu";
 }
 
 static void check_node(struct checking *k, const struct graph *g, const struct node *n)
 {
     struct err why = {0};
-    if (!needs_queue(n, k->offer->ignore_gpu) || could_run(k, n, &why)) return;
+    struct place_why reason = {0};
+    struct pos at;
+    if (!needs_queue(n, k->offer->ignore_gpu) || could_run(k, n, &reason, &why)) return;
     const char *part = n >= g->nodes + (g->n_nodes - g->n_exit) ? "onExit" : "steps";
-    bool gpu = n->resources.gpu_count > 0 && queue_setup_find(&k->setup, queue_ask_of(n, false).queue) != SIZE_MAX;
-    bool there = gpu && n->resources.gpu_at.line > 0;
-    struct err *e = err_list_add(&k->errors, ERR_INVALID, there ? n->resources.gpu_at : n->at, "%s", why.message);
-    err_path(e, "%s.%.*s.%s", part, STR_ARG(n->name), gpu ? "resources.gpu" : "queue");
+    const char *key = culprit(k, n, &reason, &at);
+    struct err *e = err_list_add(&k->errors, ERR_INVALID, at, "%s", why.message);
+    err_path(e, "%s.%.*s.%s", part, STR_ARG(n->name), key);
     err_hint(e, "%s", why.hint);
 }
 

@@ -126,7 +126,6 @@ static void read_taints(struct known_node *n, const struct value *list)
     }
     n->node.taints = pairs;
     n->node.n_taints = kept;
-    n->node.gpu_only = kept > 0;
 }
 
 static void read_allocatable(struct nodes *k, struct known_node *n, const struct value *map)

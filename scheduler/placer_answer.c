@@ -409,7 +409,6 @@ static void show_node(struct jsonw *j, const struct queue_node *n)
     jsonw_object(j);
     jsonw_kv_str(j, "name", n->name);
     jsonw_kv_bool(j, "schedulable", n->schedulable);
-    jsonw_kv_bool(j, "gpuOnly", n->gpu_only);
     jsonw_kv_int(j, "cpu", n->cpu);
     jsonw_kv_int(j, "memory", n->memory);
     jsonw_kv_int(j, "otherCpu", n->other_cpu);

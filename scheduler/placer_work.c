@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/os/log.h"
+#include "engine/text/json.h"
 #include "scheduler/placer_inner.h"
 
 static struct str key_of(const void *p, size_t n)
@@ -105,7 +106,7 @@ void placer_forget(struct placer *p)
 
 /* ---- what a row asks ---- */
 
-static struct queue_ask ask_of(const struct placing_row *row)
+static struct queue_ask ask_of(const struct placing_row *row, const struct value *on_nodes)
 {
     return (struct queue_ask){.queue = row->queue,
                               .flavor = row->flavor,
@@ -113,12 +114,16 @@ static struct queue_ask ask_of(const struct placing_row *row)
                               .pods = (uint32_t)row->pods,
                               .cpu = row->cpu,
                               .memory = row->memory,
-                              .priority = row->priority};
+                              .priority = row->priority,
+                              .selector = value_get(on_nodes, "nodeSelector"),
+                              .tolerations = value_get(on_nodes, "tolerations")};
 }
 
 static bool to_rules(struct placer *p, const struct placing_row *row, struct place_ask *out, struct err *err)
 {
-    const struct queue_ask ask = ask_of(row);
+    struct value on_nodes = {.type = VALUE_NULL};
+    if (row->on_nodes.n > 0 && !json_decode(&p->turn, row->on_nodes, &on_nodes, err)) return false;
+    const struct queue_ask ask = ask_of(row, &on_nodes);
     if (!queue_setup_ask(&p->setup, &ask, &p->turn, out, err)) return false;
     out->id = (uint64_t)row->id;
     out->submit_us = row->submitted_us;

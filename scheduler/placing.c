@@ -69,6 +69,20 @@ static void set(char **slot, struct str text)
 
 /* ---- what is written ---- */
 
+static struct str on_nodes(struct scheduler *s, const struct queue_ask *ask)
+{
+    BUF_AUTO text;
+    struct value_map_builder b;
+    buf_init(&text, 0);
+    if (ask->selector == NULL && ask->tolerations == NULL) return STR("");
+    value_map_begin(&b, &s->arena);
+    if (ask->selector != NULL) value_map_put(&b, STR("nodeSelector"), *ask->selector);
+    if (ask->tolerations != NULL) value_map_put(&b, STR("tolerations"), *ask->tolerations);
+    const struct value both = value_map_end(&b);
+    value_json(&text, &both, false);
+    return arena_str(&s->arena, buf_view(&text));
+}
+
 static void write_ask(struct scheduler *s, struct live *l, const struct placing *e)
 {
     const enum batch_table t = BATCH_QUEUE_ASK;
@@ -93,6 +107,7 @@ static void write_ask(struct scheduler *s, struct live *l, const struct placing 
     batch_int(b, t, wanted.memory_bytes);
     batch_int(b, t, ask.priority);
     batch_time(b, t, s->now_us);
+    batch_text(b, t, on_nodes(s, &ask));
 }
 
 static void write_over(struct scheduler *s, struct live *l, const struct placing *e)

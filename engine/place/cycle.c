@@ -126,6 +126,7 @@ static bool no_room(struct place *p, struct shape *shape, struct shortage *s)
     const struct seats *seats = seats_of(p, s->flavor);
     for (uint32_t i = 0; i < seats->n; i++) {
         const struct node *n = &p->nodes[seats->v[i].node];
+        if (!selector_takes(&shape->key, n)) continue;
         int64_t most = n->schedulable ? node_most(n, seats->v[i].offer, &shape->key, false) : 0;
         if (most > shape->most_free[s->choice]) shape->most_free[s->choice] = most;
         shape->open[s->choice] += n->schedulable;

@@ -1,29 +1,5 @@
 /* Which flavors a node offers, by its labels, taints and devices. */
-#include "engine/place/flavor.h"
-
-static bool has_labels(const struct place_flavor *f, const struct place_pair *labels, size_t n)
-{
-    for (size_t i = 0; i < f->n_labels; i++) {
-        size_t k = 0;
-        while (k < n && !(str_eq(labels[k].key, f->labels[i].key) && str_eq(labels[k].value, f->labels[i].value)))
-            k++;
-        if (k == n) return false;
-    }
-    return true;
-}
-
-static bool tolerates_all(const struct place_flavor *f, const struct place_pair *taints, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        size_t k = 0;
-        while (k < f->n_tolerates &&
-               !(str_eq(f->tolerates[k].key, taints[i].key) &&
-                 (f->tolerates[k].value.n == 0 || str_eq(f->tolerates[k].value, taints[i].value))))
-            k++;
-        if (k == f->n_tolerates) return false;
-    }
-    return true;
-}
+#include "engine/place/place_inner.h"
 
 static bool is_of(const struct place_flavor *f, const struct place_devices *d)
 {
@@ -40,7 +16,9 @@ size_t place_offers(const struct place_flavor *flavors, size_t n_flavors, const 
     size_t n = 0;
     for (size_t i = 0; i < n_flavors; i++) {
         const struct place_flavor *f = &flavors[i];
-        if (!has_labels(f, labels, n_labels) || !tolerates_all(f, taints, n_taints)) continue;
+        if (!pairs_within(f->labels, f->n_labels, labels, n_labels) ||
+            !pairs_tolerate(f->tolerates, f->n_tolerates, taints, n_taints))
+            continue;
         bool any = f->resource.n > 0 || f->described;
         uint32_t gpus = 0, used = 0;
         for (size_t k = 0; k < n_devices; k++) {

@@ -55,6 +55,7 @@ static int64_t gpu_room(const struct node *n, const struct offer *o, uint32_t gp
 uint32_t node_room(const struct node *n, uint32_t offer, const struct shape_key *key, unsigned ledgers, int64_t *score)
 {
     int64_t cpu = least_of(n->cpu, ledgers), memory = least_of(n->memory, ledgers), pods = INT32_MAX, left = 0;
+    if (!selector_takes(key, n)) return 0;
     if (key->gpu > 0) {
         if (offer == PLACE_NONE) return 0;
         pods = gpu_room(n, &n->offers[offer], key->gpu, ledgers, &left);
@@ -141,6 +142,7 @@ bool node_takes(const struct node *n, uint32_t offer, const struct shape_key *ke
 uint32_t node_ever(const struct node *n, uint32_t offer, const struct shape_key *key)
 {
     int64_t pods = INT32_MAX;
+    if (!selector_takes(key, n)) return 0;
     if (key->gpu > 0) {
         if (offer == PLACE_NONE) return 0;
         const struct offer *o = &n->offers[offer];
@@ -188,6 +190,7 @@ void node_copy(struct node *n, unsigned to, unsigned from)
 /* The most of what the shape asks for that it has: of GPUs when it wants some, else of CPU. */
 int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *key, bool empty)
 {
+    if (!selector_takes(key, n)) return 0;
     if (key->gpu == 0) return empty ? n->total_cpu : least_of(n->cpu, IN_BOTH);
     if (offer == PLACE_NONE) return 0;
     const struct offer *o = &n->offers[offer];

@@ -27,7 +27,7 @@ void seats_renew(struct place *p)
         if (!n->alive) continue;
         for (uint32_t k = 0; k < n->n_offers; k++)
             seat_add(&p->seats[n->offers[k].flavor], i, k);
-        if (!n->gpu_only) seat_add(&p->seats[p->n_flavors], i, PLACE_NONE);
+        seat_add(&p->seats[p->n_flavors], i, PLACE_NONE);
     }
     p->fit = vec_grow(p->fit, &p->room_fit, p->n_nodes + 1, sizeof *p->fit);
     p->scores = vec_grow(p->scores, &p->room_scores, p->n_nodes + 1, sizeof *p->scores);
@@ -106,6 +106,8 @@ static void node_free(struct place *p, uint32_t i)
 {
     struct node *n = &p->nodes[i];
     free(n->devices[0]);
+    free(n->labels.v);
+    free(n->taints.v);
     free((char *)n->name.p);
     *n = (struct node){.next_free = p->free_node};
     p->free_node = i;
@@ -114,8 +116,10 @@ static void node_free(struct place *p, uint32_t i)
 static bool same(const struct node *n, const struct place_node *in)
 {
     if (n->total_cpu != in->cpu || n->total_memory != in->memory || n->other_cpu != in->other_cpu ||
-        n->other_memory != in->other_memory || n->schedulable != in->schedulable || n->gpu_only != in->gpu_only ||
-        n->n_offers != in->n_offers)
+        n->other_memory != in->other_memory || n->schedulable != in->schedulable || n->n_offers != in->n_offers ||
+        n->any_labels != in->any_labels || n->labels.n != in->n_labels || n->taints.n != in->n_taints ||
+        !pairs_within(in->labels, in->n_labels, n->labels.v, n->labels.n) ||
+        !pairs_within(in->taints, in->n_taints, n->taints.v, n->taints.n))
         return false;
     for (uint32_t i = 0; i < n->n_offers; i++)
         if (n->offers[i].flavor != in->offers[i].flavor || n->offers[i].n != in->offers[i].gpus ||
@@ -153,13 +157,18 @@ static void fill(struct place *p, struct node *n, const struct place_node *in, u
         n->devices[l] = n->devices[0] + l * devices;
     n->alive = true;
     n->schedulable = in->schedulable;
-    n->gpu_only = in->gpu_only;
     n->total_cpu = in->cpu;
     n->total_memory = in->memory;
     n->other_cpu = in->other_cpu;
     n->other_memory = in->other_memory;
     n->n_offers = (uint32_t)in->n_offers;
     n->n_devices = devices;
+    n->any_labels = in->any_labels;
+    free(n->labels.v);
+    free(n->taints.v);
+    n->labels = pairs_copy(in->labels, in->n_labels);
+    n->taints = pairs_copy(in->taints, in->n_taints);
+    selectors_node(p, n);
     uint32_t first = 0;
     for (uint32_t i = 0; i < n->n_offers; i++) {
         const struct place_offer *o = &in->offers[i];

@@ -59,6 +59,8 @@ void place_free(struct place *p)
     }
     for (uint32_t i = 0; i < p->n_nodes; i++) {
         free(p->nodes[i].devices[0]);
+        free(p->nodes[i].labels.v);
+        free(p->nodes[i].taints.v);
         free((char *)p->nodes[i].name.p);
     }
     for (uint32_t i = 0; i < p->n_works; i++)
@@ -73,6 +75,10 @@ void place_free(struct place *p)
                          p->node_until,     p->node_for, p->fit,     p->picked,      p->scores};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
+    for (uint32_t i = 1; i < SELECTORS; i++) {
+        free(p->selectors[i].labels.v);
+        free(p->selectors[i].tolerates.v);
+    }
     map_free(&p->queue_names);
     map_free(&p->cohort_names);
     map_free(&p->node_names);

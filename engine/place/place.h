@@ -81,7 +81,9 @@ struct place_node {
     int64_t cpu, memory;             /* allocatable */
     int64_t other_cpu, other_memory; /* of it what pods ask for that are no workloads; they may go some day */
     bool schedulable;                /* ready and not cordoned */
-    bool gpu_only;                   /* its taints keep away pods without a GPU */
+    bool any_labels;                 /* a machine that is no node of a cluster: selectors say nothing of it */
+    const struct place_pair *labels, *taints;
+    size_t n_labels, n_taints;
     const struct place_offer *offers;
     size_t n_offers; /* at most PLACE_CHOICES */
 };
@@ -104,13 +106,17 @@ struct place_ask {
     const uint32_t
         *flavors;     /* acceptable, the dearest wish first. Without a GPU: none, or those whose nodes it wants */
     size_t n_flavors; /* at most PLACE_CHOICES */
+    /* On nodes that have all these labels, and, without a flavor, no taints but these; an empty value stands for any,
+     * an empty key for all. Of more than 63 different such wishes that are in use at once the later ones do not count.
+     */
+    const struct place_pair *selector, *tolerates;
+    size_t n_selector, n_tolerates;
     int64_t submit_us;
     int64_t expect_us; /* how long it will run; 0 = unknown */
 };
 /* Can it ever run, with everything else away? False = *why says what is asked too much, and err in words. Nothing is
  * changed. Cordoned nodes count: they may come back. */
-MUST_CHECK bool place_feasible(const struct place *p, const struct place_ask *ask, struct place_why *why,
-                               struct err *err);
+MUST_CHECK bool place_feasible(struct place *p, const struct place_ask *ask, struct place_why *why, struct err *err);
 
 /* It waits from now on. What is not feasible is taken as well, waits, and holds nobody up. */
 MUST_CHECK bool place_add(struct place *p, const struct place_ask *ask, struct err *err);

@@ -58,7 +58,16 @@ struct demand {
 struct shape_key { /* zeroed, then filled: compared bytewise */
     int64_t cpu, memory, expect_us;
     uint32_t pods, gpu, n_flavors, flavors[PLACE_CHOICES];
-    uint32_t pad;
+    uint32_t selector; /* 0 = on any node */
+};
+struct pairs { /* of their own, in one block */
+    struct place_pair *v;
+    uint32_t n;
+};
+#define SELECTORS 64
+struct selector { /* and what goes with it */
+    struct pairs labels, tolerates;
+    uint32_t users; /* shapes; 0 = is free */
 };
 struct shape { /* what is asked, by however many */
     struct shape_key key;
@@ -141,8 +150,10 @@ struct offer {
 };
 struct node {
     struct str name;
-    bool alive, schedulable, gpu_only;
-    uint32_t pods; /* booked, in any ledger */
+    bool alive, schedulable, any_labels;
+    struct pairs labels, taints;
+    uint64_t selected, tolerated; /* bits of the selectors that take it, and that tolerate its taints */
+    uint32_t pods;                /* booked, in any ledger */
     uint32_t n_offers, n_devices, next_free;
     int64_t total_cpu, total_memory, other_cpu, other_memory;
     int64_t cpu[LEDGERS], memory[LEDGERS];
@@ -178,6 +189,7 @@ struct place {
     uint32_t n_works, room_works, free_work;
     struct shape *shapes;
     uint32_t n_shapes, room_shapes, free_shape;
+    struct selector selectors[SELECTORS]; /* by number; the first stands for none */
     struct group *groups;
     uint32_t n_groups, room_groups, free_group;
     struct table by_id, by_shape, by_group;
@@ -233,6 +245,23 @@ static inline int64_t quota_over(int64_t local, int64_t used)
     return used > local ? used - local : 0;
 }
 
+/* ---- selector.c ---- */
+
+bool pairs_within(const struct place_pair *few, size_t n_few, const struct place_pair *labels, size_t n_labels);
+bool pairs_tolerate(const struct place_pair *tolerates, size_t n, const struct place_pair *taints, size_t n_taints);
+struct pairs pairs_copy(const struct place_pair *from, size_t n);
+/* Its number, with one user more. 0 = any node without taints: nothing is wished, or too many others are in use. */
+uint32_t selector_take(struct place *p, const struct place_ask *ask);
+void selector_leave(struct place *p, uint32_t number);
+void selectors_node(const struct place *p, struct node *n); /* its labels or taints have changed */
+/* Taints keep away who wants no flavor; flavors are offered by what they tolerate. */
+static inline bool selector_takes(const struct shape_key *key, const struct node *n)
+{
+    uint64_t takes = key->n_flavors > 0 ? n->selected : n->selected & n->tolerated;
+    return takes >> key->selector & 1;
+}
+void selector_text(const struct place *p, uint32_t number, struct buf *out); /* disk=ssd, zone=b; or nothing */
+
 /* ---- node.c, nodes.c ---- */
 
 /* How many such pods it has room for, in all these ledgers; a smaller score is a better fit. */
@@ -278,7 +307,8 @@ void place_touch(struct place *p, uint32_t queue); /* something changed for its 
 void group_drop(struct place *p, uint32_t g);      /* when it is empty */
 extern const struct heap_rule members_rule;
 MUST_CHECK bool ask_check(const struct place *p, const struct place_ask *ask, struct err *err);
-void ask_key(const struct place *p, const struct place_ask *ask, struct shape_key *key);
+/* It uses its selector: to be left. */
+void ask_key(struct place *p, const struct place_ask *ask, struct shape_key *key);
 
 /* ---- hold.c ---- */
 

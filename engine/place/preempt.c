@@ -167,10 +167,13 @@ static bool pods_take(struct place *p, const struct work *w)
 }
 
 /* It cannot start there any more, or not for long: whoever was promised room looks for other room. */
-static bool cordoned(const struct place *p, const struct work *w)
+static bool closed(const struct place *p, const struct work *w)
 {
-    for (uint32_t i = 0; i < work_key(p, w)->pods; i++)
-        if (!p->nodes[w->pods[i].node].schedulable) return true;
+    const struct shape_key *key = work_key(p, w);
+    for (uint32_t i = 0; i < key->pods; i++) {
+        const struct node *n = &p->nodes[w->pods[i].node];
+        if (!n->schedulable || !selector_takes(key, n)) return true;
+    }
     return false;
 }
 
@@ -182,7 +185,7 @@ void promises_redeem(struct place *p, struct place_out *out)
         struct queue *q = &p->queues[k->queue];
         struct demand d = demand_of(work_key(p, k), k->flavor);
         struct shortage s;
-        if (cordoned(p, k)) {
+        if (closed(p, k)) {
             promise_take_back(p, w);
         } else if (quota_fits(p, q, PHYSICAL, &d, &s) && pods_take(p, k)) {
             quota_book(p, q, IN(PHYSICAL), &d, 1);

@@ -55,6 +55,9 @@ static bool count_work(const struct place *p, const struct work *w, struct node 
     for (uint32_t k = 0; ledgers != 0 && k < key->pods; k++) {
         if (w->pods[k].node == PLACE_NONE) continue;
         struct node *n = &nodes[w->pods[k].node];
+        if (!p->forced && !selector_takes(key, n))
+            return err_set(err, ERR_INTERNAL, "workload %llu is where its selector has no node",
+                           (unsigned long long)w->id);
         node_book(n, node_offer(n, w->flavor), key, ledgers, 1, &w->pods[k]);
         n->pods--;
     }

@@ -49,7 +49,7 @@ static bool nodes_possible(const struct place *p, const struct shape_key *key, u
         const struct node *n = &p->nodes[i];
         if (!n->alive) continue;
         uint32_t offer = flavor == PLACE_NONE ? PLACE_NONE : node_offer(n, flavor);
-        if (flavor == PLACE_NONE ? n->gpu_only : offer == PLACE_NONE) continue;
+        if ((flavor != PLACE_NONE && offer == PLACE_NONE) || !selector_takes(key, n)) continue;
         why->nodes++;
         pods += node_ever(n, offer, key);
         int64_t has = node_most(n, offer, key, true);
@@ -80,12 +80,13 @@ void why_possible(const struct place *p, const struct queue *q, const struct sha
             best = one;
     }
     best.queue = (uint32_t)(q - p->queues);
+    best.selector = key->selector;
     best.pods = key->pods;
     *possible = bits;
     if (bits == 0) *why = best;
 }
 
-bool place_feasible(const struct place *p, const struct place_ask *ask, struct place_why *why, struct err *err)
+bool place_feasible(struct place *p, const struct place_ask *ask, struct place_why *why, struct err *err)
 {
     struct shape_key key;
     struct place_why found = {0};
@@ -94,10 +95,11 @@ bool place_feasible(const struct place *p, const struct place_ask *ask, struct p
     if (!ask_check(p, ask, err)) return false;
     ask_key(p, ask, &key);
     why_possible(p, &p->queues[ask->queue], &key, &possible, &found);
-    if (possible != 0) return true;
     BUF_AUTO text;
     buf_init(&text, 0);
-    place_why_text(p, &found, NULL, NULL, &text);
+    if (possible == 0) place_why_text(p, &found, NULL, NULL, &text);
+    selector_leave(p, key.selector);
+    if (possible != 0) return true;
     *why = found;
     err_set(err, ERR_INVALID, "it can never run: %.*s", STR_ARG(buf_view(&text)));
     return err_hint(err, "ask for less, for other flavors, or in another queue");
@@ -109,7 +111,8 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
                            const struct shortage *s)
 {
     const struct shape_key *key = &shape->key;
-    struct place_why why = {.queue = (uint32_t)(q - p->queues), .flavor = s->flavor, .pods = key->pods};
+    struct place_why why = {
+        .queue = (uint32_t)(q - p->queues), .flavor = s->flavor, .selector = key->selector, .pods = key->pods};
     if (s->stage == STAGE_NODES) {
         uint32_t slot = s->flavor == PLACE_NONE ? p->n_flavors : s->flavor;
         why.pods_fit = shape->pods_fit[s->choice];

@@ -34,6 +34,7 @@ struct place_why {
     int64_t free;             /* quota: what the queue could take now. Nodes: the most that one node has free */
     int64_t limit;            /* ExceedsQuota: the most it could ever have. Unschedulable: the most a node has */
     uint32_t pods, pods_fit;  /* there is room for so many of them */
+    uint32_t selector;        /* of its nodes; 0 = none. Valid while it waits */
     uint32_t nodes;           /* of its flavor, or without one all: Unschedulable: that are there, else those that take
                                * pods at all, which cordoned ones do not */
     uint64_t other;           /* who has reserved, or has preempted it; 0 = nobody */

@@ -20,22 +20,26 @@ static const char *const sentences[PLACE_REASON_COUNT] = {
     [PLACE_NO_REASON] = "no cycle has looked at it yet",
     [PLACE_NO_SUCH_FLAVOR] = "queue %q offers none of its flavors",
     [PLACE_EXCEEDS_QUOTA] = "needs %n%u, queue %q can have at most %l, borrowed ones included",
-    [PLACE_UNSCHEDULABLE] = "each pod needs %n%u; empty nodes would have room for %f of %p, the largest has %l",
+    [PLACE_UNSCHEDULABLE] = "each pod needs %n%u%s; empty nodes would have room for %f of %p, the largest has %l",
     [PLACE_WAITING_FOR_QUOTA] = "needs %n%u, %a free in queue %q%h",
-    [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u, the most that a node has free is %a%h",
-    [PLACE_WAITING_FOR_GANG] = "there is room for %f of its %p pods, which start together%h",
+    [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u%s, the most that a node has free is %a%h",
+    [PLACE_WAITING_FOR_GANG] = "there is room for %f of its %p pods%s, which start together%h",
     [PLACE_WAITING_FOR_VICTIMS] = "waits for others to stop that were preempted for it",
     [PLACE_PREEMPTED] = "was preempted by %o, and will run again",
 };
 
 /* What there is no node for has other words. */
-static const char *sentence(const struct place_why *why)
+static const char *sentence(const struct place *p, const struct place_why *why)
 {
-    bool none = why->nodes == 0;
+    bool none = why->nodes == 0, labels = p->selectors[why->selector].labels.n > 0;
     if (none && why->reason == PLACE_UNSCHEDULABLE && why->flavor != PLACE_NONE)
-        return "each pod needs %n%u, and there is no node of that flavor";
+        return labels ? "each pod needs %n%u%s, and there is no such node"
+                      : "each pod needs %n%u, and there is no node of that flavor";
+    if (none && why->reason == PLACE_UNSCHEDULABLE)
+        return labels ? "each pod needs to be%s, and there is no such node"
+                      : "each pod needs %n%u, and there is no node whose taints it tolerates";
     if (none && (why->reason == PLACE_WAITING_FOR_NODES || why->reason == PLACE_WAITING_FOR_GANG))
-        return "each pod needs %n%u, and no node that has that is schedulable%h";
+        return "each pod needs %n%u%s, and no node that has that is schedulable%h";
     return sentences[why->reason];
 }
 
@@ -77,6 +81,11 @@ static void piece(struct buf *out, const struct telling *t, char what)
     case 'f': buf_printf(out, "%u", why->pods_fit); break;
     case 'p': buf_printf(out, "%u", why->pods); break;
     case 'o': other(out, t); break;
+    case 's':
+        if (p->selectors[why->selector].labels.n == 0) break;
+        buf_c(out, " on a node with ");
+        selector_text(p, why->selector, out);
+        break;
     case 'h':
         if (why->other == 0) break;
         buf_c(out, ", kept for ");
@@ -91,7 +100,7 @@ void place_why_text(const struct place *p, const struct place_why *why, place_na
 {
     const struct telling t = {p, why, name, ctx};
     if (why->reason >= PLACE_REASON_COUNT) return;
-    for (const char *c = sentence(why); *c != '\0'; c++) {
+    for (const char *c = sentence(p, why); *c != '\0'; c++) {
         if (*c == '%')
             piece(out, &t, *++c);
         else

@@ -45,6 +45,7 @@ static uint32_t shape_of(struct place *p, const struct place_ask *ask)
     ask_key(p, ask, &key);
     uint32_t hash = table_hash(&key, sizeof key), s = table_find(&p->by_shape, hash, shape_eq, p, &key);
     if (s != PLACE_NONE) {
+        selector_leave(p, key.selector); /* the shape uses it already */
         p->shapes[s].users++;
         return s;
     }
@@ -59,6 +60,7 @@ static void shape_leave(struct place *p, uint32_t s)
 {
     if (--p->shapes[s].users > 0) return;
     table_del(&p->by_shape, p->shapes[s].hash, s);
+    selector_leave(p, p->shapes[s].key.selector);
     p->shapes[s].next_free = p->free_shape;
     p->free_shape = s;
 }
@@ -223,9 +225,8 @@ bool ask_check(const struct place *p, const struct place_ask *ask, struct err *e
     return true;
 }
 
-void ask_key(const struct place *p, const struct place_ask *ask, struct shape_key *key)
+void ask_key(struct place *p, const struct place_ask *ask, struct shape_key *key)
 {
-    (void)p;
     memset(key, 0, sizeof *key);
     key->cpu = ask->cpu;
     key->memory = ask->memory;
@@ -233,6 +234,7 @@ void ask_key(const struct place *p, const struct place_ask *ask, struct shape_ke
     key->pods = ask->pods;
     key->gpu = ask->gpu;
     key->n_flavors = (uint32_t)ask->n_flavors;
+    key->selector = selector_take(p, ask);
     if (ask->n_flavors > 0) memcpy(key->flavors, ask->flavors, ask->n_flavors * sizeof *ask->flavors);
 }
 

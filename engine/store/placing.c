@@ -109,7 +109,8 @@ static struct placing_row row_of(const PGresult *res, int i, struct arena *a)
                                 .got = row_copy(res, i, 14, a),
                                 .nodes = row_copy(res, i, 15, a),
                                 .admitted_us = row_time(res, i, 16),
-                                .by = row_int(res, i, 17)};
+                                .by = row_int(res, i, 17),
+                                .on_nodes = row_copy(res, i, 18, a)};
 }
 
 static void rows_of(const PGresult *res, struct arena *a, struct placing_row **out, size_t *n)

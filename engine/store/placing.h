@@ -14,6 +14,7 @@ struct placing_row {
     int64_t id, run_id, cpu, memory, submitted_us, admitted_us, by;
     int32_t task, attempt, gpu, pods, priority, state; /* QUEUE_WAITS… of queues.h */
     struct str path, queue, flavor, got, nodes;        /* nodes: {a,b} */
+    struct str on_nodes;                               /* JSON: its nodeSelector, tolerations; empty = neither */
 };
 
 struct placing_admit {

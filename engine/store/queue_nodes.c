@@ -47,7 +47,6 @@ bool queue_node_read(struct arena *a, const struct value *v, struct queue_node *
     const struct value *devices = value_get(v, "devices");
     *out = (struct queue_node){.name = value_get_text(v, "name"),
                                .schedulable = value_get_bool(v, "schedulable"),
-                               .gpu_only = value_get_bool(v, "gpuOnly"),
                                .cpu = value_get_int(v, "cpu"),
                                .memory = value_get_int(v, "memory"),
                                .other_cpu = value_get_int(v, "otherCpu"),

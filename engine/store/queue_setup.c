@@ -138,7 +138,9 @@ struct queue_ask queue_ask_of(const struct node *n, bool ignore_gpu)
                             .pods = n->workers > 1 ? n->workers : 1,
                             .cpu = r->cpu_milli,
                             .memory = r->memory_bytes,
-                            .priority = n->priority};
+                            .priority = n->priority,
+                            .selector = value_get(n->cluster, "nodeSelector"),
+                            .tolerations = value_get(n->cluster, "tolerations")};
     if (r->gpu_count == 0 || ignore_gpu) return ask;
     ask.flavor = r->gpu_flavor;
     ask.gpu = r->gpu_share > 0 ? (uint32_t)(r->gpu_share * QUEUE_GPU + 0.5) : r->gpu_count * QUEUE_GPU;
@@ -227,6 +229,29 @@ static bool accepted(const struct queue_setup *s, const struct queue_doc *q, con
     return true;
 }
 
+static const struct place_pair *pairs_of(struct arena *a, const struct value *selector, size_t *n)
+{
+    *n = selector != NULL && selector->type == VALUE_MAP ? selector->u.map.n : 0;
+    struct place_pair *pairs = arena_array(a, struct place_pair, *n + 1);
+    for (size_t i = 0; i < *n; i++) {
+        const struct value_entry *e = &selector->u.map.entries[i];
+        pairs[i] = (struct place_pair){e->key, e->value.type == VALUE_STRING ? e->value.u.s : STR("")};
+    }
+    return pairs;
+}
+
+/* Effects are not told apart. */
+static const struct place_pair *tolerated_by(struct arena *a, const struct value *tolerations, size_t *n)
+{
+    *n = tolerations != NULL && tolerations->type == VALUE_LIST ? tolerations->u.list.n : 0;
+    struct place_pair *pairs = arena_array(a, struct place_pair, *n + 1);
+    for (size_t i = 0; i < *n; i++) {
+        const struct value *one = &tolerations->u.list.items[i];
+        pairs[i] = (struct place_pair){value_get_text(one, "key"), value_get_text(one, "value")};
+    }
+    return pairs;
+}
+
 bool queue_setup_ask(const struct queue_setup *s, const struct queue_ask *ask, struct arena *scratch,
                      struct place_ask *out, struct err *err)
 {
@@ -243,6 +268,8 @@ bool queue_setup_ask(const struct queue_setup *s, const struct queue_ask *ask, s
                               .cpu = ask->cpu,
                               .memory = ask->memory,
                               .gpu = ask->gpu};
+    out->selector = pairs_of(scratch, ask->selector, &out->n_selector);
+    out->tolerates = tolerated_by(scratch, ask->tolerations, &out->n_tolerates);
     return ask->gpu == 0 || accepted(s, &s->queues[q], ask, scratch, out, err);
 }
 
@@ -317,7 +344,11 @@ bool queue_setup_node(const struct queue_setup *s, const struct queue_node *n, s
                                   .other_cpu = n->other_cpu,
                                   .other_memory = n->other_memory,
                                   .schedulable = n->schedulable,
-                                  .gpu_only = n->gpu_only,
+                                  .any_labels = n->n_groups > 0,
+                                  .labels = n->labels,
+                                  .n_labels = n->n_labels,
+                                  .taints = n->taints,
+                                  .n_taints = n->n_taints,
                                   .offers = offers,
                                   .n_offers = k};
     return place_node(s->place, &in, number, err);

@@ -27,6 +27,7 @@ struct queue_ask {            /* a step's wish */
     uint32_t gpu, pods;       /* of each pod, in thousandths */
     int64_t cpu, memory;      /* of each pod */
     int32_t priority;
+    const struct value *selector, *tolerations; /* as the step says them; NULL = nothing */
 };
 struct queue_ask queue_ask_of(const struct node *n, bool ignore_gpu);
 /* Does it need to wait for the placer? */
@@ -53,7 +54,7 @@ struct queue_group {
 /* A node as its source describes it: JSON, and what the placer shows of it. */
 struct queue_node {
     struct str name;
-    bool schedulable, gpu_only;
+    bool schedulable;
     int64_t cpu, memory, other_cpu, other_memory;
     const struct place_pair *labels, *taints;
     size_t n_labels, n_taints;

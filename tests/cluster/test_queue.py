@@ -120,6 +120,42 @@ def test_what_can_never_run_is_said_at_once(cluster_server, jobs):
         assert said.status == 422 and words in json.dumps(said.json, ensure_ascii=False), said
 
 
+@pytest.fixture
+def node(cluster):
+    """A real one, without the label `disk`, which a test may give it."""
+    name = next(n["metadata"]["name"] for n in cluster.get("nodes")["items"] if "type" not in n["metadata"]["labels"])
+    yield name
+    cluster.kubectl("label", "node", name, "disk-")
+
+
+def test_labels_of_nodes_count(cluster, cluster_server, jobs, node):
+    """Those that a step asks for: when it is submitted, and as long as it waits."""
+    server = cluster_server()
+    declare(server)
+    until("the nodes to be known", lambda: json.loads(server.cli("gpus", "-o", "json").stdout)["items"])
+    text = pipeline("  one: {run: 'sleep 3', queue: research, nodeSelector: {disk: ssd}, resources: {gpu: 2}}\n")
+    said = server.post("/api/v1/runs", {"source": text})
+    wrong, = said.json["errors"]
+    assert said.status == 422 and wrong["path"] == "steps.one.nodeSelector", said
+    assert wrong["message"] == ("it can never run: each pod needs 2 × h100 on a node with disk=ssd, and there is no "
+                                "such node"), wrong
+    assert "kubectl get nodes --show-labels" in wrong["hint"]
+    cluster.kubectl("label", "node", node, "disk=ssd")
+    until("it to be taken", lambda: server.post("/api/v1/runs", {"source": text}).status == 201)
+    first, = server.get("/api/v1/runs").json["items"]
+    server.wait_task(first["id"], "one", "running")
+    second = server.submit(text)
+    until("it to say why", lambda: "0 free in queue research" in server.tasks(second)["one"].get("waitingFor", ""))
+    cluster.kubectl("label", "node", node, "disk-")
+    assert server.ended(first["id"])["state"] == "succeeded"
+    until("it to say why", lambda: "there is no such node" in server.tasks(second)["one"].get("waitingFor", ""))
+    other = server.submit(pipeline("  one: {run: 'true', queue: research, resources: {gpu: 2}}\n"))
+    assert server.ended(other)["state"] == "succeeded"  # it holds nobody up
+    cluster.kubectl("label", "node", node, "disk=ssd")
+    assert server.ended(second)["state"] == "succeeded"
+    gone(jobs)
+
+
 def test_killed_at_any_time(cluster_server, jobs):
     server = cluster_server()
     declare(server)

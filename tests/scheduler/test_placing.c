@@ -273,7 +273,9 @@ static int teardown(void **state)
     return support_db_close(&test);
 }
 
-#define ONE "  a: {run: x, image: i, queue: q, priority: 3, resources: {gpu: {count: 2, flavor: h100}, cpu: 2}}\n"
+#define ONE                                                                                                            \
+    "  a: {run: x, image: i, queue: q, priority: 3, resources: {gpu: {count: 2, flavor: h100}, cpu: 2},\n"             \
+    "      nodeSelector: {disk: ssd}, tolerations: [{key: t}]}\n"
 #define WAITS "SELECT count(*) FROM queue_work WHERE state = 1 AND news"
 #define OVER "SELECT count(*) FROM queue_work WHERE state = 4 AND news"
 #define ENDED(state) "SELECT count(*) FROM runs WHERE state = " state
@@ -288,11 +290,13 @@ static void test_asked_admitted_over(void **state)
     await_launched(1);
     assert_string_equal(exec.pin, "");
     await(WAITS, 1);
-    assert_int_equal(support_number(&test,
-                                    "SELECT count(*) FROM queue_work WHERE queue = 'q' AND flavor = 'h100' AND"
-                                    " gpu = 2000 AND pods = 1 AND cpu = 2000 AND priority = 3 AND attempt = 1 AND"
-                                    " domain = 'test:1' AND path = 'a'"),
-                     1);
+    assert_int_equal(
+        support_number(
+            &test, "SELECT count(*) FROM queue_work WHERE queue = 'q' AND flavor = 'h100' AND"
+                   " gpu = 2000 AND pods = 1 AND cpu = 2000 AND priority = 3 AND attempt = 1 AND"
+                   " domain = 'test:1' AND path = 'a' AND"
+                   " on_nodes::jsonb = '{\"nodeSelector\": {\"disk\": \"ssd\"}, \"tolerations\": [{\"key\": \"t\"}]}'"),
+        1);
     tell(ADMIT);
     await_launched(2);
     assert_string_equal(exec.pin, "{\"flavor\":\"h100\"}");

@@ -69,10 +69,14 @@ __attribute__((unused)) static uint32_t rig_queue(struct rig *r, const char *nam
     return number;
 }
 
+/* A node is in zone a when its name ends in an even letter, else in b. */
 __attribute__((unused)) static uint32_t rig_node(struct rig *r, const char *name, uint32_t flavor, uint32_t gpus)
 {
     struct place_offer offer = {.flavor = flavor, .gpus = gpus};
+    static const struct place_pair zones[] = {{STR_INIT("zone"), STR_INIT("a")}, {STR_INIT("zone"), STR_INIT("b")}};
     struct place_node n = {.name = str_of(name),
+                           .labels = &zones[name[strlen(name) - 1] % 2],
+                           .n_labels = 1,
                            .cpu = 64000,
                            .memory = (int64_t)256 << 30,
                            .schedulable = true,
@@ -109,11 +113,29 @@ __attribute__((unused)) static struct place_ask rig_of(const struct rig_ask *a)
                               .expect_us = (int64_t)a->expect_s * 1000000};
 }
 
-__attribute__((unused)) static void rig_add(struct rig *r, struct rig_ask a)
+/* Only in zone a, b, or c, which no node is in. */
+enum zone { ANYWHERE, IN_A, IN_B, IN_C };
+__attribute__((unused)) static struct place_ask rig_of_in(const struct rig_ask *a, enum zone zone)
 {
-    struct place_ask ask = rig_of(&a);
+    static const struct place_pair zones[] = {[IN_A] = {STR_INIT("zone"), STR_INIT("a")},
+                                              [IN_B] = {STR_INIT("zone"), STR_INIT("b")},
+                                              [IN_C] = {STR_INIT("zone"), STR_INIT("c")}};
+    struct place_ask ask = rig_of(a);
+    ask.selector = &zones[zone];
+    ask.n_selector = zone != ANYWHERE;
+    return ask;
+}
+
+__attribute__((unused)) static void rig_add_in(struct rig *r, struct rig_ask a, enum zone zone)
+{
+    struct place_ask ask = rig_of_in(&a, zone);
     struct err err = {0};
     if (!place_add(r->p, &ask, &err)) fail_msg("workload %d: %s", (int)a.id, err.message);
+}
+
+__attribute__((unused)) static void rig_add(struct rig *r, struct rig_ask a)
+{
+    rig_add_in(r, a, ANYWHERE);
 }
 
 /* A cycle at that second; what came of it is in r->out. */

@@ -35,6 +35,7 @@ struct world {
     int second;
     uint64_t next;
     struct rig_ask asks[WORKS]; /* by id */
+    enum zone zones[WORKS];
     enum place_state states[WORKS];
     uint64_t changes, preempted_at[WORKS]; /* changes from outside, and at which one it was preempted */
     uint64_t borrowed, preempted, admitted;
@@ -173,11 +174,12 @@ static void arrive(struct world *w)
                         .flavor = flavor,
                         .submit_s = w->second,
                         .expect_s = chance(w, 40) ? 0 : 1 + (int)below(w, 30)};
+    w->zones[a.id] = chance(w, 60) ? ANYWHERE : (enum zone)below(w, IN_C + 1);
     w->asks[a.id] = a;
     w->states[a.id] = PLACE_WAITING;
     w->next++;
     w->changes++;
-    rig_add(&w->r, a);
+    rig_add_in(&w->r, a, w->zones[a.id]);
 }
 
 /* One in that state, by chance; 0 = none. */
@@ -247,7 +249,7 @@ static void drain(struct world *w)
         end(w, PLACE_RUNNING);
     }
     for (uint64_t id = 1; id < w->next; id++) {
-        struct place_ask ask = rig_of(&w->asks[id]);
+        struct place_ask ask = rig_of_in(&w->asks[id], w->zones[id]);
         struct place_why why;
         struct err err = {0};
         bool can = place_feasible(w->r.p, &ask, &why, &err);

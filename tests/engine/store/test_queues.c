@@ -245,6 +245,21 @@ static void test_wishes(void **state)
         assert_int_equal(out.n_flavors, rows[i].n);
         if (rows[i].first) assert_true(str_is(s.flavors[out.flavors[0]].name, rows[i].first));
     }
+    struct value selector, tolerations;
+    assert_true(json_decode(&db.arena, STR("{\"disk\": \"ssd\", \"zone\": \"b\"}"), &selector, &err));
+    assert_true(json_decode(&db.arena,
+                            STR("[{\"key\": \"k\", \"value\": \"v\", \"effect\": \"NoSchedule\"},"
+                                " {\"operator\": \"Exists\"}]"),
+                            &tolerations, &err));
+    const struct queue_ask with = {
+        .queue = STR("cores"), .pods = 1, .selector = &selector, .tolerations = &tolerations};
+    struct place_ask asked = {0};
+    assert_true(queue_setup_ask(&s, &with, &db.arena, &asked, &err));
+    assert_int_equal(asked.n_selector, 2);
+    assert_true(str_is(asked.selector[1].key, "zone") && str_is(asked.selector[1].value, "b"));
+    assert_int_equal(asked.n_tolerates, 2);
+    assert_true(str_is(asked.tolerates[0].key, "k") && str_is(asked.tolerates[0].value, "v"));
+    assert_true(asked.tolerates[1].key.n == 0 && asked.tolerates[1].value.n == 0);
     /* GPUs that are offered as several are whole ones again. */
     const struct place_devices shared = {.name = STR("nvidia.com/gpu.shared"), .n = 8, .taken = 3};
     const struct queue_node node = {.name = STR("n"), .devices = &shared, .n_devices = 1};
