@@ -1,5 +1,6 @@
 /* Nodes, their GPUs, and who has them; and a step of a queue as it is shown. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/emit.h"
 #include "api/handlers.h"
@@ -106,8 +107,17 @@ static const struct seat *seats_of(const struct gpus *g, struct str domain, stru
     return g->seats + low;
 }
 
+/* Of those that are taken, who has them is known. */
+static uint32_t own_of(const struct gpus *g, const struct queue_node *n, uint32_t flavor)
+{
+    uint32_t own = 0;
+    for (size_t i = 0; i < n->n_groups; i++)
+        if (queue_setup_group(&g->setup, &n->groups[i]) == flavor) own += n->groups[i].own;
+    return own;
+}
+
 static void write_offer(struct jsonw *w, const struct gpus *g, const struct seat *seats, size_t n,
-                        const struct place_offer *o)
+                        const struct place_offer *o, uint32_t own)
 {
     const struct flavor_doc *f = &g->setup.flavors[o->flavor];
     int64_t used = 0;
@@ -119,7 +129,7 @@ static void write_offer(struct jsonw *w, const struct gpus *g, const struct seat
                  f->device_class.n > 0 ? f->device_class : f->resource);
     jsonw_kv_int(w, "total", o->gpus);
     queue_number(&(struct emit){.w = w}, "used", used);
-    jsonw_kv_int(w, "others", o->taken);
+    jsonw_kv_int(w, "others", o->taken - own);
     jsonw_object_end(w);
 }
 
@@ -136,7 +146,7 @@ static void write_node(const struct emit *e, const struct gpus *g, const struct 
     jsonw_key(e->w, "gpus");
     jsonw_array(e->w);
     for (size_t i = 0; i < k; i++)
-        if (offers[i].gpus > 0) write_offer(e->w, g, seats, n_seats, &offers[i]);
+        if (offers[i].gpus > 0) write_offer(e->w, g, seats, n_seats, &offers[i], own_of(g, n, offers[i].flavor));
     jsonw_array_end(e->w);
     jsonw_key(e->w, "steps");
     jsonw_array(e->w);
@@ -149,16 +159,79 @@ static void write_node(const struct emit *e, const struct gpus *g, const struct 
     jsonw_object_end(e->w);
 }
 
-static bool write_nodes(struct request *rq, const struct emit *e, const struct gpus *g, const struct placer_seen *seen)
+/* ---- who has some and went through no queue ---- */
+
+struct seen_nodes { /* of a domain */
+    struct str domain;
+    struct queue_node *nodes;
+    size_t n;
+};
+
+static struct seen_nodes read_nodes(const struct placer_seen *seen, struct arena *a)
 {
     struct value list;
     struct err ignored;
-    if (!json_parse(rq->arena, seen->nodes, 0, &list, &ignored) || list.type != VALUE_LIST) return false;
-    for (size_t i = 0; i < list.u.list.n; i++) {
-        struct queue_node n;
-        if (queue_node_read(rq->arena, &list.u.list.items[i], &n)) write_node(e, g, &n, seen->domain, rq->arena);
+    struct seen_nodes out = {.domain = seen->domain};
+    if (!json_parse(a, seen->nodes, 0, &list, &ignored) || list.type != VALUE_LIST) return out;
+    out.nodes = arena_array(a, struct queue_node, list.u.list.n + 1);
+    for (size_t i = 0; i < list.u.list.n; i++)
+        out.n += queue_node_read(a, &list.u.list.items[i], &out.nodes[out.n]);
+    return out;
+}
+
+static size_t holders_of(const struct gpus *g, const struct seen_nodes *seen, struct arena *a, struct queue_work *out)
+{
+    size_t n = 0;
+    for (const struct queue_node *node = seen->nodes; node < seen->nodes + seen->n; node++) {
+        for (const struct queue_group *group = node->groups; group < node->groups + node->n_groups; group++) {
+            uint32_t flavor = queue_setup_group(&g->setup, group);
+            for (size_t i = 0; flavor != PLACE_NONE && i < group->n_holders; i++, n++) {
+                if (out == NULL) continue;
+                out[n] = (struct queue_work){.run_id = group->holders[i].run_id,
+                                             .task = (int32_t)group->holders[i].task,
+                                             .attempt = (int32_t)group->holders[i].attempt,
+                                             .gpu = (int32_t)group->holders[i].milli,
+                                             .pods = 1,
+                                             .state = QUEUE_ADMITTED,
+                                             .got = g->setup.flavors[flavor].name,
+                                             .nodes = arena_printf(a, "{%.*s}", STR_ARG(node->name)),
+                                             .domain = seen->domain};
+            }
+        }
     }
-    return true;
+    return n;
+}
+
+/* All who have something, whether or not by a queue. */
+static bool read_works(struct conn *c, const struct gpus *g, const struct seen_nodes *seen, size_t n_seen,
+                       struct arena *a, struct queue_work **out, size_t *n, struct err *err)
+{
+    struct queue_work *queued;
+    size_t n_queued, outside = 0, at = 0;
+    if (!queues_holders(c, a, &queued, &n_queued, err)) return false;
+    for (size_t i = 0; i < n_seen; i++)
+        outside += holders_of(g, &seen[i], a, NULL);
+    *n = outside + n_queued;
+    *out = arena_array(a, struct queue_work, *n + 1);
+    for (size_t i = 0; i < n_seen; i++)
+        at += holders_of(g, &seen[i], a, *out + at);
+    memcpy(*out + at, queued, n_queued * sizeof **out);
+    return queues_outside(c, a, *out, outside, err);
+}
+
+static void write_domains(const struct emit *e, const struct placer_seen *seen, size_t n)
+{
+    jsonw_key(e->w, "domains");
+    jsonw_array(e->w);
+    for (size_t i = 0; i < n; i++) {
+        jsonw_object(e->w);
+        emit_str(e, "name", seen[i].domain);
+        emit_str(e, "placer", seen[i].owner);
+        emit_str(e, "trouble", seen[i].trouble);
+        emit_time(e, "seenAt", seen[i].nodes_us);
+        jsonw_object_end(e->w);
+    }
+    jsonw_array_end(e->w);
 }
 
 bool gpus_index(struct request *rq, struct err *err)
@@ -170,30 +243,25 @@ bool gpus_index(struct request *rq, struct err *err)
     size_t n, n_works;
     struct gpus g = {.project = rq->who.project};
     if (!request_db(rq, &c, err) || !queues_docs(c, rq->arena, &docs, err) ||
-        !queues_placers(c, rq->arena, &seen, &n, err) || !queues_holders(c, rq->arena, &works, &n_works, err) ||
-        !queue_setup_open(&g.setup, rq->arena, &docs, err))
+        !queues_placers(c, rq->arena, &seen, &n, err) || !queue_setup_open(&g.setup, rq->arena, &docs, err))
         return false;
-    take_seats(&g, works, n_works, rq->arena);
-    struct jsonw *w = response_json(rq, 200);
-    struct emit e = {.w = w};
-    jsonw_object(w);
-    jsonw_key(w, "items");
-    jsonw_array(w);
+    struct seen_nodes *nodes = arena_array(rq->arena, struct seen_nodes, n + 1);
     for (size_t i = 0; i < n; i++)
-        (void)write_nodes(rq, &e, &g, &seen[i]);
-    jsonw_array_end(w);
-    jsonw_key(w, "domains");
-    jsonw_array(w);
-    for (size_t i = 0; i < n; i++) {
-        jsonw_object(w);
-        emit_str(&e, "name", seen[i].domain);
-        emit_str(&e, "placer", seen[i].owner);
-        emit_str(&e, "trouble", seen[i].trouble);
-        emit_time(&e, "seenAt", seen[i].nodes_us);
-        jsonw_object_end(w);
+        nodes[i] = read_nodes(&seen[i], rq->arena);
+    bool ok = read_works(c, &g, nodes, n, rq->arena, &works, &n_works, err);
+    if (ok) {
+        take_seats(&g, works, n_works, rq->arena);
+        struct emit e = {.w = response_json(rq, 200)};
+        jsonw_object(e.w);
+        jsonw_key(e.w, "items");
+        jsonw_array(e.w);
+        for (size_t i = 0; i < n; i++)
+            for (size_t k = 0; k < nodes[i].n; k++)
+                write_node(&e, &g, &nodes[i].nodes[k], nodes[i].domain, rq->arena);
+        jsonw_array_end(e.w);
+        write_domains(&e, seen, n);
+        jsonw_object_end(e.w);
     }
-    jsonw_array_end(w);
-    jsonw_object_end(w);
     queue_setup_close(&g.setup);
-    return true;
+    return ok;
 }

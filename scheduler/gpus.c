@@ -170,7 +170,7 @@ bool gpus_settled(const struct gpus *g)
 void gpus_each(const struct gpus *g, void (*one)(void *ctx, const struct gpus_held *h), void *ctx)
 {
     for (size_t i = 0; i < g->n_holds; i++)
-        one(ctx, &(struct gpus_held){g->holds[i].id, g->holds[i].which, g->holds[i].n_which});
+        one(ctx, &(struct gpus_held){g->holds[i].id, g->holds[i].which, g->holds[i].n_which, g->holds[i].milli});
 }
 
 uint64_t gpus_version(const struct gpus *g)

@@ -31,7 +31,7 @@ bool gpus_fault(struct gpus *g, size_t i, struct str why);
 struct gpus_held { /* by an attempt */
     struct attempt_id id;
     const uint32_t *which; /* devices; none where that is not known yet */
-    uint32_t n;
+    uint32_t n, milli;     /* milli: of each */
 };
 /* Calls for each attempt that holds any, or may. */
 void gpus_each(const struct gpus *g, void (*one)(void *ctx, const struct gpus_held *h), void *ctx);

@@ -378,6 +378,21 @@ static void show_pairs(struct jsonw *j, const char *key, const struct place_pair
     jsonw_array_end(j);
 }
 
+static void show_holders(struct jsonw *j, const struct queue_group *g)
+{
+    jsonw_key(j, "holders");
+    jsonw_array(j);
+    for (size_t i = 0; i < g->n_holders; i++) {
+        jsonw_object(j);
+        jsonw_kv_int(j, "run", g->holders[i].run_id);
+        jsonw_kv_int(j, "task", g->holders[i].task);
+        jsonw_kv_int(j, "attempt", g->holders[i].attempt);
+        jsonw_kv_int(j, "milli", g->holders[i].milli);
+        jsonw_object_end(j);
+    }
+    jsonw_array_end(j);
+}
+
 static void show_groups(struct jsonw *j, const struct queue_node *n)
 {
     jsonw_key(j, "groups");
@@ -388,6 +403,8 @@ static void show_groups(struct jsonw *j, const struct queue_node *n)
         jsonw_kv_str(j, "resource", g->resource);
         jsonw_kv_int(j, "n", g->n);
         jsonw_kv_int(j, "taken", g->taken);
+        jsonw_kv_int(j, "own", g->own);
+        show_holders(j, g);
         show_pairs(j, "labels", g->labels, g->n_labels);
         jsonw_object_end(j);
     }

@@ -19,7 +19,7 @@
 struct hold {
     struct attempt_id id;
     const uint32_t *which;
-    uint32_t n;
+    uint32_t n, milli; /* milli: of each */
 };
 
 struct process_node {
@@ -116,7 +116,7 @@ static void pin_up(void *ctx, const struct gpus_held *h)
     struct process_node *n = ctx;
     uint32_t *which = arena_array(&n->board, uint32_t, (size_t)h->n + 1);
     memcpy(which, h->which, h->n * sizeof *which);
-    n->holds[n->n_holds++] = (struct hold){h->id, which, h->n};
+    n->holds[n->n_holds++] = (struct hold){h->id, which, h->n, h->milli};
 }
 
 static void count_one(void *ctx, const struct gpus_held *h)
@@ -197,8 +197,27 @@ enum use { FREE, COUNTED, OTHERS };
 /* Who holds one that the rules count has it for them, even when it is broken; what else is held is taken. */
 static void take(const struct process_node *n, struct queue_group *groups, const enum use *use)
 {
-    for (size_t i = 0; i < n->n_devices; i++)
+    for (size_t i = 0; i < n->n_devices; i++) {
+        groups[n->group[i]].own += use[i] == OTHERS;
         groups[n->group[i]].taken += use[i] == OTHERS || (n->broken[i] && use[i] == FREE);
+    }
+}
+
+/* Of equal devices, who has them though the rules do not count it. */
+static void list_holders(struct queue_group *group, const struct process_node *n, uint32_t which, const bool *counted,
+                         struct arena *a)
+{
+    struct queue_holder *list = arena_array(a, struct queue_holder, n->n_holds + 1);
+    group->n_holders = 0;
+    for (size_t i = 0; i < n->n_holds; i++) {
+        const struct hold *h = &n->holds[i];
+        int64_t milli = 0;
+        for (uint32_t k = 0; k < h->n; k++)
+            milli += n->group[h->which[k]] == which ? h->milli : 0;
+        if (milli > 0 && !counted[i])
+            list[group->n_holders++] = (struct queue_holder){h->id.run, milli, h->id.task, h->id.attempt};
+    }
+    group->holders = list;
 }
 
 static size_t source_nodes(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a,
@@ -209,12 +228,16 @@ static size_t source_nodes(void *self, placer_counts_fn *counts, const void *ctx
     struct queue_group *groups = arena_array(a, struct queue_group, n->n_groups + 1);
     memcpy(groups, n->groups, n->n_groups * sizeof *groups);
     pthread_mutex_lock(&n->lock);
+    bool *counted = arena_array(a, bool, n->n_holds + 1);
     for (size_t i = 0; i < n->n_holds; i++) {
-        enum use by = counts(ctx, &n->holds[i].id) ? COUNTED : OTHERS;
+        counted[i] = counts(ctx, &n->holds[i].id);
+        enum use by = counted[i] ? COUNTED : OTHERS;
         for (uint32_t k = 0; k < n->holds[i].n; k++)
             if (use[n->holds[i].which[k]] < by) use[n->holds[i].which[k]] = by;
     }
     if (n->generation > 0) take(n, groups, use);
+    for (size_t i = 0; i < n->n_groups; i++)
+        list_holders(&groups[i], n, (uint32_t)i, counted, a);
     pthread_mutex_unlock(&n->lock);
     *out = arena_new(a, struct queue_node);
     **out = (struct queue_node){.name = n->name,

@@ -1,41 +1,15 @@
 /* The placer's statements. See placing.h. */
 #include "engine/store/placing.h"
 
-#include "engine/base/buf.h"
 #include "engine/store/queues.h"
-
-/* ---- arrays of numbers as parameters ---- */
-
-struct numbers {
-    struct buf text;
-};
-
-static void numbers_begin(struct numbers *n)
-{
-    buf_init(&n->text, 0);
-    buf_char(&n->text, '{');
-}
-
-static void numbers_add(struct numbers *n, int64_t i)
-{
-    buf_printf(&n->text, "%s%lld", n->text.n > 1 ? "," : "", (long long)i);
-}
-
-static void numbers_end(struct numbers *n, struct params *p)
-{
-    buf_char(&n->text, '}');
-    params_str(p, buf_view(&n->text));
-    buf_free(&n->text);
-}
 
 /* One column of an array of records. */
 #define COLUMN(p, items, n, field)                                                                                     \
     do {                                                                                                               \
-        struct numbers column;                                                                                         \
-        numbers_begin(&column);                                                                                        \
+        int64_t *column = arena_array((p)->arena, int64_t, (n) + 1);                                                   \
         for (size_t row_ = 0; row_ < (n); row_++)                                                                      \
-            numbers_add(&column, (items)[row_].field);                                                                 \
-        numbers_end(&column, p);                                                                                       \
+            column[row_] = (items)[row_].field;                                                                        \
+        params_ints(p, column, n);                                                                                     \
     } while (0)
 #define TEXTS(p, items, n, field)                                                                                      \
     do {                                                                                                               \
@@ -137,14 +111,10 @@ bool placing_look(struct conn *c, const struct placing_lease *lease, const int64
                   struct placing_row **out, size_t *n, struct err *err)
 {
     struct params p;
-    struct numbers list;
     RESULT_AUTO res = NULL;
     params_init(&p, a);
     params_str(&p, lease->domain);
-    numbers_begin(&list);
-    for (size_t i = 0; i < n_ids; i++)
-        numbers_add(&list, ids[i]);
-    numbers_end(&list, &p);
+    params_ints(&p, ids, n_ids);
     if (!conn_query(c, Q_PLACER_LOOK, &p, &res, err)) return false;
     rows_of(res, a, out, n);
     return true;

@@ -19,6 +19,20 @@ static const struct place_pair *pairs_of(struct arena *a, const struct value *li
     return pairs;
 }
 
+static void read_holders(struct arena *a, const struct value *list, struct queue_group *out)
+{
+    out->n_holders = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
+    struct queue_holder *holders = arena_array(a, struct queue_holder, out->n_holders + 1);
+    for (size_t i = 0; i < out->n_holders; i++) {
+        const struct value *h = &list->u.list.items[i];
+        holders[i] = (struct queue_holder){.run_id = value_get_int(h, "run"),
+                                           .milli = value_get_int(h, "milli"),
+                                           .task = (uint32_t)value_get_int(h, "task"),
+                                           .attempt = (uint32_t)value_get_int(h, "attempt")};
+    }
+    out->holders = holders;
+}
+
 static void read_groups(struct arena *a, const struct value *list, struct queue_node *out)
 {
     out->n_groups = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0;
@@ -27,7 +41,9 @@ static void read_groups(struct arena *a, const struct value *list, struct queue_
         const struct value *g = &list->u.list.items[i];
         groups[i] = (struct queue_group){.resource = value_get_text(g, "resource"),
                                          .n = (uint32_t)value_get_int(g, "n"),
-                                         .taken = (uint32_t)value_get_int(g, "taken")};
+                                         .taken = (uint32_t)value_get_int(g, "taken"),
+                                         .own = (uint32_t)value_get_int(g, "own")};
+        read_holders(a, value_get(g, "holders"), &groups[i]);
         groups[i].labels = pairs_of(a, value_get(g, "labels"), &groups[i].n_labels);
     }
     out->groups = groups;

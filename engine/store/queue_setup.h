@@ -45,9 +45,15 @@ MUST_CHECK bool queue_setup_ask(const struct queue_setup *s, const struct queue_
 
 /* Equal GPUs of a machine that is no node of a cluster: a machine may have several kinds, and its labels be those of
  * each. They count for the first flavor that fits; for shared ones as they are, each one whole. */
+struct queue_holder {      /* an attempt that went through no queue */
+    int64_t run_id, milli; /* milli: of a GPU, of all that it has */
+    uint32_t task, attempt;
+};
 struct queue_group {
-    struct str resource; /* as a node of a cluster would have it */
-    uint32_t n, taken;
+    struct str resource;    /* as a node of a cluster would have it */
+    uint32_t n, taken, own; /* own: of those that are taken, who has them is among the holders */
+    const struct queue_holder *holders;
+    size_t n_holders;
     const struct place_pair *labels; /* those of the node among them */
     size_t n_labels;
 };

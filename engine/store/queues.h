@@ -55,6 +55,10 @@ MUST_CHECK bool queues_works(struct conn *c, struct str queue, int64_t project, 
 /* All who have something, without places. */
 MUST_CHECK bool queues_holders(struct conn *c, struct arena *a, struct queue_work **out, size_t *n, struct err *err);
 
+/* Those that went through no queue: fills in path and project, by run and task. Who is not there any more has no path.
+ */
+MUST_CHECK bool queues_outside(struct conn *c, struct arena *a, struct queue_work *works, size_t n, struct err *err);
+
 struct queue_wait {
     int32_t task;
     struct str text; /* "needs 1 × gpu, 0 free in queue default; position 3 of 12" */

@@ -78,6 +78,28 @@ bool queues_holders(struct conn *c, struct arena *a, struct queue_work **out, si
     return true;
 }
 
+bool queues_outside(struct conn *c, struct arena *a, struct queue_work *works, size_t n, struct err *err)
+{
+    struct params p;
+    RESULT_AUTO res = NULL;
+    int64_t *runs = arena_array(a, int64_t, n + 1), *tasks = arena_array(a, int64_t, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        runs[i] = works[i].run_id;
+        tasks[i] = works[i].task;
+    }
+    params_init(&p, a);
+    params_ints(&p, runs, n);
+    params_ints(&p, tasks, n);
+    if (n > 0 && !conn_query(c, Q_QUEUE_OUTSIDE, &p, &res, err)) return false;
+    for (int i = 0; n > 0 && i < PQntuples(res); i++) {
+        struct queue_work *w = &works[row_int(res, i, 0) - 1];
+        w->path = row_copy(res, i, 1, a);
+        w->project = row_copy(res, i, 2, a);
+        w->project_id = row_int(res, i, 3);
+    }
+    return true;
+}
+
 bool queues_waiting_of_run(struct conn *c, int64_t run_id, uint32_t limit, struct arena *a, struct queue_wait **out,
                            size_t *n, struct err *err)
 {

@@ -108,6 +108,17 @@ void params_bytes(struct params *p, const void *bytes, size_t n)
     add(p, copy, n, 1);
 }
 
+void params_ints(struct params *p, const int64_t *items, size_t n)
+{
+    BUF_AUTO b;
+    buf_init(&b, 0);
+    buf_char(&b, '{');
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b, "%s%lld", i > 0 ? "," : "", (long long)items[i]);
+    buf_char(&b, '}');
+    params_str(p, buf_view(&b));
+}
+
 void params_strs(struct params *p, const struct str *items, size_t n)
 {
     BUF_AUTO b;

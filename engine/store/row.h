@@ -31,6 +31,7 @@ void params_str(struct params *p, struct str s);                  /* text, or JS
 void params_str_or_null(struct params *p, struct str s);          /* empty = NULL */
 void params_time(struct params *p, int64_t us);                   /* timestamptz, µs since 1970; 0 = NULL */
 void params_bytes(struct params *p, const void *bytes, size_t n); /* bytea */
+void params_ints(struct params *p, const int64_t *items, size_t n);    /* of any kind of integers */
 void params_strs(struct params *p, const struct str *items, size_t n); /* text[]; .p NULL = NULL element */
 
 void result_cleanup(PGresult **res);

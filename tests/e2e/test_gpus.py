@@ -1,6 +1,7 @@
 """GPUs of the machine that runs the steps: each step has its own, whatever happens to the server. They are played by
 tests/nvml; test_real_gpus.py takes real ones, where there are any."""
 import collections
+import json
 import pathlib
 
 import pytest
@@ -113,6 +114,28 @@ def test_shares_share(machine):
     (folder / "go").touch()
     assert [server.ended(one)["state"] for one in (run, more, full)] == ["succeeded"] * 3
     assert used["half"] == used["other"] != used["most"] and used["t4"] == "GPU-3", used
+
+
+def test_who_has_them_is_told(machine):
+    """Though there is no queue that anybody waits in."""
+    server = machine(FOUR)
+    folder = notes(server)
+    wait = f"until test -e {folder}/go; do sleep 0.02; done"
+    run = server.submit(pipeline(*(f"{name}: {{needs: [], run: '{wait}', resources: {{cpu: 10m, gpu: {asks}}}}}"
+                                   for name, asks in (("two", "2"), ("part", "{share: 25%}"), ("none", "0")))))
+
+    def told():
+        node, = json.loads(server.cli("gpus", "-o", "json").stdout)["items"] or [{"steps": []}]
+        return len(node["steps"]) == 2 and node
+
+    node = until("both to be told", told)
+    assert {(s["run"], s["path"], s["gpus"]) for s in node["steps"]} == {(run, "two", 2), (run, "part", 0.25)}
+    assert node["gpus"] == [{"flavor": "gpu", "resource": "nvidia.com/gpu", "total": 4, "used": 2.25, "others": 0}]
+    shown = server.cli("gpus").stdout
+    assert f"{run}/two" in shown and f"{run}/part" in shown
+    (folder / "go").touch()
+    assert server.ended(run)["state"] == "succeeded"
+    until("nobody to be told", lambda: "two" not in server.cli("gpus").stdout)
 
 
 def test_who_asks_for_none_sees_none(machine):

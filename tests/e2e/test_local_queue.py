@@ -274,7 +274,7 @@ def test_queues_come_and_go(machine):
     folder = notes(server)
     before = server.submit(pipeline("a: {" + holding(folder, "queue: anything") + "}"))  # means nothing yet
     until("it to run", lambda: lines(folder / "used") == ["GPU-0"])
-    until("gpus to show that one is taken", lambda: [g["others"] for g in node(server)["gpus"]] == [1])
+    until("gpus to show that one is taken", lambda: [g["used"] for g in node(server)["gpus"]] == [1])
     declare(server, A100 + queue("research"))
     run = server.submit(pipeline(fan(2, holding(folder))))
     until("one to run", lambda: lines(folder / "used") == ["GPU-0", "GPU-1"])

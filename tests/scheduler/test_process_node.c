@@ -75,15 +75,21 @@ static bool counts(const void *ctx, const struct attempt_id *id)
     return id->run < 10;
 }
 
-/* "2-1 1-0 1-0": GPUs of each group, and those taken. */
+/* "2-1 1-1=11*1000 1-0": GPUs of each group, those taken, and who has them that the rules do not count. */
 static void has(const char *want)
 {
     struct queue_node *n;
     BUF_AUTO got;
     buf_init(&got, 0);
     assert_int_equal(source.nodes(source.self, counts, NULL, &arena, &n), 1);
-    for (size_t i = 0; i < n->n_groups; i++)
-        buf_printf(&got, "%s%u-%u", i > 0 ? " " : "", n->groups[i].n, n->groups[i].taken);
+    for (size_t i = 0; i < n->n_groups; i++) {
+        const struct queue_group *g = &n->groups[i];
+        uint32_t own = 0;
+        buf_printf(&got, "%s%u-%u", i > 0 ? " " : "", g->n, g->taken);
+        for (size_t k = 0; k < g->n_holders; k++, own = 1)
+            buf_printf(&got, "=%d*%d", (int)g->holders[k].run_id, (int)g->holders[k].milli);
+        assert_int_equal(g->own, own); /* no two here are on different ones */
+    }
     if (!str_is(buf_view(&got), want)) fail_msg("%.*s, not %s", STR_ARG(buf_view(&got)), want);
 }
 
@@ -148,21 +154,21 @@ static void test_who_has_them(void **state)
     process_node_publish(node, gpus);
     assert_int_equal(poll(&fd, 1, 0), 1);
     assert_true(source.generation(source.self) > before);
-    has("2-0 1-1 1-0");
+    has("2-0 1-1=11*1000 1-0");
     assert_int_equal(source.pods(source.self, &arena, &pods), 2);
     assert_true(pods[0].id.run + pods[1].id.run == 12 && pods[0].node.n > 0);
     assert_true(gpus_fault(gpus, 0, STR("is lost")) && gpus_fault(gpus, 2, STR("is lost")));
     process_node_publish(node, gpus);
-    has("2-1 1-1 1-0"); /* one of the two is its holder's still */
+    has("2-1 1-1=11*1000 1-0"); /* one of the two is its holder's still */
     assert_true(gpus_own(gpus, id_of(1), &one, &err));
     gpus_give(gpus, id_of(1));
     process_node_publish(node, gpus);
-    has("2-2 1-1 1-0");
+    has("2-2 1-1=11*1000 1-0");
     assert_true(gpus_fault(gpus, 0, STR("")) && gpus_fault(gpus, 2, STR("")));
     gpus_take(gpus, id_of(12), &half);
     gpus_take(gpus, id_of(2), &half); /* beside a stranger: it is taken */
     process_node_publish(node, gpus);
-    has("2-1 1-1 1-0");
+    has("2-1=12*500 1-1=11*1000 1-0");
 }
 
 static void test_the_pin_names_products(void **state)

@@ -73,6 +73,12 @@ SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.
  WHERE w.state IN (2, 3)
  ORDER BY w.queue, w.state DESC, w.priority DESC, w.submitted_at, w.id
 
+-- name: queue_outside
+-- Tasks that have something and went through no queue.
+SELECT u.i, t.path, p.name, t.project_id
+  FROM unnest($1::bigint[], $2::int[]) WITH ORDINALITY AS u(run_id, task, i)
+  JOIN tasks t ON t.run_id = u.run_id AND t.task = u.task JOIN projects p ON p.id = t.project_id
+
 -- name: queue_waiting_of_run
 -- Why tasks of a run wait, with their places in their queues: each is counted once, in order, as far as the run's last one.
 WITH last AS MATERIALIZED (
