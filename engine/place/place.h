@@ -107,7 +107,8 @@ struct place_ask {
         *flavors;     /* acceptable, the dearest wish first. Without a GPU: none, or those whose nodes it wants */
     size_t n_flavors; /* at most PLACE_CHOICES */
     /* On nodes that have all these labels, and, without a flavor, no taints but these; an empty value stands for any,
-     * an empty key for all. Of more than 63 different such wishes that are in use at once the later ones do not count.
+     * an empty key for all. Of more than 1023 different such wishes that are in use at once the later ones do not
+     * count.
      */
     const struct place_pair *selector, *tolerates;
     size_t n_selector, n_tolerates;

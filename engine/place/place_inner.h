@@ -64,7 +64,7 @@ struct pairs { /* of their own, in one block */
     struct place_pair *v;
     uint32_t n;
 };
-#define SELECTORS 64
+#define SELECTORS 1024
 struct selector { /* and what goes with it */
     struct pairs labels, tolerates;
     uint32_t users; /* shapes; 0 = is free */
@@ -152,8 +152,8 @@ struct node {
     struct str name;
     bool alive, schedulable, any_labels;
     struct pairs labels, taints;
-    uint64_t selected, tolerated; /* bits of the selectors that take it, and that tolerate its taints */
-    uint32_t pods;                /* booked, in any ledger */
+    uint64_t selected[SELECTORS / 64], tolerated[SELECTORS / 64]; /* bits of those that take it, and its taints */
+    uint32_t pods;                                                /* booked, in any ledger */
     uint32_t n_offers, n_devices, next_free;
     int64_t total_cpu, total_memory, other_cpu, other_memory;
     int64_t cpu[LEDGERS], memory[LEDGERS];
@@ -257,8 +257,9 @@ void selectors_node(const struct place *p, struct node *n); /* its labels or tai
 /* Taints keep away who wants no flavor; flavors are offered by what they tolerate. */
 static inline bool selector_takes(const struct shape_key *key, const struct node *n)
 {
-    uint64_t takes = key->n_flavors > 0 ? n->selected : n->selected & n->tolerated;
-    return takes >> key->selector & 1;
+    uint32_t word = key->selector / 64;
+    uint64_t takes = key->n_flavors > 0 ? n->selected[word] : n->selected[word] & n->tolerated[word];
+    return takes >> key->selector % 64 & 1;
 }
 void selector_text(const struct place *p, uint32_t number, struct buf *out); /* disk=ssd, zone=b; or nothing */
 

@@ -54,19 +54,22 @@ struct pairs pairs_copy(const struct place_pair *from, size_t n)
     return out;
 }
 
+static void set_bit(uint64_t *words, uint32_t number, bool on)
+{
+    uint64_t bit = (uint64_t)1 << number % 64;
+    words[number / 64] = (words[number / 64] & ~bit) | (on ? bit : 0);
+}
+
 static void mark(const struct selector *s, uint32_t number, struct node *n)
 {
-    uint64_t bit = (uint64_t)1 << number;
-    bool in = n->any_labels || pairs_within(s->labels.v, s->labels.n, n->labels.v, n->labels.n);
-    n->selected = (n->selected & ~bit) | (in ? bit : 0);
-    n->tolerated =
-        (n->tolerated & ~bit) | (pairs_tolerate(s->tolerates.v, s->tolerates.n, n->taints.v, n->taints.n) ? bit : 0);
+    set_bit(n->selected, number, n->any_labels || pairs_within(s->labels.v, s->labels.n, n->labels.v, n->labels.n));
+    set_bit(n->tolerated, number, pairs_tolerate(s->tolerates.v, s->tolerates.n, n->taints.v, n->taints.n));
 }
 
 void selectors_node(const struct place *p, struct node *n)
 {
     for (uint32_t i = 0; i < SELECTORS; i++)
-        mark(&p->selectors[i], i, n);
+        if (i == 0 || p->selectors[i].users > 0) mark(&p->selectors[i], i, n);
 }
 
 static bool same(const struct pairs *own, const struct place_pair *v, size_t n)

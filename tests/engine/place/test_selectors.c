@@ -193,7 +193,7 @@ static void test_many_selectors(void **state)
     struct rig r;
     uint32_t q = open_one(&r, NEVER);
     rig_node(&r, "n0", A100, 4);
-    for (uint64_t id = 1; id <= 70; id++) {
+    for (uint64_t id = 1; id <= 1030; id++) {
         char text[16];
         snprintf(text, sizeof text, "v%d", (int)id);
         const struct place_pair label = {STR("which"), str_of(text)};
@@ -203,15 +203,15 @@ static void test_many_selectors(void **state)
         ask.selector = &label;
         ask.n_selector = 1;
         assert_true(place_add(r.p, &ask, &err));
-        if (id != 64) continue;
+        if (id != 1024) continue;
         assert_true(place_ended(r.p, 1));
-        rig_cycle(&r, 64);
-        rig_expect(&r, 64, PLACE_RUNNING); /* one too many: its labels are not looked at */
+        rig_cycle(&r, 1024);
+        rig_expect(&r, 1024, PLACE_RUNNING); /* one too many: its labels are not looked at */
     }
-    rig_cycle(&r, 100);
+    rig_cycle(&r, 2000);
     assert_int_equal(r.out.n_admitted, 3);
-    assert_int_equal(r.out.admitted[0].id, 66); /* 65 has what the first has left */
-    expect_why(&r, 65, "each pod needs 1 × a100 on a node with which=v65, and there is no such node");
+    assert_int_equal(r.out.admitted[0].id, 1026); /* 1025 has what the first has left */
+    expect_why(&r, 1025, "each pod needs 1 × a100 on a node with which=v1025, and there is no such node");
     rig_close(&r);
 }
 
