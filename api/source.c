@@ -58,7 +58,7 @@ bool source_read(struct request *rq, struct source *out, struct err *err)
 bool source_load_plan(struct arena *a, struct str json, const struct plan **out, struct err *err)
 {
     struct value v;
-    if (json_parse(a, json, 0, &v, err) && plan_load(a, &v, out, err)) return true;
+    if (json_reload(a, json, &v, err) && plan_load(a, &v, out, err)) return true;
     err->code = ERR_INTERNAL; /* it was ours */
     return false;
 }
@@ -327,6 +327,12 @@ static bool fill_doc(struct request *rq, const struct value *value, struct sourc
         err_hint(err_list_add(&rq->errors, ERR_INVALID, value->at, "the plan that it makes is larger than %u MiB",
                               PLAN_MAX_BYTES >> 20),
                  "each step has what the defaults say, and each sub-pipeline is a part of the plan");
+        return false;
+    }
+    struct err why = {0};
+    if (!json_may_come(buf_view(&json), &why)) {
+        err_hint(err_list_add(&rq->errors, ERR_INVALID, value->at, "the plan that it makes %s", why.message),
+                 "let a step read long lists of small things from a file");
         return false;
     }
     doc->json = arena_str(rq->arena, buf_view(&json));

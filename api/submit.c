@@ -290,7 +290,7 @@ static bool merge_params(struct request *rq, struct str old, const struct value 
 {
     struct value before;
     struct value_map_builder b;
-    if (!json_parse(rq->arena, old.n ? old : STR("{}"), 0, &before, err)) return false;
+    if (!json_reload(rq->arena, old.n ? old : STR("{}"), &before, err)) return false;
     value_map_begin(&b, rq->arena);
     for (size_t i = 0; before.type == VALUE_MAP && i < before.u.map.n; i++) {
         const struct value_entry *e = &before.u.map.entries[i];

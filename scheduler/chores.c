@@ -230,7 +230,7 @@ static void do_cache(struct chore *c, struct conn *conn)
     params_str(&p, c->key);
     if (!conn_query(conn, Q_HOT_CACHE_GET, &p, &res, &err) || PQntuples(res) == 0) return;
     struct str text = row_copy(res, 0, 0, &c->arena);
-    if (!json_parse(&c->arena, text, 0, &outputs, &err) || outputs.type != VALUE_MAP || !all_there(c, conn, &outputs))
+    if (!json_reload(&c->arena, text, &outputs, &err) || outputs.type != VALUE_MAP || !all_there(c, conn, &outputs))
         return;
     struct artifact_rec *made;
     size_t n;

@@ -30,7 +30,7 @@ static bool load_plan(struct scheduler *s, int64_t id, struct plan_ref **out, st
         if (PQntuples(res) == 0) return err_set(err, ERR_INTERNAL, "plan %lld is gone", (long long)id);
         ref = live_plan_add(&s->live, id);
         struct value json;
-        if (!json_decode(&ref->arena, row_str(res, 0, 0), &json, err) ||
+        if (!json_reload(&ref->arena, row_str(res, 0, 0), &json, err) ||
             !plan_load(&ref->arena, &json, &ref->plan, err)) {
             ref->plan = NULL;
             live_plan_drop(&s->live, ref);
@@ -90,9 +90,9 @@ static bool load_run(struct scheduler *s, const PGresult *res, int i, struct err
         .next_event = (int32_t)row_int(res, i, RUN_LAST_EVENT) + 1,
         .generation = (uint32_t)row_int(res, i, RUN_GENERATION),
         .memory_most = s->capacity.memory_total,
-        .json = json_decode,
+        .json = json_reload,
     };
-    if (!json_decode(&s->arena, row_str(res, i, RUN_PARAMS), &h.params, err)) {
+    if (!json_reload(&s->arena, row_str(res, i, RUN_PARAMS), &h.params, err)) {
         live_plan_drop(&s->live, plan);
         return false;
     }

@@ -4,8 +4,9 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#define PIECES_LEAST ((size_t)16 << 20) /* bytes that values may take while they are read, */
-#define PIECES_EACH 16                  /* and for each byte of the text */
+#define PIECES_LEAST ((size_t)32 << 20) /* bytes that values may take while they are read, */
+#define PIECES_EACH 16                  /* and for each byte of the text; */
+#define PIECES_ANY 96                   /* for each byte of any text at all: of "[{},{},{}]" it takes 80 */
 
 /* jansson makes many small pieces, all of which go once they are copied: they come from an arena of the one parse. */
 static _Thread_local struct arena *pieces;
@@ -120,11 +121,11 @@ static bool parse(struct arena *a, struct str text, size_t max_depth, struct val
     return true;
 }
 
-bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err)
+static bool parse_within(struct arena *a, struct str text, size_t room, size_t max_depth, struct value *out,
+                         struct err *err)
 {
     struct arena own;
-    if (text.n > 0 && str_starts(text, "\xEF\xBB\xBF")) text = str_sub(text, 3, text.n);
-    arena_init(&own, PIECES_LEAST + PIECES_EACH * text.n);
+    arena_init(&own, room);
     pieces = &own;
     bool ok = parse(a, text, max_depth > 0 ? max_depth : JSON_MAX_DEPTH, out, err);
     pieces = NULL;
@@ -132,7 +133,29 @@ bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value
     return ok;
 }
 
+bool json_parse(struct arena *a, struct str text, size_t max_depth, struct value *out, struct err *err)
+{
+    if (text.n > 0 && str_starts(text, "\xEF\xBB\xBF")) text = str_sub(text, 3, text.n);
+    return parse_within(a, text, PIECES_LEAST + PIECES_EACH * text.n, max_depth, out, err);
+}
+
 bool json_decode(struct arena *a, struct str text, struct value *out, struct err *err)
 {
     return json_parse(a, text, 0, out, err);
+}
+
+bool json_reload(struct arena *a, struct str text, struct value *out, struct err *err)
+{
+    return parse_within(a, text, PIECES_LEAST + PIECES_ANY * text.n, 0, out, err);
+}
+
+bool json_may_come(struct str text, struct err *err)
+{
+    struct arena a;
+    struct value ignored;
+    if (PIECES_ANY * text.n <= PIECES_LEAST) return true;
+    arena_init(&a, 0);
+    bool ok = json_parse(&a, text, 0, &ignored, err);
+    arena_free(&a);
+    return ok;
 }

@@ -99,6 +99,23 @@ def test_all_problems_at_once(server):
     assert all(e["message"] and e["path"] for e in problem["errors"])
 
 
+def test_what_is_let_in_can_be_loaded(fresh):
+    """Long lists of small things cost much more to read than their length says."""
+    server = fresh()
+    text = ("apiVersion: millrace/v1\nkind: Pipeline\nname: p\nparams:\n  x: {type: list, default: [%s]}\n"
+            "steps:\n  a: {run: 'echo ${{ size(params.x) }} > n', outputs: {n: {type: int, path: n}}}\n"
+            "  b: {needs: a, wait: 1h}\n")
+    for one, n in ("{}", 100000), ("{a: 1}", 100000), ("{id: 1, x: 0.5}", 150000):
+        run = server.submit(text % ",".join([one] * n))
+        assert server.wait_task(run, "a", "succeeded")["outputs"] == {"n": n}
+        server.crash()
+        server.start()
+        assert server.post(f"/api/v1/runs/{run}:cancel", {}).status == 202
+        assert server.ended(run)["state"] == "cancelled"
+    wrong = server.post("/api/v1/runs", {"source": text % ",".join(["{}"] * 1000000)})
+    assert wrong.status == 422 and "holds too many values for its length" in wrong.json["errors"][0]["message"], wrong
+
+
 REQUESTS = {
     # name: (method, path, body, headers, statuses)
     "no such route": ("GET", "/api/v1/nothing", None, {}, [404]),

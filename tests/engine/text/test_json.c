@@ -145,6 +145,11 @@ static void memory_is_limited(void **state)
     assert_int_equal(err.code, ERR_LIMIT);
     assert_non_null(strstr(err.message, "too many values"));
     assert_true(json_parse(&arena, STR("[{},1]"), 0, &v, &err));
+    /* What is kept can be read, and is not let in where it could not. */
+    assert_true(json_reload(&arena, buf_view(&text), &v, &err));
+    assert_int_equal(v.u.list.n, 1000001);
+    assert_false(json_may_come(buf_view(&text), &err));
+    assert_true(json_may_come(STR("[{},1]"), &err));
 }
 
 static void big_maps_are_checked_for_duplicates(void **state)
