@@ -86,9 +86,12 @@ static bool by_selector(const struct node *n, const struct place_why *reason)
 static bool hint_of_nodes(const struct checking *k, const struct node *n, const struct place_why *reason,
                           struct err *why)
 {
+    if (by_selector(n, reason) && reason->flavor == PLACE_NONE)
+        return err_hint(why, "kubectl get nodes --show-labels: one node must have all of these labels, and no taint "
+                             "that the step does not tolerate");
     if (by_selector(n, reason))
-        return err_hint(why, "kubectl get nodes --show-labels: all of these, on one node%s",
-                        reason->flavor == PLACE_NONE ? "" : " of that flavor");
+        return err_hint(why, "kubectl get nodes --show-labels: one node of that flavor must have all of these labels, "
+                             "and no taint that the flavor does not tolerate");
     if (reason->reason != PLACE_UNSCHEDULABLE || reason->nodes > 0 || reason->flavor == PLACE_NONE) return false;
     const struct flavor_doc *f = &k->setup.flavors[reason->flavor];
     bool devices = f->device_class.n > 0;
@@ -122,10 +125,18 @@ static const char *culprit(const struct checking *k, const struct node *n, const
         if (selector->at.line > 0) *at = selector->at;
         return "nodeSelector";
     }
-    if (n->resources.gpu_count == 0 || queue_setup_find(&k->setup, queue_ask_of(n, false).queue) == SIZE_MAX)
-        return "queue";
-    if (n->resources.gpu_at.line > 0) *at = n->resources.gpu_at;
-    return "resources.gpu";
+    const struct resources *r = &n->resources;
+    bool numbers = reason->reason == PLACE_UNSCHEDULABLE || reason->reason == PLACE_EXCEEDS_QUOTA;
+    bool queue = queue_setup_find(&k->setup, queue_ask_of(n, false).queue) != SIZE_MAX;
+    if (!queue || (!numbers && r->gpu_count == 0)) return "queue";
+    enum place_resource which = numbers ? reason->resource : PLACE_RESOURCE_GPU;
+    const struct pos wished = which == PLACE_RESOURCE_GPU   ? r->gpu_at
+                              : which == PLACE_RESOURCE_CPU ? r->cpu_at
+                                                            : r->memory_at;
+    if (wished.line > 0) *at = wished;
+    return which == PLACE_RESOURCE_GPU   ? "resources.gpu"
+           : which == PLACE_RESOURCE_CPU ? "resources.cpu"
+                                         : "resources.memory";
 }
 
 static void check_node(struct checking *k, const struct graph *g, const struct node *n)

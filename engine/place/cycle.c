@@ -122,13 +122,13 @@ static bool no_room(struct place *p, struct shape *shape, struct shortage *s)
     s->stage = STAGE_NODES;
     if (shape->full[s->choice] == p->cycle) return false;
     shape->full[s->choice] = p->cycle;
-    shape->most_free[s->choice] = shape->open[s->choice] = 0;
+    shape->most[s->choice] = (struct most){{0}};
+    shape->open[s->choice] = 0;
     const struct seats *seats = seats_of(p, s->flavor);
     for (uint32_t i = 0; i < seats->n; i++) {
         const struct node *n = &p->nodes[seats->v[i].node];
         if (!selector_takes(&shape->key, n)) continue;
-        int64_t most = n->schedulable ? node_most(n, seats->v[i].offer, &shape->key, false) : 0;
-        if (most > shape->most_free[s->choice]) shape->most_free[s->choice] = most;
+        if (n->schedulable) most_add(&shape->most[s->choice], n, seats->v[i].offer, &shape->key, false);
         shape->open[s->choice] += n->schedulable;
     }
     return false;

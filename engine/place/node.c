@@ -200,3 +200,41 @@ int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *
         if (device_free(n, d, IN_BOTH) > most) most = device_free(n, d, IN_BOTH);
     return most < 0 ? 0 : most;
 }
+
+static const enum place_resource in_order[] = {PLACE_RESOURCE_GPU, PLACE_RESOURCE_CPU, PLACE_RESOURCE_MEMORY};
+
+static int64_t needed(const struct shape_key *key, enum place_resource r)
+{
+    return r == PLACE_RESOURCE_GPU ? key->gpu : r == PLACE_RESOURCE_CPU ? key->cpu : key->memory;
+}
+
+static int64_t had(const struct node *n, uint32_t offer, const struct shape_key *key, enum place_resource r, bool empty)
+{
+    if (r == PLACE_RESOURCE_GPU) return node_most(n, offer, key, empty);
+    int64_t free = least_of(r == PLACE_RESOURCE_CPU ? n->cpu : n->memory, IN_BOTH);
+    return empty ? (r == PLACE_RESOURCE_CPU ? n->total_cpu : n->total_memory) : free;
+}
+
+void most_add(struct most *m, const struct node *n, uint32_t offer, const struct shape_key *key, bool empty)
+{
+    for (size_t i = 0; selector_takes(key, n) && i < 3; i++) {
+        enum place_resource r = in_order[i];
+        if (needed(key, r) == 0) continue;
+        int64_t has = had(n, offer, key, r, empty);
+        if (has > m->of[r]) m->of[r] = has;
+        if (has < needed(key, r)) break;
+    }
+}
+
+enum place_resource most_lacks(const struct most *m, const struct shape_key *key, int64_t *need, int64_t *had)
+{
+    enum place_resource lacks = key->gpu > 0 ? PLACE_RESOURCE_GPU : PLACE_RESOURCE_CPU;
+    for (size_t i = 0; i < 3; i++) {
+        if (m->of[in_order[i]] >= needed(key, in_order[i])) continue;
+        lacks = in_order[i];
+        break;
+    }
+    *need = needed(key, lacks);
+    *had = m->of[lacks];
+    return lacks;
+}

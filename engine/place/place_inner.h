@@ -69,13 +69,17 @@ struct selector { /* and what goes with it */
     struct pairs labels, tolerates;
     uint32_t users; /* shapes; 0 = is free */
 };
+struct most { /* by resource: the most that a node has of it, among those that have enough of GPUs, of CPU, of memory,
+               * as far as these come before it */
+    int64_t of[3];
+};
 struct shape { /* what is asked, by however many */
     struct shape_key key;
     uint32_t hash, users, next_free;
     uint64_t full[PLACE_CHOICES]; /* the cycle in which the nodes of a flavor were found without room for it */
     uint32_t pods_fit[PLACE_CHOICES];
-    int64_t most_free[PLACE_CHOICES];
-    uint32_t open[PLACE_CHOICES]; /* nodes that take pods */
+    struct most most[PLACE_CHOICES]; /* then */
+    uint32_t open[PLACE_CHOICES];    /* nodes that take pods */
 };
 
 struct group {                 /* those of a queue with equal shape and priority, by age */
@@ -280,6 +284,9 @@ uint32_t node_offer(const struct node *n, uint32_t flavor);                     
 void node_reset(struct node *n, unsigned ledger);                                      /* no workloads */
 void node_copy(struct node *n, unsigned to, unsigned from);                            /* of ledgers */
 int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *key, bool empty); /* for reasons */
+void most_add(struct most *m, const struct node *n, uint32_t offer, const struct shape_key *key, bool empty);
+/* Which resource no node has enough of, and how much is needed and had; if each is had somewhere, the first. */
+enum place_resource most_lacks(const struct most *m, const struct shape_key *key, int64_t *need, int64_t *had);
 
 const struct seats *seats_of(const struct place *p, uint32_t flavor);
 void seats_renew(struct place *p);

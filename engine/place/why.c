@@ -44,7 +44,7 @@ static bool quota_possible(const struct place *p, const struct queue *q, const s
 static bool nodes_possible(const struct place *p, const struct shape_key *key, uint32_t flavor, struct place_why *why)
 {
     uint64_t pods = 0;
-    int64_t most = 0;
+    struct most most = {{0}};
     for (uint32_t i = 0; i < p->n_nodes && pods < key->pods; i++) {
         const struct node *n = &p->nodes[i];
         if (!n->alive) continue;
@@ -52,16 +52,21 @@ static bool nodes_possible(const struct place *p, const struct shape_key *key, u
         if ((flavor != PLACE_NONE && offer == PLACE_NONE) || !selector_takes(key, n)) continue;
         why->nodes++;
         pods += node_ever(n, offer, key);
-        int64_t has = node_most(n, offer, key, true);
-        if (has > most) most = has;
+        most_add(&most, n, offer, key, true);
     }
     why->pods_fit = pods > key->pods ? key->pods : (uint32_t)pods;
     if (pods >= key->pods) return true;
     why->reason = PLACE_UNSCHEDULABLE;
-    why->resource = key->gpu > 0 ? PLACE_RESOURCE_GPU : PLACE_RESOURCE_CPU;
-    why->need = key->gpu > 0 ? key->gpu : key->cpu;
-    why->limit = most;
+    why->resource = most_lacks(&most, key, &why->need, &why->limit);
     return false;
+}
+
+/* Of the flavors that will not do, that one is told which comes nearest to it. */
+static bool comes_further(const struct place_why *a, const struct place_why *b)
+{
+    if (a->reason != b->reason) return a->reason > b->reason;
+    unsigned x = (a->resource + 1U) % 3, y = (b->resource + 1U) % 3; /* GPUs, CPU, memory: as they are looked at */
+    return x != y ? x > y : a->limit > b->limit;
 }
 
 void why_possible(const struct place *p, const struct queue *q, const struct shape_key *key, uint32_t *possible,
@@ -76,11 +81,12 @@ void why_possible(const struct place *p, const struct queue *q, const struct sha
         if ((flavor == PLACE_NONE || q->offered[flavor]) && quota_possible(p, q, &d, &one) &&
             nodes_possible(p, key, flavor, &one))
             bits |= 1U << i;
-        else if (i == 0 || one.reason > best.reason)
+        else if (i == 0 || comes_further(&one, &best))
             best = one;
     }
     best.queue = (uint32_t)(q - p->queues);
     best.selector = key->selector;
+    best.gpu = key->gpu;
     best.pods = key->pods;
     *possible = bits;
     if (bits == 0) *why = best;
@@ -111,15 +117,16 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
                            const struct shortage *s)
 {
     const struct shape_key *key = &shape->key;
-    struct place_why why = {
-        .queue = (uint32_t)(q - p->queues), .flavor = s->flavor, .selector = key->selector, .pods = key->pods};
+    struct place_why why = {.queue = (uint32_t)(q - p->queues),
+                            .flavor = s->flavor,
+                            .selector = key->selector,
+                            .pods = key->pods,
+                            .gpu = key->gpu};
     if (s->stage == STAGE_NODES) {
         uint32_t slot = s->flavor == PLACE_NONE ? p->n_flavors : s->flavor;
         why.pods_fit = shape->pods_fit[s->choice];
         why.reason = key->pods > 1 && why.pods_fit > 0 ? PLACE_WAITING_FOR_GANG : PLACE_WAITING_FOR_NODES;
-        why.resource = key->gpu > 0 ? PLACE_RESOURCE_GPU : PLACE_RESOURCE_CPU;
-        why.need = key->gpu > 0 ? key->gpu : key->cpu;
-        why.free = shape->most_free[s->choice];
+        why.resource = most_lacks(&shape->most[s->choice], key, &why.need, &why.free);
         why.nodes = shape->open[s->choice];
         if (p->node_held[slot] == p->cycle) why.other = p->works[p->node_for[slot]].id;
         return why;
@@ -128,6 +135,8 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
     why.resource = resource_of[s->which];
     why.need = s->need;
     why.free = s->free;
+    struct demand all_pods = demand_of(key, s->flavor);
+    why.lent = s->stage == STAGE_COHORT && s->held_by == PLACE_NONE && quota_nominal(q, &all_pods);
     if (s->held_by != PLACE_NONE) {
         struct demand d = demand_of(key, s->flavor);
         why.other = p->works[s->held_by].id;

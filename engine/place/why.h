@@ -33,6 +33,8 @@ struct place_why {
     int64_t need;             /* quota: of all pods. Nodes: of one pod */
     int64_t free;             /* quota: what the queue could take now. Nodes: the most that one node has free */
     int64_t limit;            /* ExceedsQuota: the most it could ever have. Unschedulable: the most a node has */
+    bool lent;                /* quota: it would be within its queue's own, which others of the cohort use */
+    uint32_t gpu;             /* of one pod, in thousandths */
     uint32_t pods, pods_fit;  /* there is room for so many of them */
     uint32_t selector;        /* of its nodes; 0 = none. Valid while it waits */
     uint32_t nodes;           /* of its flavor, or without one all: Unschedulable: that are there, else those that take

@@ -10,8 +10,10 @@ static void number(struct buf *out, enum place_resource resource, int64_t n)
         double_text((double)n / 1000, text);
         buf_c(out, n % 1000 == 0 ? "" : text);
         if (n % 1000 == 0) buf_printf(out, "%lld", (long long)(n / 1000));
+    } else if (n % (1 << 30) == 0 || n >= (int64_t)10 << 30) {
+        buf_printf(out, "%.0f GiB", (double)n / (1 << 30));
     } else {
-        buf_printf(out, "%.1f", (double)n / (1 << 30));
+        buf_printf(out, "%.0f MiB", (double)n / (1 << 20));
     }
 }
 
@@ -20,9 +22,9 @@ static const char *const sentences[PLACE_REASON_COUNT] = {
     [PLACE_NO_REASON] = "no cycle has looked at it yet",
     [PLACE_NO_SUCH_FLAVOR] = "queue %q offers none of its flavors",
     [PLACE_EXCEEDS_QUOTA] = "needs %n%u, queue %q can have at most %l, borrowed ones included",
-    [PLACE_UNSCHEDULABLE] = "each pod needs %n%u%s; empty nodes would have room for %f of %p, the largest has %l",
-    [PLACE_WAITING_FOR_QUOTA] = "needs %n%u, %a free in queue %q%h",
-    [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u%s, the most that a node has free is %a%h",
+    [PLACE_UNSCHEDULABLE] = "each pod needs %n%u%g%s; empty nodes would have room for %f of %p, the largest has %l",
+    [PLACE_WAITING_FOR_QUOTA] = "needs %n%u, %a free in queue %q%b%h",
+    [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u%g%s, the most that a node has free is %a%h",
     [PLACE_WAITING_FOR_GANG] = "there is room for %f of its %p pods%s, which start together%h",
     [PLACE_WAITING_FOR_VICTIMS] = "waits for others to stop that were preempted for it",
     [PLACE_PREEMPTED] = "was preempted by %o, and will run again",
@@ -43,13 +45,18 @@ static const char *sentence(const struct place *p, const struct place_why *why)
     return sentences[why->reason];
 }
 
+static void flavored(struct buf *out, const struct place *p, const struct place_why *why)
+{
+    if (why->flavor < p->n_flavors) buf_printf(out, " × %.*s", STR_ARG(p->flavors[why->flavor].name));
+}
+
 static void unit(struct buf *out, const struct place *p, const struct place_why *why)
 {
-    static const char *const units[] = {[PLACE_RESOURCE_CPU] = " CPUs", [PLACE_RESOURCE_MEMORY] = " GiB of memory"};
+    static const char *const units[] = {[PLACE_RESOURCE_CPU] = " CPUs", [PLACE_RESOURCE_MEMORY] = " of memory"};
     if (why->resource != PLACE_RESOURCE_GPU)
         buf_c(out, units[why->resource]);
-    else if (why->flavor < p->n_flavors)
-        buf_printf(out, " × %.*s", STR_ARG(p->flavors[why->flavor].name));
+    else
+        flavored(out, p, why);
 }
 
 struct telling {
@@ -81,6 +88,15 @@ static void piece(struct buf *out, const struct telling *t, char what)
     case 'f': buf_printf(out, "%u", why->pods_fit); break;
     case 'p': buf_printf(out, "%u", why->pods); break;
     case 'o': other(out, t); break;
+    case 'g':
+        if (why->resource == PLACE_RESOURCE_GPU || why->gpu == 0) break;
+        buf_c(out, " beside ");
+        number(out, PLACE_RESOURCE_GPU, why->gpu);
+        flavored(out, p, why);
+        break;
+    case 'b':
+        if (why->lent) buf_c(out, ": others of its cohort have borrowed them");
+        break;
     case 's':
         if (p->selectors[why->selector].labels.n == 0) break;
         buf_c(out, " on a node with ");
