@@ -7,6 +7,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "engine/base/link.h"
 #include "engine/blob/store.h"
 #include "engine/os/clock.h"
 #include "engine/os/fs.h"
@@ -19,40 +20,21 @@
 
 /* ---- the table of attempts ---- */
 
-static struct kube_attempt **slot_of(const struct kube *k, struct attempt_id id)
+/* Its key: the id, which has no padding. */
+static struct str key_of(const struct attempt_id *id)
 {
-    uint64_t h = (uint64_t)id.run * 0x9e3779b97f4a7c15u ^ (uint64_t)id.task * 0xc2b2ae3d27d4eb4fu ^ id.attempt;
-    return &k->slots[(size_t)(h ^ h >> 29) & (k->room - 1)];
+    return (struct str){(const char *)id, sizeof *id};
 }
 
 struct kube_attempt *kube_find(const struct kube *k, struct attempt_id id)
 {
-    struct kube_attempt *a = *slot_of(k, id);
-    while (a != NULL && (a->id.run != id.run || a->id.task != id.task || a->id.attempt != id.attempt))
-        a = a->next;
-    return a;
-}
-
-static void grow(struct kube *k)
-{
-    size_t old_room = k->room;
-    struct kube_attempt **old = k->slots;
-    k->room = old_room > 0 ? old_room * 2 : 256;
-    k->slots = calloc(k->room, sizeof *k->slots);
-    if (k->slots == NULL) abort();
-    for (size_t i = 0; i < old_room; i++)
-        for (struct kube_attempt *a = old[i], *next; a != NULL; a = next) {
-            next = a->next;
-            struct kube_attempt **slot = slot_of(k, a->id);
-            a->next = *slot;
-            *slot = a;
-        }
-    free(old);
+    uint64_t found;
+    return map_get(&k->by_id, key_of(&id), &found) ? (struct kube_attempt *)(uintptr_t)found : NULL;
 }
 
 void kube_timer(struct kube *k)
 {
-    bool on = k->n > 0 || k->templates != NULL || k->strays != NULL;
+    bool on = k->first != NULL || k->templates != NULL || k->strays != NULL;
     if (on == k->ticking) return;
     struct itimerspec t = {0};
     if (on) t.it_interval.tv_sec = t.it_value.tv_sec = 1;
@@ -64,15 +46,12 @@ struct kube_attempt *kube_add(struct kube *k, struct attempt_id id)
 {
     struct kube_attempt *a = calloc(1, sizeof *a);
     if (a == NULL) abort();
-    if (k->n >= k->room) grow(k);
     a->owner = k;
     a->id = id;
     a->log_fd = -1;
     arena_init(&a->arena, 0);
-    struct kube_attempt **slot = slot_of(k, id);
-    a->next = *slot;
-    *slot = a;
-    k->n++;
+    map_put(&k->by_id, key_of(&a->id), (uint64_t)(uintptr_t)a, NULL);
+    LINK(&k->first, a);
     kube_timer(k);
     return a;
 }
@@ -80,16 +59,13 @@ struct kube_attempt *kube_add(struct kube *k, struct attempt_id id)
 /* Not while it is among the events. */
 void kube_drop(struct kube *k, struct kube_attempt *a)
 {
-    struct kube_attempt **at = slot_of(k, a->id);
-    while (*at != a)
-        at = &(*at)->next;
-    *at = a->next;
+    map_del(&k->by_id, key_of(&a->id));
+    UNLINK(a);
     for (struct kube_attempt **news = &k->news; *news != NULL; news = &(*news)->next_news)
         if (*news == a) {
             *news = a->next_news;
             break;
         }
-    k->n--;
     kube_timer(k);
     kube_log_close(a);
     kube_cancel(k->client, a->call);
@@ -108,11 +84,10 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
 
 void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a))
 {
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i], *next; a != NULL; a = next) {
-            next = a->next;
-            fn(k, a);
-        }
+    for (struct kube_attempt *a = k->first, *next; a != NULL; a = next) {
+        next = a->next;
+        fn(k, a);
+    }
 }
 
 static void queue(struct kube_attempt *a)
@@ -325,13 +300,12 @@ static size_t executor_known(void *self, struct arena *m, struct exec_known **ou
 {
     struct kube *k = self;
     size_t n = 0;
-    *out = arena_array(m, struct exec_known, k->n + 1);
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
-            bool still = (a->ended && a->phase == KUBE_SEEN) || (a->phase == KUBE_TOLD && !a->queued);
-            bool runs = !a->ended && !a->kill_wanted && (a->phase == KUBE_SEEN || a->phase == KUBE_CREATED);
-            if (still || runs) (*out)[n++] = (struct exec_known){a->id, still};
-        }
+    *out = arena_array(m, struct exec_known, k->by_id.n + 1);
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        bool still = (a->ended && a->phase == KUBE_SEEN) || (a->phase == KUBE_TOLD && !a->queued);
+        bool runs = !a->ended && !a->kill_wanted && (a->phase == KUBE_SEEN || a->phase == KUBE_CREATED);
+        if (still || runs) (*out)[n++] = (struct exec_known){a->id, still};
+    }
     return n;
 }
 
@@ -421,7 +395,7 @@ static void executor_stop(void *self)
     kube_watch_close(k->pods);
     kube_client_close(k->client);
     if (k->timer >= 0) close(k->timer);
-    free(k->slots);
+    map_free(&k->by_id);
     arena_free(&k->arena);
     free(k);
 }
@@ -472,7 +446,7 @@ bool kube_executor_open(const struct kube_config *cfg, struct executor *out, str
     copy_config(k, cfg);
     k->events_end = &k->events;
     k->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    grow(k);
+    map_init(&k->by_id, 0);
     if (!open_all(k, cfg, err)) {
         executor_stop(k);
         return false;

@@ -60,9 +60,8 @@ static void no_stray(struct kube *k, struct str uid)
 static struct kube_attempt *any(const struct kube *k, bool (*fn)(const struct kube_attempt *, const void *),
                                 const void *what)
 {
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            if (fn(a, what)) return a;
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
+        if (fn(a, what)) return a;
     return NULL;
 }
 

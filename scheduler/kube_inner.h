@@ -5,6 +5,7 @@
 #ifndef MILLRACE_SCHEDULER_KUBE_INNER_H
 #define MILLRACE_SCHEDULER_KUBE_INNER_H
 
+#include "engine/base/map.h"
 #include "engine/kube/watch.h"
 #include "engine/os/worker.h"
 #include "scheduler/kube.h"
@@ -151,7 +152,7 @@ struct kube_attempt {
     struct exec_output *artifacts;
     size_t n_artifacts;
     struct task_result result;
-    struct kube_attempt *next_event, *next_news, *next;
+    struct kube_attempt *next_event, *next_news, *next, **link;
 };
 
 /* An object with our label that is no attempt's, or a pod without a Job: see kube_identity.c. */
@@ -176,9 +177,9 @@ struct kube {
     struct workers *workers;
     int timer; /* once a second while there is anything to look after */
     bool ticking;
-    struct kube_attempt **slots; /* chained hash by id */
+    struct map by_id;           /* values: pointers */
+    struct kube_attempt *first; /* of all attempts */
     struct kube_stray *strays;
-    size_t n, room;
     struct kube_attempt *events, **events_end;
     struct kube_attempt *news;  /* whose `waits` has changed since it was told */
     struct kube_call *question; /* why there are no pods; NULL = it is not asked now */
@@ -214,7 +215,7 @@ int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
 void kube_hangs(struct kube_attempt *a, bool hangs);
 /* What goes with its Job, when that is there; harmless if it is, too. */
 void kube_belongings_create(struct kube_attempt *a);
-/* Visits all, also when fn drops the one it is given. */
+/* Visits all, from k->first on, also when fn drops the one it is given. */
 void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a));
 
 /* ---- kube_request.c ---- */

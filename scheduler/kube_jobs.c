@@ -413,12 +413,11 @@ static void look_around(struct kube *k)
 {
     struct kube_garbage g = {.most = k->cfg.lying_most};
     int64_t now = os_mono_us();
-    for (size_t i = 0; i < k->room; i++)
-        for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
-            g.refused |= (a->phase == KUBE_CREATING && a->tries > 0) || (a->phase == KUBE_CREATED && a->lacks);
-            g.lying += a->phase == KUBE_FORGOTTEN;
-            g.starting |= begins(a, now);
-        }
+    for (const struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        g.refused |= (a->phase == KUBE_CREATING && a->tries > 0) || (a->phase == KUBE_CREATED && a->lacks);
+        g.lying += a->phase == KUBE_FORGOTTEN;
+        g.starting |= begins(a, now);
+    }
     k->garbage = g;
 }
 

@@ -68,17 +68,15 @@ static void told(void *ctx, const struct kube_answer *answer)
     struct arena m;
     k->question = NULL;
     k->asked_us = os_mono_us();
-    for (size_t i = 0; answer->outcome == KUBE_REFUSED && i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            unreadable(a, answer->message);
+    for (struct kube_attempt *a = answer->outcome == KUBE_REFUSED ? k->first : NULL; a != NULL; a = a->next)
+        unreadable(a, answer->message);
     if (answer->outcome != KUBE_DONE) return;
     arena_init(&m, 0);
     const struct value *items = kube_items(&m, answer);
     if (items != NULL && items->u.list.n > 0) {
         const struct events events = {items->u.list.items, items->u.list.n};
-        for (size_t i = 0; i < k->room; i++)
-            for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-                if (is_podless(a)) explain(&events, a);
+        for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
+            if (is_podless(a)) explain(&events, a);
     }
     arena_free(&m);
 }
@@ -139,22 +137,20 @@ static bool owned_by(const struct value *object, const char *uid)
 
 static void say_workloads(struct kube *k, const struct value *items, bool all)
 {
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
-            if (!is_held(a)) continue;
-            size_t w = 0;
-            while (w < items->u.list.n && !owned_by(&items->u.list.items[w], a->job_uid))
-                w++;
-            if (w < items->u.list.n || all)
-                say_held(a, w < items->u.list.n ? why_held(&items->u.list.items[w]) : STR(NO_WORKLOAD));
-        }
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        if (!is_held(a)) continue;
+        size_t w = 0;
+        while (w < items->u.list.n && !owned_by(&items->u.list.items[w], a->job_uid))
+            w++;
+        if (w < items->u.list.n || all)
+            say_held(a, w < items->u.list.n ? why_held(&items->u.list.items[w]) : STR(NO_WORKLOAD));
+    }
 }
 
 static void say_all_held(struct kube *k, struct str why)
 {
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            if (is_held(a)) say_held(a, why);
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
+        if (is_held(a)) say_held(a, why);
 }
 
 static void told_workloads(void *ctx, const struct kube_answer *answer)

@@ -110,9 +110,8 @@ static void unreadable(struct kube_attempt *a, struct kube_silence *s, const voi
 static void for_all(struct kube *k, void (*fn)(struct kube_attempt *, struct kube_silence *, const void *),
                     const void *ctx)
 {
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            each(a, fn, ctx);
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
+        each(a, fn, ctx);
 }
 
 static void answered(void *ctx, const struct kube_answer *answer)

@@ -81,9 +81,8 @@ static bool waits_for(const struct kube_attempt *a, const struct kube_template *
 static void go_on(struct kube_template *t)
 {
     const struct kube *k = t->owner;
-    for (size_t i = 0; i < k->room; i++)
-        for (struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            if (waits_for(a, t)) kube_create(a);
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
+        if (waits_for(a, t)) kube_create(a);
 }
 
 static void not_made(struct kube_template *t, const struct kube_answer *answer)
@@ -98,14 +97,13 @@ static void not_made(struct kube_template *t, const struct kube_answer *answer)
     else
         text = arena_printf(&turn, "waits for the API server: %.*s", STR_ARG(answer->message));
     bool invalid = blame == KUBE_BLAME_STEP;
-    for (size_t s = 0; s < k->room; s++)
-        for (struct kube_attempt *a = k->slots[s]; a != NULL; a = a->next) {
-            if (!waits_for(a, t)) continue;
-            if (blame == KUBE_BLAME_CLUSTER)
-                kube_waits(a, text);
-            else
-                kube_end(a, invalid ? FAILURE_INVALID : FAILURE_INFRA, invalid ? REASON_INVALID : REASON_INFRA, text);
-        }
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        if (!waits_for(a, t)) continue;
+        if (blame == KUBE_BLAME_CLUSTER)
+            kube_waits(a, text);
+        else
+            kube_end(a, invalid ? FAILURE_INVALID : FAILURE_INFRA, invalid ? REASON_INVALID : REASON_INFRA, text);
+    }
     if (blame == KUBE_BLAME_CLUSTER) t->retry_us = os_mono_us() + RETRY_US;
     arena_free(&turn);
 }
@@ -222,9 +220,8 @@ void kube_templates_seek(struct kube *k)
 static bool has_users(const struct kube_template *t)
 {
     const struct kube *k = t->owner;
-    for (size_t i = 0; i < k->room; i++)
-        for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next)
-            if (a->template == t) return true;
+    for (const struct kube_attempt *a = k->first; a != NULL; a = a->next)
+        if (a->template == t) return true;
     return false;
 }
 
@@ -267,12 +264,11 @@ void kube_templates_tick(struct kube *k)
 {
     int64_t now = os_mono_us();
     if (k->seeking == NULL && now - k->sought_us > (k->sought ? SEEK_AGAIN_US : SEEK_SOON_US)) kube_templates_seek(k);
-    for (size_t i = 0; i < k->room && k->templates != NULL; i++)
-        for (const struct kube_attempt *a = k->slots[i]; a != NULL; a = a->next) {
-            if (a->template == NULL) continue;
-            a->template->used_us = now;
-            if (lacks_node(a, now) && now - a->template->checked_us > CHECK_EVERY_US) make(a->template);
-        }
+    for (const struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        if (a->template == NULL) continue;
+        a->template->used_us = now;
+        if (lacks_node(a, now) && now - a->template->checked_us > CHECK_EVERY_US) make(a->template);
+    }
     for (struct kube_template *t = k->templates, *next; t != NULL; t = next) {
         next = t->next;
         if (t->call != NULL) continue;

@@ -11,6 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "engine/base/link.h"
 #include "engine/blob/bundle.h"
 #include "engine/blob/logs.h"
 #include "engine/os/clock.h"
@@ -22,39 +23,15 @@
 
 /* ---- the table of attempts ---- */
 
-static struct attempt **slot_of(const struct process *p, const char *name)
-{
-    return &p->slots[(size_t)str_hash(str_of(name)) & (p->room - 1)];
-}
-
 static struct attempt *find(const struct process *p, const char *name)
 {
-    struct attempt *a = *slot_of(p, name);
-    while (a != NULL && strcmp(a->name, name) != 0)
-        a = a->next;
-    return a;
+    uint64_t found;
+    return map_get(&p->by_name, str_of(name), &found) ? (struct attempt *)(uintptr_t)found : NULL;
 }
 
 bool process_knows(const struct process *p, const char *name)
 {
     return find(p, name) != NULL;
-}
-
-static void grow(struct process *p)
-{
-    size_t old_room = p->room;
-    struct attempt **old = p->slots;
-    p->room = old_room > 0 ? old_room * 2 : 256;
-    p->slots = calloc(p->room, sizeof(struct attempt *));
-    if (p->slots == NULL) abort();
-    for (size_t i = 0; i < old_room; i++)
-        for (struct attempt *a = old[i], *next; a != NULL; a = next) {
-            next = a->next;
-            struct attempt **slot = slot_of(p, a->name);
-            a->next = *slot;
-            *slot = a;
-        }
-    free(old);
 }
 
 static void name_of(struct attempt_id id, char out[ATTEMPT_NAME])
@@ -77,17 +54,14 @@ static struct attempt *add(struct process *p, struct attempt_id id)
     struct err err = {0};
     struct attempt *a = calloc(1, sizeof *a);
     if (a == NULL) abort();
-    if (p->n >= p->room) grow(p);
     a->owner = p;
     a->id = id;
     arena_init(&a->arena, (size_t)256 << 20);
     name_of(id, a->name);
     snprintf(a->workdir, sizeof a->workdir, "%.*s/work/%s", STR_ARG(p->cfg.data_dir), a->name);
     if (!step_log_path(p->cfg.store_dir, id.run, (int32_t)id.task, (int32_t)id.attempt, a->log, &err)) a->log[0] = '\0';
-    struct attempt **slot = slot_of(p, a->name);
-    a->next = *slot;
-    *slot = a;
-    p->n++;
+    map_put(&p->by_name, str_of(a->name), (uint64_t)(uintptr_t)a, NULL);
+    LINK(&p->first, a);
     return a;
 }
 
@@ -99,11 +73,8 @@ static void free_attempt(struct attempt *a)
 
 static void drop(struct process *p, struct attempt *a)
 {
-    struct attempt **at = slot_of(p, a->name);
-    while (*at != a)
-        at = &(*at)->next;
-    *at = a->next;
-    p->n--;
+    map_del(&p->by_name, str_of(a->name));
+    UNLINK(a);
     free_attempt(a);
 }
 
@@ -234,14 +205,13 @@ static void hear_synced(struct process *p)
     p->synced = true;
     gpus_ready(p->gpus);
     p->synced_us = os_mono_us();
-    for (size_t i = 0; i < p->room; i++)
-        for (struct attempt *a = p->slots[i], *next; a != NULL; a = next) {
-            next = a->next;
-            if (a->phase == PHASE_HELD)
-                answer_held(p, a);
-            else if (a->known && !a->ended && a->heard != p->link)
-                lose(p, a);
-        }
+    for (struct attempt *a = p->first, *next; a != NULL; a = next) {
+        next = a->next;
+        if (a->phase == PHASE_HELD)
+            answer_held(p, a);
+        else if (a->known && !a->ended && a->heard != p->link)
+            lose(p, a);
+    }
 }
 
 static void hear_launcher(struct process *p, const struct launcher_event *e)
@@ -296,18 +266,17 @@ static void look_at_logs(struct process *p)
 {
     uint64_t ticks;
     if (read(p->timer, &ticks, sizeof ticks) < 0) return;
-    for (size_t i = 0; i < p->room; i++)
-        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next) {
-            struct stat st;
-            if (a->phase != PHASE_RUNNING || stat(a->log, &st) != 0 || st.st_size <= a->log_told) continue;
-            if (p->n_grown == p->room_grown) {
-                p->room_grown = p->room_grown > 0 ? p->room_grown * 2 : 16;
-                p->grown = realloc(p->grown, p->room_grown * sizeof *p->grown);
-                if (p->grown == NULL) abort();
-            }
-            p->grown[p->n_grown++] = (struct grown){a->id, a->log_told, st.st_size};
-            a->log_told = st.st_size;
+    for (struct attempt *a = p->first; a != NULL; a = a->next) {
+        struct stat st;
+        if (a->phase != PHASE_RUNNING || stat(a->log, &st) != 0 || st.st_size <= a->log_told) continue;
+        if (p->n_grown == p->room_grown) {
+            p->room_grown = p->room_grown > 0 ? p->room_grown * 2 : 16;
+            p->grown = realloc(p->grown, p->room_grown * sizeof *p->grown);
+            if (p->grown == NULL) abort();
         }
+        p->grown[p->n_grown++] = (struct grown){a->id, a->log_told, st.st_size};
+        a->log_told = st.st_size;
+    }
 }
 
 static void hear(struct process *p)
@@ -433,13 +402,12 @@ static size_t executor_known(void *self, struct arena *m, struct exec_known **ou
 {
     struct process *p = self;
     size_t n = 0;
-    *out = arena_array(m, struct exec_known, p->n + 1);
-    for (size_t i = 0; i < p->room; i++)
-        for (struct attempt *a = p->slots[i]; a != NULL; a = a->next) {
-            bool still = a->ended && (a->phase == PHASE_SEEN || (a->phase == PHASE_TOLD && !a->queued));
-            bool runs = !a->ended && !a->kill_wanted && (a->phase == PHASE_SEEN || a->phase == PHASE_RUNNING);
-            if (still || runs) (*out)[n++] = (struct exec_known){a->id, still};
-        }
+    *out = arena_array(m, struct exec_known, p->by_name.n + 1);
+    for (struct attempt *a = p->first; a != NULL; a = a->next) {
+        bool still = a->ended && (a->phase == PHASE_SEEN || (a->phase == PHASE_TOLD && !a->queued));
+        bool runs = !a->ended && !a->kill_wanted && (a->phase == PHASE_SEEN || a->phase == PHASE_RUNNING);
+        if (still || runs) (*out)[n++] = (struct exec_known){a->id, still};
+    }
     return n;
 }
 
@@ -511,14 +479,13 @@ static void executor_stop(void *self)
     workers_free(p->workers, drop_job);
     launcher_close(p->launcher);
     store_close(p->blobs);
-    for (size_t i = 0; i < p->room; i++)
-        for (struct attempt *a = p->slots[i], *next; a != NULL; a = next) {
-            next = a->next;
-            free_attempt(a);
-        }
+    for (struct attempt *a = p->first, *next; a != NULL; a = next) {
+        next = a->next;
+        free_attempt(a);
+    }
     if (p->timer >= 0) close(p->timer);
     process_gpus_close(p);
-    free(p->slots);
+    map_free(&p->by_name);
     free(p->grown);
     arena_free(&p->arena);
     free(p);
@@ -555,7 +522,7 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
     p->cfg.step_path = arena_str(&p->arena, cfg->step_path);
     p->events_end = &p->events;
     p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    grow(p);
+    map_init(&p->by_name, 0);
     if (!process_gpus_open(p, err) || !find_user(p, err) || !work_make_folders(p, err) ||
         !launcher_open(&p->launcher, p->cfg.data_dir.p, err)) {
         executor_stop(p);

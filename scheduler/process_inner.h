@@ -5,6 +5,7 @@
 #ifndef MILLRACE_SCHEDULER_PROCESS_INNER_H
 #define MILLRACE_SCHEDULER_PROCESS_INNER_H
 
+#include "engine/base/map.h"
 #include "engine/base/mask.h"
 #include "engine/blob/store.h"
 #include "engine/os/launcher.h"
@@ -65,7 +66,7 @@ struct attempt {
     struct task_result result;
     struct exec_output *artifacts;
     size_t n_artifacts;
-    struct attempt *next_event, *next;
+    struct attempt *next_event, *next, **link;
 };
 
 struct grown {
@@ -97,8 +98,8 @@ struct process {
     bool synced;
     uint32_t link; /* counts the connections to a launcher */
     int64_t synced_us;
-    struct attempt **slots; /* chained hash by name */
-    size_t n, room;
+    struct map by_name;    /* values: pointers */
+    struct attempt *first; /* of all attempts */
     struct attempt *events, **events_end;
     size_t running;
     bool forgetful;         /* the folder of secrets may not be written: said once */

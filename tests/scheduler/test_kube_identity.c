@@ -86,7 +86,7 @@ static void a_pod_is_known_whatever_its_labels_become(void **state)
         pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
         struct kube_attempt *a = asked(1);
         pod_told(KUBE_PRESENT, "p1", edits[i], job_name, "j1", RUNS);
-        assert_int_equal(k->n, 1);
+        assert_int_equal(k->by_id.n, 1);
         assert_int_equal(a->stage, KUBE_STAGE_RUNNING);
         pod_told(KUBE_PRESENT, "p1", edits[i], job_name, "j1", DONE);
         assert_true(a->ended && a->result.ok);
@@ -115,7 +115,7 @@ static void a_new_pod_of_the_job_counts_with_others_labels(void **state)
     struct kube_attempt *a = asked(1);
     pod_told(KUBE_PRESENT, "p1", OTHERS, job_name, "j1", RUNS);
     assert_string_equal(a->pod_uid, "p1");
-    assert_int_equal(k->n, 1);
+    assert_int_equal(k->by_id.n, 1);
     job_told(KUBE_DELETED, job_name, "j1", LABELS);
     pod_told(KUBE_DELETED, "p1", OTHERS, job_name, "j1", RUNS);
     assert_int_equal(a->phase, KUBE_TOLD);
@@ -133,7 +133,7 @@ static void a_strangers_pod_counts_for_nothing(void **state)
     pod_told(KUBE_PRESENT, "p3", LABELS, copy, "j2", DONE);
     pod_told(KUBE_PRESENT, "p4", LABELS, job_name, "j9", DONE); /* it says whose it is, and is not */
     struct kube_attempt *a = asked(1);
-    assert_int_equal(k->n, 1);
+    assert_int_equal(k->by_id.n, 1);
     assert_false(a->ended || kube_has_pod(a));
     assert_string_equal(a->job_uid, "j1");
     pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
@@ -208,7 +208,7 @@ static void a_job_is_found_by_its_name(void **state)
 {
     (void)state;
     job_told(KUBE_PRESENT, job_name, "j1", OTHERS);
-    assert_int_equal(k->n, 0);
+    assert_int_equal(k->by_id.n, 0);
     struct kube_attempt *a = asked(1);
     assert_int_equal(a->phase, KUBE_CREATED);
     assert_string_equal(a->job_uid, "j1");
