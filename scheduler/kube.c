@@ -385,9 +385,9 @@ static void executor_stop(void *self)
     kube_each(k, kube_drop);
     kube_templates_drop(k);
     kube_strays_drop(k);
-    kube_cancel(k->client, k->question);
-    kube_cancel(k->client, k->kueue_question);
-    kube_cancel(k->client, k->silence_question);
+    kube_cancel(k->client, k->podless.call);
+    kube_cancel(k->client, k->held.call);
+    kube_cancel(k->client, k->silent.call);
     if (k->blobs != NULL) store_stop(k->blobs);
     if (k->workers != NULL) workers_free(k->workers, kube_outputs_drop);
     store_close(k->blobs);

@@ -166,6 +166,13 @@ struct kube_stray {
     struct kube_stray *next;
 };
 
+struct kube_question { /* see kube_question.c */
+    struct kube *owner;
+    void (*told)(struct kube *k, const struct kube_answer *answer, struct arena *turn);
+    struct kube_call *call; /* NULL = it is not asked now */
+    int64_t answered_us;    /* the last time */
+};
+
 struct kube {
     struct kube_config cfg;
     struct arena arena; /* strings of the configuration */
@@ -181,17 +188,14 @@ struct kube {
     struct kube_attempt *first; /* of all attempts */
     struct kube_stray *strays;
     struct kube_attempt *events, **events_end;
-    struct kube_attempt *news;  /* whose `waits` has changed since it was told */
-    struct kube_call *question; /* why there are no pods; NULL = it is not asked now */
-    int64_t asked_us;           /* when that was last answered */
-    struct kube_call *kueue_question;
-    int64_t kueue_asked_us;
-    struct kube_call *silence_question; /* why pods do not start */
-    int64_t silence_asked_us;
-    uint32_t asked_movers;       /* logs of theirs that are being asked for */
-    uint32_t kueue_version;      /* of its API that is tried next */
-    struct kube_garbage garbage; /* at the last tick */
-    bool forgetful;              /* the folder of secrets may not be written: said once */
+    struct kube_attempt *news;    /* whose `waits` has changed since it was told */
+    struct kube_question podless; /* why there are no pods */
+    struct kube_question held;    /* why Kueue holds Jobs */
+    struct kube_question silent;  /* why pods do not start */
+    uint32_t asked_movers;        /* logs of theirs that are being asked for */
+    uint32_t kueue_version;       /* of its API that is tried next */
+    struct kube_garbage garbage;  /* at the last tick */
+    bool forgetful;               /* the folder of secrets may not be written: said once */
     struct kube_template *templates;
     struct kube_call *seeking; /* for templates that were left behind */
     bool sought;
@@ -234,6 +238,16 @@ void kube_template_hear(struct kube_attempt *a, const struct value *job); /* wha
 void kube_templates_seek(struct kube *k);
 void kube_templates_tick(struct kube *k);
 void kube_templates_drop(struct kube *k); /* with its attempts gone */
+
+/* ---- kube_question.c: one question for all attempts ---- */
+#define KUBE_ASK_US 5000000
+#define KUBE_ASKED_MOST "500" /* of the objects that the server has, any: attempts of the rest say nothing yet */
+/* Nothing when it is being asked, or was answered a moment ago. `turn` goes when `told` has returned. */
+void kube_ask(struct kube *k, struct kube_question *q,
+              void (*told)(struct kube *k, const struct kube_answer *answer, struct arena *turn), const char *path, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Of a list of events the newest about an object, for a reason that `tells` takes; NULL = any reason, or no event. */
+const struct value *kube_newest_event(const struct value *events, const char *uid, bool (*tells)(struct str reason));
 
 /* ---- kube_podless.c ---- */
 void kube_ask_why(struct kube *k);   /* there are Jobs and no pods */

@@ -1,10 +1,7 @@
 /* Jobs without a pod: the Job controller tells why in events only, such as a quota that is used up or a service account
- * that is not there. Events are hints: nothing is decided by them but what is said. A server searches all events of the
- * namespace for such a question, however little it asks for, so one question is asked for all Jobs, every five
- * seconds: when many Jobs wait for the Job controller, it is busy enough.
+ * that is not there. Events are hints: nothing is decided by them but what is said.
  *
- * A Job that Kueue holds is suspended, and its Workload says why (https://kueue.sigs.k8s.io/docs/concepts/workload/):
- * those, too, are asked for together.
+ * A Job that Kueue holds is suspended, and its Workload says why (https://kueue.sigs.k8s.io/docs/concepts/workload/).
  *
  * A Job that has ended had a pod: a watch of pods that lags behind the one of Jobs may have missed it, so the server is
  * asked before an end is told without one. */
@@ -12,9 +9,6 @@
 
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
-
-#define ASK_US 5000000
-#define EVENTS_MOST 500 /* or Workloads; of those that the server has, any: Jobs of the rest say nothing yet */
 
 static void say(struct kube_attempt *a, struct str why)
 {
@@ -26,25 +20,6 @@ static void say(struct kube_attempt *a, struct str why)
     arena_free(&m);
 }
 
-struct events {
-    const struct value *items;
-    size_t n;
-};
-
-static void explain(const struct events *events, struct kube_attempt *a)
-{
-    struct str said = STR(""), newest = STR("");
-    for (size_t i = 0; i < events->n; i++) {
-        const struct value *e = &events->items[i];
-        if (!str_is(kube_text(e, "involvedObject.uid"), a->job_uid)) continue;
-        struct str when = kube_text(e, "lastTimestamp"); /* RFC 3339 in UTC: in order as text */
-        if (said.n > 0 && str_cmp(when, newest) < 0) continue;
-        said = kube_text(e, "message");
-        newest = when;
-    }
-    if (said.n > 0) say(a, said);
-}
-
 static bool is_podless(const struct kube_attempt *a)
 {
     return a->phase == KUBE_CREATED && kube_lacks_pod(a) && a->job_uid[0] != '\0' && !a->job_ended;
@@ -54,7 +29,7 @@ static bool is_podless(const struct kube_attempt *a)
 static void unreadable(struct kube_attempt *a, struct str said)
 {
     struct arena m;
-    bool waits = is_podless(a) && !a->held_by_kueue && os_mono_us() - a->created_us > ASK_US;
+    bool waits = is_podless(a) && !a->held_by_kueue && os_mono_us() - a->created_us > KUBE_ASK_US;
     if (!waits || kube_pods_trouble(a->owner) != NULL) return;
     arena_init(&m, 0);
     kube_waits(a, arena_printf(&m, "its pod has not been created, and " KUBE_UNREADABLE, STR_ARG(said)));
@@ -62,36 +37,23 @@ static void unreadable(struct kube_attempt *a, struct str said)
     arena_free(&m);
 }
 
-static void told(void *ctx, const struct kube_answer *answer)
+static void told(struct kube *k, const struct kube_answer *answer, struct arena *turn)
 {
-    struct kube *k = ctx;
-    struct arena m;
-    k->question = NULL;
-    k->asked_us = os_mono_us();
-    for (struct kube_attempt *a = answer->outcome == KUBE_REFUSED ? k->first : NULL; a != NULL; a = a->next)
-        unreadable(a, answer->message);
-    if (answer->outcome != KUBE_DONE) return;
-    arena_init(&m, 0);
-    const struct value *items = kube_items(&m, answer);
-    if (items != NULL && items->u.list.n > 0) {
-        const struct events events = {items->u.list.items, items->u.list.n};
-        for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
-            if (is_podless(a)) explain(&events, a);
+    const struct value *events = kube_items(turn, answer);
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        if (answer->outcome == KUBE_REFUSED) unreadable(a, answer->message);
+        if (events == NULL || !is_podless(a)) continue;
+        struct str why = kube_text(kube_newest_event(events, a->job_uid, NULL), "message");
+        if (why.n > 0) say(a, why);
     }
-    arena_free(&m);
 }
 
 void kube_ask_why(struct kube *k)
 {
-    char path[512];
-    if (k->question != NULL || os_mono_us() - k->asked_us < ASK_US) return;
-    snprintf(path, sizeof path,
+    kube_ask(k, &k->podless, told,
              "/api/v1/namespaces/%.*s/events?fieldSelector=involvedObject.kind%%3DJob%%2Creason%%3DFailedCreate"
-             "&limit=%d",
-             STR_ARG(k->cfg.namespace), EVENTS_MOST);
-    const struct kube_request req = {
-        .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = told, .ctx = k};
-    k->question = kube_request(k->client, &req);
+             "&limit=" KUBE_ASKED_MOST,
+             STR_ARG(k->cfg.namespace));
 }
 
 /* ---- Kueue ---- */
@@ -153,39 +115,28 @@ static void say_all_held(struct kube *k, struct str why)
         if (is_held(a)) say_held(a, why);
 }
 
-static void told_workloads(void *ctx, const struct kube_answer *answer)
+static void told_workloads(struct kube *k, const struct kube_answer *answer, struct arena *turn)
 {
-    struct kube *k = ctx;
     struct value v;
-    struct arena m;
     struct err ignored;
-    k->kueue_question = NULL;
-    k->kueue_asked_us = os_mono_us();
-    arena_init(&m, 0);
     if (answer->outcome == KUBE_DONE) {
-        const struct value *items = kube_json(&m, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
+        const struct value *items = kube_json(turn, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
         if (items != NULL && items->type == VALUE_LIST)
             say_workloads(k, items, kube_text(&v, "metadata.continue").n == 0);
     } else if (answer->status == 404) {
         if (++k->kueue_version % (sizeof versions / sizeof *versions) == 0)
             say_all_held(k, STR("this cluster has none, or not in a version that is known; its Job is suspended"));
     } else if (answer->outcome == KUBE_REFUSED) {
-        say_all_held(k, arena_printf(&m, "its Job is suspended; why cannot be read, since Kubernetes says: %.*s%s",
+        say_all_held(k, arena_printf(turn, "its Job is suspended; why cannot be read, since Kubernetes says: %.*s%s",
                                      STR_ARG(answer->message),
                                      answer->status == 403 ? "; see deploy/components/kueue" : ""));
     }
-    arena_free(&m);
 }
 
 void kube_ask_kueue(struct kube *k)
 {
-    char path[512];
-    if (k->kueue_question != NULL || os_mono_us() - k->kueue_asked_us < ASK_US) return;
-    snprintf(path, sizeof path, "/apis/kueue.x-k8s.io/%s/namespaces/%.*s/workloads?limit=%d",
-             versions[k->kueue_version % (sizeof versions / sizeof *versions)], STR_ARG(k->cfg.namespace), EVENTS_MOST);
-    const struct kube_request req = {
-        .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = told_workloads, .ctx = k};
-    k->kueue_question = kube_request(k->client, &req);
+    kube_ask(k, &k->held, told_workloads, "/apis/kueue.x-k8s.io/%s/namespaces/%.*s/workloads?limit=" KUBE_ASKED_MOST,
+             versions[k->kueue_version % (sizeof versions / sizeof *versions)], STR_ARG(k->cfg.namespace));
 }
 
 /* ---- a pod that nobody told of ---- */

@@ -1,6 +1,5 @@
 /* Pods that do not start, and whose status does not say why: of a volume that cannot be mounted, or a sandbox that
- * cannot be made, only events tell; of a scheduler that nobody runs, nothing does. As of Jobs without pods
- * (kube_podless.c), one question is asked for all of them.
+ * cannot be made, only events tell; of a scheduler that nobody runs, nothing does.
  * https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-has-network */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +9,6 @@
 #include "scheduler/kube_inner.h"
 
 #define SILENT_US 5000000 /* a pod that says nothing for so long is asked about */
-#define ASK_US 5000000
-#define EVENTS_MOST 500
 
 /* Of the warnings about a pod, those that say why it does not start, as long as its sandbox is not there. */
 static const char *const telling[] = {
@@ -76,18 +73,9 @@ static bool tells(struct str reason)
 
 static void explain(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
 {
-    const struct value *items = ctx, *last = NULL;
-    struct str newest = STR("");
     struct arena m;
     if (s->placing || !is_due(s)) return;
-    for (size_t i = 0; i < items->u.list.n; i++) {
-        const struct value *e = &items->u.list.items[i];
-        if (!str_is(kube_text(e, "involvedObject.uid"), s->uid) || !tells(kube_text(e, "reason"))) continue;
-        struct str when = kube_text(e, "lastTimestamp"); /* RFC 3339 in UTC: in order as text */
-        if (last != NULL && str_cmp(when, newest) < 0) continue;
-        last = e;
-        newest = when;
-    }
+    const struct value *last = kube_newest_event(ctx, s->uid, tells);
     if (last == NULL) return;
     arena_init(&m, 0);
     say(a, s,
@@ -107,37 +95,21 @@ static void unreadable(struct kube_attempt *a, struct kube_silence *s, const voi
     arena_free(&m);
 }
 
-static void for_all(struct kube *k, void (*fn)(struct kube_attempt *, struct kube_silence *, const void *),
-                    const void *ctx)
+static void answered(struct kube *k, const struct kube_answer *answer, struct arena *turn)
 {
-    for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
-        each(a, fn, ctx);
-}
-
-static void answered(void *ctx, const struct kube_answer *answer)
-{
-    struct kube *k = ctx;
-    struct arena m;
-    k->silence_question = NULL;
-    k->silence_asked_us = os_mono_us();
-    if (answer->outcome == KUBE_REFUSED) for_all(k, unreadable, answer);
-    if (answer->outcome != KUBE_DONE) return;
-    arena_init(&m, 0);
-    const struct value *items = kube_items(&m, answer);
-    if (items != NULL) for_all(k, explain, items);
-    arena_free(&m);
+    const struct value *events = kube_items(turn, answer);
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        if (answer->outcome == KUBE_REFUSED) each(a, unreadable, answer);
+        if (events != NULL) each(a, explain, events);
+    }
 }
 
 static void ask(struct kube *k)
 {
-    char path[512];
-    if (k->silence_question != NULL || os_mono_us() - k->silence_asked_us < ASK_US) return;
-    snprintf(path, sizeof path,
-             "/api/v1/namespaces/%.*s/events?fieldSelector=involvedObject.kind%%3DPod%%2Ctype%%3DWarning&limit=%d",
-             STR_ARG(k->cfg.namespace), EVENTS_MOST);
-    const struct kube_request req = {
-        .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = answered, .ctx = k};
-    k->silence_question = kube_request(k->client, &req);
+    kube_ask(k, &k->silent, answered,
+             "/api/v1/namespaces/%.*s/events?fieldSelector=involvedObject.kind%%3DPod%%2Ctype%%3DWarning"
+             "&limit=" KUBE_ASKED_MOST,
+             STR_ARG(k->cfg.namespace));
 }
 
 /* ---- time ---- */
