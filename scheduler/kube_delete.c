@@ -1,4 +1,5 @@
-/* Jobs of attempts are deleted, and their pods with them: when an attempt is over, or is to end. */
+/* Jobs of attempts are deleted, and their pods with them: when an attempt is over, or is to end. Pods are deleted by
+ * themselves where one of them is to end sooner than that, or goes on without its Job. */
 #include <stdio.h>
 
 #include "engine/os/clock.h"
@@ -6,6 +7,29 @@
 #include "scheduler/kube_inner.h"
 
 #define SECOND_US 1000000
+
+#define OPTIONS "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\""
+
+struct kube_call *kube_delete_pod(struct kube *k, const struct kube_deletion *d)
+{
+    char path[1024], grace[64] = "", body[256];
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(k->cfg.namespace), d->pod);
+    if (d->grace_ms >= 0)
+        snprintf(grace, sizeof grace, ",\"gracePeriodSeconds\":%lld", (long long)((d->grace_ms + 999) / 1000));
+    snprintf(body, sizeof body, OPTIONS "%s,\"preconditions\":{\"uid\":\"%s\"}}", grace, d->uid);
+    const struct kube_request req = {.method = "DELETE",
+                                     .path = str_of(path),
+                                     .body = str_of(body),
+                                     .priority = d->priority,
+                                     .done = d->done,
+                                     .ctx = d->ctx};
+    return kube_request(k->client, &req);
+}
+
+bool kube_deleted(const struct kube_answer *answer)
+{
+    return answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409;
+}
 
 void kube_gone(struct kube_attempt *a)
 {
@@ -43,8 +67,8 @@ static void deleted(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
     a->call = NULL;
-    if (answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409) {
-        kube_gone(a); /* 409: one of that name with another uid, which is not ours to delete */
+    if (kube_deleted(answer)) {
+        kube_gone(a);
         return;
     }
     not_deleted(a, "Job", answer);
@@ -59,7 +83,7 @@ static void pod_told(void *ctx, const struct kube_answer *answer)
         kube_later(a);
         return;
     }
-    if (answer->status != 404 && answer->status != 409) not_deleted(a, "pod", answer);
+    if (!kube_deleted(answer)) not_deleted(a, "pod", answer);
     if (a->n_ranks == 0) a->pod_hurries = true;
     kube_delete(a);
 }
@@ -67,19 +91,9 @@ static void pod_told(void *ctx, const struct kube_answer *answer)
 /* A deleted Job leaves its pod the grace that it was made with: who wants it gone sooner tells it before. */
 static void hurry(struct kube_attempt *a, const char *pod, const char *uid)
 {
-    char path[1024], body[256];
-    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), pod);
-    snprintf(body, sizeof body,
-             "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":%lld,"
-             "\"preconditions\":{\"uid\":\"%s\"}}",
-             (long long)((a->grace_ms + 999) / 1000), uid);
-    const struct kube_request req = {.method = "DELETE",
-                                     .path = str_of(path),
-                                     .body = str_of(body),
-                                     .priority = KUBE_URGENT,
-                                     .done = pod_told,
-                                     .ctx = a};
-    a->call = kube_request(a->owner->client, &req);
+    const struct kube_deletion d = {
+        .pod = pod, .uid = uid, .grace_ms = a->grace_ms, .priority = KUBE_URGENT, .done = pod_told, .ctx = a};
+    a->call = kube_delete_pod(a->owner, &d);
 }
 
 static bool tell_to_hurry(struct kube_attempt *a)
@@ -117,7 +131,7 @@ void kube_delete(struct kube_attempt *a)
     snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs/%s", STR_ARG(a->owner->cfg.namespace), a->name);
     BUF_AUTO body;
     buf_init(&body, 0);
-    buf_c(&body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"propagationPolicy\":\"Background\"");
+    buf_c(&body, OPTIONS ",\"propagationPolicy\":\"Background\"");
     if (a->job_uid[0] != '\0') buf_printf(&body, ",\"preconditions\":{\"uid\":\"%s\"}", a->job_uid);
     buf_char(&body, '}');
     const struct kube_request req = {.method = "DELETE",

@@ -3,8 +3,6 @@
  * container decides how the attempt ends: the kubelet tells the sidecar that keeps outputs to do it when all others
  * have ended, so a pod in which somebody goes on is deleted, which tells everybody.
  * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#differences-from-application-containers */
-#include <stdio.h>
-
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 
@@ -46,23 +44,15 @@ static void released(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     struct kube_helped *h = a->n_ranks > 0 ? &a->ranks[0].helped : &a->helped;
     a->release = NULL;
-    if (answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409) h->released = true;
+    if (kube_deleted(answer)) h->released = true;
 }
 
 /* With the grace that it was made with: what its outputs may take. */
 static void release(struct kube_attempt *a, const char *pod, const char *uid)
 {
-    char path[1024], body[256];
-    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(a->owner->cfg.namespace), pod);
-    snprintf(body, sizeof body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{\"uid\":\"%s\"}}",
-             uid);
-    const struct kube_request req = {.method = "DELETE",
-                                     .path = str_of(path),
-                                     .body = str_of(body),
-                                     .priority = KUBE_URGENT,
-                                     .done = released,
-                                     .ctx = a};
-    a->release = kube_request(a->owner->client, &req);
+    const struct kube_deletion d = {
+        .pod = pod, .uid = uid, .grace_ms = -1, .priority = KUBE_URGENT, .done = released, .ctx = a};
+    a->release = kube_delete_pod(a->owner, &d);
 }
 
 /* Its log goes with its pod, so that is fetched before. */

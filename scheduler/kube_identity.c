@@ -179,20 +179,16 @@ static void told(void *ctx, const struct kube_answer *answer)
     struct kube_stray *s = ctx;
     s->call = NULL; /* the watch says when it is gone */
     s->since_us = os_mono_us();
-    if (answer->outcome != KUBE_DONE && answer->status != 404 && answer->status != 409)
+    if (!kube_deleted(answer))
         log_warn("a pod that no Job owns cannot be deleted", LOG_STR("pod", str_of(s->name)),
                  LOG_STR("message", answer->message));
 }
 
 static void delete_orphan(struct kube *k, struct kube_stray *s)
 {
-    char path[1024], body[256];
-    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods/%s", STR_ARG(k->cfg.namespace), s->name);
-    snprintf(body, sizeof body, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{\"uid\":\"%s\"}}",
-             s->uid);
-    const struct kube_request req = {
-        .method = "DELETE", .path = str_of(path), .body = str_of(body), .priority = KUBE_IDLE, .done = told, .ctx = s};
-    s->call = kube_request(k->client, &req);
+    const struct kube_deletion d = {
+        .pod = s->name, .uid = s->uid, .grace_ms = -1, .priority = KUBE_IDLE, .done = told, .ctx = s};
+    s->call = kube_delete_pod(k, &d);
     log_info("a pod that no Job owns is deleted", LOG_STR("pod", str_of(s->name)), LOG_INT("run", s->id.run));
 }
 

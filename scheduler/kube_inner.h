@@ -269,8 +269,19 @@ bool kube_left_pod(const struct kube_attempt *a);
 void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
-/* ---- kube_delete.c: Jobs are deleted ---- */
+/* ---- kube_delete.c: Jobs and pods are deleted ---- */
 void kube_delete(struct kube_attempt *a);
+/* One pod by itself; it leaves the Job as it is. */
+struct kube_deletion {
+    const char *pod, *uid; /* the pod of that name is let be if it is another */
+    int64_t grace_ms;      /* for it to end; -1 = what it was made with */
+    enum kube_priority priority;
+    void (*done)(void *ctx, const struct kube_answer *answer);
+    void *ctx;
+};
+struct kube_call *kube_delete_pod(struct kube *k, const struct kube_deletion *d);
+/* Whether what was to be deleted will go, is gone, or was not ours: 409 says that another has its name. */
+bool kube_deleted(const struct kube_answer *answer);
 void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
 
 /* ---- kube_jobs.c: Jobs are created, and watched ---- */
