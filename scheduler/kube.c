@@ -73,7 +73,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_cancel(k->client, a->release);
     kube_outputs_leave(a);
     kube_ranks_drop(a);
-    kube_secret_drop(a);
+    kube_belongings_drop(a);
     kube_mover_drop(a);
     kube_silence_drop(&a->silence);
     free(a->waits);
@@ -123,12 +123,6 @@ void kube_hangs(struct kube_attempt *a, bool hangs)
         a->hangs_us = 0;
     else if (a->hangs_us == 0)
         a->hangs_us = os_mono_us();
-}
-
-void kube_belongings_create(struct kube_attempt *a)
-{
-    kube_service_create(a);
-    kube_secret_create(a);
 }
 
 /* ---- after a restart ---- */

@@ -64,6 +64,15 @@ struct kube_rank {                          /* the pod of one of several workers
     struct kube_silence silence;
 };
 
+enum { KUBE_SERVICE, KUBE_SECRET, KUBE_BELONGINGS };
+
+struct kube_belonging { /* see kube_belongings.c */
+    struct kube_attempt *of;
+    struct kube_call *call; /* its creation */
+    bool there;
+    int64_t retry_us; /* when it is created again; 0 = it is not */
+};
+
 struct kube_attempt {
     struct kube *owner;
     struct attempt_id id;
@@ -85,12 +94,11 @@ struct kube_attempt {
     bool pod_hurries;            /* it was told */
     int64_t grace_ms;
     char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
-    struct kube_rank *ranks;       /* of several workers; then pod and pod_uid stay empty */
-    uint32_t n_ranks, workers;     /* workers: how many the step has; 0 = nobody has asked yet */
-    struct task_result first;      /* how rank 0 ended */
-    struct kube_call *secret_call; /* the creation of its Secret */
-    bool secret_there, mask_made;
-    int64_t secret_retry_us;
+    struct kube_rank *ranks;   /* of several workers; then pod and pod_uid stay empty */
+    uint32_t n_ranks, workers; /* workers: how many the step has; 0 = nobody has asked yet */
+    struct task_result first;  /* how rank 0 ended */
+    struct kube_belonging belongings[KUBE_BELONGINGS];
+    bool mask_made;
     struct str secrets_of;     /* the project whose secrets it may show; empty = it was given none */
     const struct str *secrets; /* values, in its arena */
     struct str secret_name;
@@ -100,9 +108,6 @@ struct kube_attempt {
     struct kube_said words;
     struct kube_silence silence;
     struct kube_call *release; /* the deletion of a pod in which somebody goes on */
-    struct kube_call *service; /* its creation */
-    bool service_there;
-    int64_t service_retry_us;
     enum kube_stage stage;
     struct str manifest;            /* of the Job, while it is being created */
     struct kube_template *template; /* of its claim for devices; NULL = it has none */
@@ -217,8 +222,6 @@ const char *kube_pods_trouble(const struct kube *k);
 int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
 /* It cannot start: since when is remembered. */
 void kube_hangs(struct kube_attempt *a, bool hangs);
-/* What goes with its Job, when that is there; harmless if it is, too. */
-void kube_belongings_create(struct kube_attempt *a);
 /* Visits all, from k->first on, also when fn drops the one it is given. */
 void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a));
 
@@ -269,6 +272,11 @@ bool kube_left_pod(const struct kube_attempt *a);
 void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
+/* ---- kube_belongings.c: what goes with a Job ---- */
+void kube_belongings_create(struct kube_attempt *a); /* when its Job is there; harmless if they are, too */
+void kube_belongings_tick(struct kube_attempt *a, int64_t now);
+void kube_belongings_drop(struct kube_attempt *a);
+
 /* ---- kube_delete.c: Jobs and pods are deleted ---- */
 void kube_delete(struct kube_attempt *a);
 /* One pod by itself; it leaves the Job as it is. */
@@ -290,9 +298,6 @@ void kube_later(struct kube_attempt *a); /* another try is made, after a pause *
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
 void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
-/* What goes with its Job was refused. True: it waits until it is taken, and says why; else the attempt has ended. */
-bool kube_lacks(struct kube_attempt *a, enum kube_refused what, const struct kube_answer *answer);
-void kube_lacks_no_more(struct kube_attempt *a);
 void kube_news(struct kube_attempt *a); /* what it waits for reads otherwise */
 /* Why it does not run yet; empty = it does. */
 void kube_waits(struct kube_attempt *a, struct str text);
@@ -322,7 +327,6 @@ struct kube_rank *kube_rank_to_hurry(struct kube_attempt *a);
 bool kube_ranks_late(const struct kube_attempt *a, int64_t now);
 /* How many are known was not known when they ended. */
 void kube_ranks_settle(struct kube_attempt *a);
-void kube_service_create(struct kube_attempt *a); /* when its Job is there; harmless if it is, too */
 void kube_ranks_drop(struct kube_attempt *a);
 /* The pod whose log is fetched. */
 const char *kube_log_pod(const struct kube_attempt *a);
@@ -348,12 +352,11 @@ void kube_mover_quote(struct kube_attempt *a);
 /* The value of a variable, from the attempt's own Secret. */
 MUST_CHECK bool kube_secret_take(struct kube_attempt *a, const struct exec_request *req, const struct launch_env *e,
                                  struct kube_variable *out, struct err *err);
-void kube_secret_create(struct kube_attempt *a); /* as kube_service_create */
+void kube_secret_json(const struct kube_attempt *a, struct buf *out); /* that Secret */
 /* What stands in its log from there on. */
 void kube_secret_cover_log(struct kube_attempt *a, int64_t from);
 /* What its end says; outputs that hold one are none. */
 void kube_secret_cover(struct kube_attempt *a);
-void kube_secret_drop(struct kube_attempt *a);
 
 /* ---- kube_silence.c: pods that do not say why they do not start ---- */
 #define KUBE_UNREADABLE                                                                                                \

@@ -93,30 +93,6 @@ static void refused(struct kube_attempt *a, const struct kube_answer *answer)
     arena_free(&turn);
 }
 
-bool kube_lacks(struct kube_attempt *a, enum kube_refused what, const struct kube_answer *answer)
-{
-    struct str text;
-    struct arena turn;
-    arena_init(&turn, 0);
-    bool waits = kube_refusal(what, answer->status, answer->message, &turn, &text) != KUBE_BLAME_STEP;
-    if (waits) {
-        kube_waits(a, text);
-        kube_hangs(a, false); /* its pods hang on that alone */
-        a->lacks = true;
-    } else {
-        kube_delete(a);
-        kube_end(a, FAILURE_INVALID, REASON_INVALID, text);
-    }
-    arena_free(&turn);
-    return waits;
-}
-
-void kube_lacks_no_more(struct kube_attempt *a)
-{
-    if (a->lacks) kube_waits(a, STR(""));
-    a->lacks = false;
-}
-
 static void there_is(struct kube_attempt *a)
 {
     a->phase = KUBE_CREATED;
@@ -462,8 +438,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
         else
             kube_delete(a);
     }
-    if (a->service_retry_us != 0 && now >= a->service_retry_us) kube_service_create(a);
-    if (a->secret_retry_us != 0 && now >= a->secret_retry_us) kube_secret_create(a);
+    kube_belongings_tick(a, now);
     if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > FOLLOW_AFTER_US)
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);

@@ -1,6 +1,6 @@
 /* The pods of a step with several workers: an indexed Job, whose pods have ranks from 0, and a Service by which they
- * find each other. All or nothing: the first rank that fails is how the attempt ends, and the others go with its Job;
- * it has succeeded when each of them has. What rank 0 leaves is the step's.
+ * find each other (kube_belongings.c). All or nothing: the first rank that fails is how the attempt ends, and the
+ * others go with its Job; it has succeeded when each of them has. What rank 0 leaves is the step's.
  * https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +9,6 @@
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
-
-#define SERVICE_RETRY_US 1000000
-#define SERVICE_AGAIN_US (30 * (int64_t)1000000)
 
 /* ---- the ranks ---- */
 
@@ -66,8 +63,6 @@ static struct kube_rank *rank_of(struct kube_attempt *a, uint32_t rank)
 
 void kube_ranks_drop(struct kube_attempt *a)
 {
-    kube_cancel(a->owner->client, a->service);
-    a->service = NULL;
     for (uint32_t i = 0; i < a->n_ranks; i++) {
         free(a->ranks[i].waits);
         kube_silence_drop(&a->ranks[i].silence);
@@ -261,47 +256,4 @@ void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t ra
         rank_ended(a, rank, pod);
     else
         alive(a, rank, pod);
-}
-
-/* ---- the Service ---- */
-
-static void service_created(void *ctx, const struct kube_answer *answer)
-{
-    struct kube_attempt *a = ctx;
-    bool was_there = a->service_there;
-    a->service = NULL;
-    a->service_there |= answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
-    if (a->service_there) a->service_retry_us = os_mono_us() + SERVICE_AGAIN_US;
-    if (was_there && answer->outcome == KUBE_DONE)
-        log_info("a Service that somebody deleted was made again", LOG_STR("job", str_of(a->name)));
-    if (a->phase != KUBE_CREATED) return;
-    if (a->service_there)
-        kube_lacks_no_more(a);
-    else if (answer->outcome != KUBE_REFUSED || kube_lacks(a, KUBE_REFUSED_SERVICE, answer))
-        a->service_retry_us = os_mono_us() + SERVICE_RETRY_US;
-}
-
-/* Somebody may delete it while workers look for each other. A watch would cost more than asking for it anew now and
- * then, which is harmless while it is there. */
-void kube_service_create(struct kube_attempt *a)
-{
-    char path[512];
-    bool again = a->service_there && a->service_retry_us != 0 && os_mono_us() >= a->service_retry_us;
-    if (a->service_there && !again) return;
-    a->service_retry_us = 0;
-    if (a->workers <= 1 || a->service != NULL || a->phase != KUBE_CREATED || a->kill_wanted || a->deleted ||
-        a->job_uid[0] == '\0')
-        return;
-    BUF_AUTO body;
-    buf_init(&body, 0);
-    kube_service_json(str_of(a->name), str_of(a->job_uid), a->owner->cfg.instance, a->id, &body);
-    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/services", STR_ARG(a->owner->cfg.namespace));
-    const struct kube_request req = {.method = "POST",
-                                     .path = str_of(path),
-                                     .body = buf_view(&body),
-                                     .priority = a->service_there ? KUBE_IDLE : KUBE_URGENT,
-                                     .tries = 1,
-                                     .done = service_created,
-                                     .ctx = a};
-    a->service = kube_request(a->owner->client, &req);
 }

@@ -1,6 +1,5 @@
-/* Secrets of the server for steps on a cluster: what a step names goes into one Secret, which belongs to its Job, and
- * is gone with it. It is made when the Job is there, as only then there is an owner to name; until then the kubelet
- * waits for it. A step that names none costs no request. Values are covered in what the step shows.
+/* Secrets of the server for steps on a cluster: what a step names goes into one Secret, which belongs to its Job
+ * (kube_belongings.c). Values are covered in what the step shows.
  *
  * Steps of all projects share a namespace, and a pod may name any Secret there: so this one's name is made of the
  * step's token, which every server knows, and no other step. */
@@ -14,7 +13,6 @@
 #include "engine/os/secret.h"
 #include "scheduler/kube_inner.h"
 
-#define RETRY_US 1000000
 #define NAME_HASH 32
 #define ALL_MOST ((size_t)1000 << 10) /* bytes of one Secret: Kubernetes takes 1 MiB */
 
@@ -120,7 +118,7 @@ void kube_secret_cover(struct kube_attempt *a)
 
 /* ---- the Secret ---- */
 
-static void write_secret(const struct kube_attempt *a, struct buf *out)
+void kube_secret_json(const struct kube_attempt *a, struct buf *out)
 {
     struct jsonw w;
     char key[24];
@@ -139,43 +137,4 @@ static void write_secret(const struct kube_attempt *a, struct buf *out)
     jsonw_object_end(&w);
     jsonw_object_end(&w);
     (void)jsonw_end(&w);
-}
-
-static void created(void *ctx, const struct kube_answer *answer)
-{
-    struct kube_attempt *a = ctx;
-    a->secret_call = NULL;
-    a->secret_there = answer->outcome == KUBE_DONE || str_is(answer->reason, "AlreadyExists");
-    if (a->phase != KUBE_CREATED) return;
-    if (a->secret_there)
-        kube_lacks_no_more(a);
-    else if (answer->outcome != KUBE_REFUSED || kube_lacks(a, KUBE_REFUSED_SECRET, answer))
-        a->secret_retry_us = os_mono_us() + RETRY_US;
-}
-
-void kube_secret_create(struct kube_attempt *a)
-{
-    char path[512];
-    a->secret_retry_us = 0;
-    if (a->n_secrets == 0 || a->secret_there || a->secret_call != NULL || a->phase != KUBE_CREATED || a->kill_wanted ||
-        a->deleted || a->job_uid[0] == '\0')
-        return;
-    BUF_AUTO body;
-    buf_init(&body, 0);
-    write_secret(a, &body);
-    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/secrets", STR_ARG(a->owner->cfg.namespace));
-    const struct kube_request req = {.method = "POST",
-                                     .path = str_of(path),
-                                     .body = buf_view(&body),
-                                     .priority = KUBE_URGENT,
-                                     .tries = 1,
-                                     .done = created,
-                                     .ctx = a};
-    a->secret_call = kube_request(a->owner->client, &req);
-}
-
-void kube_secret_drop(struct kube_attempt *a)
-{
-    kube_cancel(a->owner->client, a->secret_call);
-    a->secret_call = NULL;
 }
