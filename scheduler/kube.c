@@ -61,11 +61,6 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
 {
     map_del(&k->by_id, key_of(&a->id));
     UNLINK(a);
-    for (struct kube_attempt **news = &k->news; *news != NULL; news = &(*news)->next_news)
-        if (*news == a) {
-            *news = a->next_news;
-            break;
-        }
     kube_timer(k);
     kube_log_close(a);
     kube_cancel(k->client, a->call);
@@ -76,8 +71,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_belongings_drop(a);
     kube_mover_drop(a);
     kube_silence_drop(&a->silence);
-    free(a->waits);
-    free(a->unwatched);
+    kube_waits_drop(a);
     arena_free(&a->arena);
     free(a);
 }
@@ -115,14 +109,6 @@ int64_t kube_since(const struct kube_attempt *a, int64_t wall_us)
     int64_t first = a->manifest.n > 0 ? a->created_us : 1; /* made by another server, it may be as old as it says */
     int64_t at = now - (ago > 0 && ago < now ? ago : 0);
     return at > first ? at : first;
-}
-
-void kube_hangs(struct kube_attempt *a, bool hangs)
-{
-    if (!hangs)
-        a->hangs_us = 0;
-    else if (a->hangs_us == 0)
-        a->hangs_us = os_mono_us();
 }
 
 /* ---- after a restart ---- */
@@ -323,18 +309,6 @@ static void hear(struct kube *k)
     if (read(k->timer, &ticks, sizeof ticks) == sizeof ticks) kube_tick(k);
 }
 
-/* That it cannot be watched is no cause by itself. */
-static struct str why_it_waits(const struct kube_attempt *a, struct arena *m)
-{
-    const char *why = a->waits != NULL ? a->waits : "";
-    struct str note = why[0] != '\0' ? kube_mover_note(a, m) : STR("");
-    if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_printf(m, "%s%.*s", why, STR_ARG(note));
-    return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note),
-                        why[0] != '\0' ? "; and the cluster cannot be watched"
-                                       : "waits for the cluster, which cannot be watched",
-                        a->unwatched);
-}
-
 static bool news(struct kube *k, struct arena *m, struct exec_event *out)
 {
     struct kube_attempt *a = k->news;
@@ -342,7 +316,7 @@ static bool news(struct kube *k, struct arena *m, struct exec_event *out)
     k->news = a->next_news;
     a->waits_changed = false;
     *out = (struct exec_event){.kind = EXEC_WAITS, .id = a->id};
-    out->result.message = why_it_waits(a, m);
+    out->result.message = kube_waits_text(a, m);
     return true;
 }
 

@@ -51,16 +51,12 @@ void kube_gone(struct kube_attempt *a)
 /* It is said where somebody waits for it: what has ended is only untidy. */
 static void not_deleted(struct kube_attempt *a, const char *what, const struct kube_answer *answer)
 {
-    struct arena turn;
     if (answer->outcome != KUBE_REFUSED) return;
     if (a->tries == 0)
         log_warn("what is over cannot be deleted", LOG_STR("kind", str_of(what)), LOG_STR("job", str_of(a->name)),
                  LOG_STR("message", answer->message));
-    if (a->phase != KUBE_CREATED) return;
-    arena_init(&turn, 0);
-    kube_waits(a,
-               arena_printf(&turn, "its %s cannot be deleted; Kubernetes says: %.*s", what, STR_ARG(answer->message)));
-    arena_free(&turn);
+    if (a->phase == KUBE_CREATED)
+        kube_waits_for(a, "its %s cannot be deleted; Kubernetes says: %.*s", what, STR_ARG(answer->message));
 }
 
 static void deleted(void *ctx, const struct kube_answer *answer)

@@ -1,4 +1,5 @@
-/* What the files kube*.c share. Nobody else includes this, but for their tests.
+/* What the files kube*.c share, each a room with its name above what it offers. Nobody else includes this, but for
+ * their tests.
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
@@ -220,8 +221,6 @@ const char *kube_pods_trouble(const struct kube *k);
 /* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
  * there was anything to run. */
 int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
-/* It cannot start: since when is remembered. */
-void kube_hangs(struct kube_attempt *a, bool hangs);
 /* Visits all, from k->first on, also when fn drops the one it is given. */
 void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a));
 
@@ -292,25 +291,39 @@ struct kube_call *kube_delete_pod(struct kube *k, const struct kube_deletion *d)
 bool kube_deleted(const struct kube_answer *answer);
 void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
 
-/* ---- kube_jobs.c: Jobs are created, and watched ---- */
+/* ---- kube_create.c: Jobs are created ---- */
 void kube_create(struct kube_attempt *a);
-void kube_later(struct kube_attempt *a); /* another try is made, after a pause */
-void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
-void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
-void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
-void kube_news(struct kube_attempt *a); /* what it waits for reads otherwise */
-/* Why it does not run yet; empty = it does. */
-void kube_waits(struct kube_attempt *a, struct str text);
-void kube_tick(struct kube *k);                /* once a second */
-void kube_end_by_job(struct kube_attempt *a);  /* no pod is left to say how it ended */
-void kube_end_stopped(struct kube_attempt *a); /* as it was wanted */
-/* It ends here and now, for a reason of ours. */
-void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
+void kube_begun(struct kube_attempt *a); /* somebody told of its Job, or its pod: it need not be created any more */
 
-/* A pod has begun, or ended; the first end counts. */
-void kube_begun(struct kube_attempt *a);
+/* ---- kube_hear.c: what the watches say ---- */
+void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
+void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
 /* A pod that has not ended; when it is being deleted, it is lost if it does not end in time. */
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod);
+
+/* ---- kube_waits.c: why attempts do not run yet ---- */
+/* Empty = it does. */
+void kube_waits(struct kube_attempt *a, struct str text);
+__attribute__((format(printf, 2, 3))) void kube_waits_for(struct kube_attempt *a, const char *fmt, ...);
+/* It cannot start: since when is remembered. */
+void kube_hangs(struct kube_attempt *a, bool hangs);
+void kube_waits_tick(struct kube_attempt *a, int64_t now); /* once a second, until its pod has ended */
+void kube_news(struct kube_attempt *a);                    /* kube_waits_text reads otherwise */
+struct str kube_waits_text(const struct kube_attempt *a, struct arena *m);
+void kube_waits_drop(struct kube_attempt *a);
+
+/* ---- kube_ends.c: how attempts end ---- */
+/* Here and now, for a reason of ours. */
+void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
+void kube_end_stopped(struct kube_attempt *a); /* as it was wanted */
+void kube_end_by_job(struct kube_attempt *a);  /* which has; no pod is left to say how */
+void kube_end_by_loss(struct kube_attempt *a); /* of its pod */
+void kube_finish(struct kube_attempt *a);      /* its pod has ended, and somebody has asked */
+void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod); /* what that left by its messages */
+
+/* ---- kube_tick.c: what time brings ---- */
+void kube_tick(struct kube *k);          /* once a second */
+void kube_later(struct kube_attempt *a); /* its Job is created, or deleted, again after a pause */
 
 /* ---- kube_ranks.c: the pods of a step with several workers ---- */
 #define KUBE_RANKS_MAX 1024

@@ -13,11 +13,8 @@
 static void say(struct kube_attempt *a, struct str why)
 {
     size_t at;
-    struct arena m;
-    arena_init(&m, 0);
-    kube_waits(a, arena_printf(&m, "its pod cannot be created: %.*s", STR_ARG(why)));
+    kube_waits_for(a, "its pod cannot be created: %.*s", STR_ARG(why));
     kube_hangs(a, !str_find(why, STR("exceeded quota"), &at));
-    arena_free(&m);
 }
 
 static bool is_podless(const struct kube_attempt *a)
@@ -28,13 +25,10 @@ static bool is_podless(const struct kube_attempt *a)
 /* The Job controller may only be busy; but not for as long as a start may take. */
 static void unreadable(struct kube_attempt *a, struct str said)
 {
-    struct arena m;
     bool waits = is_podless(a) && !a->held_by_kueue && os_mono_us() - a->created_us > KUBE_ASK_US;
     if (!waits || kube_pods_trouble(a->owner) != NULL) return;
-    arena_init(&m, 0);
-    kube_waits(a, arena_printf(&m, "its pod has not been created, and " KUBE_UNREADABLE, STR_ARG(said)));
+    kube_waits_for(a, "its pod has not been created, and " KUBE_UNREADABLE, STR_ARG(said));
     kube_hangs(a, true);
-    arena_free(&m);
 }
 
 static void told(struct kube *k, const struct kube_answer *answer, struct arena *turn)
@@ -69,10 +63,7 @@ static bool is_held(const struct kube_attempt *a)
 
 static void say_held(struct kube_attempt *a, struct str why)
 {
-    struct arena m;
-    arena_init(&m, 0);
-    kube_waits(a, arena_printf(&m, "waits for Kueue: %.*s", STR_ARG(why)));
-    arena_free(&m);
+    kube_waits_for(a, "waits for Kueue: %.*s", STR_ARG(why));
 }
 
 /* The condition that is not met says why, and the one that was met last what it waits for. */

@@ -118,10 +118,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     kube_pod_result(pod, &a->arena, &how);
     if (rank == 0) {
         a->first = how;
-        a->said = arena_str(&a->arena, pod->message);
-        a->said_max = pod->message_max;
-        a->manifest_said = arena_str(&a->arena, pod->manifest);
-        a->deaf = arena_str(&a->arena, pod->deaf);
+        kube_last_words(a, pod);
     }
     if (a->ended) return;
     if (a->kill_wanted) {

@@ -1,0 +1,108 @@
+/* What time brings to attempts, once a second: another try, a look where nothing is heard, an end where it is over. */
+#include "engine/os/clock.h"
+#include "scheduler/kube_inner.h"
+
+#define SECOND_US 1000000
+#define RETRY_FIRST_US (SECOND_US / 2)
+#define RETRY_MOST_US (15 * SECOND_US)
+#define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
+#define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
+#define FOLLOW_AFTER_US (3 * SECOND_US)  /* short steps' logs are fetched once, at their end */
+#define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
+
+void kube_later(struct kube_attempt *a)
+{
+    int64_t pause = RETRY_FIRST_US << (a->tries < 5 ? a->tries : 5);
+    a->tries++;
+    a->retry_us = os_mono_us() + (pause < RETRY_MOST_US ? pause : RETRY_MOST_US);
+}
+
+static void give_up(struct kube_attempt *a)
+{
+    struct str why = arena_printf(&a->arena, "could not start, and was given up: %.*s", STR_ARG(str_of(a->waits)));
+    kube_delete(a); /* forgetting it will delete it, too; this is sooner */
+    kube_end(a, FAILURE_ERROR, REASON_ERROR, why);
+}
+
+static void without_pod(struct kube_attempt *a, int64_t now)
+{
+    int64_t since = now - a->created_us;
+    if (a->job_ended && since > JOB_SETTLES_US && now - a->looked_us > SECOND_US)
+        kube_ask_pod(a);
+    else if (!a->job_ended && a->held_by_kueue)
+        kube_ask_kueue(a->owner);
+    else if (!a->job_ended && since > PODLESS_US)
+        kube_ask_why(a->owner);
+}
+
+static bool begins(const struct kube_attempt *a, int64_t now)
+{
+    if (a->phase == KUBE_CREATING) return true;
+    if (a->phase != KUBE_CREATED || a->job_ended || now - a->created_us >= KUBE_BEGINS_MOST_US) return false;
+    return kube_lacks_pod(a) || a->stage < KUBE_STAGE_RUNNING;
+}
+
+static void look_around(struct kube *k)
+{
+    struct kube_garbage g = {.most = k->cfg.lying_most};
+    int64_t now = os_mono_us();
+    for (const struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        g.refused |= (a->phase == KUBE_CREATING && a->tries > 0) || (a->phase == KUBE_CREATED && a->lacks);
+        g.lying += a->phase == KUBE_FORGOTTEN;
+        g.starting |= begins(a, now);
+    }
+    k->garbage = g;
+}
+
+/* A pod has one grace, which is the outputs': at its deadline a step that does not listen would have all of that more.
+ * So it is stopped by us, with its own grace; the pod's deadline is for when no server is there. */
+static void expire(struct kube_attempt *a)
+{
+    a->expired = a->kill_wanted = a->hurry = true;
+    a->killed_us = os_mono_us();
+    a->grace_ms = a->soft_ms;
+    kube_delete(a);
+}
+
+static bool is_late(const struct kube_attempt *a, int64_t now)
+{
+    bool over = a->running_us != 0 && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > a->timeout_ms * 1000;
+    if (!a->collects || a->timeout_ms <= 0 || a->kill_wanted) return false;
+    return a->n_ranks > 0 ? kube_ranks_late(a, now) : !a->keeping && (over || a->late);
+}
+
+static void tick_attempt(struct kube *k, struct kube_attempt *a)
+{
+    int64_t now = os_mono_us();
+    if (a->retry_us != 0 && now >= a->retry_us && a->call == NULL) {
+        if (a->phase == KUBE_CREATING)
+            kube_create(a);
+        else
+            kube_delete(a);
+    }
+    kube_belongings_tick(a, now);
+    if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > FOLLOW_AFTER_US)
+        kube_log_follow(a);
+    if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
+    kube_silence_tick(a);
+    if (a->phase == KUBE_CREATED) kube_waits_tick(a, now);
+    if (a->phase == KUBE_CREATED) kube_mover_tick(a, now);
+    if (a->phase == KUBE_DRAINING) kube_outputs_tick(a, now);
+    if (a->phase == KUBE_DRAINING && !a->drained) kube_log_tick(a);
+    if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
+    if (a->phase == KUBE_CREATED && !kube_helper_tick(a, now)) give_up(a);
+    if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
+    if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
+        kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
+    if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000)
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped; its node has not confirmed it"));
+}
+
+void kube_tick(struct kube *k)
+{
+    look_around(k);
+    kube_each(k, tick_attempt);
+    kube_templates_tick(k);
+    kube_strays_tick(k);
+    k->ticked_us = os_mono_us();
+}

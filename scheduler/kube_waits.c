@@ -1,0 +1,83 @@
+/* Why attempts do not run yet, as it is told: what they wait for, what keeps anybody from hearing of them, and what a
+ * container that is at work says. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/os/clock.h"
+#include "scheduler/kube_inner.h"
+
+void kube_news(struct kube_attempt *a)
+{
+    if (a->waits_changed) return;
+    a->waits_changed = true;
+    a->next_news = a->owner->news;
+    a->owner->news = a;
+}
+
+void kube_waits(struct kube_attempt *a, struct str text)
+{
+    if (str_is(text, a->waits != NULL ? a->waits : "")) return;
+    free(a->waits);
+    a->waits = strndup(text.p, text.n);
+    if (a->waits == NULL) abort();
+    kube_news(a);
+}
+
+void kube_waits_for(struct kube_attempt *a, const char *fmt, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, fmt);
+    if (vasprintf(&text, fmt, args) < 0) abort();
+    va_end(args);
+    kube_waits(a, str_of(text));
+    free(text);
+}
+
+void kube_hangs(struct kube_attempt *a, bool hangs)
+{
+    if (!hangs)
+        a->hangs_us = 0;
+    else if (a->hangs_us == 0)
+        a->hangs_us = os_mono_us();
+}
+
+/* Without a watch nothing would be told of it: it may have begun, whatever it hung on when it was heard of last. */
+void kube_waits_tick(struct kube_attempt *a, int64_t now)
+{
+    const struct kube *k = a->owner;
+    const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = kube_pods_trouble(k);
+    const char *trouble = of_pods != NULL ? of_pods : of_jobs;
+    if (of_pods != NULL && a->hangs_us != 0) a->hangs_us += now - k->ticked_us;
+    if (a->hangs_us > now) a->hangs_us = now;
+    if (trouble == NULL || kube_has_pod(a)) trouble = "";
+    if (str_is(str_of(trouble), a->unwatched != NULL ? a->unwatched : "")) return;
+    free(a->unwatched);
+    a->unwatched = strdup(trouble);
+    if (a->unwatched == NULL) abort();
+    kube_news(a);
+}
+
+/* That it cannot be watched is no cause by itself. */
+struct str kube_waits_text(const struct kube_attempt *a, struct arena *m)
+{
+    const char *why = a->waits != NULL ? a->waits : "";
+    struct str note = why[0] != '\0' ? kube_mover_note(a, m) : STR("");
+    if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_printf(m, "%s%.*s", why, STR_ARG(note));
+    return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note),
+                        why[0] != '\0' ? "; and the cluster cannot be watched"
+                                       : "waits for the cluster, which cannot be watched",
+                        a->unwatched);
+}
+
+void kube_waits_drop(struct kube_attempt *a)
+{
+    struct kube_attempt **at = &a->owner->news;
+    while (*at != NULL && *at != a)
+        at = &(*at)->next_news;
+    if (*at != NULL) *at = a->next_news;
+    free(a->waits);
+    free(a->unwatched);
+}
