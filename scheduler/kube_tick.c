@@ -1,10 +1,11 @@
 /* What time brings to attempts, once a second: another try, a look where nothing is heard, an end where it is over. */
+#include "engine/kube/budget.h"
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 
 #define SECOND_US 1000000
 #define RETRY_FIRST_US (SECOND_US / 2)
-#define RETRY_MOST_US (15 * SECOND_US)
+#define RETRY_MOST_US (15 * SECOND_US)   /* and half of that more or less: many who wait for a quota come one by one */
 #define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
 #define FOLLOW_AFTER_US (3 * SECOND_US)  /* short steps' logs are fetched once, at their end */
@@ -12,9 +13,7 @@
 
 void kube_later(struct kube_attempt *a)
 {
-    int64_t pause = RETRY_FIRST_US << (a->tries < 5 ? a->tries : 5);
-    a->tries++;
-    a->retry_us = os_mono_us() + (pause < RETRY_MOST_US ? pause : RETRY_MOST_US);
+    a->retry_us = os_mono_us() + kube_pause_us(++a->tries, RETRY_FIRST_US, RETRY_MOST_US, os_random_u64());
 }
 
 static void give_up(struct kube_attempt *a)
