@@ -1,0 +1,183 @@
+/* What objects of a cluster say of its nodes, and of what pods have of them. Pure.
+ * https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/node-v1/ */
+#include <stdio.h>
+#include <string.h>
+
+#include "scheduler/kube_job.h"
+#include "scheduler/kube_nodes_inner.h"
+
+/* ---- devices ---- */
+
+static bool ends_with(struct str s, const char *tail)
+{
+    size_t n = strlen(tail);
+    return s.n >= n && memcmp(s.p + s.n - n, tail, n) == 0;
+}
+
+/* Extended resources have a domain: vendor.com/kind. UINT32_MAX = it is none, or there are too many. */
+static uint32_t resource_of(struct nodes *k, struct str name)
+{
+    size_t slash;
+    if (!str_find(name, STR("/"), &slash) || str_starts(name, "attachable-volumes") || ends_with(name, "/pods"))
+        return UINT32_MAX;
+    for (uint32_t i = 0; i < k->n_resources; i++)
+        if (str_eq(k->resources[i], name)) return i;
+    if (k->n_resources == RESOURCES_MAX) return UINT32_MAX;
+    k->resources[k->n_resources] = arena_str(&k->arena, name);
+    return k->n_resources++;
+}
+
+static void add_device(struct amount *list, uint32_t *n, uint32_t room, uint32_t resource, int64_t many)
+{
+    if (resource == UINT32_MAX || many <= 0 || many > 1000000) return;
+    for (uint32_t i = 0; i < *n; i++)
+        if (list[i].resource == resource) {
+            list[i].n += (uint32_t)many;
+            return;
+        }
+    if (*n < room) list[(*n)++] = (struct amount){resource, (uint32_t)many};
+}
+
+/* ---- nodes ---- */
+
+static void read_pairs(struct known_node *n, const struct value *labels)
+{
+    size_t many = labels != NULL && labels->type == VALUE_MAP ? labels->u.map.n : 0;
+    struct place_pair *pairs = arena_array(&n->arena, struct place_pair, many + 1);
+    for (size_t i = 0; i < many; i++) {
+        const struct value_entry *e = &labels->u.map.entries[i];
+        struct str value = e->value.type == VALUE_STRING ? e->value.u.s : STR("");
+        pairs[i] = (struct place_pair){arena_str(&n->arena, e->key), arena_str(&n->arena, value)};
+    }
+    n->node.labels = pairs;
+    n->node.n_labels = many;
+}
+
+/* Kubernetes' own taints say that a node is not well, or cordoned; others keep away who does not tolerate them. */
+static void read_taints(struct known_node *n, const struct value *list)
+{
+    size_t many = list != NULL && list->type == VALUE_LIST ? list->u.list.n : 0, kept = 0;
+    struct place_pair *pairs = arena_array(&n->arena, struct place_pair, many + 1);
+    for (size_t i = 0; i < many; i++) {
+        const struct value *t = value_item(list, i);
+        struct str key = value_get_text(t, "key");
+        if (str_is(value_get_text(t, "effect"), "PreferNoSchedule")) continue;
+        if (str_starts(key, "node.kubernetes.io/"))
+            n->node.schedulable = false;
+        else
+            pairs[kept++] =
+                (struct place_pair){arena_str(&n->arena, key), arena_str(&n->arena, value_get_text(t, "value"))};
+    }
+    n->node.taints = pairs;
+    n->node.n_taints = kept;
+}
+
+static void read_allocatable(struct nodes *k, struct known_node *n, const struct value *map)
+{
+    int64_t milli;
+    for (size_t i = 0; map != NULL && map->type == VALUE_MAP && i < map->u.map.n; i++) {
+        const struct value_entry *e = &map->u.map.entries[i];
+        if (!kube_quantity(&e->value, &milli)) continue;
+        if (str_is(e->key, "cpu"))
+            n->node.cpu = milli;
+        else if (str_is(e->key, "memory"))
+            n->node.memory = milli / 1000;
+        else
+            add_device(n->devices, &n->n_devices, RESOURCES_MAX, resource_of(k, e->key), milli / 1000);
+    }
+}
+
+static bool is_ready(const struct value *status)
+{
+    const struct value *list = value_get(status, "conditions"), *c;
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
+        if (str_is(value_get_text(c, "type"), "Ready")) return str_is(value_get_text(c, "status"), "True");
+    return false;
+}
+
+void kube_nodes_read_node(struct nodes *k, struct known_node *n, const struct value *object)
+{
+    const struct value *spec = value_get(object, "spec"), *status = value_get(object, "status");
+    const struct value *cordoned = value_get(spec, "unschedulable");
+    n->name = n->node.name = arena_str(&n->arena, kube_text(object, "metadata.name"));
+    n->node.schedulable = is_ready(status) && !(cordoned != NULL && cordoned->type == VALUE_BOOL && cordoned->u.b);
+    read_pairs(n, value_get(value_get(object, "metadata"), "labels"));
+    read_taints(n, value_get(spec, "taints"));
+    read_allocatable(k, n, value_get(status, "allocatable"));
+}
+
+bool kube_nodes_same(const struct known_node *a, const struct known_node *b)
+{
+    const struct queue_node *x = &a->node, *y = &b->node;
+    bool same = x->cpu == y->cpu && x->memory == y->memory && x->schedulable == y->schedulable &&
+                x->n_labels == y->n_labels && x->n_taints == y->n_taints && a->n_devices == b->n_devices &&
+                memcmp(a->devices, b->devices, a->n_devices * sizeof *a->devices) == 0;
+    for (size_t i = 0; same && i < x->n_labels; i++)
+        same = str_eq(x->labels[i].key, y->labels[i].key) && str_eq(x->labels[i].value, y->labels[i].value);
+    for (size_t i = 0; same && i < x->n_taints; i++)
+        same = str_eq(x->taints[i].key, y->taints[i].key) && str_eq(x->taints[i].value, y->taints[i].value);
+    return same;
+}
+
+/* ---- pods ---- */
+
+static void add_requests(struct nodes *k, struct known_pod *p, const struct value *container)
+{
+    const struct value *map = value_get(value_get(container, "resources"), "requests");
+    int64_t milli;
+    for (size_t i = 0; map != NULL && map->type == VALUE_MAP && i < map->u.map.n; i++) {
+        const struct value_entry *e = &map->u.map.entries[i];
+        if (!kube_quantity(&e->value, &milli)) continue;
+        if (str_is(e->key, "cpu"))
+            p->cpu += milli;
+        else if (str_is(e->key, "memory"))
+            p->memory += milli / 1000;
+        else
+            add_device(p->devices, &p->n_devices, 8, resource_of(k, e->key), milli / 1000);
+    }
+}
+
+/* What a pod has: its containers and sidecars together, or its greediest init container. */
+static void read_requests(struct nodes *k, struct known_pod *p, const struct value *spec)
+{
+    const struct value *c, *overhead = value_get(spec, "overhead");
+    int64_t milli;
+    for (size_t i = 0; (c = value_item(value_get(spec, "containers"), i)) != NULL; i++)
+        add_requests(k, p, c);
+    for (size_t i = 0; (c = value_item(value_get(spec, "initContainers"), i)) != NULL; i++) {
+        struct known_pod one = {0};
+        if (str_is(value_get_text(c, "restartPolicy"), "Always")) {
+            add_requests(k, p, c);
+            continue;
+        }
+        add_requests(k, &one, c);
+        if (one.cpu > p->cpu) p->cpu = one.cpu;
+        if (one.memory > p->memory) p->memory = one.memory;
+    }
+    if (kube_quantity(value_get(overhead, "cpu"), &milli)) p->cpu += milli;
+    if (kube_quantity(value_get(overhead, "memory"), &milli)) p->memory += milli / 1000;
+}
+
+static bool number_in(const struct value *labels, const char *key, int64_t most, int64_t *out)
+{
+    return str_int(value_get_text(labels, key), out) && *out >= 0 && *out <= most;
+}
+
+static void read_attempt(const struct nodes *k, struct known_pod *p, const struct value *labels)
+{
+    int64_t run, task, attempt, index = 0;
+    if (!str_eq(value_get_text(labels, KUBE_LABEL_INSTANCE), k->instance) ||
+        !number_in(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !number_in(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
+        !number_in(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
+        return;
+    p->id = (struct attempt_id){run, (uint32_t)task, (uint32_t)attempt};
+    if (number_in(labels, "batch.kubernetes.io/job-completion-index", UINT32_MAX, &index)) p->index = (uint32_t)index;
+}
+
+void kube_nodes_read_pod(struct nodes *k, struct known_pod *p, const struct value *object)
+{
+    snprintf(p->uid, sizeof p->uid, "%.*s", STR_ARG(kube_text(object, "metadata.uid")));
+    snprintf(p->node, sizeof p->node, "%.*s", STR_ARG(kube_text(object, "spec.nodeName")));
+    read_requests(k, p, value_get(object, "spec"));
+    read_attempt(k, p, value_get(value_get(object, "metadata"), "labels"));
+}
