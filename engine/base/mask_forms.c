@@ -2,7 +2,7 @@
  * value has in it tells most rows apart; for one of letters and digits all but base64 are the value itself. */
 #include <string.h>
 
-#include "engine/base/buf.h"
+#include "engine/base/base64.h"
 #include "engine/base/mask.h"
 
 /* The text within the quotes. */
@@ -90,22 +90,6 @@ static void put_url(struct buf *b, const struct url_form *f, struct str v)
     }
 }
 
-/* Without the padding, which tells nothing, and which some leave out. */
-static void put_base64(struct buf *b, bool url, bool line, struct str v)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    size_t n = v.n + line;
-    for (size_t i = 0; i < n && !b->over; i += 3) {
-        uint32_t group = 0;
-        for (size_t k = i; k < i + 3; k++)
-            group = group << 8 | (k < v.n ? (unsigned char)v.p[k] : k < n ? (unsigned char)'\n' : 0u);
-        for (size_t k = 0; k <= (n - i < 3 ? n - i : 3); k++) {
-            uint32_t six = group >> (18 - 6 * k) & 63;
-            buf_char(b, six < 62 ? alphabet[six] : six == 62 ? (url ? '-' : '+') : (url ? '_' : '/'));
-        }
-    }
-}
-
 /* Unless it is the value, or another of its forms, which are those from `first` on. */
 static void keep(struct mask *m, struct arena *a, size_t first, struct str v, struct buf *form)
 {
@@ -121,6 +105,9 @@ static void forms_of(struct mask *m, struct arena *a, struct str v)
 {
     BUF_AUTO form;
     size_t first = m->n;
+    char *line = arena_alloc(a, v.n + 1); /* as programs read it that do not cut it off */
+    memcpy(line, v.p, v.n);
+    line[v.n] = '\n';
     buf_init(&form, MASK_LONGEST_FORM);
     for (size_t i = 0; i < sizeof json_forms / sizeof *json_forms && utf8_valid(v, NULL); i++) {
         put_json(&form, &json_forms[i], v);
@@ -130,8 +117,8 @@ static void forms_of(struct mask *m, struct arena *a, struct str v)
         put_url(&form, &url_forms[i], v);
         keep(m, a, first, v, &form);
     }
-    for (int i = 0; i < 4; i++) {
-        put_base64(&form, (i & 1) != 0, (i & 2) != 0, v);
+    for (int i = 0; i < 4; i++) { /* some leave the padding out, and it tells nothing */
+        base64_put(&form, (i & 2) != 0 ? (struct str){line, v.n + 1} : v, (i & 1) != 0);
         keep(m, a, first, v, &form);
     }
 }

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "engine/base/base64.h"
 #include "engine/base/buf.h"
 #include "engine/kube/access_inner.h"
-#include "engine/kube/base64.h"
 #include "engine/os/fs.h"
 
 /* ---- fields ---- */

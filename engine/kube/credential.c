@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/base64.h"
 #include "engine/base/buf.h"
-#include "engine/kube/base64.h"
 #include "engine/kube/budget.h"
 #include "engine/kube/plugin.h"
 #include "engine/os/clock.h"

@@ -12,8 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/base/base64.h"
 #include "engine/base/jsonw.h"
-#include "engine/kube/base64.h"
 #include "engine/kube/client.h"
 #include "engine/os/clock.h"
 #include "engine/os/fs.h"

@@ -3,10 +3,10 @@
 #include "engine/os/s3.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/base64.h"
 #include "engine/os/clock.h"
 #include "engine/os/fs.h"
 #include "engine/os/s3_inner.h"
@@ -215,11 +215,10 @@ bool s3_link(struct s3 *s, const char *method, struct str key, const unsigned ch
              struct arena *a, struct str *url, struct str *header, struct err *err)
 {
     struct sigv4_key keys;
-    unsigned char base64[4 * ((DIGEST_BYTES + 2) / 3) + 1] = "";
     if (seconds < 1 || seconds > LINK_MAX_S) return err_set(err, ERR_INVALID, "a link is good for 1 s to 7 days");
     if (!s3_key(s, a, &keys, err)) return false;
-    if (sum != NULL) EVP_EncodeBlock(base64, sum, DIGEST_BYTES);
-    const struct sigv4_pair headers[] = {{STR("host"), s->host}, {STR(CHECKSUM), str_of((const char *)base64)}};
+    struct str text = sum != NULL ? base64_encode(a, (struct str){(const char *)sum, DIGEST_BYTES}) : STR("");
+    const struct sigv4_pair headers[] = {{STR("host"), s->host}, {STR(CHECKSUM), text}};
     const struct sigv4_request r = {.method = method,
                                     .path = s3_path(s, a, key),
                                     .headers = headers,
@@ -230,6 +229,6 @@ bool s3_link(struct s3 *s, const char *method, struct str key, const unsigned ch
                                     .now_us = os_now_us()};
     struct str query = sigv4_link(a, &r, &keys, seconds);
     *url = arena_printf(a, "%.*s%.*s?%.*s", STR_ARG(s->base), STR_ARG(r.path), STR_ARG(query));
-    *header = sum != NULL ? arena_printf(a, CHECKSUM ": %s", (const char *)base64) : STR("");
+    *header = sum != NULL ? arena_printf(a, CHECKSUM ": %.*s", STR_ARG(text)) : STR("");
     return true;
 }

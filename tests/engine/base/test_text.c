@@ -1,4 +1,4 @@
-/* Slices, numbers, UTF-8, suggestions, units, errors and how they are shown. */
+/* Slices, numbers, UTF-8, Base64, suggestions, units, errors and how they are shown. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/base/base64.h"
 #include "engine/base/caret.h"
 #include "engine/base/mask.h"
 #include "engine/base/units.h"
@@ -409,6 +410,31 @@ static void values_are_covered_in_place(void **state)
     arena_free(&a);
 }
 
+static void base64_goes_both_ways(void **state)
+{
+    static const struct {
+        const char *text, *bytes; /* bytes NULL = not Base64 */
+    } rows[] = {
+        {"", ""},        {"Zg==", "f"},        {"Zm8=", "fo"}, {"Zm9v", "foo"}, {"Zm9vYg==", "foob"},
+        {"Zm8", "fo"},   {" Z m\n9v ", "foo"}, {"Z", NULL},    {"Zm9v=", NULL}, {"Zg=a", NULL},
+        {"Zg===", NULL}, {"Z!==", NULL},
+    };
+    (void)state;
+    struct arena arena;
+    arena_init(&arena, 0);
+    EACH(r, rows)
+    {
+        struct str out;
+        bool ok = base64_decode(&arena, str_of(rows[r].text), &out);
+        if (ok != (rows[r].bytes != NULL)) fail_msg("'%s'", rows[r].text);
+        if (!ok) continue;
+        if (!str_is(out, rows[r].bytes)) fail_msg("'%s' gives '%s'", rows[r].text, out.p);
+        struct str again;
+        assert_true(base64_decode(&arena, base64_encode(&arena, out), &again) && str_eq(again, out));
+    }
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +451,7 @@ int main(void)
         cmocka_unit_test(carets_point_at_the_place),
         cmocka_unit_test(values_are_covered_in_place),
         cmocka_unit_test(long_lines_are_clipped_around_the_place),
+        cmocka_unit_test(base64_goes_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,6 @@
 #include <cmocka.h>
 
 #include "engine/kube/access.h"
-#include "engine/kube/base64.h"
 #include "engine/os/fs.h"
 
 #define EACH(row, rows) for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
@@ -277,28 +276,6 @@ static void a_pod_has_what_it_needs(void **state)
     assert_false(kube_access_pod(&arena, str_of(folder), STR("a b"), STR("443"), &a, &err));
 }
 
-static void base64_goes_both_ways(void **state)
-{
-    static const struct {
-        const char *text, *bytes; /* bytes NULL = not Base64 */
-    } rows[] = {
-        {"", ""},        {"Zg==", "f"},        {"Zm8=", "fo"}, {"Zm9v", "foo"}, {"Zm9vYg==", "foob"},
-        {"Zm8", "fo"},   {" Z m\n9v ", "foo"}, {"Z", NULL},    {"Zm9v=", NULL}, {"Zg=a", NULL},
-        {"Zg===", NULL}, {"Z!==", NULL},
-    };
-    (void)state;
-    EACH(r, rows)
-    {
-        struct str out;
-        bool ok = base64_decode(&arena, str_of(rows[r].text), &out);
-        if (ok != (rows[r].bytes != NULL)) fail_msg("'%s'", rows[r].text);
-        if (!ok) continue;
-        if (!same(out, rows[r].bytes)) fail_msg("'%s' gives '%s'", rows[r].text, out.p);
-        struct str again;
-        assert_true(base64_decode(&arena, base64_encode(&arena, out), &again) && str_eq(again, out));
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,7 +284,6 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_told_with_its_place),
         cmocka_unit_test(several_files_merge),
         cmocka_unit_test(a_pod_has_what_it_needs),
-        cmocka_unit_test(base64_goes_both_ways),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

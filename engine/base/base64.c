@@ -1,7 +1,5 @@
 /* See base64.h. */
-#include "engine/kube/base64.h"
-
-static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+#include "engine/base/base64.h"
 
 static int digit(char c)
 {
@@ -34,17 +32,27 @@ bool base64_decode(struct arena *a, struct str text, struct str *out)
     return true;
 }
 
-struct str base64_encode(struct arena *a, struct str bytes)
+void base64_put(struct buf *b, struct str bytes, bool url)
 {
-    char *p = arena_alloc(a, bytes.n / 3 * 4 + 5);
-    size_t n = 0;
-    for (size_t i = 0; i < bytes.n; i += 3) {
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    for (size_t i = 0; i < bytes.n && !b->over; i += 3) {
         size_t have = bytes.n - i < 3 ? bytes.n - i : 3;
         uint32_t bits = 0;
         for (size_t k = 0; k < 3; k++)
-            bits = bits << 8 | (k < have ? (unsigned char)bytes.p[i + k] : 0);
-        for (size_t k = 0; k < 4; k++)
-            p[n++] = k <= have ? letters[bits >> (18 - 6 * k) & 63] : '=';
+            bits = bits << 8 | (k < have ? (unsigned char)bytes.p[i + k] : 0u);
+        for (size_t k = 0; k <= have; k++) {
+            uint32_t six = bits >> (18 - 6 * k) & 63;
+            buf_char(b, six < 62 ? alphabet[six] : six == 62 ? (url ? '-' : '+') : (url ? '_' : '/'));
+        }
     }
-    return (struct str){p, n};
+}
+
+struct str base64_encode(struct arena *a, struct str bytes)
+{
+    BUF_AUTO text;
+    buf_init(&text, 0);
+    base64_put(&text, bytes, false);
+    while (text.n % 4 != 0)
+        buf_char(&text, '=');
+    return arena_str(a, buf_view(&text));
 }
