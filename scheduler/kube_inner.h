@@ -77,47 +77,76 @@ struct kube_belonging { /* see kube_belongings.c */
 struct kube_attempt {
     struct kube *owner;
     struct attempt_id id;
-    char name[KUBE_JOB_NAME];
     struct arena arena;
     enum kube_phase phase;
-    bool asked, queued, never;
-    bool job_ended, job_completed; /* its Job says so; the pod tells more, if there is one */
-    bool held_by_kueue;            /* it is suspended until Kueue admits it */
-    bool unsure;                   /* a creation may have been carried out, nobody knows */
-    bool job_there;                /* by the watch, or by the answer to its creation */
-    bool kill_wanted;
-    bool expired;                /* for it has run longer than it may */
-    bool late;                   /* a server that may have been killed since has stopped it for that */
-    bool keeping;                /* the step itself has ended well */
-    int64_t timeout_ms, soft_ms; /* what it may, 0 = any time; its own grace */
-    bool deleted;                /* its deletion was accepted, or it was gone */
-    bool hurry;                  /* its pod has grace_ms to end, and not what it was made with */
-    bool pod_hurries;            /* it was told */
-    int64_t grace_ms;
-    char job_uid[KUBE_UID], pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
-    struct kube_rank *ranks;   /* of several workers; then pod and pod_uid stay empty */
-    uint32_t n_ranks, workers; /* workers: how many the step has; 0 = nobody has asked yet */
-    struct task_result first;  /* how rank 0 ended */
-    struct kube_belonging belongings[KUBE_BELONGINGS];
-    bool mask_made;
-    struct str secrets_of;     /* the project whose secrets it may show; empty = it was given none */
-    const struct str *secrets; /* values, in its arena */
-    struct str secret_name;
-    size_t n_secrets;
-    struct mask mask;          /* what is covered of all it shows */
-    struct kube_helped helped; /* of the only pod */
-    struct kube_said words;
-    struct kube_silence silence;
-    struct kube_call *release; /* the deletion of a pod in which somebody goes on */
-    enum kube_stage stage;
-    struct str manifest;            /* of the Job, while it is being created */
+    bool asked; /* the scheduler has */
+    bool never; /* it was not launched, unless its Job or its pod turns up */
+    struct kube_attempt *next, **link;
+
+    /* what it may */
+    int64_t timeout_ms, soft_ms; /* 0 = any time; its own grace */
+    uint32_t workers;            /* how many the step has; 0 = nobody has asked yet */
+
+    /* its Job */
+    char name[KUBE_JOB_NAME], job_uid[KUBE_UID];
+    struct str manifest;            /* while it is being created */
     struct kube_template *template; /* of its claim for devices; NULL = it has none */
     struct kube_call *call;         /* creation or deletion under way */
-    struct kube_call *question;     /* whether there is a pod; its Job has ended */
-    int64_t looked_us;              /* when that was asked last */
     int64_t retry_us;               /* the next try of what `call` would do; 0 = none */
     uint32_t tries;
-    bool lacks;            /* what goes with its Job was refused */
+    bool unsure;                   /* a creation may have been carried out, nobody knows */
+    bool job_there;                /* by the watch, or by the answer to its creation */
+    bool job_ended, job_completed; /* it says so; the pod tells more, if there is one */
+    bool held_by_kueue;            /* it is suspended until Kueue admits it */
+    bool deleted;                  /* its deletion was accepted, or it was gone */
+    struct kube_belonging belongings[KUBE_BELONGINGS];
+    bool lacks; /* one of them was refused */
+
+    /* its pod */
+    char pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
+    enum kube_stage stage;
+    bool ended;              /* `result` and `said` say how */
+    bool keeping;            /* the step itself has ended well */
+    bool late;               /* a server that may have been killed since has stopped it for its time */
+    int64_t lost_us;         /* it is being deleted: when that ought to be over; 0 = it is not */
+    struct task_result lost; /* how it ends if it is not over then */
+    struct kube_rank *ranks; /* of several workers; then pod and pod_uid stay empty */
+    uint32_t n_ranks;
+    struct task_result first;   /* how rank 0 ended */
+    struct kube_call *question; /* whether there is a pod; its Job has ended */
+    int64_t looked_us;          /* when that was asked last */
+    struct kube_helped helped;  /* of the only pod */
+    struct kube_call *release;  /* the deletion of a pod in which somebody goes on */
+    struct kube_silence silence;
+
+    /* when; monotonic, 0 = not yet */
+    int64_t created_us, running_us, killed_us, forgotten_us;
+    int64_t drain_us, drained_from_us; /* when its log went on last, and began to be drained */
+    int64_t hangs_us;                  /* since when it has been unable to start; 0 = it is not */
+
+    /* why it does not run yet */
+    char *waits;     /* as it was told last */
+    char *unwatched; /* what the server says, which lets nobody hear of its pod; NULL or empty = it does */
+    struct kube_said words;
+    bool waits_changed; /* any of these */
+    struct kube_attempt *next_news;
+
+    /* how it is stopped */
+    bool kill_wanted;
+    bool expired;     /* for it has run longer than it may */
+    bool hurry;       /* its pod has grace_ms to end, and not what it was made with */
+    bool pod_hurries; /* it was told */
+    int64_t grace_ms;
+
+    /* its secrets */
+    struct str secrets_of;     /* the project whose secrets it may show; empty = it was given none */
+    const struct str *secrets; /* values, in its arena */
+    size_t n_secrets;
+    struct str secret_name;
+    struct mask mask; /* what is covered of all it shows */
+    bool mask_made;
+
+    /* its log */
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
     bool log_asked;        /* for, at all */
@@ -134,16 +163,9 @@ struct kube_attempt {
     uint32_t log_tries;     /* that were answered */
     struct str log_refused; /* what the server says that does not give it; empty = it may */
     bool log_away;          /* the last one was not: the API server is away */
-    int64_t created_us, running_us, drain_us, killed_us; /* monotonic; 0 = not yet */
-    int64_t drained_from_us;  /* when its log began to be; drain_us: or when it last went on */
-    int64_t forgotten_us;     /* the same */
-    int64_t hangs_us;         /* since when it has been unable to start; 0 = it is not */
-    char *waits;              /* why it does not run yet, as it was told last */
-    char *unwatched;          /* what the server says, which lets nobody hear of its pod; NULL or empty = it does */
-    bool waits_changed;       /* either */
-    int64_t lost_us;          /* its pod is being deleted: when that ought to be over; 0 = it is not */
-    struct task_result lost;  /* how it ends if it is not over then */
-    bool ended;               /* its pod: `result` and `said` say how */
+    bool drained;           /* it is there */
+
+    /* what it left */
     struct str said;          /* the step's termination message */
     size_t said_max;          /* one of that length was cut */
     struct str manifest_said; /* the collecting sidecar's */
@@ -154,11 +176,13 @@ struct kube_attempt {
     struct kube_reading *reading; /* a manifest that is fetched */
     char manifest_digest[DIGEST_TEXT];
     int64_t reread_us, read_since_us; /* when it is asked for again, 0 = it is not; since when it is asked for */
-    bool drained;                     /* its log is there */
     struct exec_output *artifacts;
     size_t n_artifacts;
+
+    /* its end */
     struct task_result result;
-    struct kube_attempt *next_event, *next_news, *next, **link;
+    bool queued; /* among the events to be told */
+    struct kube_attempt *next_event;
 };
 
 /* An object with our label that is no attempt's, or a pod without a Job: see kube_identity.c. */
