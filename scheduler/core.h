@@ -135,7 +135,6 @@ void record_result(struct scheduler *s, struct live *l, const struct exec_event 
 void record_artifact(struct scheduler *s, struct live *l, struct attempt_id by, const struct exec_output *o);
 /* Lineage: the attempt reads what the digest names. */
 void record_use(struct scheduler *s, const struct live *l, struct attempt_id by, struct str input, struct str digest);
-void record_log(struct scheduler *s, struct live *l, const struct exec_event *e);
 
 /* ---- effects.c: what is done after the commit ---- */
 void effects_perform(struct scheduler *s, struct live *l);

@@ -36,9 +36,7 @@ struct exec_output { /* an artifact that the attempt left, already in the blob s
 enum exec_event_kind {
     EXEC_ENDED,   /* result and artifacts are filled in */
     EXEC_UNKNOWN, /* a restored attempt is not known: it was never launched (`never` true), or its trace is lost */
-    EXEC_WAITS,   /* it does not run yet: result.message says why; empty = it does now */
-    EXEC_LOG      /* its log has grown from log_from to log_bytes: at most once a second, or every 64 KiB; not for what
-                     EXEC_ENDED tells */
+    EXEC_WAITS    /* it does not run yet: result.message says why; empty = it does now */
 };
 struct exec_event {
     enum exec_event_kind kind;
@@ -47,7 +45,6 @@ struct exec_event {
     struct task_result result; /* strings live in the caller's arena */
     const struct exec_output *artifacts;
     size_t n_artifacts;
-    int64_t log_from, log_bytes;
 };
 
 struct exec_known { /* an attempt in the executor's memory */

@@ -128,10 +128,6 @@ static void hear_event(struct scheduler *s, const struct exec_event *e)
         if (l == NULL || l->finished || run_task_attempt(l->run, e->id.task) != e->id.attempt) break;
         if (live_starting(l, e->id.task, e->id.attempt, e->result.message)) (void)core_touch(s, l);
         break;
-    case EXEC_LOG:
-        l = live_get(&s->live, e->id.run);
-        if (l != NULL) record_log(s, l, e);
-        break;
     }
 }
 

@@ -2,13 +2,10 @@
  */
 #include "scheduler/process.h"
 
-#include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "engine/base/link.h"
@@ -19,7 +16,6 @@
 #include "scheduler/process_inner.h"
 
 #define WORKERS 3
-#define LOG_EVERY_NS 1000000000L
 
 /* ---- the table of attempts ---- */
 
@@ -80,13 +76,6 @@ static void drop(struct process *p, struct attempt *a)
 
 /* ---- phases ---- */
 
-static void set_timer(struct process *p, bool on)
-{
-    struct itimerspec t = {0};
-    if (on) t.it_interval.tv_nsec = 0, t.it_interval.tv_sec = 1, t.it_value.tv_nsec = LOG_EVERY_NS - 1;
-    timerfd_settime(p->timer, 0, &t, NULL);
-}
-
 static void tell(struct process *p, struct attempt *a)
 {
     a->phase = PHASE_TOLD;
@@ -97,20 +86,8 @@ static void tell(struct process *p, struct attempt *a)
     p->events_end = &a->next_event;
 }
 
-static void start_running(struct process *p, struct attempt *a)
-{
-    a->phase = PHASE_RUNNING;
-    if (p->running++ == 0) set_timer(p, true);
-}
-
-static void stop_running(struct process *p, struct attempt *a)
-{
-    if (a->phase == PHASE_RUNNING && --p->running == 0) set_timer(p, false);
-}
-
 static void end_locally(struct process *p, struct attempt *a, enum failure f, enum reason r, struct str message)
 {
-    stop_running(p, a);
     gpus_give(p->gpus, a->id);
     a->ended = true;
     a->result = (struct task_result){.failure = f, .reason = r, .exit_code = -1, .message = message};
@@ -129,13 +106,12 @@ static void launch_now(struct process *p, struct attempt *a)
         end_locally(p, a, FAILURE_INVALID, REASON_INVALID, arena_printf(&a->arena, "%s", err.message));
         return;
     }
-    start_running(p, a);
+    a->phase = PHASE_RUNNING;
 }
 
 /* Ended as far as the launcher is concerned; now what it left. */
 static void take_end(struct process *p, struct attempt *a)
 {
-    stop_running(p, a);
     bool quotes = a->end.code != 0 || a->end.signal != 0;
     if (a->n_wanted == 0 && !quotes && !a->secretive) {
         process_result(a);
@@ -176,7 +152,7 @@ static void hear_started(struct process *p, struct attempt *a, struct str note)
     gpus_found(p->gpus, a->id, note);
     a->heard = p->link;
     if (a->phase != PHASE_HELD) return;
-    start_running(p, a);
+    a->phase = PHASE_RUNNING;
     if (a->kill_wanted) launcher_kill(p->launcher, str_of(a->name), a->kill_grace_ms);
 }
 
@@ -262,30 +238,12 @@ static void hear_workers(struct process *p)
     }
 }
 
-static void look_at_logs(struct process *p)
-{
-    uint64_t ticks;
-    if (read(p->timer, &ticks, sizeof ticks) < 0) return;
-    for (struct attempt *a = p->first; a != NULL; a = a->next) {
-        struct stat st;
-        if (a->phase != PHASE_RUNNING || stat(a->log, &st) != 0 || st.st_size <= a->log_told) continue;
-        if (p->n_grown == p->room_grown) {
-            p->room_grown = p->room_grown > 0 ? p->room_grown * 2 : 16;
-            p->grown = realloc(p->grown, p->room_grown * sizeof *p->grown);
-            if (p->grown == NULL) abort();
-        }
-        p->grown[p->n_grown++] = (struct grown){a->id, a->log_told, st.st_size};
-        a->log_told = st.st_size;
-    }
-}
-
 static void hear(struct process *p)
 {
     struct launcher_event e;
     while (launcher_next(p->launcher, &e))
         hear_launcher(p, &e);
     hear_workers(p);
-    look_at_logs(p);
     process_gpus_look(p);
 }
 
@@ -315,7 +273,7 @@ static void resume(struct process *p, struct attempt *a, struct str by)
     if (a->ended) {
         take_end(p, a);
     } else if (a->known) {
-        start_running(p, a);
+        a->phase = PHASE_RUNNING;
     } else {
         a->phase = PHASE_HELD;
         if (p->synced) answer_held(p, a);
@@ -414,7 +372,7 @@ static size_t executor_known(void *self, struct arena *m, struct exec_known **ou
 static size_t executor_fds(void *self, int *fds, size_t max)
 {
     struct process *p = self;
-    const int all[] = {launcher_fd(p->launcher), workers_fd(p->workers), p->timer, p->gpu_timer};
+    const int all[] = {launcher_fd(p->launcher), workers_fd(p->workers), p->gpu_timer};
     size_t n = 0;
     for (; n < max && n < sizeof all / sizeof *all; n++)
         fds[n] = all[n];
@@ -446,12 +404,7 @@ static struct attempt *next_told(struct process *p)
 static bool executor_next(void *self, struct arena *m, struct exec_event *out)
 {
     struct process *p = self;
-    if (p->events == NULL && p->n_grown == 0) hear(p);
-    if (p->n_grown > 0) {
-        const struct grown *g = &p->grown[--p->n_grown];
-        *out = (struct exec_event){.kind = EXEC_LOG, .id = g->id, .log_from = g->from, .log_bytes = g->to};
-        return true;
-    }
+    if (p->events == NULL) hear(p);
     struct attempt *a = next_told(p);
     if (a == NULL) return false;
     *out = (struct exec_event){.kind = EXEC_ENDED, .id = a->id};
@@ -483,10 +436,8 @@ static void executor_stop(void *self)
         next = a->next;
         free_attempt(a);
     }
-    if (p->timer >= 0) close(p->timer);
     process_gpus_close(p);
     map_free(&p->by_name);
-    free(p->grown);
     arena_free(&p->arena);
     free(p);
 }
@@ -521,7 +472,6 @@ bool process_open(const struct process_config *cfg, struct executor *out, struct
     p->cfg.step_user = arena_str(&p->arena, cfg->step_user);
     p->cfg.step_path = arena_str(&p->arena, cfg->step_path);
     p->events_end = &p->events;
-    p->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     map_init(&p->by_name, 0);
     if (!process_gpus_open(p, err) || !find_user(p, err) || !work_make_folders(p, err) ||
         !launcher_open(&p->launcher, p->cfg.data_dir.p, err)) {

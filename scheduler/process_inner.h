@@ -58,8 +58,7 @@ struct attempt {
     struct mask mask;      /* their values: those it was given, and once it has ended what is there now */
     bool quotable;         /* its log shows none of them */
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
-    const char *checkpoint; /* folder that the step's attempts share; NULL until it is requested here */
-    int64_t log_told;
+    const char *checkpoint;           /* folder that the step's attempts share; NULL until it is requested here */
     int64_t memory_bytes, timeout_ms; /* what it may; 0 = any, or nobody has asked for it here */
     struct launcher_event end;        /* its strings copied */
     struct err prepare_error;
@@ -67,11 +66,6 @@ struct attempt {
     struct exec_output *artifacts;
     size_t n_artifacts;
     struct attempt *next_event, *next, **link;
-};
-
-struct grown {
-    struct attempt_id id;
-    int64_t from, to;
 };
 
 struct gpu_job { /* asks how the GPUs are */
@@ -88,7 +82,6 @@ struct process {
     struct launcher *launcher;
     struct blob_store *blobs;
     struct workers *workers;
-    int timer;     /* looks at growing logs while anything runs */
     int gpu_timer; /* looks at GPUs; -1 = steps have none */
     struct gpus *gpus;
     struct process_node *node; /* NULL = steps have none */
@@ -101,11 +94,8 @@ struct process {
     struct map by_name;    /* values: pointers */
     struct attempt *first; /* of all attempts */
     struct attempt *events, **events_end;
-    size_t running;
     bool forgetful;         /* the folder of secrets may not be written: said once */
     size_t n_spare[SPARES]; /* folders and logs to be used again */
-    struct grown *grown;    /* logs that have grown, to be told */
-    size_t n_grown, room_grown;
 };
 
 /* process_request.c: fills a->request and a->wanted from the scheduler's request. */

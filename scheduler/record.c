@@ -317,20 +317,3 @@ void record_result(struct scheduler *s, struct live *l, const struct exec_event 
         record_artifact(s, l, e->id, &e->artifacts[i]);
     record_cache(s, l, e);
 }
-
-void record_log(struct scheduler *s, struct live *l, const struct exec_event *e)
-{
-    const enum batch_table t = BATCH_LOGS;
-    struct batch *b = core_batch(s, l);
-    batch_row(b, t);
-    batch_int(b, t, l->id);
-    batch_int(b, t, e->id.task);
-    batch_int(b, t, e->id.attempt);
-    batch_int(b, t,
-              e->log_from < INT32_MAX ? e->log_from : INT32_MAX); /* the key: told again after a restart, it grows */
-    batch_int(b, t, l->project_id);
-    batch_text(b, t, l->created_by);
-    batch_int(b, t, e->log_from);
-    batch_int(b, t, e->log_bytes - e->log_from);
-    batch_time(b, t, s->now_us);
-}

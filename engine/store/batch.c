@@ -26,7 +26,6 @@ const struct batch_table_def batch_tables[BATCH_TABLES] = {
     [BATCH_ARTIFACTS] = {Q_HOT_ARTIFACT_INSERT, "ltliitttlt"},
     [BATCH_USES] = {Q_HOT_USE_INSERT, "liitltt"},
     [BATCH_NAMES] = {Q_HOT_NAME_INSERT, "llt"},
-    [BATCH_LOGS] = {Q_HOT_LOG_INSERT, "liiiltliz"},
     [BATCH_CACHE] = {Q_HOT_CACHE_PUT, "lttliitzz"},
     [BATCH_RUN_STATE] = {Q_HOT_RUN_STATE, "lsssliz"},
     [BATCH_RUN_FINISH] = {Q_HOT_RUN_FINISH, "lsttiizz"},

@@ -21,7 +21,6 @@ enum batch_table {
     BATCH_ARTIFACTS,
     BATCH_USES,
     BATCH_NAMES,
-    BATCH_LOGS,
     BATCH_CACHE,
     BATCH_RUN_STATE,
     BATCH_RUN_FINISH,

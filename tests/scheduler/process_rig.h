@@ -123,7 +123,7 @@ static inline struct exec_event await_end(uint32_t task)
 {
     for (;;) {
         struct exec_event e = next_event();
-        if (e.kind != EXEC_LOG && e.id.task == task) return e;
+        if (e.id.task == task) return e;
     }
 }
 
@@ -157,8 +157,7 @@ static inline void await_gone(const char *name)
     for (int64_t until = os_mono_us() + PATIENCE_US; has(name);) { /* a worker removes it */
         struct exec_event e;
         if (os_mono_us() > until) fail_msg("%s stays", name);
-        while (x.next(x.self, &arena, &e))
-            if (e.kind != EXEC_LOG) fail_msg("an event of task %u", e.id.task);
+        if (x.next(x.self, &arena, &e)) fail_msg("an event of task %u", e.id.task);
         sched_yield();
     }
 }

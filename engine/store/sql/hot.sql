@@ -153,11 +153,6 @@ SELECT u.n - 1 FROM unnest($1::bigint[], $2::text[], $3::bigint[]) WITH ORDINALI
 INSERT INTO artifact_uses (run_id, task, attempt, input, project_id, created_by, digest)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::bigint[], $6::text[], $7::text[]) ON CONFLICT DO NOTHING
 
--- name: hot_log_insert
-INSERT INTO log_chunks (run_id, task, attempt, seq, project_id, created_by, start, length, at)
-SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::text[], $7::bigint[], $8::int[], $9::timestamptz[])
-    ON CONFLICT (run_id, task, attempt, seq) DO UPDATE SET length = greatest(log_chunks.length, excluded.length)
-
 -- name: hot_cache_put
 INSERT INTO cache (project_id, key, created_by, run_id, task, attempt, outputs, created_at, expires_at)
 SELECT u.project_id, u.key, u.created_by, u.run_id, u.task, u.attempt, u.outputs::jsonb, u.created_at, u.expires_at
