@@ -172,7 +172,7 @@ static struct seen_nodes read_nodes(const struct placer_seen *seen, struct arena
     struct value list;
     struct err ignored;
     struct seen_nodes out = {.domain = seen->domain};
-    if (!json_parse(a, seen->nodes, 0, &list, &ignored) || list.type != VALUE_LIST) return out;
+    if (!json_reload(a, seen->nodes, &list, &ignored) || list.type != VALUE_LIST) return out;
     out.nodes = arena_array(a, struct queue_node, list.u.list.n + 1);
     for (size_t i = 0; i < list.u.list.n; i++)
         out.n += queue_node_read(a, &list.u.list.items[i], &out.nodes[out.n]);

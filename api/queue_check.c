@@ -60,7 +60,7 @@ static void add_nodes(struct checking *k, const struct placer_seen *seen)
     struct value list;
     struct err ignored;
     k->devices_unseen = seen->trouble.n > 0;
-    if (!json_parse(k->rq->arena, seen->nodes, 0, &list, &ignored) || list.type != VALUE_LIST) return;
+    if (!json_reload(k->rq->arena, seen->nodes, &list, &ignored) || list.type != VALUE_LIST) return;
     for (size_t i = 0; i < list.u.list.n; i++) {
         struct queue_node node;
         uint32_t number;

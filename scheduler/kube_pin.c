@@ -55,7 +55,7 @@ bool kube_pin_apply(struct arena *a, struct str pin, struct kube_job *job, struc
 {
     struct value v;
     if (pin.n == 0) return true;
-    if (!json_decode(a, pin, &v, err)) return false;
+    if (!json_reload(a, pin, &v, err)) return false;
     const struct value *count = value_get(&v, "count"), *claim = value_get(&v, "claim");
     job->cluster = with_flavor(a, job->cluster, &v);
     job->kueue = value_get_text(&v, "kueue");

@@ -122,7 +122,7 @@ static struct queue_ask ask_of(const struct placing_row *row, const struct value
 static bool to_rules(struct placer *p, const struct placing_row *row, struct place_ask *out, struct err *err)
 {
     struct value on_nodes = {.type = VALUE_NULL};
-    if (row->on_nodes.n > 0 && !json_decode(&p->turn, row->on_nodes, &on_nodes, err)) return false;
+    if (row->on_nodes.n > 0 && !json_reload(&p->turn, row->on_nodes, &on_nodes, err)) return false;
     const struct queue_ask ask = ask_of(row, &on_nodes);
     if (!queue_setup_ask(&p->setup, &ask, &p->turn, out, err)) return false;
     out->id = (uint64_t)row->id;

@@ -17,7 +17,8 @@ struct place_flavor {
     bool described;                  /* its devices name it themselves: place_devices.of */
     const struct place_pair *labels; /* a node offers it only with all of these */
     size_t n_labels;
-    const struct place_pair *tolerates; /* taints that its pods tolerate; an empty value stands for any */
+    const struct place_pair *tolerates; /* taints: of the value "=v" those that have v, of an empty one all; without a
+                                         * key all there are */
     size_t n_tolerates;
     bool shared;   /* several pods may have parts of one GPU */
     double weight; /* of one GPU in the fair share; 0 = 1 */

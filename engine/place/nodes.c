@@ -117,9 +117,8 @@ static bool same(const struct node *n, const struct place_node *in)
 {
     if (n->total_cpu != in->cpu || n->total_memory != in->memory || n->other_cpu != in->other_cpu ||
         n->other_memory != in->other_memory || n->schedulable != in->schedulable || n->n_offers != in->n_offers ||
-        n->any_labels != in->any_labels || n->labels.n != in->n_labels || n->taints.n != in->n_taints ||
-        !pairs_within(in->labels, in->n_labels, n->labels.v, n->labels.n) ||
-        !pairs_within(in->taints, in->n_taints, n->taints.v, n->taints.n))
+        n->any_labels != in->any_labels || !pairs_same(&n->labels, in->labels, in->n_labels) ||
+        !pairs_same(&n->taints, in->taints, in->n_taints))
         return false;
     for (uint32_t i = 0; i < n->n_offers; i++)
         if (n->offers[i].flavor != in->offers[i].flavor || n->offers[i].n != in->offers[i].gpus ||

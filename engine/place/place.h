@@ -106,8 +106,8 @@ struct place_ask {
     const uint32_t
         *flavors;     /* acceptable, the dearest wish first. Without a GPU: none, or those whose nodes it wants */
     size_t n_flavors; /* at most PLACE_CHOICES */
-    /* On nodes that have all these labels, and, without a flavor, no taints but these; an empty value stands for any,
-     * an empty key for all. Of more than 1023 different such wishes that are in use at once the later ones do not
+    /* On nodes that have all these labels, and, without a flavor, no taints but these, as place_flavor.tolerates says
+     * them. Of more than 1023 different such wishes that are in use at once the later ones do not
      * count.
      */
     const struct place_pair *selector, *tolerates;

@@ -252,6 +252,7 @@ static inline int64_t quota_over(int64_t local, int64_t used)
 /* ---- selector.c ---- */
 
 bool pairs_within(const struct place_pair *few, size_t n_few, const struct place_pair *labels, size_t n_labels);
+bool pairs_same(const struct pairs *own, const struct place_pair *v, size_t n);
 bool pairs_tolerate(const struct place_pair *tolerates, size_t n, const struct place_pair *taints, size_t n_taints);
 struct pairs pairs_copy(const struct place_pair *from, size_t n);
 /* Its number, with one user more. 0 = any node without taints: nothing is wished, or too many others are in use. */

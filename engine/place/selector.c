@@ -19,12 +19,17 @@ bool pairs_within(const struct place_pair *few, size_t n_few, const struct place
     return true;
 }
 
+bool pairs_same(const struct pairs *own, const struct place_pair *v, size_t n)
+{
+    return pairs_within(v, n, own->v, own->n) && pairs_within(own->v, own->n, v, n); /* one may stand there twice */
+}
+
 static bool tolerated(const struct place_pair *tolerates, size_t n, const struct place_pair *taint)
 {
     for (size_t i = 0; i < n; i++) {
         const struct place_pair *t = &tolerates[i];
-        if (t->key.n == 0 || (str_eq(t->key, taint->key) && (t->value.n == 0 || str_eq(t->value, taint->value))))
-            return true;
+        bool of_key = t->key.n == 0 || str_eq(t->key, taint->key);
+        if (of_key && (t->value.n == 0 || str_eq(str_sub(t->value, 1, t->value.n), taint->value))) return true;
     }
     return false;
 }
@@ -72,22 +77,17 @@ void selectors_node(const struct place *p, struct node *n)
         if (i == 0 || p->selectors[i].users > 0) mark(&p->selectors[i], i, n);
 }
 
-static bool same(const struct pairs *own, const struct place_pair *v, size_t n)
-{
-    return own->n == n && pairs_within(v, n, own->v, n);
-}
-
 uint32_t selector_take(struct place *p, const struct place_ask *ask)
 {
-    size_t n_tolerates = ask->n_flavors > 0 ? 0 : ask->n_tolerates;
+    size_t n_tolerates = ask->n_flavors > 0 ? 0 : ask->n_tolerates; /* a flavor's count instead */
     uint32_t free_one = 0;
     if (ask->n_selector + n_tolerates == 0) return 0;
     for (uint32_t i = SELECTORS - 1; i > 0; i--) {
         struct selector *s = &p->selectors[i];
         if (s->users == 0) {
             free_one = i;
-        } else if (same(&s->labels, ask->selector, ask->n_selector) &&
-                   same(&s->tolerates, ask->tolerates, n_tolerates)) {
+        } else if (pairs_same(&s->labels, ask->selector, ask->n_selector) &&
+                   pairs_same(&s->tolerates, ask->tolerates, n_tolerates)) {
             s->users++;
             return i;
         }

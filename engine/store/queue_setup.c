@@ -21,6 +21,11 @@ static int special_first(const void *x, const void *y)
     return str_cmp(a->name, b->name);
 }
 
+static struct place_pair toleration(struct arena *a, struct str key, struct str op, struct str value)
+{
+    return (struct place_pair){key, str_is(op, "Exists") ? STR("") : arena_printf(a, "=%.*s", STR_ARG(value))};
+}
+
 static struct place_flavor offered_as(struct arena *a, const struct flavor_doc *f)
 {
     struct place_pair *labels = arena_array(a, struct place_pair, f->n_nodes + 1);
@@ -28,7 +33,7 @@ static struct place_flavor offered_as(struct arena *a, const struct flavor_doc *
     for (size_t i = 0; i < f->n_nodes; i++)
         labels[i] = (struct place_pair){f->nodes[i].key, f->nodes[i].value};
     for (size_t i = 0; i < f->n_tolerations; i++)
-        taints[i] = (struct place_pair){f->tolerations[i].key, f->tolerations[i].value};
+        taints[i] = toleration(a, f->tolerations[i].key, f->tolerations[i].op, f->tolerations[i].value);
     return (struct place_flavor){.name = f->name,
                                  .resource = f->resource,
                                  .described = f->device_class.n > 0,
@@ -247,7 +252,8 @@ static const struct place_pair *tolerated_by(struct arena *a, const struct value
     struct place_pair *pairs = arena_array(a, struct place_pair, *n + 1);
     for (size_t i = 0; i < *n; i++) {
         const struct value *one = &tolerations->u.list.items[i];
-        pairs[i] = (struct place_pair){value_get_text(one, "key"), value_get_text(one, "value")};
+        pairs[i] =
+            toleration(a, value_get_text(one, "key"), value_get_text(one, "operator"), value_get_text(one, "value"));
     }
     return pairs;
 }

@@ -4,9 +4,10 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#define PIECES_LEAST ((size_t)32 << 20) /* bytes that values may take while they are read, */
-#define PIECES_EACH 16                  /* and for each byte of the text; */
-#define PIECES_ANY 96                   /* for each byte of any text at all: of "[{},{},{}]" it takes 80 */
+#define PIECES_LEAST ((size_t)32 << 20)   /* bytes that values may take while they are read, */
+#define PIECES_EACH 16                    /* and for each byte of the text; */
+#define RELOAD_DEPTH (2 * JSON_MAX_DEPTH) /* a plan has what was let in some levels further down */
+#define PIECES_ANY 96                     /* for each byte of any text at all: of "[{},{},{}]" it takes 80 */
 
 /* jansson makes many small pieces, all of which go once they are copied: they come from an arena of the one parse. */
 static _Thread_local struct arena *pieces;
@@ -146,7 +147,7 @@ bool json_decode(struct arena *a, struct str text, struct value *out, struct err
 
 bool json_reload(struct arena *a, struct str text, struct value *out, struct err *err)
 {
-    return parse_within(a, text, PIECES_LEAST + PIECES_ANY * text.n, 0, out, err);
+    return parse_within(a, text, PIECES_LEAST + PIECES_ANY * text.n, RELOAD_DEPTH, out, err);
 }
 
 bool json_may_come(struct str text, struct err *err)
@@ -155,7 +156,7 @@ bool json_may_come(struct str text, struct err *err)
     struct value ignored;
     if (PIECES_ANY * text.n <= PIECES_LEAST) return true;
     arena_init(&a, 0);
-    bool ok = json_parse(&a, text, 0, &ignored, err);
+    bool ok = parse_within(&a, text, PIECES_LEAST + PIECES_EACH * text.n, RELOAD_DEPTH, &ignored, err);
     arena_free(&a);
     return ok;
 }

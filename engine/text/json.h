@@ -16,9 +16,10 @@ MUST_CHECK bool json_parse(struct arena *a, struct str text, size_t max_depth, s
 /* The same with the default depth: the shape expr.h and run.h ask for. */
 MUST_CHECK bool json_decode(struct arena *a, struct str text, struct value *out, struct err *err);
 
-/* What was let in before and is kept, whatever it costs to read it: to refuse it now would be too late. */
+/* What was let in before and is kept, whatever it costs to read it, and 128 deep: to refuse it now would be too late.
+ */
 MUST_CHECK bool json_reload(struct arena *a, struct str text, struct value *out, struct err *err);
-/* May it be let in? For texts that came as something else: json_parse() would take it. */
+/* May it be let in, for what it costs to read? Of texts that came as something else: json_parse() asks by itself. */
 MUST_CHECK bool json_may_come(struct str text, struct err *err);
 
 #endif

@@ -112,6 +112,13 @@ def test_what_is_let_in_can_be_loaded(fresh):
         server.start()
         assert server.post(f"/api/v1/runs/{run}:cancel", {}).status == 202
         assert server.ended(run)["state"] == "cancelled"
+    deep = server.submit(text.replace("size(params.x)", "1") % ("[" * 58 + "]" * 58))
+    server.wait_task(deep, "a", "succeeded")
+    assert server.get(f"/api/v1/runs/{deep}").status == server.get(f"/api/v1/runs/{deep}/tasks").status == 200
+    server.post(f"/api/v1/runs/{deep}:cancel", {})
+    assert server.ended(deep)["state"] == "cancelled"
+    too_deep = server.post("/api/v1/runs", {"source": text % ("[" * 70 + "]" * 70)})
+    assert too_deep.status == 422 and "nested" in str(too_deep.json), too_deep
     wrong = server.post("/api/v1/runs", {"source": text % ",".join(["{}"] * 1000000)})
     assert wrong.status == 422 and "holds too many values for its length" in wrong.json["errors"][0]["message"], wrong
 

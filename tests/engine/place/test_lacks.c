@@ -135,6 +135,53 @@ static void test_the_nearest_flavor(void **state)
     }
 }
 
+/* Of flavors that lack different things that one is told which has what is looked at before. */
+static void test_who_comes_further(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err = {0};
+    struct place_why why;
+    static const uint32_t either[] = {T4, A100};
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){100, 0, 0}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_node(&r, "n1", T4, 2);
+    struct place_ask ask = asks(1, q, 4000, 65000, GIB);
+    ask.flavors = either;
+    ask.n_flavors = 2;
+    assert_false(place_feasible(r.p, &ask, &why, &err));
+    assert_string_equal(err.message, "it can never run: each pod needs 65 CPUs beside 4 × a100; empty nodes would have "
+                                     "room for 0 of 1, the largest has 64");
+    rig_close(&r);
+}
+
+/* Nodes that it may not be on are not among those that only have no room. */
+static void test_cordoned_where_it_may_be(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err = {0};
+    uint32_t number;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){100, 0, 0}, 1, NEVER, NEVER);
+    const struct place_pair zone = {STR("zone"), STR("a")};
+    const struct place_offer offer = {.flavor = A100, .gpus = 4};
+    const struct place_node closed = {.name = STR("closed"),
+                                      .cpu = 64000,
+                                      .memory = 256 * GIB,
+                                      .labels = &zone,
+                                      .n_labels = 1,
+                                      .offers = &offer,
+                                      .n_offers = 1};
+    assert_true(place_node(r.p, &closed, &number, &err));
+    rig_node(&r, "n1", A100, 8); /* in zone b */
+    rig_add_in(&r, (struct rig_ask){1, q, 0, 1, 1000, A100, 1, 0}, IN_A);
+    rig_cycle(&r, 1);
+    expect_why(&r, 1, "each pod needs 1 × a100 on a node with zone=a, and no node that has that is schedulable");
+    rig_close(&r);
+}
+
 static void test_what_is_lent(void **state)
 {
     (void)state;
@@ -153,6 +200,15 @@ static void test_what_is_lent(void **state)
     rig_cycle(&r, 3);
     expect_why(&r, 3, "needs 3 × a100, 0 free in queue mine"); /* its own were not enough */
     rig_close(&r);
+    rig_open(&r);
+    mine = rig_queue(&r, "mine", NULL, (struct rig_quota){2, 0, 0}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    add(&r, asks(1, mine, 2000, 1000, GIB));
+    rig_cycle(&r, 1);
+    add(&r, asks(2, mine, 1000, 1000, GIB));
+    rig_cycle(&r, 2);
+    expect_why(&r, 2, "needs 1 × a100, 0 free in queue mine"); /* it has them itself */
+    rig_close(&r);
 }
 
 int main(void)
@@ -161,6 +217,8 @@ int main(void)
         cmocka_unit_test(test_the_resource),
         cmocka_unit_test(test_beside_the_gpu),
         cmocka_unit_test(test_the_nearest_flavor),
+        cmocka_unit_test(test_who_comes_further),
+        cmocka_unit_test(test_cordoned_where_it_may_be),
         cmocka_unit_test(test_what_is_lent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

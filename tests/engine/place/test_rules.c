@@ -458,7 +458,7 @@ static void test_offers(void **state)
 {
     (void)state;
     const struct place_pair a100 = {STR("nvidia.com/gpu.product"), STR("A100-SXM4-40GB")};
-    const struct place_pair taint = {STR("nvidia.com/gpu"), STR("present")}, any = {STR("nvidia.com/gpu"), STR("")};
+    const struct place_pair taint = {STR("nvidia.com/gpu"), STR("=present")}, any = {STR("nvidia.com/gpu"), STR("")};
     const struct place_flavor flavors[] = {
         {.name = STR("a100"),
          .resource = STR("nvidia.com/gpu"),

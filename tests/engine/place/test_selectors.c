@@ -150,14 +150,16 @@ static void test_taints(void **state)
 {
     (void)state;
     static const struct place_pair key = {STR_INIT("dedicated"), STR_INIT("")},
-                                   value = {STR_INIT("dedicated"), STR_INIT("ml")},
-                                   other = {STR_INIT("dedicated"), STR_INIT("web")}, all = {{"", 0}, {"", 0}};
+                                   taint = {STR_INIT("dedicated"), STR_INIT("ml")},
+                                   value = {STR_INIT("dedicated"), STR_INIT("=ml")},
+                                   none = {STR_INIT("dedicated"), STR_INIT("=")},
+                                   other = {STR_INIT("dedicated"), STR_INIT("=web")}, all = {{"", 0}, {"", 0}};
     static const struct {
         const struct place_pair *tolerates;
         uint32_t gpu;
         bool can;
-    } rows[] = {{NULL, 0, false}, {&key, 0, true},    {&value, 0, true},   {&other, 0, false},
-                {&all, 0, true},  {NULL, 1000, true}, {&other, 1000, true}};
+    } rows[] = {{NULL, 0, false}, {&key, 0, true},    {&value, 0, true},    {&other, 0, false},
+                {&all, 0, true},  {NULL, 1000, true}, {&other, 1000, true}, {&none, 0, false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rig r;
         struct err err = {0};
@@ -168,7 +170,7 @@ static void test_taints(void **state)
                                         .cpu = 64000,
                                         .memory = (int64_t)256 << 30,
                                         .schedulable = true,
-                                        .taints = &value,
+                                        .taints = &taint,
                                         .n_taints = 1,
                                         .offers = &offer,
                                         .n_offers = 1};
@@ -184,6 +186,68 @@ static void test_taints(void **state)
         if (!rows[i].can) expect_why(&r, 1, "each pod needs 1 CPUs, and there is no node whose taints it tolerates");
         rig_close(&r);
     }
+}
+
+static void tainted(struct rig *r, const struct place_pair *taints, size_t n)
+{
+    const struct place_node node = {.name = STR("n0"),
+                                    .cpu = 64000,
+                                    .memory = (int64_t)256 << 30,
+                                    .schedulable = true,
+                                    .taints = taints,
+                                    .n_taints = n};
+    struct err err = {0};
+    uint32_t number;
+    if (!place_node(r->p, &node, &number, &err)) fail_msg("%s", err.message);
+}
+
+/* Taints and tolerations are sets: that one stands there twice makes it no other. */
+static void test_taints_change(void **state)
+{
+    (void)state;
+    static const struct place_pair gpu = {STR_INIT("gpu"), STR_INIT("")}, team = {STR_INIT("team"), STR_INIT("")};
+    const struct place_pair both[] = {gpu, team}, twice[] = {gpu, gpu};
+    struct rig r;
+    struct err err = {0};
+    uint32_t q = open_one(&r, NEVER);
+    tainted(&r, both, 2);
+    const struct rig_ask first = {1, q, 0, 1, 0, A100, 1, 0}, second = {2, q, 0, 1, 0, A100, 2, 0};
+    struct place_ask of_both = rig_of(&first), of_one = rig_of(&second);
+    of_both.tolerates = both;
+    of_one.tolerates = twice;
+    of_both.n_tolerates = of_one.n_tolerates = 2;
+    assert_true(place_add(r.p, &of_both, &err) && place_add(r.p, &of_one, &err));
+    rig_cycle(&r, 1);
+    rig_expect(&r, 1, PLACE_RUNNING);
+    rig_expect(&r, 2, PLACE_WAITING);
+    tainted(&r, twice, 2);
+    rig_cycle(&r, 2);
+    rig_expect(&r, 2, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+/* Who was promised room on a node that has lost its label looks for other room. */
+static void test_a_promise_on_a_relabelled_node(void **state)
+{
+    (void)state;
+    struct rig r;
+    uint32_t q = open_one(&r, PLACE_PREEMPT_LOWER);
+    const struct place_pair a[] = {{STR_INIT("zone"), STR_INIT("a")}};
+    relabel(&r, "n0", a, 1, false);
+    rig_add_in(&r, (struct rig_ask){1, q, 0, 1, 4000, A100, 1, 0}, IN_A);
+    rig_cycle(&r, 1);
+    rig_add_in(&r, (struct rig_ask){2, q, 5, 1, 4000, A100, 2, 0}, IN_A);
+    rig_cycle(&r, 2);
+    rig_expect(&r, 2, PLACE_PROMISED);
+    relabel(&r, "n0", NULL, 0, false);
+    assert_true(place_stopped(r.p, 1));
+    rig_cycle(&r, 3);
+    rig_expect(&r, 2, PLACE_WAITING);
+    expect_why(&r, 2, "each pod needs 4 × a100 on a node with zone=a, and there is no such node");
+    relabel(&r, "n0", a, 1, false);
+    rig_cycle(&r, 4);
+    rig_expect(&r, 2, PLACE_RUNNING);
+    rig_close(&r);
 }
 
 /* As many as there are bits; one that is left is free for the next. */
@@ -224,6 +288,8 @@ int main(void)
         cmocka_unit_test(test_labels_come_and_go),
         cmocka_unit_test(test_many_selectors),
         cmocka_unit_test(test_taints),
+        cmocka_unit_test(test_taints_change),
+        cmocka_unit_test(test_a_promise_on_a_relabelled_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

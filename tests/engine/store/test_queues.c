@@ -258,7 +258,7 @@ static void test_wishes(void **state)
     assert_int_equal(asked.n_selector, 2);
     assert_true(str_is(asked.selector[1].key, "zone") && str_is(asked.selector[1].value, "b"));
     assert_int_equal(asked.n_tolerates, 2);
-    assert_true(str_is(asked.tolerates[0].key, "k") && str_is(asked.tolerates[0].value, "v"));
+    assert_true(str_is(asked.tolerates[0].key, "k") && str_is(asked.tolerates[0].value, "=v"));
     assert_true(asked.tolerates[1].key.n == 0 && asked.tolerates[1].value.n == 0);
     /* GPUs that are offered as several are whole ones again. */
     const struct place_devices shared = {.name = STR("nvidia.com/gpu.shared"), .n = 8, .taken = 3};
