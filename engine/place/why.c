@@ -4,22 +4,15 @@
 
 #include "engine/place/place_inner.h"
 
-static const struct {
-    const char *name, *text;
-} reasons[] = {
-#define X(id, name, text) [id] = {name, text},
+static const char *const reasons[] = {
+#define X(id, name) [id] = name,
     PLACE_REASONS(X)
 #undef X
 };
 
 const char *place_reason_name(enum place_reason r)
 {
-    return r < PLACE_REASON_COUNT ? reasons[r].name : "unknown";
-}
-
-const char *place_reason_text(enum place_reason r)
-{
-    return r < PLACE_REASON_COUNT ? reasons[r].text : "unknown";
+    return r < PLACE_REASON_COUNT ? reasons[r] : "unknown";
 }
 
 /* ---- ever ---- */

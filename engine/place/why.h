@@ -4,20 +4,20 @@
 
 #include "engine/base/str.h"
 
-/* id, name, what it means. Names are stable. */
+/* id, name. Names are stable. */
 #define PLACE_REASONS(X)                                                                                               \
-    X(PLACE_NO_REASON, "New", "no cycle has looked at it yet")                                                         \
-    X(PLACE_NO_SUCH_FLAVOR, "NoSuchFlavor", "its queue offers none of its flavors")                                    \
-    X(PLACE_EXCEEDS_QUOTA, "ExceedsQuota", "it asks for more than its queue could ever have, borrowing included")      \
-    X(PLACE_UNSCHEDULABLE, "Unschedulable", "no nodes could hold it, were they empty")                                 \
-    X(PLACE_WAITING_FOR_QUOTA, "WaitingForQuota", "others use, or an earlier one has reserved, the quota")             \
-    X(PLACE_WAITING_FOR_NODES, "WaitingForNodes", "there is quota, and no node has room for one of its pods")          \
-    X(PLACE_WAITING_FOR_GANG, "WaitingForGang", "there is room for some of its pods, and not for all")                 \
-    X(PLACE_WAITING_FOR_VICTIMS, "WaitingForVictims", "those who were preempted for it have not stopped yet")          \
-    X(PLACE_PREEMPTED, "Preempted", "it gave way to another one, and will run again")
+    X(PLACE_NO_REASON, "New")               /* no cycle has looked at it yet */                                        \
+    X(PLACE_NO_SUCH_FLAVOR, "NoSuchFlavor") /* its queue offers none of its flavors */                                 \
+    X(PLACE_EXCEEDS_QUOTA, "ExceedsQuota")  /* it asks for more than its queue could ever have, borrowing included */  \
+    X(PLACE_UNSCHEDULABLE, "Unschedulable") /* no nodes could hold it, were they empty */                              \
+    X(PLACE_WAITING_FOR_QUOTA, "WaitingForQuota")     /* others use, or an earlier one has reserved, the quota */      \
+    X(PLACE_WAITING_FOR_NODES, "WaitingForNodes")     /* there is quota, and no node has room for one of its pods */   \
+    X(PLACE_WAITING_FOR_GANG, "WaitingForGang")       /* there is room for some of its pods, and not for all */        \
+    X(PLACE_WAITING_FOR_VICTIMS, "WaitingForVictims") /* those who were preempted for it have not stopped yet */       \
+    X(PLACE_PREEMPTED, "Preempted")                   /* it gave way to another one, and will run again */
 
 enum place_reason {
-#define X(id, name, text) id,
+#define X(id, name) id,
     PLACE_REASONS(X)
 #undef X
         PLACE_REASON_COUNT
@@ -45,6 +45,5 @@ struct place_why {
 };
 
 const char *place_reason_name(enum place_reason r);
-const char *place_reason_text(enum place_reason r);
 
 #endif

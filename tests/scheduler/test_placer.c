@@ -62,6 +62,8 @@ static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struc
 {
     struct world *w = self;
     static const char *const names[] = {"n0", "n1", "n2"};
+    static const struct place_pair hosts[] = {
+        {STR_INIT("host"), STR_INIT("n0")}, {STR_INIT("host"), STR_INIT("n1")}, {STR_INIT("host"), STR_INIT("n2")}};
     size_t n = 0;
     w->asked++;
     uint32_t others[3] = {w->taken[0], w->taken[1], w->taken[2]};
@@ -78,6 +80,8 @@ static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struc
                                           .schedulable = true,
                                           .cpu = 64000,
                                           .memory = (int64_t)256 << 30,
+                                          .labels = &hosts[i],
+                                          .n_labels = 1,
                                           .devices = d,
                                           .n_devices = 1};
     }
@@ -235,6 +239,26 @@ static void test_a_gang_starts_whole(void **state)
     world.generation++;
     until("SELECT count(*) FROM queue_work WHERE state = 2 AND cardinality(nodes) = 4", 1);
     assert_int_equal(support_number(&world.db, TOLD), 1);
+}
+
+static void test_only_on_nodes_that_it_names(void **state)
+{
+    (void)state;
+    static const char *const where[] = {"{\"nodeSelector\": {\"host\": \"n1\"}}", "{\"tolerations\": []}",
+                                        "{\"nodeSelector\": {\"host\": \"n9\"}}"};
+    world.gpus[0] = 1;
+    world.gpus[1] = 1;
+    for (int i = 0; i < 3; i++) {
+        ask(1 + i, 1, 1, 1, 0, "default");
+        sql("UPDATE queue_work SET on_nodes = '%s' WHERE run_id = %d", where[i], 1 + i);
+    }
+    world.placer = placer_new("one");
+    until(ADMITTED, 2);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM queue_work WHERE nodes = '{n1}' AND run_id = 1"),
+                     1);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 3 AND reason = 'Unschedulable' AND waiting LIKE"
+          " '%on a node with host=n9, and there is no such node%'",
+          1);
 }
 
 static void test_the_less_important_gives_way(void **state)
@@ -551,6 +575,7 @@ int main(void)
         TEST(as_many_as_there_are),
         TEST(a_gang_starts_whole),
         TEST(the_less_important_gives_way),
+        TEST(only_on_nodes_that_it_names),
         TEST(a_victims_pods_may_linger),
         TEST(what_was_admitted_has_its_room),
         TEST(another_takes_over),
