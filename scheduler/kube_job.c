@@ -474,3 +474,8 @@ void kube_service_json(struct str job, struct str uid, struct str instance, stru
     jsonw_object_end(&w);
     (void)jsonw_end(&w);
 }
+
+bool kube_label_number(const struct value *labels, const char *key, int64_t most, int64_t *out)
+{
+    return str_int(value_get_text(labels, key), out) && *out >= 0 && *out <= most;
+}

@@ -98,4 +98,7 @@ void kube_companion_annotation(struct jsonw *w, const struct kube_job *job);
 void kube_companion_containers(struct jsonw *w, const struct kube_job *job);
 void kube_companion_volumes(struct jsonw *w, const struct kube_job *job);
 
+/* The number from 0 to `most` that a label or annotation says. False = it is not there, or says no such number. */
+bool kube_label_number(const struct value *labels, const char *key, int64_t most, int64_t *out);
+
 #endif

@@ -8,17 +8,11 @@
 
 /* ---- devices ---- */
 
-static bool ends_with(struct str s, const char *tail)
-{
-    size_t n = strlen(tail);
-    return s.n >= n && memcmp(s.p + s.n - n, tail, n) == 0;
-}
-
 /* Extended resources have a domain: vendor.com/kind. UINT32_MAX = it is none, or there are too many. */
 static uint32_t resource_of(struct nodes *k, struct str name)
 {
     size_t slash;
-    if (!str_find(name, STR("/"), &slash) || str_starts(name, "attachable-volumes") || ends_with(name, "/pods"))
+    if (!str_find(name, STR("/"), &slash) || str_starts(name, "attachable-volumes") || str_ends(name, "/pods"))
         return UINT32_MAX;
     for (uint32_t i = 0; i < k->n_resources; i++)
         if (str_eq(k->resources[i], name)) return i;
@@ -158,20 +152,17 @@ static void read_requests(struct nodes *k, struct known_pod *p, const struct val
     if (kube_quantity(value_get(overhead, "memory"), &milli)) p->memory += milli / 1000;
 }
 
-static bool number_in(const struct value *labels, const char *key, int64_t most, int64_t *out)
-{
-    return str_int(value_get_text(labels, key), out) && *out >= 0 && *out <= most;
-}
-
 static void read_attempt(const struct nodes *k, struct known_pod *p, const struct value *labels)
 {
     int64_t run, task, attempt, index = 0;
     if (!str_eq(value_get_text(labels, KUBE_LABEL_INSTANCE), k->instance) ||
-        !number_in(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !number_in(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
-        !number_in(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
+        !kube_label_number(labels, KUBE_LABEL_RUN, INT64_MAX, &run) ||
+        !kube_label_number(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
+        !kube_label_number(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
         return;
     p->id = (struct attempt_id){run, (uint32_t)task, (uint32_t)attempt};
-    if (number_in(labels, "batch.kubernetes.io/job-completion-index", UINT32_MAX, &index)) p->index = (uint32_t)index;
+    if (kube_label_number(labels, "batch.kubernetes.io/job-completion-index", UINT32_MAX, &index))
+        p->index = (uint32_t)index;
 }
 
 void kube_nodes_read_pod(struct nodes *k, struct known_pod *p, const struct value *object)

@@ -8,11 +8,6 @@
 
 /* ---- reading ---- */
 
-static bool label(const struct value *labels, const char *key, int64_t most, int64_t *out)
-{
-    return str_int(value_get_text(labels, key), out) && *out >= 0 && *out <= most;
-}
-
 static int64_t time_of(const struct value *map, const char *key)
 {
     int64_t us;
@@ -219,8 +214,8 @@ static void read_owner(const struct value *meta, struct kube_pod *out)
 static int32_t rank_of(const struct value *meta)
 {
     int64_t rank;
-    bool any = label(value_get(meta, "annotations"), KUBE_LABEL_RANK, INT32_MAX, &rank) ||
-               label(value_get(meta, "labels"), KUBE_LABEL_RANK, INT32_MAX, &rank);
+    bool any = kube_label_number(value_get(meta, "annotations"), KUBE_LABEL_RANK, INT32_MAX, &rank) ||
+               kube_label_number(value_get(meta, "labels"), KUBE_LABEL_RANK, INT32_MAX, &rank);
     return any ? (int32_t)rank : -1;
 }
 
@@ -228,8 +223,9 @@ static bool read_id(const struct value *meta, struct attempt_id *out)
 {
     const struct value *labels = value_get(meta, "labels");
     int64_t run, task, attempt;
-    if (!label(labels, KUBE_LABEL_RUN, INT64_MAX, &run) || !label(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
-        !label(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
+    if (!kube_label_number(labels, KUBE_LABEL_RUN, INT64_MAX, &run) ||
+        !kube_label_number(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
+        !kube_label_number(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
         return false;
     *out = (struct attempt_id){run, (uint32_t)task, (uint32_t)attempt};
     return true;

@@ -18,12 +18,6 @@ static void as_written(struct jsonw *w, const struct kube_job *j, const char *fi
     jsonw_value(w, v);
 }
 
-static bool is_true(const struct value *map, const char *key)
-{
-    const struct value *v = value_get(map, key);
-    return v != NULL && v->type == VALUE_BOOL && v->u.b;
-}
-
 /* What Kubernetes knows of a container only; the rest is the whole pod's, so that whoever moves its data is the same
  * user. */
 static bool of_container(struct str key)
@@ -60,7 +54,7 @@ enum kube_user kube_podspec_user(const struct kube_job *j)
     enum kube_user user = KUBE_USER_ANY;
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         if (value_get(maps[i], "runAsUser") != NULL) return KUBE_USER_GIVEN;
-        if (is_true(maps[i], "runAsNonRoot")) user = KUBE_USER_NOT_ROOT;
+        if (value_get_bool(maps[i], "runAsNonRoot")) user = KUBE_USER_NOT_ROOT;
     }
     return user;
 }
@@ -125,7 +119,7 @@ void kube_podspec_fields(struct jsonw *w, const struct kube_job *j)
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         as_written(w, j, same[i]);
     as_written(w, j, "hostNetwork");
-    if (is_true(j->cluster, "hostNetwork")) jsonw_kv_cstr(w, "dnsPolicy", "ClusterFirstWithHostNet");
+    if (value_get_bool(j->cluster, "hostNetwork")) jsonw_kv_cstr(w, "dnsPolicy", "ClusterFirstWithHostNet");
     claims(w, j);
     pull_secrets(w, j);
     security(w, j, false);
@@ -146,7 +140,7 @@ static void env_from(struct jsonw *w, const struct kube_job *j)
         jsonw_key(w, secret != NULL ? "secretRef" : "configMapRef");
         jsonw_object(w);
         if (secret != NULL || map != NULL) jsonw_kv_str(w, "name", secret != NULL ? secret->u.s : map->u.s);
-        if (is_true(&sources[i], "optional")) jsonw_kv_bool(w, "optional", true);
+        if (value_get_bool(&sources[i], "optional")) jsonw_kv_bool(w, "optional", true);
         jsonw_object_end(w);
         jsonw_object_end(w);
     }
@@ -239,7 +233,7 @@ void kube_podspec_mounts(struct jsonw *w, const struct kube_job *j, struct arena
         named(w, a, i);
         if (path != NULL) jsonw_kv_str(w, "mountPath", path->u.s);
         if (sub != NULL) jsonw_kv_str(w, "subPath", sub->u.s);
-        if (is_true(&list[i], "readOnly")) jsonw_kv_bool(w, "readOnly", true);
+        if (value_get_bool(&list[i], "readOnly")) jsonw_kv_bool(w, "readOnly", true);
         jsonw_object_end(w);
     }
     if (j->resources.shm_bytes == 0) return;

@@ -122,12 +122,6 @@ static uint32_t task_of(const struct run *r, const struct value *v)
     return NONE;
 }
 
-static struct str text_field(const struct value *payload, const char *name)
-{
-    const struct value *v = value_get(payload, name);
-    return v && v->type == VALUE_STRING ? v->u.s : (struct str){"", 0};
-}
-
 static void approved(struct turn *t, uint32_t task, struct str by, struct str comment)
 {
     BUF_AUTO text;
@@ -159,7 +153,7 @@ static bool approve(struct turn *t, const struct value *payload, struct err *err
                        task_state_name((enum task_state)r->tasks[task].state));
     const struct value *yes = value_get(payload, "approved");
     if (!yes || yes->type != VALUE_BOOL) return err_set(err, ERR_INVALID, "approved must be true or false");
-    struct str by = text_field(payload, "by"), comment = text_field(payload, "comment");
+    struct str by = value_get_text(payload, "by"), comment = value_get_text(payload, "comment");
     if (yes->u.b) {
         approved(t, task, by, comment);
         return true;
