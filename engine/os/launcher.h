@@ -47,7 +47,7 @@ struct launcher_request {
     int64_t log_max_bytes; /* when the log is longer, the step is killed; 0 = no limit */
     int64_t memory_bytes;  /* of all its processes together; 0 = no limit */
     int64_t timeout_ms;    /* 0 = none */
-    int64_t grace_ms;      /* from SIGTERM to SIGKILL at the timeout */
+    int64_t grace_ms;      /* from SIGTERM to SIGKILL at the timeout: see launcher_kill() */
     struct str note;       /* whatever is to be known of it while it runs; at most LAUNCHER_NOTE_MAX */
 };
 
@@ -86,8 +86,8 @@ int launcher_fd(const struct launcher *l); /* readable when launcher_next() is t
 /* Queues a launch. A name that is known is not launched again: its state is told instead. False only for a bad request.
  */
 MUST_CHECK bool launcher_launch(struct launcher *l, const struct launcher_request *req, struct err *err);
-/* SIGTERM to its process group, after the grace SIGKILL to all its descendants; 0 = at once. Unknown names are ignored.
- */
+/* SIGTERM to it and all its descendants, after the grace SIGKILL; 0 = at once. It has ended when all of them have, and
+ * as its own process did. Unknown names are ignored. */
 void launcher_kill(struct launcher *l, struct str name, int64_t grace_ms);
 /* The end of `name` is safely recorded elsewhere: forget it. */
 void launcher_ack(struct launcher *l, struct str name);

@@ -87,22 +87,54 @@ static size_t scan(const struct host *h, struct proc **all)
     return n;
 }
 
+static bool lives(const struct proc *p)
+{
+    return p->state != 'Z' && p->state != 'X';
+}
+
 static size_t signal_owned(const struct host *h, int32_t owner, int sig)
 {
     struct proc *all;
     size_t n = scan(h, &all), hit = 0;
     for (size_t i = 0; i < n; i++)
-        if (all[i].owner == owner && all[i].state != 'Z' && all[i].state != 'X' && kill(all[i].pid, sig) == 0) hit++;
+        if (all[i].owner == owner && lives(&all[i]) && kill(all[i].pid, sig) == 0) hit++;
     return hit;
 }
 
-void family_kill(struct host *h, const struct record *r, int sig)
+void family_kill(struct host *h, const struct record *r)
 {
-    if (kill(-(pid_t)r->event.pid, sig) != 0 && errno == ESRCH)
-        kill((pid_t)r->event.pid, sig); /* it has not got to setsid() yet */
-    if (sig != SIGKILL) return;
+    if (kill(-(pid_t)r->event.pid, SIGKILL) != 0 && errno == ESRCH)
+        kill((pid_t)r->event.pid, SIGKILL); /* it has not got to setsid() yet */
     for (int round = 0; round < ROUNDS && signal_owned(h, (int32_t)r->running_at, SIGKILL) > 0; round++)
         ;
+}
+
+void family_tell(struct host *h)
+{
+    struct proc *all;
+    size_t n = scan(h, &all);
+    for (size_t i = 0; i < n; i++) {
+        const struct record *r = all[i].owner >= 0 ? h->running[all[i].owner] : NULL;
+        if (!r || !r->untold || !lives(&all[i]) || getpgid(all[i].pid) == (pid_t)r->event.pid) continue;
+        kill(all[i].pid, SIGTERM);
+        kill(all[i].pid, SIGCONT);
+    }
+    for (size_t i = 0; i < h->n_running; i++)
+        h->running[i]->untold = false;
+    h->telling = false;
+}
+
+/* What may not be signalled could not be killed either: it is not waited for. What came up while all were killed is
+ * killed now. */
+void family_left(struct host *h, bool *left)
+{
+    struct proc *all;
+    size_t n = scan(h, &all);
+    for (size_t i = 0; i < n; i++) {
+        const struct record *r = all[i].owner >= 0 ? h->running[all[i].owner] : NULL;
+        if (!r || !r->lingers || !lives(&all[i])) continue;
+        if (kill(all[i].pid, r->kill_us == 0 ? SIGKILL : 0) == 0) left[all[i].owner] = true;
+    }
 }
 
 static bool is_leader(const struct host *h, pid_t pid)

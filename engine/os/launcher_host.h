@@ -14,13 +14,15 @@
 struct host {
     struct journal journal;
     struct record **running;
-    size_t n_running, room;
+    size_t n_running, room, n_lingering;
     struct arena arena; /* of one request */
 
     int epoll, listening, signals, conn;
     struct buf in, out;
     bool out_wanted; /* EPOLLOUT is set */
     bool leaving;
+    bool telling;  /* some are untold */
+    bool settling; /* some that linger have been killed */
 
     int64_t check_us;      /* next look at memory and logs; 0 = none */
     int64_t idle_since_us; /* without server and steps; 0 = not idle */
@@ -38,7 +40,12 @@ void host_recover(struct host *h);             /* kills what a former launcher l
 void host_abandon(struct host *h);             /* kills everything: the launcher is told to end */
 
 /* launcher_family.c */
-void family_kill(struct host *h, const struct record *r, int sig);
+/* SIGKILL to all of a step. */
+void family_kill(struct host *h, const struct record *r);
+/* SIGTERM to those of untold steps who are in process groups of their own: one look for all of them. */
+void family_tell(struct host *h);
+/* left[running_at]: whether anything lives of one that lingers. After the grace that is killed. */
+void family_left(struct host *h, bool *left);
 /* Descendants of steps that have ended; those of unclear origin once no step is left that could own them. */
 void family_kill_strays(struct host *h);
 /* Sums the memory of each running step into memory[running_at]. */

@@ -23,7 +23,9 @@ struct record {
     struct proc_mark mark;
     size_t running_at;
     int error_fd;
-    bool terminated;
+    bool terminated; /* told to stop, or killed */
+    bool untold;     /* of what it started, those outside its process group do not know yet */
+    bool lingers;    /* its own process has ended, and is not reaped as long as anything that it started is there */
     int64_t deadline_us, kill_us; /* monotonic; 0 = none */
     int64_t grace_ms, memory_bytes, log_max_bytes;
     char *log; /* its path, where it has a limit */

@@ -29,6 +29,7 @@ static void running_add(struct host *h, struct record *r)
 static void running_drop(struct host *h, struct record *r)
 {
     struct record *last = h->running[--h->n_running];
+    h->n_lingering -= r->lingers;
     last->running_at = r->running_at;
     h->running[last->running_at] = last;
     free(r->log);
@@ -105,8 +106,10 @@ void host_launch(struct host *h, const struct launcher_request *req)
 static void finish_off(struct host *h, struct record *r)
 {
     r->terminated = true;
+    r->untold = false;
     r->deadline_us = r->kill_us = 0;
-    family_kill(h, r, SIGKILL);
+    family_kill(h, r);
+    h->settling |= r->lingers;
 }
 
 static void terminate(struct host *h, struct record *r, int64_t grace_ms)
@@ -117,9 +120,10 @@ static void terminate(struct host *h, struct record *r, int64_t grace_ms)
     }
     int64_t kill_us = os_mono_us() + grace_ms * 1000;
     if (!r->terminated) {
-        family_kill(h, r, SIGTERM);
-        kill(-(pid_t)r->event.pid, SIGCONT); /* a stopped one could not even end */
-        r->terminated = true;
+        pid_t group = -(pid_t)r->event.pid;
+        if (kill(group, SIGTERM) != 0 && errno == ESRCH) kill(-group, SIGTERM); /* it has not got to setsid() yet */
+        kill(group, SIGCONT);                                                   /* a stopped one could not even end */
+        r->terminated = r->untold = h->telling = true;
         r->kill_us = kill_us;
     } else if (r->kill_us > kill_us) {
         r->kill_us = kill_us;
@@ -168,23 +172,78 @@ static struct record *running_by_pid(const struct host *h, pid_t pid)
     return NULL;
 }
 
-void host_reap(struct host *h)
+static void reap(struct host *h, pid_t pid, struct record *r)
 {
+    /* Its group goes with it. While it is not reaped, its number cannot be another's. */
+    if (r) kill(-pid, SIGKILL);
+    int status = 0;
+    struct rusage usage = {0};
+    if (wait4(pid, &status, 0, &usage) < 0 || !r) return;
+    running_drop(h, r);
+    record_end(h, r, status, &usage);
+}
+
+/* Whoever was told to stop has its grace with all that it started: its shell may be gone while its work still writes
+ * down where it is. So its own process stays as it is, which keeps its number, until nothing else is left. */
+static bool hear_child(struct host *h, pid_t pid)
+{
+    struct record *r = running_by_pid(h, pid);
+    if (!r || !r->terminated) {
+        reap(h, pid, r);
+        return r != NULL;
+    }
+    if (!r->lingers) h->n_lingering++;
+    r->lingers = true;
+    return false;
+}
+
+static bool has_ended(idtype_t which, pid_t pid, pid_t *out)
+{
+    siginfo_t info = {0};
+    bool ended = waitid(which, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+    *out = info.si_pid;
+    return ended;
+}
+
+/* As long as some linger they are what waitid() names, and the others have to be looked for. */
+static bool hear_others(struct host *h)
+{
+    struct proc *all;
+    size_t n = proc_all(&all), zombies = 0;
+    pid_t self = getpid(), pid, *pids = arena_array(&h->arena, pid_t, n + 1);
     bool ended = false;
-    for (;;) {
-        siginfo_t info = {0};
-        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) break;
-        struct record *r = running_by_pid(h, info.si_pid);
-        /* Its group goes with it. While it is not reaped, its number cannot be another's. */
-        if (r) kill(-info.si_pid, SIGKILL);
-        int status = 0;
-        struct rusage usage = {0};
-        if (wait4(info.si_pid, &status, 0, &usage) < 0) break;
-        if (!r) continue;
-        running_drop(h, r);
-        record_end(h, r, status, &usage);
+    for (size_t i = 0; i < n; i++)
+        if (all[i].parent == self && all[i].state == 'Z') pids[zombies++] = all[i].pid;
+    for (size_t i = 0; i < zombies; i++)
+        if (has_ended(P_PID, pids[i], &pid)) ended |= hear_child(h, pid);
+    arena_reset(&h->arena);
+    return ended;
+}
+
+/* Ends those of whom nothing is left. */
+static bool settle(struct host *h)
+{
+    bool ended = false, *left = arena_array(&h->arena, bool, h->n_running + 1);
+    h->settling = false;
+    family_left(h, left);
+    for (size_t i = h->n_running; i-- > 0;) {
+        struct record *r = h->running[i];
+        if (!r->lingers || left[i]) continue;
+        reap(h, (pid_t)r->event.pid, r);
         ended = true;
     }
+    arena_reset(&h->arena);
+    return ended;
+}
+
+void host_reap(struct host *h)
+{
+    pid_t pid;
+    bool ended = false;
+    while (h->n_lingering == 0 && has_ended(P_ALL, 0, &pid))
+        ended |= hear_child(h, pid);
+    if (h->n_lingering > 0) ended |= hear_others(h);
+    if (h->n_lingering > 0) ended |= settle(h);
     if (ended) family_kill_strays(h);
 }
 
@@ -238,6 +297,8 @@ void host_timers(struct host *h, int64_t now)
         }
     }
     if (h->check_us && h->check_us <= now) check(h);
+    if (h->telling) family_tell(h);
+    if (h->settling && settle(h)) family_kill_strays(h);
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -269,7 +330,7 @@ void host_abandon(struct host *h)
 {
     for (size_t i = h->n_running; i-- > 0;) {
         struct record *r = h->running[i];
-        family_kill(h, r, SIGKILL);
+        family_kill(h, r);
         record_set_error(r, "the launcher was told to end, e.g. by a shutdown of the machine");
         end(h, r, RECORD_LOST);
     }

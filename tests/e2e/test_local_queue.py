@@ -110,6 +110,24 @@ def test_the_more_important_goes_first(machine, end):
     assert server.tasks(high)["high"]["attempt"] == 1 and len(lines(folder / "low")) == 2
 
 
+def test_who_gives_way_keeps_its_gpus_until_all_of_it_is_gone(machine):
+    """What its shell started saves what it has, and only then the other one starts."""
+    server = machine(TWO, "--grace", "60s")
+    folder = notes(server)
+    declare(server, A100 + queue("research", ", quota: {a100: 2}, preemption: {within: lower}"))
+    (folder / "train").write_text(f"trap 'sleep 1; echo saved >> {folder}/used; exit 1' TERM\ntouch {folder}/low\n"
+                                  f"until test -e {folder}/go; do sleep 0.05; done\n")
+    low = server.submit(pipeline(f"low: {{run: 'sh {folder}/train && true', queue: research, priority: -5, "
+                                 "resources: {cpu: 10m, memory: 32Mi, gpu: 2}}"))
+    until("it to run", (folder / "low").exists)
+    high = server.submit(pipeline("high: {" + holding(folder, "queue: research, priority: 5") + "}"))
+    until("the other one in its place", lambda: lines(folder / "used")[1:])
+    assert lines(folder / "used")[0] == "saved"
+    (folder / "go").touch()
+    assert server.ended(high)["state"] == "succeeded" and server.ended(low)["state"] == "succeeded"
+    assert server.tasks(low)["low"]["attempt"] == 2
+
+
 def test_a_queue_has_less_than_the_machine(machine):
     """Each stays within its quota; one borrows what the other of its cohort leaves, and gives it back."""
     server = machine(FOUR.replace("15360 Tesla T4", "40960 NVIDIA A100-SXM4-40GB"))

@@ -297,6 +297,42 @@ def test_a_cancel_keeps_its_grace_when_the_server_is_killed(fresh):
     assert told["state"] == "cancelled" and told["attempt"] == 0
 
 
+def training(folder, trap="sleep 1; echo saved >> {0}/said; exit 1"):
+    """A shell's child that saves what it has when it is told to stop; the shell dies of the signal at once."""
+    script = folder / "train"
+    script.write_text(f"trap 'echo told >> {folder}/said; {trap.format(folder)}' TERM\n"
+                      f"echo began >> {folder}/said\nwhile :; do sleep 0.05; done\n")
+    return f"sh {script} && echo more"
+
+
+@pytest.mark.parametrize("how", ["cancel", "crash", "timeout"])
+def test_what_a_step_started_has_its_grace(fresh, how):
+    server = fresh("--grace", "60s")
+    folder = notes(server)
+    late = how == "timeout"
+    number = server.submit(pipeline(f"train: {{timeout: {'4s' if late else 0}, run: '{training(folder)}'}}"))
+    until("it to run", lambda: lines(folder / "said")[:1] == ["began"])
+    if not late:
+        assert server.post(f"/api/v1/runs/{number}:cancel", {}).status == 202
+        until("it to be told", lambda: lines(folder / "said")[1:2] == ["told"])
+    if how == "crash":
+        server.crash()
+        server.start()
+    assert server.ended(number)["state"] == ("failed" if late else "cancelled")
+    assert lines(folder / "said") == ["began", "told", "saved"]
+    assert server.tasks(number)["train"]["reason"] == ("Timeout" if late else "Cancelled")
+
+
+def test_what_a_step_started_is_killed_after_its_grace(fresh):
+    server = fresh()
+    folder = notes(server)
+    number = server.submit(pipeline(f"train: {{run: '{training(folder, 'true')}'}}"))
+    until("it to run", lambda: lines(folder / "said") == ["began"])
+    server.cli("cancel", number, "--grace", "1s")
+    assert server.ended(number)["state"] == "cancelled"
+    assert not processes(str(folder / "train")) and lines(folder / "said") == ["began", "told"]
+
+
 def test_timeout_kills_with_children(server):
     marker = f"late-{os.getpid()}"
     number = server.submit(pipeline(
