@@ -38,7 +38,7 @@ void queue_work_write(const struct emit *e, const struct queue_work *k)
     emit_int(e, "attempt", k->attempt);
     emit_str(e, "project", k->project);
     emit_str(e, "queue", k->queue);
-    emit_cstr(e, "state", states[k->state]);
+    emit_cstr(e, "state", k->handed ? "handed" : states[k->state]);
     emit_int(e, "priority", k->priority);
     emit_int(e, "pods", k->pods);
     queue_number(e, "gpus", (int64_t)k->gpu * k->pods);

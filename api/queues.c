@@ -196,11 +196,12 @@ static void write_uses(const struct emit *e, const struct shown *s, const struct
 static void write_queue(const struct emit *e, const struct shown *s, struct str name, const struct queue_decl *d)
 {
     const struct queue_doc *q = doc_of(s, name);
-    int64_t waiting = 0, running = 0;
+    int64_t waiting = 0, running = 0, handed = 0;
     for (size_t i = 0; i < s->n_uses; i++) {
         if (!str_eq(s->uses[i].queue, name)) continue;
         waiting += s->uses[i].waiting;
         running += s->uses[i].running;
+        handed += s->uses[i].handed;
     }
     emit_str(e, "name", name);
     emit_bool(e, "declared", d != NULL);
@@ -212,6 +213,7 @@ static void write_queue(const struct emit *e, const struct shown *s, struct str 
     }
     emit_int(e, "waiting", waiting);
     emit_int(e, "running", running);
+    emit_id(e, "handed", handed);
     write_uses(e, s, q, name);
     if (!d) return;
     emit_json(e, "spec", d->spec);

@@ -120,6 +120,8 @@ static struct str uses(struct arena *a, const struct value *queue)
         out = arena_printf(a, "%.*s%s%.*s %.*s/%.*s", STR_ARG(out), i ? ", " : "", STR_ARG(of), STR_ARG(used),
                            STR_ARG(most));
     }
+    struct str handed = number(a, value_get(queue, "handed"));
+    if (handed.n) out = arena_printf(a, "%.*s%s%.*s handed over", STR_ARG(out), out.n ? ", " : "", STR_ARG(handed));
     return out;
 }
 
@@ -163,17 +165,19 @@ static int show_works(struct cli *cli, struct client *client, const char *name)
     table_begin(&table, a, columns, sizeof columns / sizeof *columns);
     for (size_t i = 0; i < n; i++) {
         const struct value *k = &works[i];
-        bool waits = str_is(field_str(k, "state"), "waits");
+        bool waits = str_is(field_str(k, "state"), "waits"), handed = str_is(field_str(k, "state"), "handed");
+        struct str run = number(a, value_get(k, "run")), why = field_str(k, "waitingFor");
+        if (handed) why = arena_printf(a, "Kueue decides: millrace get %.*s", STR_ARG(run));
         int64_t since = time_parse(field_str(k, waits ? "submittedAt" : "admittedAt"));
         table_cell(&table, number(a, value_get(k, "position")), STYLE_PLAIN_TEXT);
-        table_cell(&table, number(a, value_get(k, "run")), STYLE_PLAIN_TEXT);
+        table_cell(&table, run, STYLE_PLAIN_TEXT);
         table_cell(&table, field_str(k, "path"), STYLE_PLAIN_TEXT);
-        table_cell(&table, field_str(k, "state"), waits ? STYLE_YELLOW : STYLE_GREEN);
+        table_cell(&table, field_str(k, "state"), waits || handed ? STYLE_YELLOW : STYLE_GREEN);
         table_cell(&table, number(a, value_get(k, "priority")), STYLE_PLAIN_TEXT);
         table_cell(&table, number(a, value_get(k, "gpus")), STYLE_PLAIN_TEXT);
         table_cell(&table, field_str(k, "flavor"), STYLE_PLAIN_TEXT);
         table_cell(&table, age_text(a, since, os_now_us()), STYLE_PLAIN_TEXT);
-        table_cell(&table, field_str(k, "waitingFor"), STYLE_PLAIN_TEXT);
+        table_cell(&table, why, STYLE_PLAIN_TEXT);
     }
     return show(cli, &table, &v);
 }

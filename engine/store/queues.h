@@ -38,6 +38,7 @@ MUST_CHECK bool queues_generation(struct conn *c, struct arena *a, int64_t *out,
 struct queue_use { /* of a queue, on one flavor; flavor empty: of those who wait, or have no GPU */
     struct str queue, flavor;
     int64_t waiting, running, gpu, cpu, memory; /* thousandths, thousandths, bytes */
+    int64_t handed;                             /* over to Kueue: not among the running */
 };
 MUST_CHECK bool queues_usage(struct conn *c, struct arena *a, struct queue_use **out, size_t *n, struct err *err);
 
@@ -46,6 +47,7 @@ struct queue_work { /* who waits, or has something */
     int32_t task, attempt, gpu, pods, priority, state;                                 /* state: see the table */
     struct str path, queue, flavor, reason, why, waiting, got, nodes, project, domain; /* nodes: {a,b} */
     int64_t cpu, memory, submitted_us, admitted_us, position, of, project_id;
+    bool handed; /* over to Kueue, which decides when it runs */
 };
 enum { QUEUE_WAITS = 1, QUEUE_ADMITTED = 2, QUEUE_STOPS = 3, QUEUE_OVER = 4 };
 /* queue empty = all; project 0 = all. In order of their queues and places, in which all projects count. */

@@ -15,7 +15,8 @@ bool queues_usage(struct conn *c, struct arena *a, struct queue_use **out, size_
                                        .running = row_int(res, row, 3),
                                        .gpu = row_int(res, row, 4),
                                        .cpu = row_int(res, row, 5),
-                                       .memory = row_int(res, row, 6)};
+                                       .memory = row_int(res, row, 6),
+                                       .handed = row_int(res, row, 7)};
     }
     return true;
 }
@@ -45,7 +46,8 @@ static struct queue_work work_of(const PGresult *res, int row, struct arena *a)
                                .of = row_int(res, row, 20),
                                .project = row_copy(res, row, 21, a),
                                .domain = row_copy(res, row, 22, a),
-                               .project_id = row_int(res, row, 23)};
+                               .project_id = row_int(res, row, 23),
+                               .handed = row_bool(res, row, 24)};
 }
 
 static void works_of(const PGresult *res, struct arena *a, struct queue_work **out, size_t *n)

@@ -225,6 +225,8 @@ def test_kueue_may_decide(cluster_server, jobs, kueue):
         return len([w for w in why if "waits for Kueue: " in w and "nvidia.com/gpu" in w]) == 2
 
     until("the others to say why", told, 20)
+    theirs = server.get("/api/v1/queues/theirs").json
+    assert {w["state"] for w in theirs["works"]} == {"handed"} and theirs["running"] == 0, theirs
     while server.run(run)["state"] not in ("succeeded", "failed"):
         most = max(most, len([p for p in jobs.items("pods") if p["status"]["phase"] in ("Pending", "Running")]))
     assert server.run(run)["state"] == "succeeded" and most == 1

@@ -137,3 +137,21 @@ def test_gpus_of_other_projects_are_not_free(fresh, database):
     mine, = [w for w in server.get("/api/v1/queues/default", token=token["token"]).json["works"]
              if w["state"] == "waits"]
     assert (mine["run"], mine["of"]) == (1, 2)
+
+
+def test_what_kueue_has_is_not_called_running(fresh, database):
+    server = fresh("--database-url", database.url)
+    file = server.home / "queues.yaml"
+    file.write_text("{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
+    server.cli("queue", "apply", str(file))
+    database.call(database.bin / "psql", "-q", "-v", "ON_ERROR_STOP=1", database.url, "-c", """
+        INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, gpu,
+                                pods, cpu, memory, priority, submitted_at, state, got, nodes, admitted_at, pin)
+        VALUES (7, 0, 1, 1, 'me', 0, 'd', 'train', 'theirs', '', 1000, 1, 1, 1, 5, now(), 2, '', '{}', now(),
+                '{"kueue": "team-a"}')""")
+    shown = server.get("/api/v1/queues/theirs").json
+    assert (shown["waiting"], shown["running"], shown["handed"]) == (0, 0, 1), shown
+    assert [w["state"] for w in shown["works"]] == ["handed"]
+    said = server.cli("queue", "theirs").stdout
+    assert "handed" in said and "Kueue decides: millrace get 7" in said, said
+    assert "1 handed over" in server.cli("queue").stdout

@@ -45,11 +45,11 @@ SELECT count(*) FROM queue_work WHERE queue = $1 AND state < 4
 
 -- name: queue_usage
 -- Who waits and what is used, by queue and flavor.
-SELECT queue, coalesce(got, ''), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state IN (2, 3)),
+SELECT queue, coalesce(got, ''), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state IN (2, 3) AND NOT handed),
        coalesce(sum(pods::bigint * gpu) FILTER (WHERE state IN (2, 3)), 0)::bigint,
        coalesce(sum(pods * cpu) FILTER (WHERE state IN (2, 3)), 0)::bigint,
-       coalesce(sum(pods * memory) FILTER (WHERE state IN (2, 3)), 0)::bigint
-  FROM queue_work WHERE state < 4 GROUP BY 1, 2 ORDER BY 1, 2
+       coalesce(sum(pods * memory) FILTER (WHERE state IN (2, 3)), 0)::bigint, count(*) FILTER (WHERE handed)
+  FROM (SELECT *, state = 2 AND coalesce(pin ? 'kueue', false) AS handed FROM queue_work) w WHERE state < 4 GROUP BY 1, 2 ORDER BY 1, 2
 
 -- name: queue_works
 -- Of a queue, or of all (''), in the order in which they wait. Those of other projects than $2 (0 = all) count, and are not told.
@@ -59,7 +59,8 @@ WITH ranked AS (
     WINDOW o AS (PARTITION BY domain, queue, state ORDER BY priority DESC, submitted_at, id))
 SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.cpu, w.memory, w.priority, w.submitted_at, w.state,
        coalesce(w.reason, ''), w.why::text, coalesce(w.waiting, ''), coalesce(w.got, ''), coalesce(w.nodes, '{}')::text, w.admitted_at,
-       CASE WHEN w.state = 1 THEN w.place ELSE 0 END, CASE WHEN w.state = 1 THEN w.n ELSE 0 END, p.name, w.domain, w.project_id
+       CASE WHEN w.state = 1 THEN w.place ELSE 0 END, CASE WHEN w.state = 1 THEN w.n ELSE 0 END, p.name, w.domain, w.project_id,
+       w.state = 2 AND coalesce(w.pin ? 'kueue', false)
   FROM ranked w JOIN projects p ON p.id = w.project_id
  WHERE $2::bigint = 0 OR w.project_id = $2
  ORDER BY w.queue, w.state DESC, w.priority DESC, w.submitted_at, w.id LIMIT $3
@@ -68,7 +69,7 @@ SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.
 -- Who has something, with the columns of queue_works.
 SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.cpu, w.memory, w.priority, w.submitted_at, w.state,
        coalesce(w.reason, ''), w.why::text, coalesce(w.waiting, ''), coalesce(w.got, ''), coalesce(w.nodes, '{}')::text, w.admitted_at,
-       0, 0, p.name, w.domain, w.project_id
+       0, 0, p.name, w.domain, w.project_id, w.state = 2 AND coalesce(w.pin ? 'kueue', false)
   FROM queue_work w JOIN projects p ON p.id = w.project_id
  WHERE w.state IN (2, 3)
  ORDER BY w.queue, w.state DESC, w.priority DESC, w.submitted_at, w.id

@@ -193,6 +193,11 @@ static void test_shown(void **state)
     assert_true(works[3].run_id == 3 && works[3].position == 2);
     assert_true(queues_works(c, STR("q"), 77, 10, &db.arena, &works, &n, &err));
     assert_int_equal(n, 0); /* of another project */
+    assert_true(support_sql(&db, "UPDATE queue_work SET pin = '{\"kueue\": \"team-a\"}' WHERE run_id IN (1, 2)"));
+    assert_true(queues_usage(c, &db.arena, &uses, &n, &err));
+    assert_true(uses[1].handed == 1 && uses[1].running == 1); /* who is told to stop has been there */
+    assert_true(queues_works(c, STR("q"), 0, 10, &db.arena, &works, &n, &err));
+    assert_true(works[1].run_id == 1 && works[1].handed && works[0].run_id == 2 && !works[0].handed);
     assert_true(queues_waiting_of_run(c, 3, 10, &db.arena, &waits, &n, &err));
     assert_int_equal(n, 1);
     assert_true(str_is(waits[0].text, "why; position 2 of 2"));
