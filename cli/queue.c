@@ -205,7 +205,7 @@ static struct str holders(struct arena *a, const struct value *node, struct str 
     return out;
 }
 
-static void gpu_rows(struct table *t, struct arena *a, const struct value *node)
+static size_t gpu_rows(struct table *t, struct arena *a, const struct value *node)
 {
     size_t n;
     const struct value *gpus = field_list(node, "gpus", &n);
@@ -221,6 +221,7 @@ static void gpu_rows(struct table *t, struct arena *a, const struct value *node)
         table_cell(t, field_bool(node, "schedulable") ? holders(a, node, flavor) : STR("(not schedulable)"),
                    STYLE_PLAIN_TEXT);
     }
+    return n;
 }
 
 int cmd_gpus(struct cli *cli, const struct args *args)
@@ -231,7 +232,7 @@ int cmd_gpus(struct cli *cli, const struct args *args)
     struct value v;
     struct err err;
     struct table table;
-    size_t n;
+    size_t n, known = 0, notes = 0;
     int code;
     (void)args;
     struct client *client = cli_client(cli, &code);
@@ -240,10 +241,16 @@ int cmd_gpus(struct cli *cli, const struct args *args)
     const struct value *nodes = field_list(&v, "items", &n);
     table_begin(&table, cli->arena, columns, sizeof columns / sizeof *columns);
     for (size_t i = 0; i < n; i++)
-        gpu_rows(&table, cli->arena, &nodes[i]);
+        known += gpu_rows(&table, cli->arena, &nodes[i]);
     const struct value *domains = field_list(&v, "domains", &n);
     for (size_t i = 0; i < n; i++)
-        if (field_str(&domains[i], "trouble").n)
+        if (field_str(&domains[i], "trouble").n) {
             cli_note(cli, "note: %.*s", STR_ARG(field_str(&domains[i], "trouble")));
+            notes++;
+        }
+    if (known + notes == 0)
+        cli_note(cli,
+                 "note: no GPUs are known: a machine's are once its server has looked, a cluster's once a step asks "
+                 "for one, both where a flavor fits them");
     return show(cli, &table, &v);
 }

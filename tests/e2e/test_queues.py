@@ -105,6 +105,11 @@ def test_only_administrators_declare(fresh, tmp_path):
     assert server.get("/api/v1/flavors").json["items"] == []
 
 
+def test_gpus_says_that_it_knows_none(fresh):
+    shown = fresh().cli("gpus")
+    assert len(shown.stdout.splitlines()) == 1 and "note: no GPUs are known" in shown.stderr, shown
+
+
 @pytest.fixture(name="database")
 def own_database():
     made = Database()
