@@ -98,6 +98,7 @@ void kube_tell(struct kube_attempt *a)
 {
     kube_log_close(a);
     kube_mover_quote(a);
+    kube_without_service(&a->result, a->belongings[KUBE_SERVICE].why, &a->arena);
     kube_secret_cover(a);
     a->phase = KUBE_TOLD;
     queue(a);

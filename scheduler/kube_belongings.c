@@ -2,6 +2,8 @@
  * what the server gives to them. Each is made when the Job is there, as only then there is an owner to name; until then
  * its pods wait for it. A step that needs neither costs no request. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
@@ -43,29 +45,44 @@ static const struct kind *kind_of(const struct kube_belonging *b)
     return &kinds[b - b->of->belongings];
 }
 
-/* It was refused. True: the attempt waits until it is taken, and says why; else it has ended. */
-static bool lacks(struct kube_attempt *a, enum kube_refused what, const struct kube_answer *answer)
+static void say(struct kube_belonging *b, struct str why)
+{
+    if (b->why != NULL && str_is(why, b->why)) return;
+    free(b->why);
+    b->why = strndup(why.p, why.n);
+    if (b->why == NULL) abort();
+    kube_news(b->of);
+}
+
+static void lacks_no_more(struct kube_belonging *b)
+{
+    if (b->why == NULL) return;
+    free(b->why);
+    b->why = NULL;
+    if (b == &b->of->belongings[KUBE_SECRET]) kube_hangs(b->of, false); /* its node says so when it looks again */
+    kube_news(b->of);
+}
+
+/* Nobody has it yet. True: the attempt waits until it is taken, and says why; else it has ended. */
+static bool lacks(struct kube_belonging *b, const struct kube_answer *answer)
 {
     struct str text;
     struct arena turn;
+    struct kube_attempt *a = b->of;
+    enum kube_blame blame = KUBE_BLAME_CLUSTER;
     arena_init(&turn, 0);
-    bool waits = kube_refusal(what, answer->status, answer->message, &turn, &text) != KUBE_BLAME_STEP;
-    if (waits) {
-        kube_waits(a, text);
-        kube_hangs(a, false); /* its pods hang on that alone */
-        a->lacks = true;
-    } else {
+    if (answer->outcome == KUBE_REFUSED)
+        blame = kube_refusal(kind_of(b)->refused, answer->status, answer->message, &turn, &text);
+    else
+        text = arena_printf(&turn, "waits for the API server: %.*s", STR_ARG(answer->message));
+    if (blame == KUBE_BLAME_STEP) {
         kube_delete(a);
         kube_end(a, FAILURE_INVALID, REASON_INVALID, text);
+    } else {
+        say(b, text);
     }
     arena_free(&turn);
-    return waits;
-}
-
-static void lacks_no_more(struct kube_attempt *a)
-{
-    if (a->lacks) kube_waits(a, STR(""));
-    a->lacks = false;
+    return blame != KUBE_BLAME_STEP;
 }
 
 static void created(void *ctx, const struct kube_answer *answer)
@@ -82,8 +99,8 @@ static void created(void *ctx, const struct kube_answer *answer)
                  LOG_STR("job", str_of(a->name)));
     if (a->phase != KUBE_CREATED) return;
     if (b->there)
-        lacks_no_more(a);
-    else if (answer->outcome != KUBE_REFUSED || lacks(a, kind->refused, answer))
+        lacks_no_more(b);
+    else if (lacks(b, answer))
         b->retry_us = os_mono_us() + RETRY_US;
 }
 
@@ -128,6 +145,15 @@ void kube_belongings_tick(struct kube_attempt *a, int64_t now)
 
 void kube_belongings_drop(struct kube_attempt *a)
 {
-    for (int i = 0; i < KUBE_BELONGINGS; i++)
+    for (int i = 0; i < KUBE_BELONGINGS; i++) {
         kube_cancel(a->owner->client, a->belongings[i].call);
+        free(a->belongings[i].why);
+    }
+}
+
+/* Without its Secret it cannot begin; without its Service it does. */
+const char *kube_belongings_lack(const struct kube_attempt *a)
+{
+    const char *secret = a->belongings[KUBE_SECRET].why;
+    return secret != NULL ? secret : a->belongings[KUBE_SERVICE].why;
 }

@@ -71,9 +71,7 @@ static void ended(struct kube_attempt *a, const struct kube_pod *pod)
     a->ended = true;
     a->late |= kube_pod_late(pod);
     kube_pod_result(pod, &a->arena, &a->result);
-    bool began = pod->has_exit || pod->started_us > 0 || a->waits == NULL || a->waits[0] == '\0';
-    if (a->result.reason == REASON_TIMEOUT && !began)
-        a->result.message = arena_printf(&a->arena, "%.*s: %s", STR_ARG(a->result.message), a->waits);
+    kube_waits_quote(a, pod, kube_waits_why(a), &a->result);
     a->result.message = arena_str(&a->arena, a->result.message);
     kube_last_words(a, pod);
     if (a->phase == KUBE_HELD || a->phase == KUBE_CREATING || a->phase == KUBE_CREATED) kube_finish(a);

@@ -14,6 +14,7 @@
 #include "scheduler/kube_job.h"
 #include "scheduler/kube_pod.h"
 #include "scheduler/kube_refusal.h"
+#include "scheduler/kube_service.h"
 #include "scheduler/step_left.h"
 
 #define KUBE_UID 64
@@ -71,6 +72,7 @@ struct kube_belonging { /* see kube_belongings.c */
     struct kube_attempt *of;
     struct kube_call *call; /* its creation */
     bool there;
+    char *why;        /* it is not, though it was asked for; NULL = nobody has said no */
     int64_t retry_us; /* when it is created again; 0 = it is not */
 };
 
@@ -100,7 +102,6 @@ struct kube_attempt {
     bool held_by_kueue;            /* it is suspended until Kueue admits it */
     bool deleted;                  /* its deletion was accepted, or it was gone */
     struct kube_belonging belongings[KUBE_BELONGINGS];
-    bool lacks; /* one of them was refused */
 
     /* its pod */
     char pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
@@ -299,6 +300,8 @@ void kube_strays_drop(struct kube *k);
 void kube_belongings_create(struct kube_attempt *a); /* when its Job is there; harmless if they are, too */
 void kube_belongings_tick(struct kube_attempt *a, int64_t now);
 void kube_belongings_drop(struct kube_attempt *a);
+/* Why one of them is not there: what the attempt waits for, or lacks as it runs. NULL = none is known to lack. */
+const char *kube_belongings_lack(const struct kube_attempt *a);
 
 /* ---- kube_delete.c: Jobs and pods are deleted ---- */
 void kube_delete(struct kube_attempt *a);
@@ -334,6 +337,9 @@ void kube_hangs(struct kube_attempt *a, bool hangs);
 void kube_waits_tick(struct kube_attempt *a, int64_t now); /* once a second, until its pod has ended */
 void kube_news(struct kube_attempt *a);                    /* kube_waits_text reads otherwise */
 struct str kube_waits_text(const struct kube_attempt *a, struct arena *m);
+const char *kube_waits_why(const struct kube_attempt *a); /* the cause alone; empty = there is none */
+/* Puts it behind the end of one that had no time to begin. */
+void kube_waits_quote(struct kube_attempt *a, const struct kube_pod *pod, const char *why, struct task_result *r);
 void kube_waits_drop(struct kube_attempt *a);
 
 /* ---- kube_ends.c: how attempts end ---- */

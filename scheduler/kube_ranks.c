@@ -116,6 +116,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     r->ended = true;
     a->late |= kube_pod_late(pod);
     kube_pod_result(pod, &a->arena, &how);
+    kube_waits_quote(a, pod, kube_belongings_lack(a) != NULL ? kube_belongings_lack(a) : r->waits, &how);
     if (rank == 0) {
         a->first = how;
         kube_last_words(a, pod);

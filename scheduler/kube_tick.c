@@ -18,7 +18,8 @@ void kube_later(struct kube_attempt *a)
 
 static void give_up(struct kube_attempt *a)
 {
-    struct str why = arena_printf(&a->arena, "could not start, and was given up: %.*s", STR_ARG(str_of(a->waits)));
+    struct str why =
+        arena_printf(&a->arena, "could not start, and was given up: %.*s", STR_ARG(str_of(kube_waits_why(a))));
     kube_delete(a); /* forgetting it will delete it, too; this is sooner */
     kube_end(a, FAILURE_ERROR, REASON_ERROR, why);
 }
@@ -46,7 +47,8 @@ static void look_around(struct kube *k)
     struct kube_garbage g = {.most = k->cfg.lying_most};
     int64_t now = os_mono_us();
     for (const struct kube_attempt *a = k->first; a != NULL; a = a->next) {
-        g.refused |= (a->phase == KUBE_CREATING && a->tries > 0) || (a->phase == KUBE_CREATED && a->lacks);
+        g.refused |= (a->phase == KUBE_CREATING && a->tries > 0) ||
+                     (a->phase == KUBE_CREATED && kube_belongings_lack(a) != NULL);
         g.lying += a->phase == KUBE_FORGOTTEN;
         g.starting |= begins(a, now);
     }

@@ -44,14 +44,23 @@ void kube_hangs(struct kube_attempt *a, bool hangs)
         a->hangs_us = os_mono_us();
 }
 
-/* Without a watch nothing would be told of it: it may have begun, whatever it hung on when it was heard of last. */
+/* What a pod says that lacks something is how it shows, and not why: a Secret is "not found", by a name of ours. */
+const char *kube_waits_why(const struct kube_attempt *a)
+{
+    const char *lack = kube_belongings_lack(a);
+    if (lack != NULL) return lack;
+    return a->waits != NULL ? a->waits : "";
+}
+
+/* What a pod hangs on may be what it lacks: that is waited for, as its Job was. Without a watch nothing would be told
+ * of it: it may have begun, whatever it hung on when it was heard of last. */
 void kube_waits_tick(struct kube_attempt *a, int64_t now)
 {
     const struct kube *k = a->owner;
     const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = kube_pods_trouble(k);
     const char *trouble = of_pods != NULL ? of_pods : of_jobs;
     if (of_pods != NULL && a->hangs_us != 0) a->hangs_us += now - k->ticked_us;
-    if (a->hangs_us > now) a->hangs_us = now;
+    if (a->hangs_us > now || (a->hangs_us != 0 && kube_belongings_lack(a) != NULL)) a->hangs_us = now;
     if (trouble == NULL || kube_has_pod(a)) trouble = "";
     if (str_is(str_of(trouble), a->unwatched != NULL ? a->unwatched : "")) return;
     free(a->unwatched);
@@ -63,13 +72,19 @@ void kube_waits_tick(struct kube_attempt *a, int64_t now)
 /* That it cannot be watched is no cause by itself. */
 struct str kube_waits_text(const struct kube_attempt *a, struct arena *m)
 {
-    const char *why = a->waits != NULL ? a->waits : "";
+    const char *why = kube_waits_why(a);
     struct str note = why[0] != '\0' ? kube_mover_note(a, m) : STR("");
     if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_printf(m, "%s%.*s", why, STR_ARG(note));
     return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note),
                         why[0] != '\0' ? "; and the cluster cannot be watched"
                                        : "waits for the cluster, which cannot be watched",
                         a->unwatched);
+}
+
+void kube_waits_quote(struct kube_attempt *a, const struct kube_pod *pod, const char *why, struct task_result *r)
+{
+    if (r->reason != REASON_TIMEOUT || pod->has_exit || pod->started_us > 0 || why == NULL || why[0] == '\0') return;
+    r->message = arena_printf(&a->arena, "%.*s: %s", STR_ARG(r->message), why);
 }
 
 void kube_waits_drop(struct kube_attempt *a)

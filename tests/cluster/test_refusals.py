@@ -26,7 +26,7 @@ def account(cluster, jobs):
         return folder / "kubeconfig"
 
     yield make
-    jobs("delete", "serviceaccount,role,rolebinding", "runner")
+    jobs("delete", "serviceaccount,role,rolebinding", "runner", "--ignore-not-found")
 
 
 ALL = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["*"]},
@@ -303,3 +303,108 @@ def test_a_server_of_another_authority(cluster_server, proxy, tmp_path):
     until("it to say why it waits", lambda: "certificate" in server.tasks(run)["s"].get("waitingFor", ""), 20)
     cancelled(server, run)
     assert set(proxy.asked) == {("connect", "")}
+
+
+def broken_webhook(namespace, resource):
+    """Of one that cannot be reached the API server says 500, for as long as it is there."""
+    return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": f"{namespace}-{resource}"},
+            "webhooks": [{"name": "down.test.dev", "failurePolicy": "Fail", "sideEffects": "None", "timeoutSeconds": 1,
+                          "clientConfig": {"url": "https://127.0.0.1:9/"}, "admissionReviewVersions": ["v1"],
+                          "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                          "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                                     "resources": [resource]}]}]}
+
+
+def counts(jobs, resource, thing):
+    """The webhook is asked: nothing of the kind can be made."""
+    def refused():
+        return not jobs("create", *thing, "--dry-run=server", "-o", "name", check=False)
+
+    until(f"{resource} to be refused", refused, 30)
+
+
+def give_secret(server):
+    folder = server.data / "secrets/default"
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    folder.parent.chmod(0o700)
+    (folder / "key").write_text("a-value-of-the-server\n")
+
+
+@pytest.mark.parametrize("lack", ["quota", "webhook"])
+def test_a_secret_that_cannot_be_made(cluster, data_server, jobs, lack):
+    """It is the cause that is told, and not how it shows; nobody gives up what only waits for that."""
+    server = data_server("--grace", "1s", "--kube-start", "3s")
+    give_secret(server)
+    if lack == "webhook":
+        hook = broken_webhook(jobs.name, "secrets")
+        cluster.apply(hook)
+        words = "waits for the API server: ", "failed calling webhook"
+    else:
+        jobs.apply(kind="ResourceQuota", metadata={"name": "none"}, spec={"hard": {"count/secrets": "0"}})
+        words = "waits for quota; Kubernetes says: secrets ", "exceeded quota"
+    try:
+        counts(jobs, "secrets", ["secret", "generic", "x"])
+        env = "env: {KEY: {secret: {file: key}}}"
+        run = server.submit(pipeline(f"  s: {{run: 'test $KEY = a-value-of-the-server', {env}}}\n"))
+        late = server.submit(pipeline(f"  s: {{run: 'true', timeout: 8s, {env}}}\n"
+                                      f"  w: {{run: 'true', workers: 2, timeout: 8s, {env}}}\n"))
+        waiting_for(server, run, *words)
+        server.ended(late)
+        for task in server.tasks(late).values():
+            assert task["reason"] == "Timeout", task
+            assert f"did not begin within its timeout: {words[0]}" in task["message"], task
+            assert words[1] in task["message"] and "not found" not in task["message"], task
+        assert server.tasks(run)["s"]["attempt"] == 1 and words[1] in server.tasks(run)["s"]["waitingFor"]
+    finally:
+        if lack == "webhook":
+            cluster.kubectl("delete", hook["kind"], hook["metadata"]["name"])
+        else:
+            jobs("delete", "resourcequota", "none")
+    assert server.ended(run, 120)["state"] == "succeeded", server.tasks(run)
+    assert server.tasks(run)["s"]["attempt"] == 1
+    until("all Jobs and pods to be gone", jobs.empty)
+
+
+@pytest.mark.parametrize("lack", ["quota", "webhook", "right"])
+def test_a_service_that_cannot_be_made(cluster, cluster_server, jobs, account, tmp_path, lack):
+    """Its pods run without it, and cannot find each other: that is not theirs to answer for."""
+    options, mend = {}, None
+    if lack == "right":
+        options = {"kubeconfig": account(tmp_path, ALL)}
+        rules = [*ALL, {"apiGroups": [""], "resources": ["services"], "verbs": ["*"]}]
+        words = ("the Service by which its workers find each other cannot be created; ",
+                 'cannot create resource "services"')
+
+        def mend():
+            jobs("patch", "role", "runner", "--type=merge", "-p", json.dumps({"rules": rules}))
+    elif lack == "webhook":
+        hook = broken_webhook(jobs.name, "services")
+        cluster.apply(hook)
+        words = "waits for the API server: ", "failed calling webhook"
+
+        def mend():
+            cluster.kubectl("delete", hook["kind"], hook["metadata"]["name"])
+    else:
+        jobs.apply(kind="ResourceQuota", metadata={"name": "none"}, spec={"hard": {"count/services": "0"}})
+        words = "waits for quota; Kubernetes says: services ", "exceeded quota"
+
+        def mend():
+            jobs("delete", "resourcequota", "none")
+    try:
+        if lack != "right":
+            counts(jobs, "services", ["service", "clusterip", "x", "--tcp=80"])
+        server = cluster_server("--grace", "1s", **options)
+        run = server.submit(pipeline("  g: {run: 'sleep 4; exit 7', workers: 2}\n"))
+        waiting_for(server, run, *words, path="g")
+        first = first_attempt(server, run, path="g")
+    finally:
+        mend()
+    assert first["reason"] == "Infrastructure", first
+    said = first["message"]
+    assert said.startswith(f"had no Service by which its workers find each other ({words[0]}"), said
+    assert words[1] in said and "and ended so: rank " in said, said
+    assert server.ended(run, 120)["state"] == "failed"
+    task = server.tasks(run)["g"]
+    assert task["reason"] == "Error" and task["message"].startswith("rank "), task  # its own, with the Service
+    until("all Jobs and pods to be gone", jobs.empty)
