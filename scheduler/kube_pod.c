@@ -415,15 +415,21 @@ struct str kube_pod_expired(int64_t timeout_ms, struct arena *a)
     return arena_printf(a, "ran longer than its timeout (%s)", units_duration_text(timeout_ms, text));
 }
 
+/* Of a container that has not been made when its pod is stopped, a kubelet says at last that it cannot locate it. */
+bool kube_pod_began(const struct kube_pod *p)
+{
+    return p->started_us > 0 || (p->has_exit && !str_is(p->reason, "ContainerStatusUnknown"));
+}
+
 static struct str too_late(const struct kube_pod *p, struct arena *a)
 {
     int64_t us = p->collected ? p->timeout_us : p->deadline_us;
-    if (!p->has_exit && p->broken.n > 0)
+    if (!kube_pod_began(p) && p->broken.n > 0)
         return arena_printf(a,
                             "did not begin within its timeout: its container '%.*s', which runs before it, had not "
                             "ended",
                             STR_ARG(p->broken));
-    return p->has_exit || p->started_us > 0 ? kube_pod_expired(us / 1000, a) : STR("did not begin within its timeout");
+    return kube_pod_began(p) ? kube_pod_expired(us / 1000, a) : STR("did not begin within its timeout");
 }
 
 void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_result *out)
@@ -433,7 +439,9 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
     /* The first that fits decides: what happened to the pod comes before what that did to the step. A step that was
      * told to stop and says that it ended well has not done all of its work. */
     bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
-    if ((str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || kube_pod_late(p))
+    bool late = (str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || kube_pod_late(p);
+    if (late && !kube_pod_began(p)) out->exit_code = -1;
+    if (late)
         fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, too_late(p, a));
     else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
         out->ok = true;

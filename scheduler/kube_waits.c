@@ -83,7 +83,7 @@ struct str kube_waits_text(const struct kube_attempt *a, struct arena *m)
 
 void kube_waits_quote(struct kube_attempt *a, const struct kube_pod *pod, const char *why, struct task_result *r)
 {
-    if (r->reason != REASON_TIMEOUT || pod->has_exit || pod->started_us > 0 || why == NULL || why[0] == '\0') return;
+    if (r->reason != REASON_TIMEOUT || kube_pod_began(pod) || why == NULL || why[0] == '\0') return;
     r->message = arena_printf(&a->arena, "%.*s: %s", STR_ARG(r->message), why);
 }
 

@@ -121,6 +121,9 @@ static const struct {
      FAILURE_TIMEOUT, -1, "did not begin within its timeout: its container 'warm'"},
     {"it took all its time to begin", NODE, "\"phase\":\"Failed\",\"reason\":\"DeadlineExceeded\"", FAILURE_TIMEOUT, -1,
      "did not begin within its timeout"},
+    {"the same, as its node says at last", NODE,
+     "\"reason\":\"DeadlineExceeded\"," ENDED("\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\""),
+     FAILURE_TIMEOUT, -1, "did not begin within its timeout"},
     {"a reason nobody knows", NODE, "\"phase\":\"Failed\",\"reason\":\"Weird\"", FAILURE_INFRA, -1, "Weird"},
 };
 
