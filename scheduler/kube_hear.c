@@ -109,6 +109,7 @@ static void alive(struct kube_attempt *a, const struct kube_pod *pod)
     arena_init(&turn, 0);
     if (pod->stage == KUBE_STAGE_RUNNING) {
         if (a->running_us == 0) a->running_us = kube_since(a, pod->started_us);
+        if (a->heard_us == 0) a->heard_us = os_mono_us();
         text = kube_helper_text(pod, &turn);
     } else {
         hope = kube_pod_waits(pod, &turn, &text);

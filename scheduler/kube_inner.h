@@ -122,6 +122,7 @@ struct kube_attempt {
 
     /* when; monotonic, 0 = not yet */
     int64_t created_us, running_us, killed_us, forgotten_us;
+    int64_t heard_us;                  /* that it runs, as its pod says with running_us in whole seconds */
     int64_t drain_us, drained_from_us; /* when its log went on last, and began to be drained */
     int64_t hangs_us;                  /* since when it has been unable to start; 0 = it is not */
 
@@ -157,10 +158,13 @@ struct kube_attempt {
     int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
     int64_t log_from;           /* where in the file an answer begins: log_base, until its node has rotated it */
     bool log_moved;             /* log_from has: it is asked for again */
+    bool log_gone;              /* its node has none any more */
     bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
     bool log_broken;        /* it could not be written */
     bool log_followed;      /* to its end, by which the step has ended, too */
+    int64_t log_since_us;   /* monotonic: when it was asked for last */
+    int64_t log_ended_us;   /* wall clock: when a stream that follows ended by itself; 0 = none has */
     uint32_t log_tries;     /* that were answered */
     struct str log_refused; /* what the server says that does not give it; empty = it may */
     bool log_away;          /* the last one was not: the API server is away */
@@ -300,6 +304,7 @@ void kube_strays_drop(struct kube *k);
 void kube_belongings_create(struct kube_attempt *a); /* when its Job is there; harmless if they are, too */
 void kube_belongings_tick(struct kube_attempt *a, int64_t now);
 void kube_belongings_drop(struct kube_attempt *a);
+bool kube_belongings_asked(const struct kube_attempt *a); /* whether its workers, who have failed, had their Service */
 /* Why one of them is not there: what the attempt waits for, or lacks as it runs. NULL = none is known to lack. */
 const char *kube_belongings_lack(const struct kube_attempt *a);
 

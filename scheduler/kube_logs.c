@@ -16,6 +16,7 @@
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
+#include "scheduler/kube_log_gone.h"
 #include "scheduler/log_overlap.h"
 
 #define FOLLOW_IDLE_MS 0 /* a step may be silent for days: the watch tells of its end */
@@ -25,6 +26,8 @@
 #define NEEDLE 4096
 #define LOST "millrace: what follows was told by the node after it had rotated its log; lines may be missing here\n"
 #define FOLLOWER_ENDS_US ((int64_t)3000000)   /* after its container, or its connection is lost */
+#define SHORT_US ((int64_t)3000000)           /* of a step that has been followed for less one request is enough */
+#define SHORT_ENDS_US ((int64_t)1500000)      /* a kubelet looks once a second whether a container has ended */
 #define DRAIN_MOST_US ((int64_t)15000000)     /* for more of a log to come */
 #define DRAIN_ALL_US ((int64_t)10 * 60000000) /* for the rest of all of it */
 #define DRAIN_AWAY_US ((int64_t)5 * 60000000) /* while the API server is away: nothing else could go on, either */
@@ -101,7 +104,10 @@ static bool find_again(struct kube_attempt *a, struct str bytes, int64_t at)
 static bool put(struct kube_attempt *a, struct str bytes)
 {
     int64_t known = a->log_skip < (int64_t)bytes.n ? a->log_skip : (int64_t)bytes.n, at = a->log_bytes - a->log_skip;
-    if (known > 0 && !is_there(a, str_sub(bytes, 0, (size_t)known), at)) return find_again(a, bytes, at);
+    bool agrees = known == 0 || is_there(a, str_sub(bytes, 0, (size_t)known), at);
+    a->log_gone = !agrees && at == a->log_from && kube_log_gone(bytes);
+    if (a->log_gone) return false;
+    if (!agrees) return find_again(a, bytes, at);
     a->log_seen += (int64_t)bytes.n;
     a->log_skip -= known;
     return write_out(a, str_sub(bytes, (size_t)known, bytes.n));
@@ -193,8 +199,9 @@ static void done(void *ctx, const struct kube_answer *answer)
         return; /* else the next tick follows it */
     }
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
-    a->log_whole =
-        answer->outcome == KUBE_DONE && !a->log_broken && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
+    bool well = answer->outcome == KUBE_DONE && !a->log_broken && !a->log_gone;
+    a->log_whole = well && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
+    if (a->phase == KUBE_CREATED && a->log_follows && well) a->log_ended_us = os_now_us();
     /* Its pod may be deleted before it has ended, and nobody else knows it then. */
     if (a->phase == KUBE_CREATED && a->keeping && answer->outcome == KUBE_DONE) a->log_followed = true;
     if (a->phase == KUBE_DRAINING && a->log_followed && answer->status == 404) a->log_whole = true;
@@ -212,7 +219,7 @@ static void ask(struct kube_attempt *a, bool follow)
     char path[1024];
     if (a->log != NULL) return;
     a->log_asked = true;
-    a->log_moved = false;
+    a->log_moved = a->log_gone = false;
     if (!open_file(a, false)) return;
     if (kube_log_pod(a)[0] == '\0') return;
     a->log_skip = a->log_bytes - a->log_from;
@@ -227,20 +234,38 @@ static void ask(struct kube_attempt *a, bool follow)
                                             .ctx = a};
     a->log = kube_stream(a->owner->client, &req);
     a->log_follows = follow;
+    a->log_since_us = os_mono_us();
 }
 
+/* A stream that has ended by itself did so with its container: the watch is about to tell of that. */
 void kube_log_follow(struct kube_attempt *a)
 {
-    if (!a->log_followed) ask(a, true);
+    int64_t ago = os_now_us() - a->log_ended_us;
+    bool ended = !a->keeping && ago >= 0 && ago < FOLLOWER_ENDS_US;
+    if (!a->log_followed && !ended) ask(a, true);
+}
+
+/* A node may also end a stream for troubles of its own, but hardly in the second in which the container ends. */
+static bool was_followed(const struct kube_attempt *a)
+{
+    int64_t ended_us = a->result.ended_us;
+    return a->log == NULL && a->n_ranks == 0 && a->log_ended_us != 0 && ended_us > 0 && ended_us <= a->log_ended_us;
+}
+
+static bool is_long(const struct kube_attempt *a)
+{
+    return a->log_bytes - a->log_base > ROTATES_FROM;
 }
 
 /* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. Not of
- * one that was stopped: its pod may be gone before the answer, and nobody waits for it; nor of a long one, since who
- * follows has all of it, and who asks only what is not rotated yet. */
+ * a short step: one request less is worth more there. Not of one that was stopped: its pod may be gone before the
+ * answer, and nobody waits for it; nor of a long log, since who follows has all of it, and who asks only what is not
+ * rotated yet. */
 void kube_log_drain(struct kube_attempt *a)
 {
-    bool is_long = a->log_bytes - a->log_base > ROTATES_FROM;
-    if (a->log != NULL && a->log_follows && !is_long && (a->result.ok || a->n_ranks > 0)) {
+    bool waits = a->n_ranks == 0 && (!a->result.ok || os_mono_us() - a->log_since_us < SHORT_US);
+    a->log_whole |= was_followed(a);
+    if (a->log != NULL && a->log_follows && !is_long(a) && !waits) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }
@@ -254,7 +279,7 @@ void kube_log_drain(struct kube_attempt *a)
 void kube_log_tick(struct kube_attempt *a)
 {
     int64_t now = os_mono_us(), since = now - a->drain_us;
-    if (a->log != NULL && a->log_follows && since > FOLLOWER_ENDS_US) {
+    if (a->log != NULL && a->log_follows && since > (a->result.ok && !is_long(a) ? SHORT_ENDS_US : FOLLOWER_ENDS_US)) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }

@@ -222,6 +222,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     if (pod->stage == KUBE_STAGE_RUNNING && r->running_us == 0) r->running_us = kube_since(a, pod->started_us);
     if (rank == 0) a->keeping = r->keeping;
     if (rank == 0) a->running_us = r->running_us;
+    if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->heard_us == 0) a->heard_us = os_mono_us();
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);
     if (pod->stage < KUBE_STAGE_RUNNING)

@@ -182,7 +182,8 @@ def test_a_template_costs_one_request(cluster_server, jobs, driver, proxy, kind)
     declare(server, flavors(driver))
     until("the devices to be known", lambda: known(server, "small"))
     proxy.next("create", "resourceclaimtemplates", kind)
-    run = server.submit(pipeline("  fan: {foreach: {range: 12}, run: 'true', resources: {gpu: {flavor: small}}}\n"))
+    run = server.submit(pipeline("  fan: {foreach: {range: 12}, run: 'true', annotations: {fake/duration: 100ms}, "
+                                 "resources: {gpu: {flavor: small}}}\n"))
     assert server.ended(run, 120)["state"] == "succeeded"
     asked = proxy.asked
     assert asked["create", "jobs"] == 12 and asked["create", "resourceclaimtemplates"] == 2, asked
