@@ -176,10 +176,10 @@ static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
     kube_claim_job(a);
     a->phase = a->job_there || kube_has_pod(a) ? KUBE_CREATED : KUBE_HELD;
     a->created_us = os_mono_us();
+    if (a->phase == KUBE_CREATED && !(a->ended && a->result.ok))
+        kube_belongings_create(a); /* whoever was to make them may have been killed before */
     if (a->ended)
         kube_finish(a);
-    else if (a->phase == KUBE_CREATED)
-        kube_belongings_create(a); /* whoever was to make them may have been killed before */
     else if (a->phase == KUBE_HELD && kube_synced(k))
         queue(a);
 }

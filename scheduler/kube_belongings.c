@@ -85,6 +85,17 @@ static bool lacks(struct kube_belonging *b, const struct kube_answer *answer)
     return blame != KUBE_BLAME_STEP;
 }
 
+/* Of pods that have ended badly: whether they had it. That an API server does not answer now says nothing of then. */
+static void learn_late(struct kube_belonging *b, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = b->of;
+    if (answer->outcome == KUBE_DONE && b->why == NULL)
+        say(b, STR("nobody had made it"));
+    else if (!b->there && (answer->outcome == KUBE_REFUSED || answer->status == 500))
+        (void)lacks(b, answer);
+    if (a->phase == KUBE_DRAINING && a->drained) kube_drained(a);
+}
+
 static void created(void *ctx, const struct kube_answer *answer)
 {
     struct kube_belonging *b = ctx;
@@ -97,6 +108,7 @@ static void created(void *ctx, const struct kube_answer *answer)
     if (was_there && answer->outcome == KUBE_DONE)
         log_info("what somebody deleted of a Job was made again", LOG_CSTR("kind", kind->collection),
                  LOG_STR("job", str_of(a->name)));
+    if (a->phase == KUBE_DRAINING && !was_there) learn_late(b, answer);
     if (a->phase != KUBE_CREATED) return;
     if (b->there)
         lacks_no_more(b);
@@ -110,7 +122,7 @@ static void create(struct kube_belonging *b)
     struct kube_attempt *a = b->of;
     const struct kind *kind = kind_of(b);
     bool again = b->there && b->retry_us != 0 && os_mono_us() >= b->retry_us;
-    if (b->there && !again) return;
+    if ((b->there && !again) || (a->ended && b != &a->belongings[KUBE_SERVICE])) return;
     b->retry_us = 0;
     if (!kind->needed(a) || b->call != NULL || a->phase != KUBE_CREATED || a->kill_wanted || a->deleted ||
         a->job_uid[0] == '\0')
@@ -149,6 +161,12 @@ void kube_belongings_drop(struct kube_attempt *a)
         kube_cancel(a->owner->client, a->belongings[i].call);
         free(a->belongings[i].why);
     }
+}
+
+bool kube_belongings_asked(const struct kube_attempt *a)
+{
+    const struct kube_belonging *service = &a->belongings[KUBE_SERVICE];
+    return !a->result.ok && !service->there && service->call != NULL;
 }
 
 /* Without its Secret it cannot begin; without its Service it does. */

@@ -328,5 +328,5 @@ void kube_drained(struct kube_attempt *a)
     kube_log_close(a);
     a->drained = true;
     a->result.log_bytes = a->log_bytes;
-    if (a->reading == NULL && a->reread_us == 0) kube_tell(a);
+    if (a->reading == NULL && a->reread_us == 0 && !kube_belongings_asked(a)) kube_tell(a);
 }

@@ -366,6 +366,28 @@ def test_a_secret_that_cannot_be_made(cluster, data_server, jobs, lack):
     until("all Jobs and pods to be gone", jobs.empty)
 
 
+def test_workers_that_failed_without_their_service_while_no_server_was_there(cluster_server, jobs):
+    """The next one has heard of no refusal, and asks."""
+    jobs.apply(kind="ResourceQuota", metadata={"name": "none"}, spec={"hard": {"count/services": "0"}})
+    try:
+        counts(jobs, "services", ["service", "clusterip", "x", "--tcp=80"])
+        server = cluster_server("--grace", "1s")
+        run = server.submit(pipeline("  g: {run: 'echo begun; sleep 5; exit 7', workers: 2}\n"))
+        until("both to run", lambda: jobs("get", "pods", "-o", "jsonpath={.items[*].status.phase}") ==
+              "Running Running")
+        server.crash()
+        until("both to have failed", lambda: jobs("get", "pods", "-o", "jsonpath={.items[*].status.phase}") ==
+              "Failed Failed")
+        server.start()
+        first = first_attempt(server, run, path="g")
+    finally:
+        jobs("delete", "resourcequota", "none")
+    assert first["reason"] == "Infrastructure" and "exceeded quota" in first["message"], first
+    assert server.get(f"/api/v1/runs/{run}/tasks/g/logs?attempt=1").body.startswith(b"begun\n")
+    cancelled(server, run)
+    until("all Jobs and pods to be gone", jobs.empty)
+
+
 @pytest.mark.parametrize("lack", ["quota", "webhook", "right"])
 def test_a_service_that_cannot_be_made(cluster, cluster_server, jobs, account, tmp_path, lack):
     """Its pods run without it, and cannot find each other: that is not theirs to answer for."""
