@@ -98,7 +98,7 @@ void kube_tell(struct kube_attempt *a)
 {
     kube_log_close(a);
     kube_mover_quote(a);
-    kube_without_service(&a->result, a->belongings[KUBE_SERVICE].why, &a->arena);
+    kube_without_service(&a->result, kube_belongings_denied(a), &a->arena);
     kube_secret_cover(a);
     a->phase = KUBE_TOLD;
     queue(a);
@@ -176,10 +176,10 @@ static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
     kube_claim_job(a);
     a->phase = a->job_there || kube_has_pod(a) ? KUBE_CREATED : KUBE_HELD;
     a->created_us = os_mono_us();
-    if (a->phase == KUBE_CREATED && !(a->ended && a->result.ok))
-        kube_belongings_create(a); /* whoever was to make them may have been killed before */
     if (a->ended)
         kube_finish(a);
+    else if (a->phase == KUBE_CREATED)
+        kube_belongings_create(a); /* whoever was to make them may have been killed before */
     else if (a->phase == KUBE_HELD && kube_synced(k))
         queue(a);
 }

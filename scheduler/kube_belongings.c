@@ -63,6 +63,12 @@ static void lacks_no_more(struct kube_belonging *b)
     kube_news(b->of);
 }
 
+/* Else it may have been made, or an API server that is away knows it. */
+static bool denies(const struct kube_answer *answer)
+{
+    return answer->outcome == KUBE_REFUSED || answer->status == 500;
+}
+
 /* Nobody has it yet. True: the attempt waits until it is taken, and says why; else it has ended. */
 static bool lacks(struct kube_belonging *b, const struct kube_answer *answer)
 {
@@ -71,6 +77,7 @@ static bool lacks(struct kube_belonging *b, const struct kube_answer *answer)
     struct kube_attempt *a = b->of;
     enum kube_blame blame = KUBE_BLAME_CLUSTER;
     arena_init(&turn, 0);
+    b->denied = denies(answer);
     if (answer->outcome == KUBE_REFUSED)
         blame = kube_refusal(kind_of(b)->refused, answer->status, answer->message, &turn, &text);
     else
@@ -85,13 +92,15 @@ static bool lacks(struct kube_belonging *b, const struct kube_answer *answer)
     return blame != KUBE_BLAME_STEP;
 }
 
-/* Of pods that have ended badly: whether they had it. That an API server does not answer now says nothing of then. */
+/* Of pods that have ended badly: whether they had it. */
 static void learn_late(struct kube_belonging *b, const struct kube_answer *answer)
 {
     struct kube_attempt *a = b->of;
-    if (answer->outcome == KUBE_DONE && b->why == NULL)
-        say(b, STR("nobody had made it"));
-    else if (!b->there && (answer->outcome == KUBE_REFUSED || answer->status == 500))
+    bool made = answer->outcome == KUBE_DONE;
+    if (made && !b->denied) say(b, STR("nobody had made it"));
+    if (b->there)
+        b->denied = made;
+    else if (denies(answer))
         (void)lacks(b, answer);
     if (a->phase == KUBE_DRAINING && a->drained) kube_drained(a);
 }
@@ -116,15 +125,15 @@ static void created(void *ctx, const struct kube_answer *answer)
         b->retry_us = os_mono_us() + RETRY_US;
 }
 
-static void create(struct kube_belonging *b)
+static void create(struct kube_belonging *b, enum kube_phase phase)
 {
     char path[512];
     struct kube_attempt *a = b->of;
     const struct kind *kind = kind_of(b);
     bool again = b->there && b->retry_us != 0 && os_mono_us() >= b->retry_us;
-    if ((b->there && !again) || (a->ended && b != &a->belongings[KUBE_SERVICE])) return;
+    if (b->there && !again) return;
     b->retry_us = 0;
-    if (!kind->needed(a) || b->call != NULL || a->phase != KUBE_CREATED || a->kill_wanted || a->deleted ||
+    if (!kind->needed(a) || b->call != NULL || a->phase != phase || a->kill_wanted || a->deleted ||
         a->job_uid[0] == '\0')
         return;
     BUF_AUTO body;
@@ -145,14 +154,14 @@ void kube_belongings_create(struct kube_attempt *a)
 {
     for (int i = 0; i < KUBE_BELONGINGS; i++) {
         a->belongings[i].of = a;
-        create(&a->belongings[i]);
+        create(&a->belongings[i], KUBE_CREATED);
     }
 }
 
 void kube_belongings_tick(struct kube_attempt *a, int64_t now)
 {
     for (int i = 0; i < KUBE_BELONGINGS; i++)
-        if (a->belongings[i].retry_us != 0 && now >= a->belongings[i].retry_us) create(&a->belongings[i]);
+        if (a->belongings[i].retry_us != 0 && now >= a->belongings[i].retry_us) create(&a->belongings[i], KUBE_CREATED);
 }
 
 void kube_belongings_drop(struct kube_attempt *a)
@@ -163,10 +172,23 @@ void kube_belongings_drop(struct kube_attempt *a)
     }
 }
 
+void kube_belongings_late(struct kube_attempt *a)
+{
+    struct kube_belonging *service = &a->belongings[KUBE_SERVICE];
+    service->of = a;
+    if (!a->result.ok && !service->there) create(service, KUBE_DRAINING);
+}
+
 bool kube_belongings_asked(const struct kube_attempt *a)
 {
     const struct kube_belonging *service = &a->belongings[KUBE_SERVICE];
     return !a->result.ok && !service->there && service->call != NULL;
+}
+
+const char *kube_belongings_denied(const struct kube_attempt *a)
+{
+    const struct kube_belonging *service = &a->belongings[KUBE_SERVICE];
+    return service->denied ? service->why : NULL;
 }
 
 /* Without its Secret it cannot begin; without its Service it does. */

@@ -39,6 +39,7 @@ void kube_finish(struct kube_attempt *a)
         a->result.reason = REASON_PREEMPTED;
         a->result.message = STR(TAKEN_BACK);
     }
+    kube_belongings_late(a);
     if (a->result.exit_code >= 0 || a->n_ranks > 0) /* its container ran, or others' did */
         kube_log_drain(a);
     else

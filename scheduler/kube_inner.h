@@ -73,6 +73,7 @@ struct kube_belonging { /* see kube_belongings.c */
     struct kube_call *call; /* its creation */
     bool there;
     char *why;        /* it is not, though it was asked for; NULL = nobody has said no */
+    bool denied;      /* by an answer, so that it surely is not */
     int64_t retry_us; /* when it is created again; 0 = it is not */
 };
 
@@ -304,7 +305,12 @@ void kube_strays_drop(struct kube *k);
 void kube_belongings_create(struct kube_attempt *a); /* when its Job is there; harmless if they are, too */
 void kube_belongings_tick(struct kube_attempt *a, int64_t now);
 void kube_belongings_drop(struct kube_attempt *a);
-bool kube_belongings_asked(const struct kube_attempt *a); /* whether its workers, who have failed, had their Service */
+/* Its workers have failed: whether they had their Service is asked once more, by making it. It may have been refused
+ * for the last time since, or made by a request whose answer was lost, or nobody has asked: the server is a new one. */
+void kube_belongings_late(struct kube_attempt *a);
+bool kube_belongings_asked(const struct kube_attempt *a); /* that is under way */
+/* Why they had none; NULL = they had, or that is not sure, since the API server was away. */
+const char *kube_belongings_denied(const struct kube_attempt *a);
 /* Why one of them is not there: what the attempt waits for, or lacks as it runs. NULL = none is known to lack. */
 const char *kube_belongings_lack(const struct kube_attempt *a);
 
