@@ -164,7 +164,6 @@ struct kube_attempt {
     bool log_whole, log_follows, log_full;
     bool log_broken;        /* it could not be written */
     bool log_followed;      /* to its end, by which the step has ended, too */
-    int64_t log_since_us;   /* monotonic: when it was asked for last */
     int64_t log_ended_us;   /* wall clock: when a stream that follows ended by itself; 0 = none has */
     uint32_t log_tries;     /* that were answered */
     struct str log_refused; /* what the server says that does not give it; empty = it may */

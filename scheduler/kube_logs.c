@@ -26,8 +26,6 @@
 #define NEEDLE 4096
 #define LOST "millrace: what follows was told by the node after it had rotated its log; lines may be missing here\n"
 #define FOLLOWER_ENDS_US ((int64_t)3000000)   /* after its container, or its connection is lost */
-#define SHORT_US ((int64_t)3000000)           /* of a step that has been followed for less one request is enough */
-#define SHORT_ENDS_US ((int64_t)1500000)      /* a kubelet looks once a second whether a container has ended */
 #define DRAIN_MOST_US ((int64_t)15000000)     /* for more of a log to come */
 #define DRAIN_ALL_US ((int64_t)10 * 60000000) /* for the rest of all of it */
 #define DRAIN_AWAY_US ((int64_t)5 * 60000000) /* while the API server is away: nothing else could go on, either */
@@ -234,7 +232,6 @@ static void ask(struct kube_attempt *a, bool follow)
                                             .ctx = a};
     a->log = kube_stream(a->owner->client, &req);
     a->log_follows = follow;
-    a->log_since_us = os_mono_us();
 }
 
 /* A stream that has ended by itself did so with its container: the watch is about to tell of that. */
@@ -258,14 +255,12 @@ static bool is_long(const struct kube_attempt *a)
 }
 
 /* A stream that follows ends by itself, but up to a second after its container: the rest is asked for at once. Not of
- * a short step: one request less is worth more there. Not of one that was stopped: its pod may be gone before the
- * answer, and nobody waits for it; nor of a long log, since who follows has all of it, and who asks only what is not
- * rotated yet. */
+ * one that was stopped: its pod may be gone before the answer, and nobody waits for it; nor of a long one, since who
+ * follows has all of it, and who asks only what is not rotated yet. */
 void kube_log_drain(struct kube_attempt *a)
 {
-    bool waits = a->n_ranks == 0 && (!a->result.ok || os_mono_us() - a->log_since_us < SHORT_US);
     a->log_whole |= was_followed(a);
-    if (a->log != NULL && a->log_follows && !is_long(a) && !waits) {
+    if (a->log != NULL && a->log_follows && !is_long(a) && (a->result.ok || a->n_ranks > 0)) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }
@@ -279,7 +274,7 @@ void kube_log_drain(struct kube_attempt *a)
 void kube_log_tick(struct kube_attempt *a)
 {
     int64_t now = os_mono_us(), since = now - a->drain_us;
-    if (a->log != NULL && a->log_follows && since > (a->result.ok && !is_long(a) ? SHORT_ENDS_US : FOLLOWER_ENDS_US)) {
+    if (a->log != NULL && a->log_follows && since > FOLLOWER_ENDS_US) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }
