@@ -77,7 +77,7 @@ static void what_it_started_has_the_grace(void **state)
         await_told();
         assert_true(await_gone(leader));
         for (int k = 0; k < 4; k++) { /* those beside it end as ever, with what they left */
-            char other[32];
+            char other[64];
             snprintf(other, sizeof other, "%s-other%d", name, k);
             run_shell(other, "(setsid sleep 1000 &); exit 4");
             assert_int_equal(await_event(LAUNCHER_ENDED, NULL)->code, 4);
