@@ -5,7 +5,7 @@
 #include "engine/place/place_inner.h"
 
 static const char *const reasons[] = {
-#define X(id, name) [id] = name,
+#define X(id, name) [id] = (name),
     PLACE_REASONS(X)
 #undef X
 };
