@@ -9,7 +9,6 @@
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
 
-#define RETRY_US 1000000
 #define AGAIN_US (30 * (int64_t)1000000)
 
 static bool has_workers(const struct kube_attempt *a)
@@ -119,10 +118,11 @@ static void created(void *ctx, const struct kube_answer *answer)
                  LOG_STR("job", str_of(a->name)));
     if (a->phase == KUBE_DRAINING && !was_there) learn_late(b, answer);
     if (a->phase != KUBE_CREATED) return;
+    b->tries = b->there ? 0 : b->tries + 1;
     if (b->there)
         lacks_no_more(b);
     else if (lacks(b, answer))
-        b->retry_us = os_mono_us() + RETRY_US;
+        b->retry_us = kube_again_us(b->tries);
 }
 
 static void create(struct kube_belonging *b, enum kube_phase phase)
@@ -143,7 +143,9 @@ static void create(struct kube_belonging *b, enum kube_phase phase)
     const struct kube_request req = {.method = "POST",
                                      .path = str_of(path),
                                      .body = buf_view(&body),
-                                     .priority = b->there ? KUBE_IDLE : KUBE_URGENT,
+                                     .priority = b->there       ? KUBE_IDLE
+                                                 : b->tries > 0 ? KUBE_NORMAL
+                                                                : KUBE_URGENT,
                                      .tries = 1,
                                      .done = created,
                                      .ctx = b};

@@ -1,6 +1,6 @@
 /* ResourceSlices and ResourceClaims as API servers write them, and what fits a flavor. See kube_devices.h. */
 #include "scheduler/kube_devices.h"
-#include "scheduler/kube_nodes.h"
+#include "scheduler/kube_quantity.h"
 
 static size_t items_of(const struct value *list)
 {

@@ -1,5 +1,8 @@
-/* What the files kube*.c share, each a room with its name above what it offers. Nobody else includes this, but for
- * their tests.
+/* What the files of the Kubernetes executor share, each a room with its name above what it offers. Nobody else includes
+ * this, but for their tests. Not among them are the pure rooms, which have headers of their own: what a Job says
+ * (kube_job.h, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h, kube_refusal.h,
+ * kube_words.h, kube_garbage.h, kube_log_gone.h, kube_service.h); nor the placer's source (kube_nodes.h,
+ * kube_devices.h).
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
@@ -72,6 +75,7 @@ struct kube_belonging { /* see kube_belongings.c */
     struct kube_attempt *of;
     struct kube_call *call; /* its creation */
     bool there;
+    uint32_t tries;   /* that were refused, one after the other */
     char *why;        /* it is not, though it was asked for; NULL = nobody has said no */
     bool denied;      /* by an answer, so that it surely is not */
     int64_t retry_us; /* when it is created again; 0 = it is not */
@@ -238,7 +242,7 @@ struct kube {
     int64_t ticked_us;
 };
 
-/* ---- kube.c ---- */
+/* ---- kube.c: the attempts, and what the scheduler asks and hears of them ---- */
 struct kube_attempt *kube_find(const struct kube *k, struct attempt_id id);
 struct kube_attempt *kube_add(struct kube *k, struct attempt_id id);
 void kube_drop(struct kube *k, struct kube_attempt *a);
@@ -253,7 +257,7 @@ int64_t kube_since(const struct kube_attempt *a, int64_t wall_us);
 /* Visits all, from k->first on, also when fn drops the one it is given. */
 void kube_each(struct kube *k, void (*fn)(struct kube *k, struct kube_attempt *a));
 
-/* ---- kube_request.c ---- */
+/* ---- kube_request.c: what the scheduler asks for, made a Job ---- */
 /* Fills a->name, a->manifest and what its end needs. */
 MUST_CHECK bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_request *req, struct err *err);
 /* The same for one that may be under way already: only what its end needs. */
@@ -280,7 +284,7 @@ void kube_ask(struct kube *k, struct kube_question *q,
 /* Of a list of events the newest about an object, for a reason that `tells` takes; NULL = any reason, or no event. */
 const struct value *kube_newest_event(const struct value *events, const char *uid, bool (*tells)(struct str reason));
 
-/* ---- kube_podless.c ---- */
+/* ---- kube_podless.c: why a Job has no pod ---- */
 void kube_ask_why(struct kube *k);   /* there are Jobs and no pods */
 void kube_ask_kueue(struct kube *k); /* some of them are suspended */
 /* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
@@ -364,9 +368,12 @@ void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod); /* wha
 /* ---- kube_tick.c: what time brings ---- */
 void kube_tick(struct kube *k);          /* once a second */
 void kube_later(struct kube_attempt *a); /* its Job is created, or deleted, again after a pause */
+int64_t kube_again_us(uint32_t tries);   /* when what was refused so often is tried again */
 
 /* ---- kube_ranks.c: the pods of a step with several workers ---- */
 #define KUBE_RANKS_MAX 1024
+/* Somebody has said why it is silent: `s` is the attempt's, or one of its ranks'. */
+void kube_silence_told(struct kube_attempt *a, const struct kube_silence *s);
 /* Is one of its pods there, or the only one? */
 bool kube_has_pod(const struct kube_attempt *a);
 /* Is one missing that has not ended? */
@@ -418,8 +425,6 @@ void kube_secret_cover(struct kube_attempt *a);
 void kube_silence_hear(struct kube_silence *s, const struct kube_pod *pod, enum kube_hope hope);
 void kube_silence_drop(struct kube_silence *s);
 void kube_silence_tick(struct kube_attempt *a); /* once a second */
-/* Somebody has said why: `s` is the attempt's, or one of its ranks'. */
-void kube_silence_told(struct kube_attempt *a, const struct kube_silence *s);
 
 /* ---- kube_outputs.c: what the step left ---- */
 /* Of one that has succeeded so far: outputs and artifacts, or another result. What takes time is a->reading; then
@@ -430,7 +435,7 @@ void kube_outputs_tick(struct kube_attempt *a, int64_t now);
 void kube_outputs_leave(struct kube_attempt *a); /* nobody wants them any more */
 void kube_outputs_drop(struct job *job);
 
-/* ---- kube_logs.c ---- */
+/* ---- kube_logs.c: the log is kept as it is told ---- */
 void kube_log_follow(struct kube_attempt *a); /* its container has been running for a while */
 void kube_log_drain(struct kube_attempt *a);  /* it has ended: what is missing is fetched; then kube_drained */
 void kube_log_close(struct kube_attempt *a);

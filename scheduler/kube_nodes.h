@@ -11,8 +11,4 @@
 MUST_CHECK bool kube_nodes_open(const struct kube_config *cfg, struct str domain, struct placer_source *out,
                                 struct err *err);
 
-/* A quantity of Kubernetes in thousandths: "3920m", "16Gi", "2", "1e3". False = it is none.
- * https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/ */
-MUST_CHECK bool kube_quantity(const struct value *v, int64_t *milli);
-
 #endif

@@ -1,4 +1,5 @@
-/* What the files kube_nodes*.c share: what is known of a cluster's nodes and pods. Nobody else includes this. */
+/* What the files kube_nodes*.c share: what is known of a cluster's nodes and pods. Nobody else includes this,
+ * but for their tests. */
 #ifndef MILLRACE_SCHEDULER_KUBE_NODES_INNER_H
 #define MILLRACE_SCHEDULER_KUBE_NODES_INNER_H
 

@@ -5,6 +5,7 @@
 
 #include "scheduler/kube_job.h"
 #include "scheduler/kube_nodes_inner.h"
+#include "scheduler/kube_quantity.h"
 
 /* ---- devices ---- */
 

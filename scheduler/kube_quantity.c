@@ -1,8 +1,8 @@
-/* Quantities as API servers write them. See kube_nodes.h. */
+/* Quantities as API servers write them. See kube_quantity.h. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "scheduler/kube_nodes.h"
+#include "scheduler/kube_quantity.h"
 
 bool kube_quantity(const struct value *v, int64_t *milli)
 {

@@ -11,9 +11,14 @@
 #define FOLLOW_AFTER_US (SECOND_US + SECOND_US / 4) /* short steps' logs are fetched once, at their end */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
+int64_t kube_again_us(uint32_t tries)
+{
+    return os_mono_us() + kube_pause_us(tries, RETRY_FIRST_US, RETRY_MOST_US, os_random_u64());
+}
+
 void kube_later(struct kube_attempt *a)
 {
-    a->retry_us = os_mono_us() + kube_pause_us(++a->tries, RETRY_FIRST_US, RETRY_MOST_US, os_random_u64());
+    a->retry_us = kube_again_us(++a->tries);
 }
 
 static void give_up(struct kube_attempt *a)

@@ -8,8 +8,8 @@
 
 #include "engine/base/buf.h"
 #include "engine/text/json.h"
-#include "scheduler/kube_nodes.h"
 #include "scheduler/kube_pin.h"
+#include "scheduler/kube_quantity.h"
 
 static void test_pins(void **state)
 {
