@@ -1,4 +1,4 @@
-/* Whether a plan's steps could ever run in the queue for GPUs; and a step of it as it is shown. */
+/* Whether a plan's steps could ever run in the queue for GPUs. */
 #ifndef MILLRACE_API_QUEUE_CHECK_H
 #define MILLRACE_API_QUEUE_CHECK_H
 
@@ -19,9 +19,5 @@ MUST_CHECK bool queue_view_read(struct request *rq, const struct plan *plan, con
  * none saw any, by the former alone. Problems go to rq->errors, and *fits becomes false. */
 MUST_CHECK bool queue_check(struct request *rq, const struct plan *plan, const struct plan_offer *offer,
                             const struct queue_view *view, bool *fits, struct err *err);
-
-/* Thousandths as a number, whole where it is. */
-void queue_number(const struct emit *e, const char *key, int64_t thousandths);
-void queue_work_write(const struct emit *e, const struct queue_work *k);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include "api/emit.h"
 #include "api/handlers.h"
-#include "api/queue_check.h"
+#include "api/queue_work.h"
 #include "api/source.h"
 #include "engine/store/queue_setup.h"
 #include "engine/store/queues.h"
