@@ -160,4 +160,16 @@ __attribute__((unused)) static void rig_expect(const struct rig *r, uint64_t id,
         fail_msg("workload %d is in state %d, not %d", (int)id, place_state(r->p, id), state);
 }
 
+/* It waits, and says that. */
+__attribute__((unused)) static void rig_why(const struct rig *r, uint64_t id, const char *text)
+{
+    struct place_why why;
+    BUF_AUTO said;
+    buf_init(&said, 0);
+    assert_true(place_reason(r->p, id, &why));
+    place_why_text(r->p, &why, NULL, NULL, &said);
+    buf_char(&said, '\0');
+    assert_string_equal(said.p, text);
+}
+
 #endif

@@ -19,17 +19,6 @@ static void add(struct rig *r, struct place_ask ask)
     if (!place_add(r->p, &ask, &err)) fail_msg("%s", err.message);
 }
 
-static void expect_why(const struct rig *r, uint64_t id, const char *text)
-{
-    struct place_why why;
-    BUF_AUTO said;
-    buf_init(&said, 0);
-    assert_true(place_reason(r->p, id, &why));
-    place_why_text(r->p, &why, NULL, NULL, &said);
-    buf_char(&said, '\0');
-    assert_string_equal(said.p, text);
-}
-
 /* Of nodes with 64 cores and 256 GiB, one with 8 GPUs, one with 1. Says what is lacking on both, were they empty, and
  * on what is left when one pod has 60 cores, 250 GiB and 7 GPUs of the first. */
 static void test_the_resource(void **state)
@@ -75,7 +64,7 @@ static void test_the_resource(void **state)
         if (rows[i].never != NULL) assert_string_equal(err.message, rows[i].never);
         add(&r, ask);
         rig_cycle(&r, 2);
-        if (rows[i].now != NULL) expect_why(&r, 2, rows[i].now);
+        if (rows[i].now != NULL) rig_why(&r, 2, rows[i].now);
         if (rows[i].never == NULL) assert_int_equal(r.out.n_admitted, rows[i].now == NULL);
         rig_close(&r);
     }
@@ -103,7 +92,7 @@ static void test_beside_the_gpu(void **state)
         rig_cycle(&r, 1);
         add(&r, asks(2, q, 1000, rows[i].cpu, rows[i].memory));
         rig_cycle(&r, 2);
-        expect_why(&r, 2, rows[i].text);
+        rig_why(&r, 2, rows[i].text);
         rig_close(&r);
     }
 }
@@ -178,7 +167,7 @@ static void test_cordoned_where_it_may_be(void **state)
     rig_node(&r, "n1", A100, 8); /* in zone b */
     rig_add_in(&r, (struct rig_ask){1, q, 0, 1, 1000, A100, 1, 0}, IN_A);
     rig_cycle(&r, 1);
-    expect_why(&r, 1, "each pod needs 1 × a100 on a node with zone=a, and no node that has that is schedulable");
+    rig_why(&r, 1, "each pod needs 1 × a100 on a node with zone=a, and no node that has that is schedulable");
     rig_close(&r);
 }
 
@@ -195,10 +184,10 @@ static void test_what_is_lent(void **state)
     add(&r, asks(2, mine, 1000, 1000, GIB));
     add(&r, asks(3, mine, 3000, 1000, GIB));
     rig_cycle(&r, 2);
-    expect_why(&r, 2, "needs 1 × a100, 0 free in queue mine: others of its cohort have borrowed them");
+    rig_why(&r, 2, "needs 1 × a100, 0 free in queue mine: others of its cohort have borrowed them");
     assert_true(place_ended(r.p, 2));
     rig_cycle(&r, 3);
-    expect_why(&r, 3, "needs 3 × a100, 0 free in queue mine"); /* its own were not enough */
+    rig_why(&r, 3, "needs 3 × a100, 0 free in queue mine"); /* its own were not enough */
     rig_close(&r);
     rig_open(&r);
     mine = rig_queue(&r, "mine", NULL, (struct rig_quota){2, 0, 0}, 1, NEVER, NEVER);
@@ -207,7 +196,7 @@ static void test_what_is_lent(void **state)
     rig_cycle(&r, 1);
     add(&r, asks(2, mine, 1000, 1000, GIB));
     rig_cycle(&r, 2);
-    expect_why(&r, 2, "needs 1 × a100, 0 free in queue mine"); /* it has them itself */
+    rig_why(&r, 2, "needs 1 × a100, 0 free in queue mine"); /* it has them itself */
     rig_close(&r);
 }
 

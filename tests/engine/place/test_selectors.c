@@ -11,17 +11,6 @@ static uint32_t open_one(struct rig *r, enum place_preempt within)
     return rig_queue(r, "q", NULL, (struct rig_quota){1000, 0, 0}, 1, within, NEVER);
 }
 
-static void expect_why(const struct rig *r, uint64_t id, const char *text)
-{
-    struct place_why why;
-    BUF_AUTO said;
-    buf_init(&said, 0);
-    assert_true(place_reason(r->p, id, &why));
-    place_why_text(r->p, &why, NULL, NULL, &said);
-    buf_char(&said, '\0');
-    assert_string_equal(said.p, text);
-}
-
 static void test_it_goes_where_its_labels_are(void **state)
 {
     (void)state;
@@ -39,11 +28,11 @@ static void test_it_goes_where_its_labels_are(void **state)
     assert_int_equal(r.out.admitted[0].id, 1);
     assert_int_equal(r.out.admitted[0].nodes[0], n1);
     assert_int_equal(r.out.admitted[1].id, 5); /* n0 is not kept for those who cannot be there */
-    expect_why(&r, 2, "there is room for 3 of its 4 pods on a node with zone=b, which start together");
-    expect_why(&r, 3,
-               "each pod needs 8 × a100 on a node with zone=a; empty nodes would have room for 0 of 1, "
-               "the largest has 2");
-    expect_why(&r, 4, "each pod needs to be on a node with zone=c, and there is no such node");
+    rig_why(&r, 2, "there is room for 3 of its 4 pods on a node with zone=b, which start together");
+    rig_why(&r, 3,
+            "each pod needs 8 × a100 on a node with zone=a; empty nodes would have room for 0 of 1, "
+            "the largest has 2");
+    rig_why(&r, 4, "each pod needs to be on a node with zone=c, and there is no such node");
     rig_close(&r);
 }
 
@@ -138,7 +127,7 @@ static void test_labels_come_and_go(void **state)
     rig_add_in(&r, (struct rig_ask){4, q, 0, 1, 1000, A100, 4, 0}, IN_C);
     rig_cycle(&r, 3);
     assert_int_equal(r.out.n_admitted, 0);
-    expect_why(&r, 4, "each pod needs 1 × a100 on a node with zone=c, and there is no such node");
+    rig_why(&r, 4, "each pod needs 1 × a100 on a node with zone=c, and there is no such node");
     relabel(&r, "machine", NULL, 0, true);
     rig_cycle(&r, 4);
     assert_int_equal(r.out.n_admitted, 1);
@@ -183,7 +172,7 @@ static void test_taints(void **state)
         assert_true(place_add(r.p, &ask, &err));
         rig_cycle(&r, 2);
         assert_int_equal(r.out.n_admitted, rows[i].can);
-        if (!rows[i].can) expect_why(&r, 1, "each pod needs 1 CPUs, and there is no node whose taints it tolerates");
+        if (!rows[i].can) rig_why(&r, 1, "each pod needs 1 CPUs, and there is no node whose taints it tolerates");
         rig_close(&r);
     }
 }
@@ -243,7 +232,7 @@ static void test_a_promise_on_a_relabelled_node(void **state)
     assert_true(place_stopped(r.p, 1));
     rig_cycle(&r, 3);
     rig_expect(&r, 2, PLACE_WAITING);
-    expect_why(&r, 2, "each pod needs 4 × a100 on a node with zone=a, and there is no such node");
+    rig_why(&r, 2, "each pod needs 4 × a100 on a node with zone=a, and there is no such node");
     relabel(&r, "n0", a, 1, false);
     rig_cycle(&r, 4);
     rig_expect(&r, 2, PLACE_RUNNING);
@@ -275,7 +264,7 @@ static void test_many_selectors(void **state)
     rig_cycle(&r, 2000);
     assert_int_equal(r.out.n_admitted, 3);
     assert_int_equal(r.out.admitted[0].id, 1026); /* 1025 has what the first has left */
-    expect_why(&r, 1025, "each pod needs 1 × a100 on a node with which=v1025, and there is no such node");
+    rig_why(&r, 1025, "each pod needs 1 × a100 on a node with which=v1025, and there is no such node");
     rig_close(&r);
 }
 
