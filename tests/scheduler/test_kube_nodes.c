@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -117,6 +118,91 @@ static void pods_say_what_they_need(void **state)
     }
 }
 
+/* ---- counting ---- */
+
+#define MACHINE(labels, taints, gpus)                                                                                  \
+    "{\"metadata\":{\"name\":\"n1\",\"labels\":{" labels "}},\"spec\":{\"taints\":[" taints "]},\"status\":{" READY    \
+    ",\"allocatable\":{\"cpu\":\"8\",\"memory\":\"1Gi\",\"example.com/gpu\":\"" gpus "\"}}}"
+#define TAINT(key, value) "{\"key\":\"" key "\",\"value\":\"" value "\",\"effect\":\"NoSchedule\"}"
+
+static void what_changes_is_told_apart(void **state)
+{
+    static const struct {
+        const char *what, *now;
+        bool same;
+    } rows[] = {
+        {"as before", MACHINE("\"zone\":\"a\"", TAINT("t", "v"), "8"), true},
+        {"another label", MACHINE("\"zone\":\"b\"", TAINT("t", "v"), "8"), false},
+        {"one label more", MACHINE("\"zone\":\"a\",\"disk\":\"ssd\"", TAINT("t", "v"), "8"), false},
+        {"another taint", MACHINE("\"zone\":\"a\"", TAINT("t", "w"), "8"), false},
+        {"no taint", MACHINE("\"zone\":\"a\"", "", "8"), false},
+        {"fewer devices", MACHINE("\"zone\":\"a\"", TAINT("t", "v"), "7"), false},
+    };
+    (void)state;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct nodes k = {0};
+        struct known_node before = {0}, now = {0};
+        arena_init(&k.arena, 0);
+        arena_init(&before.arena, 0);
+        arena_init(&now.arena, 0);
+        kube_nodes_read_node(&k, &before, parsed(MACHINE("\"zone\":\"a\"", TAINT("t", "v"), "8")));
+        kube_nodes_read_node(&k, &now, parsed(rows[r].now));
+        if (kube_nodes_same(&before, &now) != rows[r].same) fail_msg("%s", rows[r].what);
+        arena_free(&before.arena);
+        arena_free(&now.arena);
+        arena_free(&k.arena);
+    }
+}
+
+/* The placer knows of run 1. */
+static bool counts(const void *ctx, const struct attempt_id *id)
+{
+    (void)ctx;
+    return id->run == 1;
+}
+
+static void what_others_have_is_taken_off(void **state)
+{
+    static const struct {
+        const char *what;
+        int64_t run;
+        const char *node;
+        uint32_t taken;
+        int64_t cpu;
+    } rows[] = {
+        {"of an attempt that the placer counts", 1, "n1", 0, 0},
+        {"of one that it does not", 2, "n1", 3, 500},
+        {"of somebody else", 0, "n1", 3, 500},
+        {"on a node that is not known", 0, "n9", 0, 0},
+        {"without a node", 0, "", 0, 0},
+    };
+    (void)state;
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        struct nodes k = {0};
+        struct known_node n = {0};
+        struct known_pod pod = {
+            .id = {rows[r].run, 0, 1}, .cpu = 500, .memory = 7, .devices = {{0, 3}}, .n_devices = 1};
+        struct queue_node *list;
+        arena_init(&k.arena, 0);
+        arena_init(&n.arena, 0);
+        map_init(&k.by_name, 0);
+        map_init(&k.by_uid, 0);
+        kube_nodes_read_node(&k, &n, parsed(MACHINE("\"zone\":\"a\"", "", "8")));
+        map_put(&k.by_name, n.name, (uint64_t)(uintptr_t)&n, NULL);
+        k.first_node = &n;
+        k.first_pod = &pod;
+        snprintf(pod.node, sizeof pod.node, "%s", rows[r].node);
+        assert_int_equal(kube_nodes_count(&k, counts, NULL, &arena, &list), 1);
+        bool as = list->n_devices == 1 && list->devices->n == 8 && list->devices->taken == rows[r].taken &&
+                  list->other_cpu == rows[r].cpu && list->other_memory == (rows[r].cpu > 0 ? 7 : 0);
+        if (!as) fail_msg("%s: %u taken", rows[r].what, list->devices->taken);
+        map_free(&k.by_name);
+        map_free(&k.by_uid);
+        arena_free(&n.arena);
+        arena_free(&k.arena);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -136,6 +222,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nodes_say_what_they_have),
         cmocka_unit_test(pods_say_what_they_need),
+        cmocka_unit_test(what_changes_is_told_apart),
+        cmocka_unit_test(what_others_have_is_taken_off),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
