@@ -58,7 +58,7 @@ class Cluster:
 
     def stop(self, daemon):
         """Kills a daemon of the node as a crash would."""
-        pid = int((state() / f"run/{daemon}.pid").read_text())
+        pid = int((state() / f"run/{daemon}.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
         until(f"{daemon} to be gone", lambda: not pathlib.Path(f"/proc/{pid}").exists())
 

@@ -51,11 +51,16 @@ until_true() {
     done
 }
 
-# ---- processes: a number may belong to another process by now; ours have the state folder in their command line ----
+# ---- processes: a number may belong to another process by now, so NAME.pid says when its own was born, too ---------
 
-ours() { [ -n "$1" ] && grep -qsaF -- "$D/" "/proc/$1/cmdline"; }
-pid_of() { cat "$D/run/$1.pid" 2>/dev/null; }
-alive() { ours "$(pid_of "$1")"; }
+# born PID: in ticks since boot; nothing if it does not run. A command line would not do: it is empty during exec.
+born() { sed -n 's/.*) [^ZX] //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f19; }
+note_pid() { echo "$2 $(born "$2")" >"$D/run/$1.pid"; } # NAME PID
+pid_of() { cut -d' ' -f1 "$D/run/$1.pid" 2>/dev/null; }
+alive() {
+    local p b
+    read -r p b 2>/dev/null <"$D/run/$1.pid" && [ -n "$b" ] && [ "$(born "$p")" = "$b" ]
+}
 # The process that holds the namespaces, and the `unshare` that waits for it: also of an `up` that was killed before it
 # could write down their numbers.
 holders() { # one grep over all, that does not find itself
@@ -76,16 +81,17 @@ start() {
     holder=$(pid_of holder)
     # shellcheck disable=SC2016 # for the inner shell
     enter='for g in '"$DAEMON_CGROUPS"'; do echo 0 >$g/cgroup.procs; done; exec "$@"'
+    echo "---- started $(date -u +%FT%TZ) ----" >>"$D/log/$n.log" # so that the end of the log is this one's
     setsid nsenter -t "$holder" --mount --pid --net --wd="$D" -- sh -c "$enter" sh "$@" \
         </dev/null >>"$D/log/$n.log" 2>&1 9>&- &
     w=$!
     for _ in $(seq 100); do
         c=$(cut -d' ' -f1 <"/proc/$w/task/$w/children" 2>/dev/null || true)
-        if ours "$c"; then break; fi
+        if [ -n "$c" ]; then break; fi
         sleep 0.02
     done
-    ours "$c" || die "$n did not start: $(tail -n 5 "$D/log/$n.log")"
-    echo "$c" >"$D/run/$n.pid"
+    [ -n "$c" ] || die "$n did not start: $(tail -n 5 "$D/log/$n.log")"
+    note_pid "$n" "$c"
 }
 
 # ---- the API ------------------------------------------------------------------------------------------------------
@@ -126,9 +132,9 @@ take_down() {
         # shellcheck disable=SC2046 # numbers
         kill -TERM $(guests "$network") 2>/dev/null || true
         for n in kubelet proxy sched kcm kwok kueue metrics coredns apiserver etcd; do
-            p=$(pid_of $n) || continue
             # On TERM the apiserver waits up to a minute for those who watch, and etcd for it.
-            if ours "$p"; then kill -"$([ $n = apiserver ] && echo KILL || echo TERM)" "$p" 2>/dev/null || true; fi
+            p=$([ $n = apiserver ] && echo KILL || echo TERM)
+            if alive $n; then kill -"$p" "$(pid_of $n)" 2>/dev/null || true; fi
         done
         p=$(pid_of etcd) && until_true 20 gone "$p" || true
         p=$(guests "$network")

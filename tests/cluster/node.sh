@@ -25,7 +25,7 @@ I
         </dev/null >"$D/log/holder.log" 2>&1 9>&- &
     u=$!
     until_true 100 test -e "$D/run/ready" || die "no namespaces: $(cat "$D/log/holder.log")"
-    cut -d' ' -f1 <"/proc/$u/task/$u/children" >"$D/run/holder.pid"
+    note_pid holder "$(cut -d' ' -f1 <"/proc/$u/task/$u/children")"
 }
 
 # Not every kernel has the dummy driver: an empty bridge carries the node's address. It also swallows packets to pods
