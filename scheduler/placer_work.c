@@ -127,6 +127,7 @@ static bool to_rules(struct placer *p, const struct placing_row *row, struct pla
     if (!queue_setup_ask(&p->setup, &ask, &p->turn, out, err)) return false;
     out->id = (uint64_t)row->id;
     out->submit_us = row->submitted_us;
+    out->expect_us = row->timeout_ms * 1000; /* what it says itself, as EASY has it */
     return true;
 }
 

@@ -108,6 +108,7 @@ static void write_ask(struct scheduler *s, struct live *l, const struct placing 
     batch_int(b, t, ask.priority);
     batch_time(b, t, s->now_us);
     batch_text(b, t, on_nodes(s, &ask));
+    batch_int(b, t, run_task_node(l->run, e->task)->timeout_ms);
 }
 
 static void write_over(struct scheduler *s, struct live *l, const struct placing *e)

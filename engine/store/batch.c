@@ -31,7 +31,7 @@ const struct batch_table_def batch_tables[BATCH_TABLES] = {
     [BATCH_RUN_FINISH] = {Q_HOT_RUN_FINISH, "lsttiizz"},
     [BATCH_WAITING] = {Q_HOT_WAITING, "lt"},
     [BATCH_QUEUE_OVER] = {Q_HOT_QUEUE_OVER, "lii"},
-    [BATCH_QUEUE_ASK] = {Q_HOT_QUEUE_ASK, "liiltsttttiillizt"},
+    [BATCH_QUEUE_ASK] = {Q_HOT_QUEUE_ASK, "liiltsttttiilliztl"},
 };
 
 void batch_init(struct batch *b)

@@ -15,6 +15,7 @@ struct placing_row {
     int32_t task, attempt, gpu, pods, priority, state; /* QUEUE_WAITS… of queues.h */
     struct str path, queue, flavor, got, nodes;        /* nodes: {a,b} */
     struct str on_nodes;                               /* JSON: its nodeSelector, tolerations; empty = neither */
+    int64_t timeout_ms;                                /* of its attempt; 0 = none */
 };
 
 struct placing_admit {

@@ -149,16 +149,18 @@ def test_a_queue_has_less_than_the_machine(machine):
 
 
 def test_a_gang_starts_whole(machine):
-    """Who needs all of them is not overtaken for ever by those who need one."""
+    """Who needs all of them is not overtaken by those who need one, but by those who are over before it is its turn."""
     server = machine(TWO)
     folder = notes(server)
     declare(server, A100 + queue("research"))
-    first = server.submit(pipeline("a: {" + holding(folder) + "}"))
+    first = server.submit(pipeline("a: {" + holding(folder, "queue: research, timeout: 1h") + "}"))
     until("it to run", lambda: lines(folder / "used"))
     gang = server.submit(pipeline("both: {" + holding(folder, asks="gpu: 2", until_there="all") + "}"))
     until("it to say why", lambda: "2 × a100" in str(waiting(server, gang)))
     later = server.submit(pipeline("b: {" + holding(folder) + "}"))
     until("the later one to wait, too", lambda: "position 2 of 2" in str(waiting(server, later)))
+    short = server.submit(pipeline("c: {run: 'true', queue: research, resources: {cpu: 10m, gpu: 1}, timeout: 1m}"))
+    assert server.ended(short)["state"] == "succeeded"
     assert len(lines(folder / "used")) == 1  # though one is free
     (folder / "go").touch()
     until("the gang to run", lambda: lines(folder / "used")[1:] == ["GPU-0,GPU-1"])

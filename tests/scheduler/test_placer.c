@@ -261,6 +261,23 @@ static void test_only_on_nodes_that_it_names(void **state)
           1);
 }
 
+/* Who is over, by its timeout, before those who run make room for the first that waits, takes nothing of it. */
+static void test_the_short_one_passes(void **state)
+{
+    (void)state;
+    static const int gpus[] = {1, 2, 1, 1}, timeout_s[] = {3600, 0, 0, 60};
+    world.gpus[0] = 2;
+    world.placer = placer_new("one");
+    for (int i = 0; i < 4; i++) {
+        ask(1 + i, 1, 1, gpus[i], 0, "default");
+        sql("UPDATE queue_work SET timeout_ms = %d, news = true WHERE run_id = %d", timeout_s[i] * 1000, 1 + i);
+        if (i == 0) until(ADMITTED, 1);
+    }
+    until("SELECT count(*) FROM queue_work WHERE state = 2 AND run_id IN (1, 4)", 2);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 3 AND waiting LIKE '%kept for run 2 train%'", 1);
+    assert_int_equal(support_number(&world.db, ADMITTED), 2);
+}
+
 static void test_the_less_important_gives_way(void **state)
 {
     (void)state;
@@ -576,6 +593,7 @@ int main(void)
         TEST(a_gang_starts_whole),
         TEST(the_less_important_gives_way),
         TEST(only_on_nodes_that_it_names),
+        TEST(the_short_one_passes),
         TEST(a_victims_pods_may_linger),
         TEST(what_was_admitted_has_its_room),
         TEST(another_takes_over),

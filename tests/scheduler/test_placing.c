@@ -275,7 +275,7 @@ static int teardown(void **state)
 
 #define ONE                                                                                                            \
     "  a: {run: x, image: i, queue: q, priority: 3, resources: {gpu: {count: 2, flavor: h100}, cpu: 2},\n"             \
-    "      nodeSelector: {disk: ssd}, tolerations: [{key: t}]}\n"
+    "      nodeSelector: {disk: ssd}, tolerations: [{key: t}], timeout: 90s}\n"
 #define WAITS "SELECT count(*) FROM queue_work WHERE state = 1 AND news"
 #define OVER "SELECT count(*) FROM queue_work WHERE state = 4 AND news"
 #define ENDED(state) "SELECT count(*) FROM runs WHERE state = " state
@@ -294,7 +294,7 @@ static void test_asked_admitted_over(void **state)
         support_number(
             &test, "SELECT count(*) FROM queue_work WHERE queue = 'q' AND flavor = 'h100' AND"
                    " gpu = 2000 AND pods = 1 AND cpu = 2000 AND priority = 3 AND attempt = 1 AND"
-                   " domain = 'test:1' AND path = 'a' AND"
+                   " domain = 'test:1' AND path = 'a' AND timeout_ms = 90000 AND"
                    " on_nodes::jsonb = '{\"nodeSelector\": {\"disk\": \"ssd\"}, \"tolerations\": [{\"key\": \"t\"}]}'"),
         1);
     tell(ADMIT);

@@ -123,12 +123,12 @@ SELECT 1 / count(*)::int FROM placers WHERE domain = $1 AND epoch = $2
 
 -- name: placer_all
 SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
-       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes
+       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms
   FROM queue_work WHERE domain = $1 AND state < 4 ORDER BY id
 
 -- name: placer_news
 SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
-       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes
+       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms
   FROM queue_work WHERE domain = $1 AND news ORDER BY id LIMIT 5000
 
 -- name: placer_ids
@@ -137,7 +137,7 @@ SELECT id FROM queue_work WHERE domain = $1
 
 -- name: placer_look
 SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
-       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes
+       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms
   FROM queue_work WHERE domain = $1 AND id = ANY($2::bigint[])
 
 -- name: placer_heard
@@ -221,15 +221,15 @@ UPDATE queue_work w SET state = 4, news = true FROM mine WHERE w.id = mine.id
 -- An ask that is there is left as old as it was, unless it was over; what it wants may be more after an oom.
 WITH asked AS (
     INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, gpu, pods, cpu, memory,
-                            priority, submitted_at, on_nodes, state)
+                            priority, submitted_at, on_nodes, timeout_ms, state)
     SELECT u.*, 1
       FROM unnest($1::bigint[], $2::int[], $3::int[], $4::bigint[], $5::text[], $6::smallint[], $7::text[], $8::text[], $9::text[],
                   $10::text[], $11::int[], $12::int[], $13::bigint[], $14::bigint[], $15::int[], $16::timestamptz[],
-                  $17::text[]) AS u
+                  $17::text[], $18::bigint[]) AS u
         ON CONFLICT (run_id, task) DO UPDATE
        SET attempt = excluded.attempt, shard = excluded.shard, domain = excluded.domain, path = excluded.path,
            queue = excluded.queue, flavor = excluded.flavor, gpu = excluded.gpu, pods = excluded.pods, cpu = excluded.cpu,
-           memory = excluded.memory, priority = excluded.priority, on_nodes = excluded.on_nodes,
+           memory = excluded.memory, priority = excluded.priority, on_nodes = excluded.on_nodes, timeout_ms = excluded.timeout_ms,
            submitted_at = CASE WHEN queue_work.state = 4 THEN excluded.submitted_at ELSE queue_work.submitted_at END, state = 1, news = true, reason = NULL,
            why = NULL, waiting = NULL, got = NULL, pin = NULL, nodes = NULL, admitted_at = NULL
      WHERE queue_work.attempt <= excluded.attempt
