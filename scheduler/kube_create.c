@@ -50,6 +50,10 @@ static void created(void *ctx, const struct kube_answer *answer)
     struct kube_attempt *a = ctx;
     a->call = NULL;
     bool creating = a->phase == KUBE_CREATING, there = answer->outcome == KUBE_DONE;
+    if (str_is(answer->reason, "AlreadyExists") && a->job_uid[0] == '\0') {
+        kube_holder_ask(a);
+        return;
+    }
     there |= str_is(answer->reason, "AlreadyExists");
     there |= !creating && a->phase != KUBE_FORGOTTEN; /* a watch was quicker */
     if (answer->outcome == KUBE_UNKNOWN) a->unsure = true;

@@ -115,7 +115,7 @@ static bool can_wait(const struct kube_attempt *a)
 /* The pods go with it; without a policy they would be left behind. */
 void kube_delete(struct kube_attempt *a)
 {
-    char path[512];
+    char path[512], body[256];
     a->retry_us = 0;
     if (a->call != NULL || a->name[0] == '\0') return; /* without a name it would be all Jobs */
     if (can_wait(a)) {
@@ -124,15 +124,16 @@ void kube_delete(struct kube_attempt *a)
     }
     if (a->hurry && tell_to_hurry(a)) return;
     if (a->deleted) return;
+    if (a->job_uid[0] == '\0') { /* another may have its name */
+        kube_holder_ask(a);
+        return;
+    }
     snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs/%s", STR_ARG(a->owner->cfg.namespace), a->name);
-    BUF_AUTO body;
-    buf_init(&body, 0);
-    buf_c(&body, OPTIONS ",\"propagationPolicy\":\"Background\"");
-    if (a->job_uid[0] != '\0') buf_printf(&body, ",\"preconditions\":{\"uid\":\"%s\"}", a->job_uid);
-    buf_char(&body, '}');
+    snprintf(body, sizeof body, OPTIONS ",\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"%s\"}}",
+             a->job_uid);
     const struct kube_request req = {.method = "DELETE",
                                      .path = str_of(path),
-                                     .body = buf_view(&body),
+                                     .body = str_of(body),
                                      .priority = a->phase == KUBE_FORGOTTEN ? KUBE_IDLE : KUBE_URGENT,
                                      .done = deleted,
                                      .ctx = a};

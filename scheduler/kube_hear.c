@@ -128,6 +128,7 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     struct kube_attempt *a = kube_pod_of(k, change, labelled, &pod);
     if (a == NULL || a->phase == KUBE_FORGOTTEN) return;
     if (a->name[0] == '\0') keep(a->name, sizeof a->name, pod.job);
+    if (pod.job_uid.n > 0) keep(a->pods_job, sizeof a->pods_job, pod.job_uid);
     uint32_t rank = kube_rank_of(a, pod.uid);
     if (rank == UINT32_MAX && pod.rank >= 0 && !str_is(pod.uid, a->pod_uid)) rank = (uint32_t)pod.rank;
     if (rank != UINT32_MAX) {

@@ -93,7 +93,7 @@ void kube_name_job(struct kube_attempt *a, const char *name)
     bool other = a->name[0] != '\0' && strcmp(a->name, name) != 0;
     snprintf(a->name, sizeof a->name, "%s", name);
     if (!other) return;
-    a->job_uid[0] = a->pod_uid[0] = '\0';
+    a->job_uid[0] = a->pod_uid[0] = a->pods_job[0] = '\0';
     a->job_there = a->job_ended = a->job_completed = a->ended = a->late = a->keeping = false;
     a->result = (struct task_result){0};
     a->stage = KUBE_STAGE_PLACING;

@@ -110,6 +110,7 @@ struct kube_attempt {
 
     /* its pod */
     char pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
+    char pods_job[KUBE_UID]; /* what controls it, or them */
     enum kube_stage stage;
     bool ended;              /* `result` and `said` say how */
     bool keeping;            /* the step itself has ended well */
@@ -318,7 +319,7 @@ const char *kube_belongings_denied(const struct kube_attempt *a);
 const char *kube_belongings_lack(const struct kube_attempt *a);
 
 /* ---- kube_delete.c: Jobs and pods are deleted ---- */
-void kube_delete(struct kube_attempt *a);
+void kube_delete(struct kube_attempt *a); /* what is known to be its, by uids */
 /* One pod by itself; it leaves the Job as it is. */
 struct kube_deletion {
     const char *pod, *uid; /* the pod of that name is let be if it is another */
@@ -335,6 +336,15 @@ void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
 /* ---- kube_create.c: Jobs are created ---- */
 void kube_create(struct kube_attempt *a);
 void kube_begun(struct kube_attempt *a); /* somebody told of its Job, or its pod: it need not be created any more */
+
+/* ---- kube_holder.c: who has the name of a Job ---- */
+enum kube_holder { KUBE_NOBODY, KUBE_OURS, KUBE_STRANGER };
+/* Of the Jobs of that name, one at most. Ours is one that is watched, by its label, and the one that controls a pod of
+ * ours (`uid`, empty = none is known). Pure. */
+enum kube_holder kube_holder_of(const struct value *items, struct str instance, const char *uid);
+/* As a->call: then its Job is known by its uid, or it is created again after a pause, or it counts as gone. */
+void kube_holder_ask(struct kube_attempt *a);
+void kube_holder_hear(struct kube_attempt *a, const struct value *items); /* the answer */
 
 /* ---- kube_hear.c: what the watches say ---- */
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);

@@ -217,6 +217,83 @@ static void a_job_is_found_by_its_name(void **state)
     assert_int_equal(a->phase, KUBE_TOLD);
 }
 
+/* ---- who has the name of its Job ---- */
+
+static const struct value *jobs_of(const char *uid, const char *labels)
+{
+    struct value *v = arena_new(&arena, struct value);
+    struct err err = {0};
+    struct str text = uid == NULL ? STR("[]")
+                                  : arena_printf(&arena, "[{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",%s}}]",
+                                                 job_name, uid, labels);
+    if (!json_parse(&arena, text, 0, v, &err)) fail_msg("%s", err.message);
+    return v;
+}
+
+static void whoever_has_the_name_is_looked_at(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *uid, *labels, *pods_job;
+        enum kube_holder want;
+    } rows[] = {
+        {"nobody", NULL, "", "", KUBE_NOBODY},
+        {"ours", "j1", "\"labels\":{" LABELS "}", "", KUBE_OURS},
+        {"ours, edited", "j1", "\"labels\":{" OTHERS "}", "", KUBE_OURS},
+        {"no labels", "j1", "\"a\":1", "", KUBE_STRANGER},
+        {"another's", "j1", "\"labels\":{\"millrace.dev/instance\":\"i2\",\"millrace.dev/run\":\"7\"}", "",
+         KUBE_STRANGER},
+        {"its pod is ours", "j1", "\"a\":1", "j1", KUBE_OURS},
+        {"another's pod is ours", "j1", "\"a\":1", "j2", KUBE_STRANGER},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (kube_holder_of(jobs_of(rows[i].uid, rows[i].labels), STR("i1"), rows[i].pods_job) != rows[i].want)
+            fail_msg("%s", rows[i].name);
+}
+
+/* Being created, when somebody has its name. */
+static struct kube_attempt *creating(void)
+{
+    struct kube_attempt *a = asked(1);
+    a->phase = KUBE_CREATING;
+    return a;
+}
+
+static void a_strangers_job_is_waited_for(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = creating();
+    kube_holder_hear(a, jobs_of("j9", "\"a\":1"));
+    assert_int_equal(a->phase, KUBE_CREATING);
+    assert_true(a->retry_us != 0 && a->tries == 1 && a->job_uid[0] == '\0');
+    assert_non_null(strstr(a->waits, job_name));
+    assert_non_null(strstr(a->waits, "lacks the label millrace.dev/instance=i1"));
+    kube_holder_hear(a, jobs_of(NULL, "")); /* somebody has deleted it */
+    assert_int_equal(a->phase, KUBE_CREATING);
+    kube_holder_hear(a, jobs_of("j1", "\"labels\":{" LABELS "}"));
+    assert_int_equal(a->phase, KUBE_CREATED);
+    assert_string_equal(a->job_uid, "j1");
+    assert_string_equal(a->waits, "");
+    assert_true(a->job_there && a->retry_us == 0);
+}
+
+static void a_strangers_job_is_never_deleted(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = creating();
+    a->kill_wanted = true;
+    kube_holder_hear(a, jobs_of("j9", "\"a\":1"));
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_string_equal(a->result.message.p, NEVER_BEGAN);
+    a->queued = false;
+    k->events = NULL;
+    k->events_end = &k->events;
+    executor.forget(executor.self, id);
+    assert_non_null(a->call); /* which asks: its uid is not known */
+    kube_holder_hear(a, jobs_of("j9", "\"a\":1"));
+    assert_null(kube_find(k, id));
+}
+
 static int begin(void **state)
 {
     char path[FS_PATH_MAX];
@@ -273,6 +350,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pod_is_held_until_its_job_is_told_of, begin, end),
         cmocka_unit_test_setup_teardown(the_last_of_a_job_that_is_gone_is_its_pod, begin, end),
         cmocka_unit_test_setup_teardown(a_job_is_found_by_its_name, begin, end),
+        cmocka_unit_test_setup_teardown(whoever_has_the_name_is_looked_at, begin, end),
+        cmocka_unit_test_setup_teardown(a_strangers_job_is_waited_for, begin, end),
+        cmocka_unit_test_setup_teardown(a_strangers_job_is_never_deleted, begin, end),
     };
     return cmocka_run_group_tests_name("kube identity", tests, open_folder, drop_folder);
 }
