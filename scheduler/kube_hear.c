@@ -13,13 +13,14 @@ static void keep(char *room, size_t n, struct str text)
 
 /* ---- Jobs ---- */
 
-/* Until Kueue admits it, and when Kueue takes that back. */
-static bool is_held_by_kueue(const struct value *job)
+/* By Kueue until it admits it, and when it takes that back; or by anybody, who may resume it. */
+static void read_suspension(struct kube_attempt *a, const struct value *job)
 {
+    bool was = a->suspended, on = value_get_bool(value_get(job, "spec"), "suspend");
     const struct value *labels = value_get(value_get(job, "metadata"), "labels");
-    const struct value *suspend = value_get(value_get(job, "spec"), "suspend");
-    return suspend != NULL && suspend->type == VALUE_BOOL && suspend->u.b && labels != NULL &&
-           value_get(labels, KUBE_LABEL_KUEUE) != NULL;
+    a->held_by_kueue = on && value_get(labels, KUBE_LABEL_KUEUE) != NULL;
+    a->suspended = on && !a->held_by_kueue;
+    if (was && !a->suspended && a->phase == KUBE_CREATED && kube_lacks_pod(a)) kube_waits(a, STR(""));
 }
 
 /* They come after the pod's end; of a pod that is gone they are all there is. */
@@ -54,7 +55,7 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     a->job_there = true;
     a->deleted = kube_text(object, "metadata.deletionTimestamp").n > 0;
     read_conditions(a, object);
-    a->held_by_kueue = is_held_by_kueue(object);
+    read_suspension(a, object);
     kube_template_hear(a, object);
     kube_begun(a);
     kube_belongings_create(a);

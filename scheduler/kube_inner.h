@@ -105,6 +105,7 @@ struct kube_attempt {
     bool job_there;                /* by the watch, or by the answer to its creation */
     bool job_ended, job_completed; /* it says so; the pod tells more, if there is one */
     bool held_by_kueue;            /* it is suspended until Kueue admits it */
+    bool suspended;                /* by whoever else */
     bool deleted;                  /* its deletion was accepted, or it was gone */
     struct kube_belonging belongings[KUBE_BELONGINGS];
 
@@ -287,7 +288,8 @@ const struct value *kube_newest_event(const struct value *events, const char *ui
 
 /* ---- kube_podless.c: why a Job has no pod ---- */
 void kube_ask_why(struct kube *k);   /* there are Jobs and no pods */
-void kube_ask_kueue(struct kube *k); /* some of them are suspended */
+void kube_ask_kueue(struct kube *k); /* some of them are suspended for it */
+void kube_suspended(struct kube_attempt *a); /* by whoever else: is said */
 /* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
 void kube_ask_pod(struct kube_attempt *a);
 

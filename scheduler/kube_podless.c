@@ -2,6 +2,7 @@
  * that is not there. Events are hints: nothing is decided by them but what is said.
  *
  * A Job that Kueue holds is suspended, and its Workload says why (https://kueue.sigs.k8s.io/docs/concepts/workload/).
+ * Of one that anybody else has suspended nobody tells, and what events told before is over.
  *
  * A Job that has ended had a pod: a watch of pods that lags behind the one of Jobs may have missed it, so the server is
  * asked before an end is told without one. */
@@ -19,7 +20,7 @@ static void say(struct kube_attempt *a, struct str why)
 
 static bool is_podless(const struct kube_attempt *a)
 {
-    return a->phase == KUBE_CREATED && kube_lacks_pod(a) && a->job_uid[0] != '\0' && !a->job_ended;
+    return a->phase == KUBE_CREATED && kube_lacks_pod(a) && a->job_uid[0] != '\0' && !a->job_ended && !a->suspended;
 }
 
 /* The Job controller may only be busy; but not for as long as a start may take. */
@@ -48,6 +49,17 @@ void kube_ask_why(struct kube *k)
              "/api/v1/namespaces/%.*s/events?fieldSelector=involvedObject.kind%%3DJob%%2Creason%%3DFailedCreate"
              "&limit=" KUBE_ASKED_MOST,
              STR_ARG(k->cfg.namespace));
+}
+
+/* However long that takes: whoever has suspended it may resume it. */
+void kube_suspended(struct kube_attempt *a)
+{
+    if (a->kill_wanted) return; /* it may have been us */
+    kube_waits_for(a,
+                   "its Job is suspended, and not by Millrace: by somebody, or by what suspends Jobs in this cluster; "
+                   "kubectl -n %.*s patch job %s -p '{\"spec\":{\"suspend\":false}}' resumes it",
+                   STR_ARG(a->owner->cfg.namespace), a->name);
+    kube_hangs(a, false);
 }
 
 /* ---- Kueue ---- */

@@ -36,6 +36,8 @@ static void without_pod(struct kube_attempt *a, int64_t now)
         kube_ask_pod(a);
     else if (!a->job_ended && a->held_by_kueue)
         kube_ask_kueue(a->owner);
+    else if (!a->job_ended && a->suspended)
+        kube_suspended(a);
     else if (!a->job_ended && since > PODLESS_US)
         kube_ask_why(a->owner);
 }

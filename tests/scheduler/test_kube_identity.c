@@ -294,6 +294,32 @@ static void a_strangers_job_is_never_deleted(void **state)
     assert_null(kube_find(k, id));
 }
 
+/* ---- who has suspended it ---- */
+
+static void job_specified(const char *labels, const char *spec)
+{
+    told(kube_hear_job, KUBE_PRESENT,
+         arena_printf(&arena, "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"labels\":{%s}},\"spec\":{%s}}", job_name,
+                      labels, spec));
+}
+
+static void a_job_that_anybody_suspends_says_so_until_it_is_resumed(void **state)
+{
+    (void)state;
+    job_specified(LABELS, "\"suspend\":true");
+    struct kube_attempt *a = asked(1);
+    kube_hangs(a, true);
+    kube_tick(k);
+    assert_non_null(strstr(a->waits, "suspended, and not by Millrace"));
+    assert_non_null(strstr(a->waits, job_name));
+    assert_int_equal(a->hangs_us, 0); /* it is not given up */
+    job_specified(LABELS, "\"suspend\":false");
+    assert_string_equal(a->waits, "");
+    job_specified(LABELS ",\"kueue.x-k8s.io/queue-name\":\"q\"", "\"suspend\":true");
+    kube_tick(k);
+    assert_true(a->held_by_kueue && a->waits[0] == '\0'); /* Kueue is asked */
+}
+
 static int begin(void **state)
 {
     char path[FS_PATH_MAX];
@@ -350,6 +376,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pod_is_held_until_its_job_is_told_of, begin, end),
         cmocka_unit_test_setup_teardown(the_last_of_a_job_that_is_gone_is_its_pod, begin, end),
         cmocka_unit_test_setup_teardown(a_job_is_found_by_its_name, begin, end),
+        cmocka_unit_test_setup_teardown(a_job_that_anybody_suspends_says_so_until_it_is_resumed, begin, end),
         cmocka_unit_test_setup_teardown(whoever_has_the_name_is_looked_at, begin, end),
         cmocka_unit_test_setup_teardown(a_strangers_job_is_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(a_strangers_job_is_never_deleted, begin, end),
