@@ -67,6 +67,7 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_cancel(k->client, a->question);
     kube_cancel(k->client, a->release);
     kube_outputs_leave(a);
+    kube_untold_drop(a);
     kube_ranks_drop(a);
     kube_belongings_drop(a);
     kube_mover_drop(a);

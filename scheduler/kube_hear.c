@@ -36,6 +36,16 @@ static void read_conditions(struct kube_attempt *a, const struct value *job)
     }
 }
 
+/* Of an attempt that has ended it is deleted by its uid, which is sure; so that need not be. */
+static void job_gone(struct kube_attempt *a, const struct kube_pod *read)
+{
+    bool over = a->phase == KUBE_DRAINING || a->phase == KUBE_TOLD || a->phase == KUBE_FORGOTTEN;
+    if ((over && !a->deleted) || kube_untold(a, true, read)) return;
+    bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
+    kube_gone(a);
+    if (unwanted) kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
+}
+
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object)
 {
     struct kube *k = ctx;
@@ -45,9 +55,7 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     struct kube_attempt *a = kube_job_of(k, change, labelled, read.id, name, uid);
     if (a == NULL || (a->job_uid[0] != '\0' && !str_is(uid, a->job_uid) && change == KUBE_DELETED)) return;
     if (change == KUBE_DELETED) {
-        bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
-        kube_gone(a);
-        if (unwanted) kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
+        job_gone(a, &read);
         return;
     }
     keep(a->name, sizeof a->name, name);
@@ -140,6 +148,7 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     /* A Job may come to have two pods: the first one is the attempt's. */
     if (a->pod_uid[0] != '\0' && !str_is(pod.uid, a->pod_uid)) return;
     if (change == KUBE_DELETED) {
+        if (kube_untold(a, false, &pod)) return;
         if (pod.stage == KUBE_STAGE_ENDED) ended(a, &pod);
         pod_gone(a);
         return;

@@ -121,6 +121,7 @@ struct kube_attempt {
     struct kube_rank *ranks; /* of several workers; then pod and pod_uid stay empty */
     uint32_t n_ranks;
     struct task_result first;   /* how rank 0 ended */
+    struct kube_untold *untold; /* see kube_untold.c */
     struct kube_call *question; /* whether there is a pod; its Job has ended */
     int64_t looked_us;          /* when that was asked last */
     struct kube_helped helped;  /* of the only pod */
@@ -287,8 +288,8 @@ void kube_ask(struct kube *k, struct kube_question *q,
 const struct value *kube_newest_event(const struct value *events, const char *uid, bool (*tells)(struct str reason));
 
 /* ---- kube_podless.c: why a Job has no pod ---- */
-void kube_ask_why(struct kube *k);   /* there are Jobs and no pods */
-void kube_ask_kueue(struct kube *k); /* some of them are suspended for it */
+void kube_ask_why(struct kube *k);           /* there are Jobs and no pods */
+void kube_ask_kueue(struct kube *k);         /* some of them are suspended for it */
 void kube_suspended(struct kube_attempt *a); /* by whoever else: is said */
 /* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
 void kube_ask_pod(struct kube_attempt *a);
@@ -353,6 +354,14 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
 /* A pod that has not ended; when it is being deleted, it is lost if it does not end in time. */
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod);
+
+/* ---- kube_untold.c: what is there, and not watched any more ---- */
+/* A watch says that it is gone: `object`, a pod or a Job, of which a pod's reader has read what both have. False: it
+ * is. Else it is told of again, by whom it is asked. */
+bool kube_untold(struct kube_attempt *a, bool job, const struct kube_pod *object);
+void kube_untold_hear(struct kube_attempt *a, const char *uid, const struct value *items); /* the answer */
+void kube_untold_tick(struct kube_attempt *a, int64_t now);                                /* once a second */
+void kube_untold_drop(struct kube_attempt *a);
 
 /* ---- kube_waits.c: why attempts do not run yet ---- */
 /* Empty = it does. */

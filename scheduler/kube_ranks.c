@@ -243,6 +243,7 @@ void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t ra
     /* A rank may come to have two pods: the first one is the attempt's. */
     if (r->uid[0] != '\0' && !str_is(pod->uid, r->uid)) return;
     if (change == KUBE_DELETED) {
+        if (!r->ended && kube_untold(a, false, pod)) return;
         if (pod->stage == KUBE_STAGE_ENDED) rank_ended(a, rank, pod);
         rank_gone(a, rank);
         return;

@@ -92,6 +92,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->heard_us > FOLLOW_AFTER_US)
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
+    kube_untold_tick(a, now);
     kube_silence_tick(a);
     if (a->phase == KUBE_CREATED) kube_waits_tick(a, now);
     if (a->phase == KUBE_CREATED) kube_mover_tick(a, now);

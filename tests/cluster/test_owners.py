@@ -2,6 +2,7 @@
 import pytest
 from harness import until
 from test_jobs import gone, pipeline
+from test_refusals import waiting_for
 
 STOPS = "trap 'exit 3' TERM; sleep 600 & wait"
 
@@ -11,7 +12,8 @@ def the_pod(jobs, run, *words):
     return pod["metadata"]
 
 
-EDITS = {"removed": "millrace.dev/attempt-", "changed": "millrace.dev/run=99999", "nonsense": "millrace.dev/run=abc"}
+EDITS = {"removed": "millrace.dev/attempt-", "changed": "millrace.dev/run=99999", "nonsense": "millrace.dev/run=abc",
+         "unwatched": "millrace.dev/instance-"}
 
 
 @pytest.mark.parametrize("edit", EDITS)
@@ -21,7 +23,7 @@ def test_labels_that_are_edited(cluster_server, jobs, edit):
     for path in "s", "w":
         server.wait_task(run, path, "running")
     until("the pods", lambda: len(jobs.items("pods")) == 3)
-    jobs("label", "pods", "--all", "--overwrite", EDITS[edit])
+    jobs("label", "pods,jobs", "--all", "--overwrite", EDITS[edit])
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     assert server.cli("logs", run, "s").stdout == "begun\nended\n"
     assert all(task["attempt"] == 1 for task in server.tasks(run).values())
@@ -39,6 +41,32 @@ def test_a_job_that_vanishes_with_an_edited_pod_ends_its_attempt(cluster_server,
     jobs("delete", "pod", name, "--grace-period=1", "--wait=false")
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     gone(jobs)
+
+
+def test_a_strangers_job_and_one_that_is_suspended(cluster_server, jobs):
+    """Both are waits that say what to do, and neither Job is touched."""
+    jobs.apply(kind="ResourceQuota", metadata={"name": "none"}, spec={"hard": {"pods": "0"}})
+    server = cluster_server()
+    kept, run = (server.submit(pipeline("  s: {run: 'true'}\n", name=name)) for name in ("kept", "p"))
+    for one in kept, run:
+        waiting_for(server, one, "exceeded quota")
+    server.crash()
+    jobs("label", "jobs", "--all", "millrace.dev/instance-")
+    names = {int(job["metadata"]["labels"]["millrace.dev/run"]): job["metadata"]["name"] for job in jobs.items("jobs")}
+    server.start()
+    for one in kept, run:
+        waiting_for(server, one, names[one], "is not Millrace's")
+    server.post(f"/api/v1/runs/{kept}:cancel")
+    assert server.ended(kept)["state"] == "cancelled"
+    jobs("delete", "job", names[run])
+    waiting_for(server, run, "exceeded quota")
+    jobs("patch", "job", names[run], "-p", '{"spec":{"suspend":true}}')
+    waiting_for(server, run, names[run], "is suspended, and not by Millrace")
+    jobs("delete", "resourcequota", "none")
+    jobs("patch", "job", names[run], "-p", '{"spec":{"suspend":false}}')
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert server.tasks(run)["s"]["attempt"] == 1
+    until("the run's Job to be gone", lambda: [job["metadata"]["name"] for job in jobs.items("jobs")] == [names[kept]])
 
 
 def test_copies_count_for_nothing(cluster_server, jobs):

@@ -76,6 +76,15 @@ static struct kube_attempt *asked(uint32_t workers)
     return a;
 }
 
+/* What the server says that is asked for an object by its name; `items` NULL = it is not there. */
+static void answered(struct kube_attempt *a, const char *uid, const char *items)
+{
+    struct value v;
+    struct err err = {0};
+    if (!json_parse(&arena, str_of(items != NULL ? items : "[]"), 0, &v, &err)) fail_msg("%s", err.message);
+    kube_untold_hear(a, uid, &v);
+}
+
 static void a_pod_is_known_whatever_its_labels_become(void **state)
 {
     (void)state;
@@ -118,8 +127,68 @@ static void a_new_pod_of_the_job_counts_with_others_labels(void **state)
     assert_int_equal(k->by_id.n, 1);
     job_told(KUBE_DELETED, job_name, "j1", LABELS);
     pod_told(KUBE_DELETED, "p1", OTHERS, job_name, "j1", RUNS);
+    answered(a, "j1", NULL);
+    answered(a, "p1", NULL);
     assert_int_equal(a->phase, KUBE_TOLD);
     assert_int_equal(a->result.failure, FAILURE_INFRA);
+}
+
+/* A watch tells of what has lost its label as of what is gone. */
+static void what_lost_its_label_is_not_gone(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    job_told(KUBE_DELETED, job_name, "j1", LABELS);
+    pod_told(KUBE_DELETED, "p1", LABELS, job_name, "j1", RUNS);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    answered(a, "j1", "[{\"metadata\":{\"name\":\"x\",\"uid\":\"j1\"}}]");
+    answered(a, "p1", "[{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"p1\"},\"status\":{" RUNS "}}]");
+    assert_int_equal(a->phase, KUBE_CREATED);
+    assert_non_null(a->untold);
+    assert_true(a->job_there && !a->deleted && a->stage == KUBE_STAGE_RUNNING);
+    answered(a, "p1", "[{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"p1\"},\"status\":{" DONE "}}]");
+    assert_true(a->ended && a->result.ok);
+    assert_false(a->deleted); /* so its Job will be */
+}
+
+static void what_got_its_label_back_is_watched(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    pod_told(KUBE_PRESENT, "p0", LABELS RANK_0, job_name, "j1", RUNS);
+    pod_told(KUBE_PRESENT, "p1", LABELS RANK_1, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(2);
+    pod_told(KUBE_DELETED, "p1", LABELS RANK_1, job_name, "j1", RUNS);
+    assert_non_null(a->untold);
+    answered(a, "p1", "[{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"p1\",\"labels\":{" LABELS "}}}]");
+    assert_null(a->untold);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    pod_told(KUBE_DELETED, "p1", LABELS RANK_1, job_name, "j1", RUNS);
+    answered(a, "p1", "[{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"another\"}}]");
+    assert_null(a->untold);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_non_null(strstr(a->result.message.p, "rank 1"));
+}
+
+/* Nor does what goes as it should cost a request. */
+static void what_is_deleted_with_a_grace_or_by_us_is_gone(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    told(kube_hear_pod, KUBE_DELETED,
+         STR("{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"p1\",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"}}"));
+    assert_int_equal(a->phase, KUBE_TOLD);
+    job_told(KUBE_DELETED, job_name, "j1", LABELS);
+    assert_false(a->deleted);
+    a->phase = KUBE_CREATED;
+    a->kill_wanted = true;
+    job_told(KUBE_DELETED, job_name, "j1", LABELS);
+    assert_true(a->deleted);
+    assert_null(a->untold);
 }
 
 static void a_strangers_pod_counts_for_nothing(void **state)
@@ -214,6 +283,7 @@ static void a_job_is_found_by_its_name(void **state)
     assert_string_equal(a->job_uid, "j1");
     assert_null(k->strays);
     job_told(KUBE_DELETED, job_name, "j1", OTHERS);
+    answered(a, "j1", NULL);
     assert_int_equal(a->phase, KUBE_TOLD);
 }
 
@@ -376,6 +446,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pod_is_held_until_its_job_is_told_of, begin, end),
         cmocka_unit_test_setup_teardown(the_last_of_a_job_that_is_gone_is_its_pod, begin, end),
         cmocka_unit_test_setup_teardown(a_job_is_found_by_its_name, begin, end),
+        cmocka_unit_test_setup_teardown(what_lost_its_label_is_not_gone, begin, end),
+        cmocka_unit_test_setup_teardown(what_got_its_label_back_is_watched, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_deleted_with_a_grace_or_by_us_is_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_job_that_anybody_suspends_says_so_until_it_is_resumed, begin, end),
         cmocka_unit_test_setup_teardown(whoever_has_the_name_is_looked_at, begin, end),
         cmocka_unit_test_setup_teardown(a_strangers_job_is_waited_for, begin, end),
