@@ -36,22 +36,34 @@ static void fail(struct kube_attempt *a, enum failure f, enum reason r, struct s
     a->result.message = message;
 }
 
+static void unreadable(struct kube_attempt *a, const char *why)
+{
+    fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its outputs could not be kept: %s", why));
+}
+
 /* ---- one param ---- */
 
 /* What is no text, or has a NUL in it, comes from Kubernetes with this in its place, and is not what was written. */
 #define REPLACED "\xef\xbf\xbd"
 
+/* The kubelet makes the file: whether an empty one was written, nobody sees. */
+#define EMPTY "was not written, or is empty"
+
 static void read_message(struct kube_attempt *a)
 {
-    const char *why = "was not written";
     size_t at;
     struct value v;
     struct arena *m = &a->arena;
     const struct step_output *o = &a->outputs[0];
+    if (a->result.exit_code < 0) { /* its Job says that it ended well, and nobody what it left */
+        unreadable(a, "its pod is gone");
+        return;
+    }
     if (a->said.n == 0 && o->optional) return;
-    bool absent = a->said.n == 0 && o->param != PARAM_STRING, cut = a->said.n >= a->said_max;
+    const char *why = o->param == PARAM_STRING ? EMPTY ": an empty value is written as a newline" : EMPTY;
+    bool absent = a->said.n == 0, cut = a->said.n >= a->said_max;
     if (cut)
-        why = arena_printf(m, "is longer than %zu bytes, which is all that comes back from a pod without artifacts",
+        why = arena_printf(m, "is too long: what comes back from a pod without artifacts is less than %zu bytes",
                            a->said_max)
                   .p;
     bool replaced = !cut && str_find(a->said, STR(REPLACED), &at);
@@ -74,11 +86,6 @@ static void read_message(struct kube_attempt *a)
 }
 
 /* ---- a manifest ---- */
-
-static void unreadable(struct kube_attempt *a, const char *why)
-{
-    fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its outputs could not be kept: %s", why));
-}
 
 /* The sidecar says so only when the server has taken each of them. */
 static void take_manifest(struct kube_attempt *a, const struct value *v)

@@ -71,8 +71,9 @@ ENDS = {
     "badimage": ("run: 'true', image: 'UPPER/:::'", "Error", "InvalidImageName"),
     "nosecret": ("run: 'true', env: {A: {secret: {kubernetes: none/k}}}", "Error", 'secret "none" not found'),
     "nooutput": ("run: 'true', outputs: {n: {type: int, path: n}}", "OutputMissing", "its output 'n' was not written"),
-    "longoutput": ("run: 'yes | head -c 5000 > n', outputs: {n: {type: string, path: n}}", "OutputMissing",
-                   "longer than 4096 bytes"),
+    "emptyoutput": ("run: 'true', outputs: {n: {type: string, path: n}}", "OutputMissing", "or is empty: an empty"),
+    "longoutput": ("run: 'yes | head -c 4096 > n', outputs: {n: {type: string, path: n}}", "OutputMissing",
+                   "less than 4096 bytes"),
     "chatty": ("run: 'yes'", "Error", "wrote more than 1Mi to its log"),
     "badoutput": ("run: 'echo x > n', outputs: {n: {type: int, path: n}}", "OutputMissing", "a whole number"),
     "badterms": ("run: 'true', affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: "
