@@ -122,6 +122,7 @@ struct kube_attempt {
     uint32_t n_ranks;
     struct task_result first;   /* how rank 0 ended */
     struct kube_untold *untold; /* see kube_untold.c */
+    uint32_t failed_rank;       /* whose end is the attempt's; 0 = none has, or it was rank 0 */
     struct kube_call *question; /* whether there is a pod; its Job has ended */
     int64_t looked_us;          /* when that was asked last */
     struct kube_helped helped;  /* of the only pod */

@@ -17,6 +17,7 @@
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
 #include "scheduler/kube_log_gone.h"
+#include "scheduler/kube_words.h"
 #include "scheduler/log_overlap.h"
 
 #define FOLLOW_IDLE_MS 0 /* a step may be silent for days: the watch tells of its end */
@@ -159,10 +160,25 @@ static bool data(void *ctx, struct str bytes)
     return true;
 }
 
+/* Behind the end of a step whose only output is its termination message: that of others says them itself. */
+static void quote_last_lines(struct kube_attempt *a)
+{
+    char room[KUBE_LAST_BYTES];
+    bool failed = !a->result.ok && a->result.reason == REASON_ERROR && a->result.exit_code > 0;
+    if (!failed || a->collects || a->n_outputs != 1 || a->log_rank != a->failed_rank || !a->log_whole || a->log_full)
+        return;
+    int64_t end = a->n_ranks > 0 ? a->log_from + a->log_seen : a->log_bytes, at = end - KUBE_LAST_BYTES;
+    if (at < a->log_base) at = a->log_base;
+    struct str log = file_part(a, room, (size_t)(end - at), at);
+    struct str last = kube_last_lines(log, at > a->log_base, a->outputs[0].name, &a->arena);
+    a->result.message = arena_printf(&a->arena, "%.*s%.*s", STR_ARG(a->result.message), STR_ARG(last));
+}
+
 /* The next rank's begins on a line of its own, where this one's ends. */
 static bool next_rank(struct kube_attempt *a)
 {
     if (a->log_rank + 1 >= a->n_ranks || a->log_full) return false;
+    quote_last_lines(a);
     if (a->log_within && !put(a, STR("\n"))) return false;
     if (a->log_whole) a->drain_us = os_mono_us();
     a->log_base = a->log_from + a->log_seen;
@@ -315,6 +331,7 @@ static void say_full(struct kube_attempt *a)
 
 void kube_drained(struct kube_attempt *a)
 {
+    if (!a->drained) quote_last_lines(a);
     say_refused(a);
     say_full(a);
     if (a->log_asked && !a->log_whole && !a->log_full)

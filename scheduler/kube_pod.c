@@ -243,12 +243,17 @@ static size_t message_max(const struct value *spec)
     return n > 3 ? 12288 / n : 4096;
 }
 
-static void read_limits(const struct value *spec, struct kube_pod *out)
+#define MESSAGE_PATH "/dev/termination-log" /* Kubernetes' default */
+
+static void read_spec(const struct value *spec, struct kube_pod *out)
 {
     const struct value *list = value_get(spec, "containers"), *c;
-    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
-        if (str_is(value_get_text(c, "name"), KUBE_CONTAINER))
-            out->memory_limit = value_get_text(value_get(value_get(c, "resources"), "limits"), "memory");
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++) {
+        struct str path = value_get_text(c, "terminationMessagePath");
+        if (!str_is(value_get_text(c, "name"), KUBE_CONTAINER)) continue;
+        out->memory_limit = value_get_text(value_get(value_get(c, "resources"), "limits"), "memory");
+        out->message_is_output = path.n > 0 && !str_is(path, MESSAGE_PATH);
+    }
 }
 
 bool kube_pod_read(const struct value *object, struct kube_pod *out)
@@ -268,7 +273,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
     read_owner(meta, out);
     out->stage = out->node.n > 0 ? KUBE_STAGE_STARTING : KUBE_STAGE_PLACING;
     read_deletion(meta, out);
-    read_limits(value_get(object, "spec"), out);
+    read_spec(value_get(object, "spec"), out);
     out->message_max = message_max(value_get(object, "spec"));
     read_containers(value_get(object, "spec"), status, out);
     read_conditions(status, out);
@@ -462,7 +467,7 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
     else if (str_is(p->reason, "StartError") || str_is(p->reason, "ContainerCannotRun"))
         fail(out, FAILURE_ERROR, REASON_ERROR,
              arena_printf(a, "could not be started%.*s", STR_ARG(quote(a, p->reason, p->message))));
-    else if (str_trim(p->message).n > 0)
+    else if (str_trim(p->message).n > 0 && !p->message_is_output)
         fail(
             out, FAILURE_ERROR, REASON_ERROR,
             arena_printf(a, "exited with code %d; its last lines:\n%.*s", p->exit_code, STR_ARG(str_trim(p->message))));

@@ -30,6 +30,7 @@ struct kube_pod {
     struct str pod_reason, pod_message; /* of the pod as a whole */
     struct str disruption, disruption_message;
     size_t message_max;       /* bytes of a termination message that its kubelet leaves */
+    bool message_is_output;   /* of the step's container: so its log's last lines are not in it */
     struct str manifest;      /* what the collecting sidecar said as it ended */
     bool collecting;          /* it has not ended yet */
     bool fetching;            /* the step's code and inputs are on their way */

@@ -128,6 +128,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
         if (all_stopped(a)) finish(a);
     } else if (!how.ok) {
         a->result = how;
+        a->failed_rank = rank;
         a->result.message = arena_printf(&a->arena, "rank %u: %.*s", rank, STR_ARG(how.message));
         finish(a);
     } else {

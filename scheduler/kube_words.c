@@ -17,17 +17,20 @@ static struct str last_line(struct str log)
     return line;
 }
 
-/* What is no text becomes one '?' each. */
-static struct str readable(struct str line, struct arena *a)
+/* What is no text becomes one '?' each; of lines, not what parts them and their columns. */
+static struct str readable(struct str text, bool lines, struct arena *a)
 {
-    char *out = arena_alloc(a, line.n + 1);
+    char *out = arena_alloc(a, text.n + 1);
     size_t n = 0;
-    while (line.n > 0) {
-        struct str good = utf8_sub(line, line.n);
-        for (size_t i = 0; i < good.n; i++)
-            out[n++] = (unsigned char)good.p[i] < ' ' || good.p[i] == 0x7f ? '?' : good.p[i];
-        if (good.n < line.n) out[n++] = '?';
-        line = str_sub(line, good.n + (good.n < line.n), line.n);
+    while (text.n > 0) {
+        struct str good = utf8_sub(text, text.n);
+        for (size_t i = 0; i < good.n; i++) {
+            char c = good.p[i];
+            bool layout = lines && (c == '\n' || c == '\r' || c == '\t');
+            out[n++] = ((unsigned char)c < ' ' && !layout) || c == 0x7f ? '?' : c;
+        }
+        if (good.n < text.n) out[n++] = '?';
+        text = str_sub(text, good.n + (good.n < text.n), text.n);
     }
     return (struct str){out, n};
 }
@@ -38,7 +41,21 @@ struct str kube_words(struct str log, struct arena *a)
     if (str_ends(line, STEP_MOVES_AGAIN)) line.n -= sizeof STEP_MOVES_AGAIN - 1;
     bool done = str_starts(line, "{"); /* what it ends with, a manifest */
     if (line.n == 0 || done || str_is(line, STEP_MOVES_WAITS)) return STR("");
-    line = readable(line, a);
+    line = readable(line, false, a);
     if (line.n <= KUBE_WORDS_MAX) return line;
     return arena_printf(a, "%.*s…", STR_ARG(utf8_sub(line, KUBE_WORDS_MAX)));
+}
+
+struct str kube_last_lines(struct str log, bool cut, struct str output, struct arena *a)
+{
+    size_t at, end;
+    struct str last = str_trim(cut && str_find(log, STR("\n"), &end) ? str_sub(log, end + 1, log.n) : log);
+    if (last.n == 0) return last;
+    struct str hint = STR("");
+    if (str_find(last, STR("Device or resource busy"), &at))
+        hint = arena_printf(a,
+                            "; its output '%.*s' is a mount here, and can only be written in place, as with "
+                            "cat FILE > outputs/NAME",
+                            STR_ARG(output));
+    return arena_printf(a, "%.*s; its last lines:\n%.*s", STR_ARG(hint), STR_ARG(readable(last, true, a)));
 }

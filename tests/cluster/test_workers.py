@@ -50,13 +50,13 @@ def test_ranks_find_each_other(cluster_server, jobs):
 def test_one_rank_that_dies_ends_all(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(pipeline(
-        "  a:\n    workers: 3\n    retry: {limit: 1, backoff: 10ms}\n"
-        "    run: 'echo rank $RANK of attempt $MILLRACE_ATTEMPT; trap \"exit 9\" TERM;"
+        "  a:\n    workers: 3\n    retry: {limit: 1, backoff: 10ms}\n    outputs: {n: int}\n"
+        "    run: 'echo 5 > outputs/n; echo rank $RANK of attempt $MILLRACE_ATTEMPT; trap \"exit 9\" TERM;"
         " test $MILLRACE_ATTEMPT = 2 && exit 0; test $RANK = 2 && sleep 1 && exit 7; sleep 600 & wait'\n"))
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     first, second = server.get(f"/api/v1/runs/{run}/tasks/a/attempts").json["items"]
     assert (first["reason"], first["exitCode"]) == ("Error", 7)
-    assert first["message"].startswith("rank 2: exited with code 7"), first
+    assert first["message"] == "rank 2: exited with code 7; its last lines:\n[rank 2] rank 2 of attempt 1", first
     log = server.get(f"/api/v1/runs/{run}/tasks/a/logs?attempt=1").body.decode()
     assert log.startswith("rank 0 of attempt 1\n") and "[rank 2] rank 2 of attempt 1\n" in log, log
     assert second["state"] == "succeeded"

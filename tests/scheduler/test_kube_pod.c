@@ -147,6 +147,29 @@ static void ends_are_classified(void **state)
 }
 
 /* Each by its reason alone, of the pod or of its container. */
+static void an_output_is_not_quoted(void **state)
+{
+    (void)state;
+#define WRITES(path) NODE ",\"containers\":[{\"name\":\"step\",\"terminationMessagePath\":\"" path "\"}]"
+    static const struct {
+        const char *spec, *reason, *says;
+    } rows[] = {
+        {NODE, "Error", "exited with code 3; its last lines:\n5"},
+        {WRITES("/dev/termination-log"), "Error", "exited with code 3; its last lines:\n5"},
+        {WRITES("/millrace/work/n"), "Error", "exited with code 3"},
+        {WRITES("/millrace/work/n"), "StartError", "could not be started; Kubernetes says: StartError: 5"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_pod pod;
+        struct task_result got;
+        read_pod(rows[i].spec,
+                 arena_printf(&arena, ENDED("\"exitCode\":3,\"reason\":\"%s\",\"message\":\"5\\n\""), rows[i].reason).p,
+                 &pod);
+        kube_pod_result(&pod, &arena, &got);
+        if (!str_is(got.message, rows[i].says)) fail_msg("row %zu: '%.*s'", i, STR_ARG(got.message));
+    }
+}
+
 static void reasons_are_known(void **state)
 {
     (void)state;
@@ -551,6 +574,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_rank_is_a_label, begin, end),
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
+        cmocka_unit_test_setup_teardown(an_output_is_not_quoted, begin, end),
         cmocka_unit_test_setup_teardown(reasons_are_known, begin, end),
         cmocka_unit_test_setup_teardown(messages_share_their_room, begin, end),
         cmocka_unit_test_setup_teardown(what_was_stopped_has_not_ended_well, begin, end),

@@ -1,4 +1,4 @@
-/* What is quoted of the log of a container that moves data. */
+/* What is quoted of the log of a container that moves data, and of a step's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -54,8 +54,38 @@ static void test_long_line(void **state)
     arena_free(&a);
 }
 
+static void test_last_lines(void **state)
+{
+#define BUSY "mv: cannot move 'x' to 'outputs/n': Device or resource busy"
+    static const struct {
+        const char *log;
+        bool cut;
+        const char *want;
+    } rows[] = {
+        {"", false, ""},
+        {" \n\n", false, ""},
+        {"a\nb\n", false, "; its last lines:\na\nb"},
+        {"a\nb\n", true, "; its last lines:\nb"},
+        {"one long line", true, "; its last lines:\none long line"},
+        {"a\tb\r\nc\x1b[31m\xff\n", false, "; its last lines:\na\tb\r\nc?[31m?"},
+        {BUSY "\n", false,
+         "; its output 'n' is a mount here, and can only be written in place, as with cat FILE > outputs/NAME; its "
+         "last "
+         "lines:\n" BUSY},
+    };
+    struct arena a;
+    (void)state;
+    arena_init(&a, 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct str got = kube_last_lines(str_of(rows[i].log), rows[i].cut, STR("n"), &a);
+        if (!str_is(got, rows[i].want)) fail_msg("row %zu: '%.*s'", i, STR_ARG(got));
+    }
+    arena_free(&a);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_last_line), cmocka_unit_test(test_long_line)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_last_line), cmocka_unit_test(test_long_line),
+                                       cmocka_unit_test(test_last_lines)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
