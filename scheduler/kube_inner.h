@@ -1,7 +1,7 @@
 /* What the files of the Kubernetes executor share, each a room with its name above what it offers. Nobody else includes
  * this, but for their tests. Not among them are the pure rooms, which have headers of their own: what a Job says
  * (kube_job.h, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h, kube_refusal.h,
- * kube_words.h, kube_garbage.h, kube_log_gone.h, kube_service.h); nor the placer's source (kube_nodes.h,
+ * kube_words.h, kube_garbage.h, kube_log_words.h, kube_service.h); nor the placer's source (kube_nodes.h,
  * kube_devices.h).
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
@@ -167,7 +167,11 @@ struct kube_attempt {
     int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
     int64_t log_from;           /* where in the file an answer begins: log_base, until its node has rotated it */
     bool log_moved;             /* log_from has: it is asked for again */
-    bool log_gone;              /* its node has none any more */
+    bool log_begun;             /* by this answer */
+    struct buf log_held;        /* what of it may be its node's own words */
+    bool log_words;             /* it was: its node has none any more, or cannot follow it */
+    uint32_t log_unfollowed;    /* how often it could not */
+    int64_t log_again_us;       /* monotonic: when it is asked for that again; 0 = at any time */
     bool log_within;            /* a line */
     bool log_whole, log_follows, log_full;
     bool log_broken;        /* it could not be written */

@@ -1,7 +1,8 @@
 /* Logs of steps: followed while their container runs, into the file from which everybody reads them, and completed when
  * it has ended. An answer begins at the log's beginning: what the file has already is skipped, so that a log is whole
  * after a cut connection or a restart. But kubelets rotate logs, by default at 10 MiB of their own format, and tell
- * only the newest part: then it is searched where that goes on. (What was not followed at the time is lost.)
+ * only the newest part: then it is searched where that goes on. (What was not followed at the time is lost.) What a
+ * kubelet says of its own is none of it: see kube_log_words.h.
  * https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #include "engine/os/clock.h"
 #include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
-#include "scheduler/kube_log_gone.h"
+#include "scheduler/kube_log_words.h"
 #include "scheduler/kube_words.h"
 #include "scheduler/log_overlap.h"
 
@@ -104,8 +105,6 @@ static bool put(struct kube_attempt *a, struct str bytes)
 {
     int64_t known = a->log_skip < (int64_t)bytes.n ? a->log_skip : (int64_t)bytes.n, at = a->log_bytes - a->log_skip;
     bool agrees = known == 0 || is_there(a, str_sub(bytes, 0, (size_t)known), at);
-    a->log_gone = !agrees && at == a->log_from && kube_log_gone(bytes);
-    if (a->log_gone) return false;
     if (!agrees) return find_again(a, bytes, at);
     a->log_seen += (int64_t)bytes.n;
     a->log_skip -= known;
@@ -192,6 +191,33 @@ static bool next_rank(struct kube_attempt *a)
     return true;
 }
 
+/* What may be the node's own words is held back until more of the answer tells. */
+static bool come(void *ctx, struct str bytes)
+{
+    struct kube_attempt *a = ctx;
+    char rest[KUBE_LOG_WORDS_MOST];
+    struct buf *held = &a->log_held;
+    if (held->n > 0) buf_str(held, bytes);
+    struct str text = held->n > 0 ? buf_view(held) : bytes;
+    size_t sure = a->log_begun && !a->log_follows ? text.n : kube_log_sure(text, a->log_follows);
+    size_t n = text.n - sure;
+    bool more = sure == 0 || data(a, str_sub(text, 0, sure));
+    a->log_begun |= sure > 0;
+    memcpy(rest, text.p + sure, n);
+    buf_reset(held);
+    if (more && n > 0) buf_add(held, rest, n);
+    return more;
+}
+
+/* The rest of an answer that has ended as it should. */
+static void let_go(struct kube_attempt *a)
+{
+    struct str left = buf_view(&a->log_held);
+    a->log_words = kube_log_words(left, a->log_follows);
+    if (left.n > 0 && !a->log_words) (void)data(a, left);
+    if (a->log_words && a->log_follows) a->log_again_us = kube_again_us(++a->log_unfollowed);
+}
+
 static void full(struct kube_attempt *a)
 {
     char size[32];
@@ -207,23 +233,24 @@ static void done(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
     a->log = NULL;
+    if (answer->outcome == KUBE_DONE) let_go(a);
     if (a->log_moved) {
         a->log_moved = false;
         if (a->phase == KUBE_DRAINING) kube_log_drain(a);
         return; /* else the next tick follows it */
     }
     /* A container that has just begun has no log yet (400); a cut connection is taken up again by the next tick. */
-    bool well = answer->outcome == KUBE_DONE && !a->log_broken && !a->log_gone;
+    bool well = answer->outcome == KUBE_DONE && !a->log_broken && !a->log_words;
     a->log_whole = well && (!a->log_follows || a->log_full || a->phase == KUBE_DRAINING);
     if (a->phase == KUBE_CREATED && a->log_follows && well) a->log_ended_us = os_now_us();
     /* Its pod may be deleted before it has ended, and nobody else knows it then. */
-    if (a->phase == KUBE_CREATED && a->keeping && answer->outcome == KUBE_DONE) a->log_followed = true;
+    if (a->phase == KUBE_CREATED && a->keeping && answer->outcome == KUBE_DONE) a->log_followed = !a->log_words;
     if (a->phase == KUBE_DRAINING && a->log_followed && answer->status == 404) a->log_whole = true;
     if (answer->status == 403) a->log_refused = arena_str(&a->arena, answer->message);
     bool passing = answer->outcome == KUBE_AGAIN || answer->outcome == KUBE_UNKNOWN;
     a->log_away = passing && answer->status != 500; /* that is what an API server says whose kubelet is away */
     if (a->phase == KUBE_DRAINING && passing && !a->log_whole) return; /* the next tick tries again */
-    a->log_tries += a->phase == KUBE_DRAINING;
+    a->log_tries += a->phase == KUBE_DRAINING && !(a->log_words && a->log_follows);
     if (a->phase == KUBE_DRAINING) kube_log_drain(a);
     if (a->phase == KUBE_CREATED && a->log_full) full(a);
 }
@@ -233,7 +260,8 @@ static void ask(struct kube_attempt *a, bool follow)
     char path[1024];
     if (a->log != NULL) return;
     a->log_asked = true;
-    a->log_moved = a->log_gone = false;
+    a->log_moved = a->log_words = a->log_begun = false;
+    buf_reset(&a->log_held);
     if (!open_file(a, false)) return;
     if (kube_log_pod(a)[0] == '\0') return;
     a->log_skip = a->log_bytes - a->log_from;
@@ -243,19 +271,20 @@ static void ask(struct kube_attempt *a, bool follow)
              STR_ARG(a->owner->cfg.namespace), kube_log_pod(a), follow ? "&follow=true" : "");
     const struct kube_stream_request req = {.path = str_of(path),
                                             .idle_timeout_ms = follow ? FOLLOW_IDLE_MS : DRAIN_IDLE_MS,
-                                            .data = data,
+                                            .data = come,
                                             .done = done,
                                             .ctx = a};
     a->log = kube_stream(a->owner->client, &req);
     a->log_follows = follow;
 }
 
-/* A stream that has ended by itself did so with its container: the watch is about to tell of that. */
+/* A stream that has ended by itself did so with its container: the watch is about to tell of that. Or its node is not
+ * able to follow it: then each try tells what is there by then, and one without following the rest. */
 void kube_log_follow(struct kube_attempt *a)
 {
     int64_t ago = os_now_us() - a->log_ended_us;
-    bool ended = !a->keeping && ago >= 0 && ago < FOLLOWER_ENDS_US;
-    if (!a->log_followed && !ended) ask(a, true);
+    bool ended = ago >= 0 && ago < FOLLOWER_ENDS_US, paused = os_mono_us() < a->log_again_us;
+    if (!a->log_followed && (a->keeping || (!ended && !paused))) ask(a, !a->keeping || !a->log_words);
 }
 
 /* A node may also end a stream for troubles of its own, but hardly in the second in which the container ends. */
@@ -304,6 +333,7 @@ void kube_log_close(struct kube_attempt *a)
 {
     kube_cancel(a->owner->client, a->log);
     a->log = NULL;
+    buf_free(&a->log_held);
     fs_close(&a->log_fd);
 }
 

@@ -8,6 +8,7 @@ resets of single streams are not among the faults."""
 import asyncio
 import base64
 import collections
+import contextlib
 import json
 import logging
 import random
@@ -18,6 +19,7 @@ import threading
 import time
 import urllib.parse
 
+WORDS = b"failed to create fsnotify watcher: too many open files"  # of a kubelet, as if they were a log
 HOLD = 120  # seconds for which it says nothing, unless the client gives up before
 STATUS = {"429": ("TooManyRequests", "the test says: too many requests"),
           "500": ("InternalError", "the test says: something broke"),
@@ -359,7 +361,16 @@ class FaultProxy:
             await asyncio.gather(mine, gone, return_exceptions=True)
 
     async def _follow(self, reader, writer, up_reader, answer, of, kind):
-        """A log that is followed: cut or silent after its first bytes."""
+        """A log that is followed: cut or silent after its first bytes; or ended by its node, where it is at its end."""
+        async def at_once():
+            await self._send(writer, self._opening(answer, {"transfer-encoding": "chunked"}))
+            parts = body_of(up_reader, answer)
+            with contextlib.suppress(asyncio.TimeoutError):
+                while part := await asyncio.wait_for(anext(parts, None), 0.3):
+                    await self._send(writer, self._chunk(part))
+            self._did(of, kind)
+            await self._send(writer, self._chunk(WORDS), b"0\r\n\r\n")
+
         async def go():
             await self._send(writer, self._opening(answer, {"transfer-encoding": "chunked"}))
             async for part in body_of(up_reader, answer):
@@ -374,7 +385,7 @@ class FaultProxy:
                 await self._send(writer, self._chunk(part))
             await self._send(writer, b"0\r\n\r\n")
 
-        await self._beside(reader, go())
+        await self._beside(reader, at_once() if kind == "words" else go())
 
     async def _watch(self, reader, writer, up_reader, answer, of, kind):
         """Some events as they are, then the harm."""

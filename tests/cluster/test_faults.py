@@ -73,7 +73,7 @@ def test_silence_of_what_the_queue_sees(cluster_server, jobs, proxy):
     assert proxy.counts()["swallow"] == 4
 
 
-@pytest.mark.parametrize("kind", ["500", "cut-middle", "swallow"])
+@pytest.mark.parametrize("kind", ["500", "cut-middle", "swallow", "words"])
 def test_logs_are_whole(cluster_server, jobs, proxy, kind):
     """Of a short step, of one whose log is followed, and of one that fails."""
     server = cluster_server("--kube-silence", "3s", kubeconfig=proxy.kubeconfig)
