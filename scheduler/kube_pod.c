@@ -331,8 +331,15 @@ static const struct {
 };
 
 /* Reasons of nodes that refuse a pod for what it is, whatever room they have. */
-static const char *const refusals[] = {"PodOSNotSupported", "PodOSSelectorNodeLabelDoesNotMatch", "SysctlForbidden",
-                                       "InitContainersRestartPolicyForbidden"};
+static const char *const refusals[] = {"PodOSNotSupported",
+                                       "PodOSSelectorNodeLabelDoesNotMatch",
+                                       "SysctlForbidden",
+                                       "AppArmor",
+                                       "InitContainersRestartPolicyForbidden",
+                                       "InitContainerRestartPolicyForbidden",
+                                       "PodFeatureUnsupported",
+                                       "PodLevelResourcesNotSupported",
+                                       "SupplementalGroupsPolicyNotSupported"};
 
 static bool failed_by_itself(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {

@@ -195,6 +195,11 @@ static void reasons_are_known(void **state)
         {"PodOSSelectorNodeLabelDoesNotMatch", FAILURE_INVALID, "asks for what its node does not do"},
         {"SysctlForbidden", FAILURE_INVALID, "asks for what its node does not do"},
         {"InitContainersRestartPolicyForbidden", FAILURE_INVALID, "asks for what its node does not do"},
+        {"InitContainerRestartPolicyForbidden", FAILURE_INVALID, "asks for what its node does not do"},
+        {"AppArmor", FAILURE_INVALID, "asks for what its node does not do"},
+        {"PodFeatureUnsupported", FAILURE_INVALID, "asks for what its node does not do"},
+        {"PodLevelResourcesNotSupported", FAILURE_INVALID, "asks for what its node does not do"},
+        {"SupplementalGroupsPolicyNotSupported", FAILURE_INVALID, "asks for what its node does not do"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kube_pod pod;
