@@ -136,6 +136,20 @@ static void check_named(struct spec *s, const struct spec_at *at, const struct v
     }
 }
 
+/* A helper may be started again, but not the step with it: nobody would know of what it had done before. */
+static void check_restarts(struct spec *s, const struct spec_at *at, const struct value *container)
+{
+    const struct value *rules = value_get(container, "restartPolicyRules"), *rule;
+    struct spec_at rules_at = {at, STR("restartPolicyRules"), SIZE_MAX, {0, 0}};
+    for (size_t i = 0; (rule = value_item(rules, i)) != NULL; i++) {
+        struct spec_at rule_at = {&rules_at, {"", 0}, i, {0, 0}}, here = {&rule_at, STR("action"), SIZE_MAX, {0, 0}};
+        const struct value *action = value_get(rule, "action");
+        if (!action || action->type != VALUE_STRING || !str_is(action->u.s, "RestartAllContainers")) continue;
+        err_hint(spec_error(s, &here, action, "that would start the step again, within one attempt"),
+                 "further attempts are the step's 'retry'");
+    }
+}
+
 static void check_part(struct spec *s, const struct spec_at *at, const struct value *v)
 {
     struct spec_at here = {at, STR("name"), SIZE_MAX, {0, 0}};
@@ -156,8 +170,10 @@ static void check_container(struct spec *s, const struct spec_at *at, const stru
     else if (str_is(name, STEP_CONTAINER)) {
         refuse(s, at, v, of_step, SPEC_COUNT(of_step));
         check_named(s, at, v);
-    } else
+    } else {
         check_part(s, at, v);
+        check_restarts(s, at, v);
+    }
     if (v->type != VALUE_MAP) return;
     check_resources(s, at, v, str_is(name, STEP_CONTAINER));
     check_mounts(s, at, v);
