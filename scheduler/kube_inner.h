@@ -54,8 +54,10 @@ struct kube_silence { /* of a pod that does not start, and does not say why */
     int64_t since_us; /* monotonic; 0 = it has started, or says why */
     bool placing;     /* it has no node */
     char uid[KUBE_UID], scheduler[64];
-    char *why;  /* as others tell; NULL = nobody has */
-    bool hangs; /* for want of something */
+    char *claims; /* see kube_pod_claims; NULL = it has none */
+    char *why;    /* as others tell; NULL = nobody has */
+    bool hangs;   /* for want of something */
+    bool told;    /* by an event */
 };
 
 struct kube_rank {                          /* the pod of one of several workers */

@@ -265,6 +265,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
         .uid = value_get_text(meta, "uid"),
         .node = value_get_text(value_get(object, "spec"), "nodeName"),
         .scheduler = value_get_text(value_get(object, "spec"), "schedulerName"),
+        .claims = value_get(value_get(object, "spec"), "resourceClaims"),
         .pod_reason = value_get_text(status, "reason"),
         .pod_message = value_get_text(status, "message"),
         .failed = str_is(phase, "Failed"),
@@ -517,6 +518,18 @@ static enum kube_hope waits_for_a_node(const struct kube_pod *p, struct str said
     if (p->reason.n == 0) return KUBE_SILENCE;
     *text = arena_printf(a, "%.*s: %.*s", STR_ARG(p->reason), STR_ARG(said.n > 0 ? said : STR("no node yet")));
     return lacks_an_object(said) ? KUBE_PATIENCE : KUBE_HOPE;
+}
+
+struct str kube_pod_claims(const struct kube_pod *p, struct arena *a)
+{
+    const struct value *c;
+    struct str text = STR("");
+    for (size_t i = 0; (c = value_item(p->claims, i)) != NULL; i++) {
+        struct str name = value_get_text(c, "resourceClaimName"), of = value_get_text(c, "resourceClaimTemplateName");
+        text = arena_printf(a, "%.*s%sResourceClaim%s '%.*s'", STR_ARG(text), i > 0 ? ", " : "",
+                            name.n > 0 ? "" : "Template", STR_ARG(name.n > 0 ? name : of));
+    }
+    return text;
 }
 
 enum kube_hope kube_pod_waits(const struct kube_pod *p, struct arena *a, struct str *text)

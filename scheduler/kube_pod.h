@@ -46,15 +46,16 @@ struct kube_pod {
     struct str broken;  /* one that failed, before the step could begin; empty = none */
     int32_t broken_code;
     struct str broken_reason, broken_message;
-    struct str deaf;         /* one that was told to stop, and took all of the pod's grace; empty = none */
-    bool collected;          /* there is one */
-    int64_t timeout_us;      /* of the step whose outputs are collected; 0 = none */
-    int64_t deadline_us;     /* of the pod; of a step whose outputs nobody collects its timeout. 0 = none */
-    bool in_time;            /* the step's container is known to have ended before the pod's deadline */
-    bool failed;             /* the pod's phase */
-    struct str memory_limit; /* of the step's container, as it stands there; empty = none */
-    struct str scheduler;    /* by which it is placed */
-    bool ready;              /* its volumes and its network are there: containers can start */
+    struct str deaf;            /* one that was told to stop, and took all of the pod's grace; empty = none */
+    bool collected;             /* there is one */
+    int64_t timeout_us;         /* of the step whose outputs are collected; 0 = none */
+    int64_t deadline_us;        /* of the pod; of a step whose outputs nobody collects its timeout. 0 = none */
+    bool in_time;               /* the step's container is known to have ended before the pod's deadline */
+    bool failed;                /* the pod's phase */
+    struct str memory_limit;    /* of the step's container, as it stands there; empty = none */
+    struct str scheduler;       /* by which it is placed */
+    const struct value *claims; /* for devices, as they stand there; NULL = none */
+    bool ready;                 /* its volumes and its network are there: containers can start */
 };
 
 /* False when its labels, which anybody may edit, do not say whose it is: then `id` is none; the rest is read all the
@@ -81,6 +82,8 @@ enum kube_hope {
     KUBE_HELPER,  /* a container of the user's own is at work: that may take long, but not for ever */
     KUBE_PATIENCE /* it hangs on something that may or may not be mended: an image, a secret, a volume */
 };
+/* Names of the claims, or of their templates, before which no scheduler places the pod; empty = it has none. */
+struct str kube_pod_claims(const struct kube_pod *pod, struct arena *a);
 /* Why an attempt has not begun yet (a stage before KUBE_STAGE_RUNNING), as text; empty = nothing to say. */
 enum kube_hope kube_pod_waits(const struct kube_pod *pod, struct arena *a, struct str *text);
 

@@ -1,5 +1,6 @@
 /* Pods that do not start, and whose status does not say why: of a volume that cannot be mounted, or a sandbox that
- * cannot be made, only events tell; of a scheduler that nobody runs, nothing does.
+ * cannot be made, only events tell, or of a claim for devices that cannot be made; of one that is not there, or of a
+ * scheduler that nobody runs, nothing does.
  * https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-has-network */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +12,16 @@
 #define SILENT_US 5000000 /* a pod that says nothing for so long is asked about */
 
 /* Of the warnings about a pod, those that say why it does not start, as long as its sandbox is not there. */
-static const char *const telling[] = {
-    "FailedMount",    "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox", "FailedPodSandBoxStatus",
-    "NetworkNotReady"};
+static const char *const telling[] = {"FailedMount",
+                                      "FailedAttachVolume",
+                                      "FailedMapVolume",
+                                      "FailedCreatePodSandBox",
+                                      "FailedPodSandBoxStatus",
+                                      "NetworkNotReady",
+                                      "FailedResourceClaimCreation"};
+
+/* Kubernetes' own passes over a pod without a word until its claims are there; others may let it queue up for long. */
+#define DEFAULT_SCHEDULER "default-scheduler"
 
 static void set(struct kube_silence *s, struct str why, bool hangs)
 {
@@ -21,6 +29,15 @@ static void set(struct kube_silence *s, struct str why, bool hangs)
     s->why = strndup(why.p, why.n);
     if (s->why == NULL) abort();
     s->hangs = hangs;
+}
+
+static void keep_claims(struct kube_silence *s, const struct kube_pod *pod)
+{
+    struct arena m;
+    arena_init(&m, 0);
+    struct str claims = kube_pod_claims(pod, &m);
+    s->claims = claims.n > 0 ? strndup(claims.p, claims.n) : NULL;
+    arena_free(&m);
 }
 
 void kube_silence_hear(struct kube_silence *s, const struct kube_pod *pod, enum kube_hope hope)
@@ -32,11 +49,13 @@ void kube_silence_hear(struct kube_silence *s, const struct kube_pod *pod, enum 
     if (s->since_us == 0) s->since_us = os_mono_us();
     snprintf(s->uid, sizeof s->uid, "%.*s", STR_ARG(pod->uid));
     snprintf(s->scheduler, sizeof s->scheduler, "%.*s", STR_ARG(pod->scheduler));
+    if (s->claims == NULL && placing) keep_claims(s, pod);
 }
 
 void kube_silence_drop(struct kube_silence *s)
 {
     free(s->why);
+    free(s->claims);
     *s = (struct kube_silence){0};
 }
 
@@ -74,9 +93,10 @@ static bool tells(struct str reason)
 static void explain(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
 {
     struct arena m;
-    if (s->placing || !is_due(s)) return;
+    if (!is_due(s)) return;
     const struct value *last = kube_newest_event(ctx, s->uid, tells);
     if (last == NULL) return;
+    s->told = true;
     arena_init(&m, 0);
     say(a, s,
         arena_printf(&m, "its pod does not start; Kubernetes says: %.*s: %.*s", STR_ARG(kube_text(last, "reason")),
@@ -120,13 +140,19 @@ static void look(struct kube_attempt *a, struct kube_silence *s, const void *ctx
     struct arena m;
     (void)ctx;
     if (!is_due(s)) return;
-    if (!s->placing) {
-        ask(a->owner);
-        return;
-    }
+    if (!s->placing || s->claims != NULL) ask(a->owner);
+    if (!s->placing || s->told) return;
     arena_init(&m, 0);
-    say(a, s, arena_printf(&m, "no scheduler has looked at its pod yet: it is '%s' that it asks for", s->scheduler),
-        false);
+    if (s->claims == NULL)
+        say(a, s, arena_printf(&m, "no scheduler has looked at its pod yet: it is '%s' that it asks for", s->scheduler),
+            false);
+    else
+        say(a, s,
+            arena_printf(&m,
+                         "its pod is not placed, and nothing says why: '%s', the scheduler that it asks for, may pass "
+                         "over it until what it claims is there: %s",
+                         s->scheduler, s->claims),
+            strcmp(s->scheduler, DEFAULT_SCHEDULER) == 0);
     arena_free(&m);
 }
 

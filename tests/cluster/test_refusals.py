@@ -140,6 +140,9 @@ def test_what_is_not_there(cluster_server, jobs):
              "secret": ("volumes: [{path: /a, secret: nope}]", 'secret "nope" not found'),
              "claim": ("volumes: [{path: /a, claim: nope}]", 'persistentvolumeclaim "nope" not found'),
              "ranks": ("workers: 2, volumes: [{path: /a, configMap: nope}]", 'configmap "nope" not found'),
+             "device": ("pod: {resourceClaims: [{name: g, resourceClaimName: nope}]}", "there: ResourceClaim 'nope'"),
+             "template": ("pod: {resourceClaims: [{name: g, resourceClaimTemplateName: nope}]}",
+                          'resourceclaimtemplate.resource.k8s.io "nope" not found'),
              "small": ("resources: {memory: 1B}", "FailedCreatePodSandBox")}
     server = cluster_server("--kube-start", "8s")
     run = server.submit(pipeline("".join(f"  {path}: {{run: 'true', {keys}}}\n" for path, (keys, _) in lacks.items())))

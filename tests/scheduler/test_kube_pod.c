@@ -279,6 +279,18 @@ static void what_was_stopped_has_not_ended_well(void **state)
     "\"" message "\"}]"
 #define READY(on) "\"conditions\":[{\"type\":\"PodReadyToStartContainers\",\"status\":\"" on "\"}],"
 
+static void claims_are_named(void **state)
+{
+    struct kube_pod pod;
+    (void)state;
+    read_pod("\"resourceClaims\":[{\"name\":\"g\",\"resourceClaimName\":\"mine\"},"
+             "{\"name\":\"h\",\"resourceClaimTemplateName\":\"made\"}]",
+             "", &pod);
+    assert_true(str_is(kube_pod_claims(&pod, &arena), "ResourceClaim 'mine', ResourceClaimTemplate 'made'"));
+    read_pod(NODE, "", &pod);
+    assert_int_equal(kube_pod_claims(&pod, &arena).n, 0);
+}
+
 static const struct {
     const char *name, *spec, *status;
     enum kube_stage stage;
@@ -586,6 +598,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(others_may_go_on, begin, end),
         cmocka_unit_test_setup_teardown(a_late_step_is_late_for_every_server, begin, end),
+        cmocka_unit_test_setup_teardown(claims_are_named, begin, end),
         cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
         cmocka_unit_test_setup_teardown(a_lost_one_is_told, begin, end),
         cmocka_unit_test_setup_teardown(names_and_times_are_read, begin, end),
