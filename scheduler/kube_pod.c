@@ -245,13 +245,14 @@ static size_t message_max(const struct value *spec)
 
 #define MESSAGE_PATH "/dev/termination-log" /* Kubernetes' default */
 
-static void read_spec(const struct value *spec, struct kube_pod *out)
+static void read_own(const struct value *spec, struct kube_pod *out)
 {
     const struct value *list = value_get(spec, "containers"), *c;
     for (size_t i = 0; (c = value_item(list, i)) != NULL; i++) {
         struct str path = value_get_text(c, "terminationMessagePath");
         if (!str_is(value_get_text(c, "name"), KUBE_CONTAINER)) continue;
         out->memory_limit = value_get_text(value_get(value_get(c, "resources"), "limits"), "memory");
+        out->probed = value_get(c, "livenessProbe") != NULL || value_get(c, "startupProbe") != NULL;
         out->message_is_output = path.n > 0 && !str_is(path, MESSAGE_PATH);
     }
 }
@@ -274,7 +275,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
     read_owner(meta, out);
     out->stage = out->node.n > 0 ? KUBE_STAGE_STARTING : KUBE_STAGE_PLACING;
     read_deletion(meta, out);
-    read_spec(value_get(object, "spec"), out);
+    read_own(value_get(object, "spec"), out);
     out->message_max = message_max(value_get(object, "spec"));
     read_containers(value_get(object, "spec"), status, out);
     read_conditions(status, out);
@@ -393,7 +394,7 @@ static bool failed_by_memory(const struct kube_pod *p, struct arena *a, struct t
     char text[32];
     int64_t bytes;
     struct str may = p->memory_limit;
-    if (!said && (p->exit_code != 137 || may.n == 0)) return false;
+    if (!said && (p->exit_code != 137 || may.n == 0 || p->probed)) return false;
     if (str_int(may, &bytes)) may = arena_printf(a, "%s", units_bytes_text(bytes, text));
     if (may.n > 0) may = arena_printf(a, " (%.*s)", STR_ARG(may));
     fail(out, FAILURE_OOM, REASON_OOM,
@@ -412,6 +413,18 @@ static void failed_before(const struct kube_pod *p, struct arena *a, struct task
          arena_printf(a, "its container '%.*s', which runs before it, exited with code %d%s%.*s", STR_ARG(p->broken),
                       p->broken_code, last.n > 0 ? "; its last lines:\n" : "",
                       STR_ARG(last.n > 0 ? last : quote(a, p->broken_reason, last))));
+}
+
+/* Of a container whose probe has failed only events tell. */
+static void failed_by_code(const struct kube_pod *p, struct arena *a, struct task_result *out)
+{
+    struct str last = p->message_is_output ? STR("") : str_trim(p->message);
+    bool killed = p->exit_code == 137, by_probe = p->probed && (killed || p->exit_code == 143);
+    fail(out, FAILURE_ERROR, REASON_ERROR,
+         arena_printf(a, "exited with code %d%s%s%s%.*s", p->exit_code,
+                      by_probe ? ", as a container does whose livenessProbe or startupProbe fails" : "",
+                      by_probe && killed && p->memory_limit.n > 0 ? ", or that uses more memory than it may" : "",
+                      last.n > 0 ? "; its last lines:\n" : "", STR_ARG(last)));
 }
 
 /* By a server that may have been killed since: see KUBE_DEADLINE_MS. Times are in whole seconds. */
@@ -475,12 +488,8 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
     else if (str_is(p->reason, "StartError") || str_is(p->reason, "ContainerCannotRun"))
         fail(out, FAILURE_ERROR, REASON_ERROR,
              arena_printf(a, "could not be started%.*s", STR_ARG(quote(a, p->reason, p->message))));
-    else if (str_trim(p->message).n > 0 && !p->message_is_output)
-        fail(
-            out, FAILURE_ERROR, REASON_ERROR,
-            arena_printf(a, "exited with code %d; its last lines:\n%.*s", p->exit_code, STR_ARG(str_trim(p->message))));
     else
-        fail(out, FAILURE_ERROR, REASON_ERROR, arena_printf(a, "exited with code %d", p->exit_code));
+        failed_by_code(p, a, out);
 }
 
 /* ---- waits ---- */

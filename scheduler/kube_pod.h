@@ -53,6 +53,7 @@ struct kube_pod {
     bool in_time;               /* the step's container is known to have ended before the pod's deadline */
     bool failed;                /* the pod's phase */
     struct str memory_limit;    /* of the step's container, as it stands there; empty = none */
+    bool probed;                /* it is ended when a probe fails */
     struct str scheduler;       /* by which it is placed */
     const struct value *claims; /* for devices, as they stand there; NULL = none */
     bool ready;                 /* its volumes and its network are there: containers can start */

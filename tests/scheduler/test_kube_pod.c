@@ -36,6 +36,8 @@ static void read_pod(const char *spec, const char *status, struct kube_pod *out)
 
 #define NODE "\"nodeName\":\"n1\""
 #define LIMITED NODE ",\"containers\":[{\"name\":\"step\",\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}}]"
+#define PROBED(probe)                                                                                                  \
+    NODE ",\"containers\":[{\"name\":\"step\",\"" probe "\":{},\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}}]"
 #define ENDED(inside)                                                                                                  \
     "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{" inside "}}}]"
 
@@ -62,6 +64,17 @@ static const struct {
      "used more memory than it may (64Mi): raise resources.memory; Kubernetes says: OOMKilled"},
     {"memory, unsaid", LIMITED, ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_OOM, 137,
      "exited with code 137, which with a memory limit is taken for having used more than it may (64Mi): raise"},
+    {"a probe", PROBED("livenessProbe"), ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_ERROR, 137,
+     "exited with code 137, as a container does whose livenessProbe or startupProbe fails, or that uses more memory"},
+    {"a probe, and it heard", PROBED("startupProbe"),
+     ENDED("\"exitCode\":143,\"reason\":\"Error\",\"message\":\"bye\\n\""), FAILURE_ERROR, 143,
+     "exited with code 143, as a container does whose livenessProbe or startupProbe fails; its last lines:\nbye"},
+    {"a probe, and memory", PROBED("livenessProbe"), ENDED("\"exitCode\":137,\"reason\":\"OOMKilled\""), FAILURE_OOM,
+     137, "raise resources.memory; Kubernetes says: OOMKilled"},
+    {"a probe, and its own code", PROBED("livenessProbe"), ENDED("\"exitCode\":3,\"reason\":\"Error\""), FAILURE_ERROR,
+     3, "exited with code 3"},
+    {"a readiness probe", PROBED("readinessProbe"), ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_OOM, 137,
+     "is taken for"},
     {"killed, without a limit", NODE, ENDED("\"exitCode\":137,\"reason\":\"Error\""), FAILURE_ERROR, 137, "code 137"},
     {"bad command", NODE, ENDED("\"exitCode\":128,\"reason\":\"StartError\",\"message\":\"no such file: nope\""),
      FAILURE_ERROR, 128, "could not be started; Kubernetes says: StartError: no such file: nope"},
