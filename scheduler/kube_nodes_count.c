@@ -23,7 +23,7 @@ static bool counts_by_uid(const void *ctx, struct str uid)
     uint64_t found;
     if (!map_get(&a->k->by_uid, uid, &found)) return false;
     const struct known_pod *p = (const struct known_pod *)(uintptr_t)found;
-    return p->id.run != 0 && a->counts(a->ctx, &p->id);
+    return p->id.run != 0 && a->counts(a->ctx, &p->id, str_of(p->node));
 }
 
 /* Described devices, and room for them on each node. */
@@ -65,7 +65,8 @@ size_t kube_nodes_count(void *self, placer_counts_fn *counts, const void *ctx, s
     }
     for (const struct known_pod *p = k->first_pod; p != NULL; p = p->next) {
         const struct known_node *on = kube_nodes_find(k, str_of(p->node));
-        if (on != NULL && !(p->id.run != 0 && counts(ctx, &p->id))) take(&list[on->at], devices[on->at], on, p);
+        if (on != NULL && !(p->id.run != 0 && counts(ctx, &p->id, on->name)))
+            take(&list[on->at], devices[on->at], on, p);
     }
     *out = list;
     return n;

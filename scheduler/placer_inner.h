@@ -89,7 +89,7 @@ struct placer {
 char *placer_copied(struct str s); /* to be freed */
 struct placer_work *placer_work_by_id(const struct placer *p, int64_t id);
 void placer_forget(struct placer *p); /* all works and nodes */
-bool placer_counts(const void *ctx, const struct attempt_id *id);
+bool placer_counts(const void *ctx, const struct attempt_id *id, struct str node);
 void placer_hear(struct placer *p, const struct placing_row *row);            /* news of its owner */
 void placer_look(struct placer *p, const struct placing_row *rows, size_t n); /* at those of which it is unsure */
 void placer_keep(struct placer *p, const int64_t *ids, size_t n);             /* these alone are of the domain */

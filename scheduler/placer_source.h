@@ -12,8 +12,9 @@ struct placer_pod { /* of an attempt of this installation */
     struct str node; /* empty = none yet */
 };
 
-/* Is that attempt known to the rules? What other pods have is taken off the nodes. */
-typedef bool placer_counts_fn(const void *ctx, const struct attempt_id *id);
+/* Do the rules know what that attempt has of that node (empty = of none yet)? What other pods have is taken off the
+ * nodes. */
+typedef bool placer_counts_fn(const void *ctx, const struct attempt_id *id, struct str node);
 
 struct placer_source {
     void *self;

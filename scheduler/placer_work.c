@@ -34,10 +34,18 @@ static bool is_there(const struct placer_work *w, uint32_t attempt)
     return (uint32_t)w->attempt == attempt && (w->phase == PLACER_RUNS || w->phase == PLACER_STOPS);
 }
 
-bool placer_counts(const void *ctx, const struct attempt_id *id)
+static uint32_t node_number(const struct placer *p, struct str name)
 {
-    const struct placer_work *w = by_task(ctx, id->run, id->task);
-    return w != NULL && is_there(w, id->attempt);
+    uint64_t found;
+    return map_get(&p->by_node, name, &found) ? ((const struct placer_node *)(uintptr_t)found)->number : PLACE_NONE;
+}
+
+bool placer_counts(const void *ctx, const struct attempt_id *id, struct str node)
+{
+    const struct placer *p = ctx;
+    const struct placer_work *w = by_task(p, id->run, id->task);
+    return w != NULL && is_there(w, id->attempt) &&
+           (node.n == 0 || place_on(p->setup.place, (uint64_t)w->id, node_number(p, node)));
 }
 
 char *placer_copied(struct str s)
@@ -253,12 +261,6 @@ void placer_keep(struct placer *p, const int64_t *ids, size_t n)
 
 /* ---- after a start ---- */
 
-static uint32_t node_number(const struct placer *p, struct str name)
-{
-    uint64_t found;
-    return map_get(&p->by_node, name, &found) ? ((const struct placer_node *)(uintptr_t)found)->number : PLACE_NONE;
-}
-
 /* The nodes it was admitted for: {a,b}. Of each pod, PLACE_NONE where that is not known. */
 static const uint32_t *nodes_of(struct placer *p, struct str nodes, uint32_t pods)
 {
@@ -385,11 +387,10 @@ static void look_at_works(struct placer *p)
     }
 }
 
-void placer_nodes(struct placer *p)
+static void tell_nodes(struct placer *p)
 {
     struct queue_node *list;
     size_t n = p->cfg.source.nodes(p->cfg.source.self, placer_counts, p, &p->turn, &list);
-    p->round++;
     for (size_t i = 0; i < n; i++) {
         struct placer_node *node = node_of(p, list[i].name);
         struct err err = {0};
@@ -401,6 +402,16 @@ void placer_nodes(struct placer *p)
         node->told = told;
         node->seen = p->round;
     }
+}
+
+void placer_nodes(struct placer *p)
+{
+    uint64_t offered;
+    p->round++;
+    do { /* what a node offers says which pods count as others', and they are counted before it is told */
+        offered = place_offered(p->setup.place);
+        tell_nodes(p);
+    } while (place_offered(p->setup.place) != offered);
     drop_unseen(p);
     move_pods(p);
     look_at_works(p);

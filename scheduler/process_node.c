@@ -230,7 +230,7 @@ static size_t source_nodes(void *self, placer_counts_fn *counts, const void *ctx
     pthread_mutex_lock(&n->lock);
     bool *counted = arena_array(a, bool, n->n_holds + 1);
     for (size_t i = 0; i < n->n_holds; i++) {
-        counted[i] = counts(ctx, &n->holds[i].id);
+        counted[i] = counts(ctx, &n->holds[i].id, n->name);
         enum use by = counted[i] ? COUNTED : OTHERS;
         for (uint32_t k = 0; k < n->holds[i].n; k++)
             if (use[n->holds[i].which[k]] < by) use[n->holds[i].which[k]] = by;

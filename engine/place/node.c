@@ -163,6 +163,11 @@ uint32_t node_offer(const struct node *n, uint32_t flavor)
     return PLACE_NONE;
 }
 
+bool node_hosts(const struct node *n, uint32_t flavor, const struct shape_key *key)
+{
+    return key->gpu == 0 || node_offer(n, flavor) != PLACE_NONE;
+}
+
 void node_reset(struct node *n, unsigned ledger)
 {
     n->cpu[ledger] = n->total_cpu - n->other_cpu;

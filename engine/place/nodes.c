@@ -178,7 +178,7 @@ static void fill(struct place *p, struct node *n, const struct place_node *in, u
     }
 }
 
-/* What its pods have is booked anew. */
+/* What its pods have is booked anew. Those of flavors that it does not offer any more leave it. */
 static void rebook(struct place *p, uint32_t node)
 {
     struct node *n = &p->nodes[node];
@@ -191,9 +191,36 @@ static void rebook(struct place *p, uint32_t node)
                            : w->state == PLACE_STOPPING ? IN(PHYSICAL)
                                                         : IN_BOTH;
         const struct shape_key *key = work_key(p, w);
-        for (uint32_t k = 0; k < key->pods; k++)
-            if (w->pods[k].node == node) node_take(n, node_offer(n, w->flavor), key, ledgers, &w->pods[k]);
+        bool stays = node_hosts(n, w->flavor, key);
+        for (uint32_t k = 0; k < key->pods; k++) {
+            if (w->pods[k].node != node) continue;
+            if (stays)
+                node_take(n, node_offer(n, w->flavor), key, ledgers, &w->pods[k]);
+            else
+                w->pods[k].node = PLACE_NONE;
+            n->pods -= !stays;
+        }
     }
+}
+
+/* Whose room is gone looks for other room. */
+static void promises_check(struct place *p)
+{
+    for (uint32_t i = p->n_promised; i-- > 0;) {
+        const struct work *w = &p->works[p->promised[i]];
+        bool whole = true;
+        for (uint32_t k = 0; k < work_key(p, w)->pods; k++)
+            whole &= w->pods[k].node != PLACE_NONE;
+        if (!whole) promise_take_back(p, p->promised[i]);
+    }
+}
+
+static bool offers_same(const struct node *n, const struct place_node *in)
+{
+    bool same = n->n_offers == in->n_offers;
+    for (uint32_t i = 0; same && i < n->n_offers; i++)
+        same = n->offers[i].flavor == in->offers[i].flavor;
+    return same;
 }
 
 static void nodes_changed(struct place *p)
@@ -236,8 +263,10 @@ bool place_node(struct place *p, const struct place_node *in, uint32_t *number, 
         map_put(&p->node_names, p->nodes[at].name, at, NULL);
     }
     if (known) p->forced = true;
+    p->offered += !known || !offers_same(&p->nodes[at], in);
     fill(p, &p->nodes[at], in, devices);
     rebook(p, (uint32_t)at);
+    promises_check(p);
     nodes_changed(p);
     *number = (uint32_t)at;
     return true;
@@ -248,18 +277,17 @@ void place_node_gone(struct place *p, uint32_t node)
     if (node >= p->n_nodes || !p->nodes[node].alive) return;
     struct node *n = &p->nodes[node];
     map_del(&p->node_names, n->name);
-    for (uint32_t i = p->n_promised; i-- > 0;) {
-        struct work *w = &p->works[p->promised[i]];
-        bool on = false;
-        for (uint32_t k = 0; k < work_key(p, w)->pods; k++)
-            on |= w->pods[k].node == node;
-        if (on) promise_take_back(p, p->promised[i]);
-    }
     for (uint32_t i = 0; n->pods > 0 && i < p->n_works; i++)
         for (uint32_t k = 0; p->works[i].state >= PLACE_PROMISED && k < work_key(p, &p->works[i])->pods; k++)
             if (p->works[i].pods[k].node == node) p->works[i].pods[k].node = PLACE_NONE;
     node_free(p, node);
+    promises_check(p);
     nodes_changed(p);
+}
+
+uint64_t place_offered(const struct place *p)
+{
+    return p->offered;
 }
 
 struct str place_node_name(const struct place *p, uint32_t node)

@@ -87,10 +87,14 @@ struct place_node {
     const struct place_offer *offers;
     size_t n_offers; /* at most PLACE_CHOICES */
 };
-/* Makes the node of that name, or changes it. Unchanged ones cost nothing. */
+/* Makes the node of that name, or changes it. Unchanged ones cost nothing. What runs on it with GPUs of a flavor that
+ * it does not offer (any more) has its queue's quota still, and is no workload of the node: it counts among what is
+ * `taken` and `other`, as the GPUs that it really has. place_on() says of whom that is so. */
 MUST_CHECK bool place_node(struct place *p, const struct place_node *n, uint32_t *number, struct err *err);
 /* It is no more. Workloads on it keep what they have of quota until they are said to have ended. */
 void place_node_gone(struct place *p, uint32_t node);
+/* Grows when what some node offers changes, and so may what place_on() says. */
+uint64_t place_offered(const struct place *p);
 struct str place_node_name(const struct place *p, uint32_t node);
 
 /* ---- workloads ---- */
@@ -127,6 +131,8 @@ MUST_CHECK bool place_add_running(struct place *p, const struct place_ask *ask, 
                                   int64_t started_us, struct err *err);
 /* It runs, and was told to stop for `by` before: a victim, as after a restart. False = it is not running. */
 bool place_stopping(struct place *p, uint64_t id, uint64_t by);
+/* Does it, as far as it is on that node, have what the node offers of its flavor? */
+bool place_on(const struct place *p, uint64_t id, uint32_t node);
 /* The nodes in place_out are where there was room; if a pod turned up elsewhere, say so. False = it is not running. */
 bool place_moved(struct place *p, uint64_t id, uint32_t pod, uint32_t node);
 /* It is over, for whatever reason, or not wanted any more; in any state. False = unknown. */

@@ -199,6 +199,7 @@ struct place {
     struct table by_id, by_shape, by_group;
     uint32_t *promised, n_promised, room_promised, n_stopping;
     uint64_t cycle, version, epoch; /* version: of queues and nodes; epoch: of changes from outside */
+    uint64_t offered;               /* of what nodes offer */
     int64_t now;
     bool dirty;
     bool forced; /* something from outside may have gone beyond limits */
@@ -282,6 +283,7 @@ bool node_takes(const struct node *n, uint32_t offer, const struct shape_key *ke
                 const struct pod *pod);
 uint32_t node_ever(const struct node *n, uint32_t offer, const struct shape_key *key); /* pods, were it empty */
 uint32_t node_offer(const struct node *n, uint32_t flavor);                            /* PLACE_NONE when it has none */
+bool node_hosts(const struct node *n, uint32_t flavor, const struct shape_key *key);   /* can such pods be its own? */
 void node_reset(struct node *n, unsigned ledger);                                      /* no workloads */
 void node_copy(struct node *n, unsigned to, unsigned from);                            /* of ledgers */
 int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *key, bool empty); /* for reasons */

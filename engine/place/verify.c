@@ -58,6 +58,9 @@ static bool count_work(const struct place *p, const struct work *w, struct node 
         if (!p->forced && !selector_takes(key, n))
             return err_set(err, ERR_INTERNAL, "workload %llu is where its selector has no node",
                            (unsigned long long)w->id);
+        if (!node_hosts(n, w->flavor, key))
+            return err_set(err, ERR_INTERNAL, "workload %llu has GPUs that its node does not offer",
+                           (unsigned long long)w->id);
         node_book(n, node_offer(n, w->flavor), key, ledgers, 1, &w->pods[k]);
         n->pods--;
     }

@@ -309,6 +309,13 @@ bool place_stopping(struct place *p, uint64_t id, uint64_t by)
     return true;
 }
 
+bool place_on(const struct place *p, uint64_t id, uint32_t node)
+{
+    uint32_t w = work_find(p, id);
+    return w != PLACE_NONE && node < p->n_nodes && p->nodes[node].alive &&
+           node_hosts(&p->nodes[node], p->works[w].flavor, work_key(p, &p->works[w]));
+}
+
 bool place_moved(struct place *p, uint64_t id, uint32_t pod, uint32_t node)
 {
     uint32_t w = work_find(p, id);
@@ -319,7 +326,7 @@ bool place_moved(struct place *p, uint64_t id, uint32_t pod, uint32_t node)
     if ((k->state != PLACE_RUNNING && !stopping) || pod >= key->pods) return false;
     struct pod *at = &k->pods[pod];
     unsigned ledgers = stopping ? IN(PHYSICAL) : IN_BOTH;
-    if (node >= p->n_nodes || !p->nodes[node].alive) node = PLACE_NONE;
+    if (node >= p->n_nodes || !p->nodes[node].alive || !node_hosts(&p->nodes[node], k->flavor, key)) node = PLACE_NONE;
     if (at->node == node) return true;
     if (at->node != PLACE_NONE) {
         struct node *from = &p->nodes[at->node];

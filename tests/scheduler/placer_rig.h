@@ -1,5 +1,5 @@
-/* The placer on a real PostgreSQL, with nodes that the test invents, for test_placer.c. Rows of queue_work are written
- * as owners of runs write them. */
+/* The placer on a real PostgreSQL, with nodes that the test invents. Rows of queue_work are written as owners of runs
+ * write them. */
 #ifndef MILLRACE_TESTS_SCHEDULER_PLACER_RIG_H
 #define MILLRACE_TESTS_SCHEDULER_PLACER_RIG_H
 
@@ -23,6 +23,7 @@ struct world {
     struct support_db db;
     _Atomic uint64_t generation, asked; /* asked: how often its nodes were */
     _Atomic uint32_t gpus[3], taken[3]; /* of its nodes */
+    _Atomic bool other_pool;            /* they are in b, not in a */
     pthread_mutex_t lock;               /* of what follows */
     struct placer_pod pods[2];
     size_t n_pods, on[2]; /* their nodes */
@@ -32,66 +33,68 @@ static struct world world = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---- nodes ---- */
 
-static void nothing(void *self)
+static inline void nothing(void *self)
 {
     (void)self;
 }
 
-static int no_fd(void *self)
+static inline int no_fd(void *self)
 {
     (void)self;
     return -1;
 }
 
-static bool known(void *self)
+static inline bool known(void *self)
 {
     const struct world *w = self;
     return w->generation > 0;
 }
 
-static uint64_t generation(void *self)
+static inline uint64_t generation(void *self)
 {
     const struct world *w = self;
     return w->generation;
 }
 
-static struct str no_trouble(void *self)
+static inline struct str no_trouble(void *self)
 {
     (void)self;
     return STR("");
 }
 
-static size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a, struct queue_node **out)
+static inline size_t nodes(void *self, placer_counts_fn *counts, const void *ctx, struct arena *a,
+                           struct queue_node **out)
 {
     struct world *w = self;
     static const char *const names[] = {"n0", "n1", "n2"};
-    static const struct place_pair hosts[] = {
-        {STR_INIT("host"), STR_INIT("n0")}, {STR_INIT("host"), STR_INIT("n1")}, {STR_INIT("host"), STR_INIT("n2")}};
+    struct place_pair *labels = arena_array(a, struct place_pair, 6);
     size_t n = 0;
     w->asked++;
     uint32_t others[3] = {w->taken[0], w->taken[1], w->taken[2]};
     pthread_mutex_lock(&w->lock);
     for (size_t i = 0; i < w->n_pods; i++)
-        if (!counts(ctx, &w->pods[i].id)) others[w->on[i]]++;
+        if (!counts(ctx, &w->pods[i].id, w->pods[i].node)) others[w->on[i]]++;
     pthread_mutex_unlock(&w->lock);
     *out = arena_array(a, struct queue_node, 3);
     for (size_t i = 0; i < 3; i++) {
         if (w->gpus[i] == 0) continue;
+        labels[2 * i] = (struct place_pair){STR("host"), str_of(names[i])};
+        labels[2 * i + 1] = (struct place_pair){STR("pool"), w->other_pool ? STR("b") : STR("a")};
         struct place_devices *d = arena_new(a, struct place_devices);
         *d = (struct place_devices){.name = STR("nvidia.com/gpu"), .n = w->gpus[i], .taken = others[i]};
         (*out)[n++] = (struct queue_node){.name = str_of(names[i]),
                                           .schedulable = true,
                                           .cpu = 64000,
                                           .memory = (int64_t)256 << 30,
-                                          .labels = &hosts[i],
-                                          .n_labels = 1,
+                                          .labels = &labels[2 * i],
+                                          .n_labels = 2,
                                           .devices = d,
                                           .n_devices = 1};
     }
     return n;
 }
 
-static size_t pods(void *self, struct arena *a, struct placer_pod **out)
+static inline size_t pods(void *self, struct arena *a, struct placer_pod **out)
 {
     struct world *w = self;
     *out = arena_array(a, struct placer_pod, 2);
@@ -102,7 +105,7 @@ static size_t pods(void *self, struct arena *a, struct placer_pod **out)
     return n;
 }
 
-static struct placer *placer_new(const char *owner)
+static inline struct placer *placer_new(const char *owner)
 {
     struct placer *p = NULL;
     struct err err = {0};
@@ -128,7 +131,7 @@ static struct placer *placer_new(const char *owner)
 
 /* ---- the owner's side ---- */
 
-static void sql(const char *fmt, ...)
+static inline void sql(const char *fmt, ...)
 {
     char text[2000];
     va_list args;
@@ -139,7 +142,7 @@ static void sql(const char *fmt, ...)
 }
 
 /* Many steps of one run, told of by one word. */
-static void ask_many(int run, int n, int gpus)
+static inline void ask_many(int run, int n, int gpus)
 {
     sql("INSERT INTO active_runs (run_id, project_id, created_by, shard, state) VALUES (%d, 1, 'me', 3, 2);"
         "INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, "
@@ -151,7 +154,7 @@ static void ask_many(int run, int n, int gpus)
         run, run, gpus * 1000, n);
 }
 
-static void ask(int run, int attempt, int pods, int gpus, int priority, const char *queue)
+static inline void ask(int run, int attempt, int pods, int gpus, int priority, const char *queue)
 {
     sql("INSERT INTO active_runs (run_id, project_id, created_by, shard, state) VALUES (%d, 1, 'me', 3, 2) "
         "ON CONFLICT DO NOTHING;"
@@ -164,13 +167,13 @@ static void ask(int run, int attempt, int pods, int gpus, int priority, const ch
         run, run, attempt, queue, gpus * 1000, pods, priority);
 }
 
-static void over(int run)
+static inline void over(int run)
 {
     sql("UPDATE queue_work SET state = 4, news = true WHERE run_id = %d; NOTIFY millrace_queue", run);
 }
 
 /* Until the first number of the query is that. */
-static void until(const char *query, int64_t wanted)
+static inline void until(const char *query, int64_t wanted)
 {
     int64_t got = -1;
     for (int ms = 0; ms < PATIENCE_MS; ms += 20) {
@@ -181,7 +184,7 @@ static void until(const char *query, int64_t wanted)
     fail_msg("%s: %lld, not %lld", query, (long long)got, (long long)wanted);
 }
 
-static int setup(void **state)
+static inline int setup(void **state)
 {
     (void)state;
     if (support_db_open(&world.db) != 0) return -1;
@@ -189,10 +192,11 @@ static int setup(void **state)
     for (int i = 0; i < 3; i++)
         world.gpus[i] = world.taken[i] = 0;
     world.n_pods = 0;
+    world.other_pool = false;
     return 0;
 }
 
-static int teardown(void **state)
+static inline int teardown(void **state)
 {
     (void)state;
     placer_stop(world.placer);
@@ -202,5 +206,6 @@ static int teardown(void **state)
 
 #define ADMITTED "SELECT count(*) FROM queue_work WHERE state = 2"
 #define TOLD "SELECT coalesce(sum(jsonb_array_length(payload->'tasks')), 0)::bigint FROM inbox WHERE kind = 7"
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 #endif

@@ -386,8 +386,6 @@ static void test_what_is_not_declared_waits(void **state)
     until(ADMITTED, 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -1,0 +1,71 @@
+/* The placer: what runs on nodes whose flavors change. */
+#include "tests/scheduler/placer_rig.h"
+
+static void declare_pools(const char *fa, const char *fb)
+{
+    sql("INSERT INTO flavors (name, created_by, spec) SELECT name, 'me', jsonb_build_object('apiVersion', "
+        "'millrace/v1',"
+        "'kind', 'Flavor', 'name', name, 'resource', 'nvidia.com/gpu', 'nodes', jsonb_build_object('pool', pool))"
+        " FROM (VALUES ('fa', '%s'), ('fb', '%s')) AS v(name, pool)"
+        " ON CONFLICT (name) DO UPDATE SET spec = excluded.spec;"
+        "UPDATE queue_changes SET n = n + 1; NOTIFY millrace_queue",
+        fa, fb);
+}
+
+/* Its node comes to be of another flavor: by its labels, or by what is declared. It has its GPU all the same. */
+static void test_the_node_is_of_another_flavor(void **state)
+{
+    (void)state;
+    static const char waits[] = "SELECT count(*) FROM queue_work WHERE run_id = 2 AND reason = 'WaitingForNodes' AND"
+                                " (why->>'free')::int = 0";
+    static const char no_node[] = "SELECT count(*) FROM queue_work WHERE run_id = 2 AND reason = 'Unschedulable'";
+    static const char shown[] = "SELECT (nodes->0->'devices'->0->>'taken')::int FROM placers";
+    world.gpus[0] = 1;
+    declare_pools("a", "b");
+    for (char q = 'a'; q <= 'b'; q++)
+        sql("INSERT INTO queues (name, created_by, spec) VALUES ('%c', 'me', '{\"apiVersion\": \"millrace/v1\","
+            "\"kind\": \"Queue\", \"name\": \"%c\", \"quota\": {\"f%c\": 4}}')",
+            q, q, q);
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "a");
+    until(ADMITTED, 1);
+    pthread_mutex_lock(&world.lock);
+    world.pods[0] = (struct placer_pod){{1, 0, 1}, 0, STR("n0")};
+    world.on[0] = 0;
+    world.n_pods = 1;
+    pthread_mutex_unlock(&world.lock);
+    world.other_pool = true;
+    world.generation++;
+    ask(2, 1, 1, 1, 0, "b");
+    until(waits, 1);
+    until(shown, 1);
+    placer_stop(world.placer);
+    sql("UPDATE queue_work SET reason = NULL WHERE run_id = 2");
+    world.placer = placer_new("two");
+    until(waits, 1);
+    world.other_pool = false; /* back again */
+    world.generation++;
+    until(no_node, 1);
+    until(shown, 0);
+    declare_pools("b", "a");
+    until(waits, 1);
+    until(shown, 1);
+    declare_pools("a", "b");
+    until(no_node, 1);
+    until(shown, 0);
+    world.other_pool = true;
+    world.generation++;
+    until(waits, 1);
+    pthread_mutex_lock(&world.lock);
+    world.n_pods = 0;
+    pthread_mutex_unlock(&world.lock);
+    world.generation++;
+    over(1);
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND state = 2 AND got = 'fb' AND nodes = '{n0}'", 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(the_node_is_of_another_flavor)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
