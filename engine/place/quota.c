@@ -28,7 +28,7 @@ bool quota_fits(const struct place *p, const struct queue *q, unsigned ledger, c
         int64_t used = q->used[ledger][r], limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
         int64_t mine = limit == PLACE_UNLIMITED ? PLACE_UNLIMITED : limit - used;
         int64_t shared = c->quota[r] - c->used[ledger][r] + quota_over(q->local[r], used);
-        int64_t ours = q->local[r] + (shared > 0 ? shared : 0) - used;
+        int64_t ours = sum_capped(q->local[r], shared > 0 ? shared : 0) - used;
         int64_t free = mine < ours ? mine : ours;
         if (d->amount[i] <= free) continue;
         s->stage = mine < d->amount[i] ? STAGE_QUEUE : STAGE_COHORT;
@@ -120,7 +120,8 @@ int64_t quota_ever(const struct place *p, const struct queue *q, uint32_t res)
 {
     const struct place_quota *own = &q->quota[res];
     if (own->nominal == PLACE_UNLIMITED) return PLACE_UNLIMITED;
-    int64_t limit = sum_capped(own->nominal, own->borrow), all = q->local[res] + p->cohorts[q->cohort].quota[res];
+    int64_t limit = sum_capped(own->nominal, own->borrow);
+    int64_t all = sum_capped(q->local[res], p->cohorts[q->cohort].quota[res]);
     return limit < all ? limit : all;
 }
 

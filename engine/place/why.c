@@ -136,7 +136,8 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
         uint32_t r = d.res[s->which];
         const struct cohort *c = &p->cohorts[q->cohort];
         int64_t used = q->used[LOGICAL][r], limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
-        int64_t all = q->local[r] + c->quota[r] - c->used[LOGICAL][r] + quota_over(q->local[r], used);
+        int64_t shared = c->quota[r] - c->used[LOGICAL][r] + quota_over(q->local[r], used);
+        int64_t all = sum_capped(q->local[r], shared);
         why.free = (limit < all ? limit : all) - used;
     }
     return why;

@@ -522,9 +522,43 @@ static void test_preemptor_leaves(void **state)
     rig_close(&r);
 }
 
+/* Of quotas that mean as much as there is, the sums are beyond counting. */
+static void test_quotas_beyond_counting(void **state)
+{
+    (void)state;
+    const int64_t most = 7 * INT64_C(1000000000000000000); /* 7E */
+    struct rig r;
+    struct place_why why;
+    struct err err = {0};
+    rig_open(&r);
+    rig_node(&r, "n", A100, 8);
+    const struct place_flavor_quota gpus = {A100, {rig_gpus(2), PLACE_UNLIMITED, PLACE_UNLIMITED}};
+    for (int i = 0; i < 4; i++) {
+        struct place_queue q = {.name = str_of((const char *[]){"a", "b", "c", "d"}[i]),
+                                .cohort = place_cohort(r.p, STR("all")),
+                                .cpu = {.nominal = most, .borrow = most, .lend = i < 2 ? 0 : most},
+                                .memory = {.nominal = most, .borrow = PLACE_UNLIMITED, .lend = i < 2 ? 0 : most},
+                                .flavors = &gpus,
+                                .n_flavors = 1};
+        uint32_t number;
+        assert_true(place_queue(r.p, &q, &number, &err));
+        const struct rig_ask ask = {.id = 1 + (uint64_t)i, .queue = number, .pods = 1, .gpu = 3000, .flavor = A100};
+        const struct place_ask in = rig_of(&ask);
+        assert_int_equal(place_feasible(r.p, &in, &why, &err), i > 0); /* a GPU is lent */
+        rig_add(&r, ask);
+        rig_cycle(&r, i);
+    }
+    rig_expect(&r, 2, PLACE_RUNNING);
+    rig_expect(&r, 4, PLACE_WAITING);
+    assert_true(place_reason(r.p, 4, &why));
+    assert_true(why.resource == PLACE_RESOURCE_GPU && why.free >= 0);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quotas_beyond_counting),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_flavor_weights),
         cmocka_unit_test(test_backfill),
