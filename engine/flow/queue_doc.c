@@ -363,16 +363,28 @@ static void one_taint(struct spec *s, const struct spec_at *at, struct str name,
     if (value != NULL) spec_kube_label(s, &value_at, value, NULL);
 }
 
+/* https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/: others' names are Kubernetes' own. */
+static void check_resource(struct spec *s, const struct value *v)
+{
+    const struct spec_at at = {NULL, STR("resource"), SIZE_MAX, {0, 0}};
+    struct str name = {0};
+    size_t own;
+    spec_kube_taint(s, &at, v, &name);
+    if (str_starts(name, "requests.") || str_find(name, STR("kubernetes.io/"), &own))
+        err_hint(
+            spec_error(s, &at, v, "'%.*s' cannot be an extended resource of Kubernetes", STR_ARG(utf8_sub(name, 80))),
+            "as nodes' allocatable has it, without 'requests.', and of no domain of kubernetes.io: nvidia.com/gpu");
+}
+
 static void check_flavor(struct spec *s, const struct value *doc)
 {
     const struct value *nodes = value_get(doc, "nodes"), *taints = value_get(doc, "tolerations"),
                        *resource = value_get(doc, "resource");
     struct spec_at nodes_at = {NULL, STR("nodes"), SIZE_MAX, {0, 0}},
-                   taints_at = {NULL, STR("tolerations"), SIZE_MAX, {0, 0}},
-                   resource_at = {NULL, STR("resource"), SIZE_MAX, {0, 0}};
+                   taints_at = {NULL, STR("tolerations"), SIZE_MAX, {0, 0}};
     if (nodes != NULL) spec_each(s, &nodes_at, nodes, spec_kube_pair, NULL);
     if (taints != NULL) spec_each(s, &taints_at, taints, one_taint, NULL);
-    if (resource != NULL) spec_kube_taint(s, &resource_at, resource, NULL);
+    if (resource != NULL) check_resource(s, resource);
 }
 
 static void check_kueue(struct spec *s, const struct value *doc)

@@ -165,6 +165,10 @@ static void test_bad(void **state)
         {HEAD "kind: Flavor\nname: x\nresource: a/b\nnodes: {a: -x}\n", "nodes.a", "this cannot be the value", 5},
         {HEAD "kind: Flavor\nname: x\nresource: a/b c\n", "resource", "'a/b c' cannot be a key", 4},
         {HEAD "kind: Flavor\nname: x\nresource: /gpu\n", "resource", "'/gpu' cannot be a key", 4},
+        {HEAD "kind: Flavor\nname: x\nresource: requests.nvidia.com/gpu\n", "resource",
+         "'requests.nvidia.com/gpu' cannot be an extended resource", 4},
+        {HEAD "kind: Flavor\nname: x\nresource: kubernetes.io/gpu\n", "resource", "cannot be an extended resource", 4},
+        {HEAD "kind: Flavor\nname: x\nresource: gpu.kubernetes.io/a\n", "resource", "cannot be an extended", 4},
         {HEAD "kind: Queue\nname: q\nkueue: Team A\n", "kueue", "this cannot be the name of an object", 4},
     };
     (void)state;
