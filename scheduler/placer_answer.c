@@ -308,16 +308,28 @@ static bool tell_unseen(struct placer *p, struct placer_work *w, const struct pl
     return true;
 }
 
+static uint32_t broken_of(const struct placer *p, const struct place_why *y)
+{
+    const struct placer_source *source = &p->cfg.source;
+    bool nodes = y->reason == PLACE_WAITING_FOR_NODES || y->reason == PLACE_WAITING_FOR_GANG;
+    bool gpus = nodes && source->broken != NULL && y->gpu > 0 && y->flavor != PLACE_NONE;
+    return gpus ? source->broken(source->self, &p->setup, y->flavor) : 0;
+}
+
 static void tell_reason(struct placer *p, struct placer_work *w, bool numbers)
 {
     struct place_why y;
     if (!place_reason(p->setup.place, (uint64_t)w->id, &y)) return;
     if (tell_unseen(p, w, &y)) return;
-    uint64_t hash = hash_of(&y), all = hash_of_numbers(&y);
+    uint32_t broken = broken_of(p, &y);
+    uint64_t hash = hash_of(&y), all = mixed(hash_of_numbers(&y), broken) | 1;
     if (hash == w->told && (!numbers || all == w->told_numbers)) return;
     BUF_AUTO text;
     buf_init(&text, 0);
     place_why_text(p->setup.place, &y, name_work, p, &text);
+    if (broken > 0)
+        buf_printf(&text, "; %u GPU%s of that flavor %s not in order", broken, broken == 1 ? "" : "s",
+                   broken == 1 ? "is" : "are");
     w->told = 0;
     tell(p, w, hash, str_of(place_reason_name(y.reason)), why_json(p, &y), arena_str(&p->turn, buf_view(&text)));
     w->told_numbers = all;

@@ -39,6 +39,8 @@ struct placer_source {
     void (*declared)(void *self, bool any);
     /* What else who is admitted on the flavor is told, as members of the pin's object. NULL = nothing. */
     void (*pin)(void *self, const struct queue_setup *s, uint32_t flavor, struct jsonw *j);
+    /* How many GPUs of the flavor are not in order: people are told when somebody waits. NULL = that is not known. */
+    uint32_t (*broken)(void *self, const struct queue_setup *s, uint32_t flavor);
     void (*close)(void *self);
 };
 

@@ -279,6 +279,17 @@ static void source_pin(void *self, const struct queue_setup *s, uint32_t flavor,
     jsonw_array_end(j);
 }
 
+static uint32_t source_broken(void *self, const struct queue_setup *s, uint32_t flavor)
+{
+    struct process_node *n = self;
+    uint32_t broken = 0;
+    pthread_mutex_lock(&n->lock);
+    for (size_t i = 0; n->generation > 0 && i < n->n_devices; i++)
+        broken += n->broken[i] && queue_setup_group(s, &n->groups[n->group[i]]) == flavor;
+    pthread_mutex_unlock(&n->lock);
+    return broken;
+}
+
 static void source_close(void *self)
 {
     (void)self; /* the executor's */
@@ -299,6 +310,7 @@ struct placer_source process_node_source(struct process_node *n)
                                   .pods = source_pods,
                                   .declared = source_declared,
                                   .pin = source_pin,
+                                  .broken = source_broken,
                                   .close = source_close};
 }
 

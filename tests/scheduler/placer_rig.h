@@ -23,6 +23,7 @@ struct world {
     struct support_db db;
     _Atomic uint64_t generation, asked; /* asked: how often its nodes were */
     _Atomic uint32_t gpus[3], taken[3]; /* of its nodes */
+    _Atomic uint32_t broken;            /* GPUs */
     _Atomic bool other_pool;            /* they are in b, not in a */
     pthread_mutex_t lock;               /* of what follows */
     struct placer_pod pods[2];
@@ -94,6 +95,12 @@ static inline size_t nodes(void *self, placer_counts_fn *counts, const void *ctx
     return n;
 }
 
+static inline uint32_t broken(void *self, const struct queue_setup *s, uint32_t flavor)
+{
+    const struct world *w = self;
+    return str_is(s->flavors[flavor].name, "gpu") ? w->broken : 0;
+}
+
 static inline size_t pods(void *self, struct arena *a, struct placer_pod **out)
 {
     struct world *w = self;
@@ -124,6 +131,7 @@ static inline struct placer *placer_new(const char *owner)
                                                  .trouble = no_trouble,
                                                  .nodes = nodes,
                                                  .pods = pods,
+                                                 .broken = broken,
                                                  .close = nothing}};
     if (!placer_start(&cfg, &p, &err)) fail_msg("%s", err.message);
     return p;
@@ -193,6 +201,7 @@ static inline int setup(void **state)
         world.gpus[i] = world.taken[i] = 0;
     world.n_pods = 0;
     world.other_pool = false;
+    world.broken = 0;
     return 0;
 }
 

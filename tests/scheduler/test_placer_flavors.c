@@ -64,8 +64,26 @@ static void test_the_node_is_of_another_flavor(void **state)
     until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND state = 2 AND got = 'fb' AND nodes = '{n0}'", 1);
 }
 
+static void test_some_are_not_in_order(void **state)
+{
+    (void)state;
+    world.gpus[0] = 4;
+    world.taken[0] = world.broken = 2; /* who tells of the node takes them for others' */
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 3, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE waiting = 'each pod needs 3 × gpu, the most that a node has free is 2;"
+          " 2 GPUs of that flavor are not in order'",
+          1);
+    world.broken = 1; /* somebody has the other one */
+    world.generation++;
+    until("SELECT count(*) FROM queue_work WHERE waiting LIKE '% is 2; 1 GPU of that flavor is not in order'", 1);
+    world.taken[0] = world.broken = 0;
+    world.generation++;
+    until(ADMITTED, 1);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(the_node_is_of_another_flavor)};
+    const struct CMUnitTest tests[] = {TEST(the_node_is_of_another_flavor), TEST(some_are_not_in_order)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -177,12 +177,18 @@ static void test_the_pin_names_products(void **state)
     static const struct {
         struct queue_pair label;
         const char *pins[2]; /* of the flavor, and of the one for the rest */
+        uint32_t broken[2];
     } rows[] = {
         {{STR_INIT("nvidia.com/gpu.product"), STR_INIT("Tesla-T4")},
-         {"{\"products\":[\"Tesla-T4\"]}", "{\"products\":[\"NVIDIA-A100\"]}"}},
+         {"{\"products\":[\"Tesla-T4\"]}", "{\"products\":[\"NVIDIA-A100\"]}"},
+         {0, 1}},
         {{STR_INIT("nvidia.com/gpu.present"), STR_INIT("true")},
-         {"{\"products\":[\"NVIDIA-A100\",\"Tesla-T4\"]}", "{\"products\":[]}"}},
+         {"{\"products\":[\"NVIDIA-A100\",\"Tesla-T4\"]}", "{\"products\":[]}"},
+         {1, 0}},
     };
+    gpus_ready(gpus);
+    assert_true(gpus_fault(gpus, 0, STR("is lost")));
+    process_node_publish(node, gpus);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct flavor_doc flavors[] = {
             {.name = STR("rest"), .resource = STR("nvidia.com/gpu")},
@@ -201,6 +207,7 @@ static void test_the_pin_names_products(void **state)
             jsonw_object_end(&j);
             assert_true(jsonw_end(&j));
             assert_string_equal(out.p, rows[i].pins[f]);
+            assert_int_equal(source.broken(source.self, &s, f), rows[i].broken[f]);
         }
         queue_setup_close(&s);
     }
