@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/base/jsonw.h"
+#include "engine/text/json.h"
 #include "scheduler/kube_claim.h"
 #include "scheduler/placer_inner.h"
 
@@ -103,6 +104,20 @@ static struct str pin_of(struct placer *p, uint32_t flavor, uint32_t gpu, struct
     jsonw_object_end(&j);
     (void)jsonw_end(&j);
     return arena_str(&p->turn, buf_view(&out));
+}
+
+bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t gpu)
+{
+    static const char *const devices[] = {"resource", "count", "claim", "products"};
+    struct value then, now;
+    struct err ignored;
+    bool same = json_reload(&p->turn, pin, &then, &ignored) &&
+                json_reload(&p->turn, pin_of(p, flavor, gpu, STR("")), &now, &ignored);
+    for (size_t i = 0; same && i < sizeof devices / sizeof *devices; i++) {
+        const struct value *a = value_get(&then, devices[i]), *b = value_get(&now, devices[i]);
+        same = a != NULL && b != NULL ? value_eq(a, b) : a == b;
+    }
+    return same;
 }
 
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q)

@@ -32,6 +32,7 @@ struct placer_work { /* a row of queue_work */
     char *nodes;                 /* {a,b}: where its pods are, or are to be; NULL = nowhere */
     bool restored;               /* this placer did not admit it */
     bool moved;                  /* the database knows other nodes */
+    bool strange;                /* it has devices that are not of its flavor any more */
     struct str *bound;           /* of the turn: the nodes that its pods have, where `nodes` is set */
     uint64_t told, told_numbers; /* hashes of the reason told last: of what lasts, and of all its numbers */
     char *name;                  /* "run 17 train[2]" */
@@ -101,6 +102,7 @@ void placer_decide(struct placer *p, int64_t now_us);
 void placer_moves(struct placer *p);
 void placer_whys(struct placer *p);
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q);
+bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t gpu); /* to devices of that flavor */
 void placer_written(struct placer *p); /* the answers, as far as they were won */
 void placer_stop_again(struct placer *p, struct placer_work *w);
 void placer_heard(struct placer *p, const struct placing_row *row);

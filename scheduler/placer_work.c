@@ -44,7 +44,7 @@ bool placer_counts(const void *ctx, const struct attempt_id *id, struct str node
 {
     const struct placer *p = ctx;
     const struct placer_work *w = by_task(p, id->run, id->task);
-    return w != NULL && is_there(w, id->attempt) &&
+    return w != NULL && is_there(w, id->attempt) && !w->strange &&
            (node.n == 0 || place_on(p->setup.place, (uint64_t)w->id, node_number(p, node)));
 }
 
@@ -285,10 +285,11 @@ void placer_restore(struct placer *p, const struct placing_row *row)
     for (uint32_t i = 0; i < p->setup.n_flavors; i++)
         if (str_eq(p->setup.flavors[i].name, row->got)) flavor = i;
     w->phase = PLACER_ELSEWHERE;
+    w->strange = flavor != PLACE_NONE && w->gpu > 0 && !placer_pinned(p, row->pin, flavor, w->gpu);
+    struct str nodes = w->strange ? STR("{}") : row->nodes;
     size_t q = queue_setup_find(&p->setup, row->queue);
     bool known = q != SIZE_MAX && p->setup.queues[q].kueue.n == 0 && to_rules(p, row, &ask, &err) &&
-                 place_add_running(p->setup.place, &ask, flavor, nodes_of(p, row->nodes, (uint32_t)row->pods),
-                                   row->admitted_us, &err);
+                 place_add_running(p->setup.place, &ask, flavor, nodes_of(p, nodes, w->pods), row->admitted_us, &err);
     if (!known) return;
     w->phase = PLACER_RUNS;
     p->uses++;
@@ -340,7 +341,7 @@ static void move_pods(struct placer *p)
         if (w == NULL || !is_there(w, pods[i].id.attempt)) continue;
         uint32_t number = node_number(p, pods[i].node);
         w->seen = p->round;
-        if (number == PLACE_NONE) continue;
+        if (number == PLACE_NONE || w->strange) continue;
         if (w->nodes != NULL && pods[i].index < w->pods) w->bound[pods[i].index] = pods[i].node;
         (void)place_moved(p->setup.place, (uint64_t)w->id, pods[i].index, number);
     }
@@ -382,7 +383,7 @@ static void look_at_works(struct placer *p)
             continue;
         }
         if (w->nodes == NULL || (w->phase != PLACER_RUNS && w->phase != PLACER_STOPS)) continue;
-        if (w->restored && w->phase == PLACER_RUNS) remember_nodes(p, w);
+        if (w->restored && !w->strange && w->phase == PLACER_RUNS) remember_nodes(p, w);
         correct_nodes(p, w);
     }
 }

@@ -85,7 +85,8 @@ static struct placing_row row_of(const PGresult *res, int i, struct arena *a)
                                 .admitted_us = row_time(res, i, 16),
                                 .by = row_int(res, i, 17),
                                 .on_nodes = row_copy(res, i, 18, a),
-                                .timeout_ms = row_int(res, i, 19)};
+                                .timeout_ms = row_int(res, i, 19),
+                                .pin = row_copy(res, i, 20, a)};
 }
 
 static void rows_of(const PGresult *res, struct arena *a, struct placing_row **out, size_t *n)

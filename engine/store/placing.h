@@ -16,6 +16,7 @@ struct placing_row {
     struct str path, queue, flavor, got, nodes;        /* nodes: {a,b} */
     struct str on_nodes;                               /* JSON: its nodeSelector, tolerations; empty = neither */
     int64_t timeout_ms;                                /* of its attempt; 0 = none */
+    struct str pin;                                    /* JSON: with what it was admitted */
 };
 
 struct placing_admit {

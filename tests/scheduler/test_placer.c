@@ -223,7 +223,8 @@ static void test_what_was_admitted_has_its_room(void **state)
     world.gpus[0] = 1;
     world.generation = 0;
     ask(1, 1, 1, 1, 0, "default");
-    sql("UPDATE queue_work SET state = 2, news = false, got = 'gpu', nodes = '{n0}', admitted_at = now()");
+    sql("UPDATE queue_work SET state = 2, news = false, got = 'gpu', nodes = '{n0}', admitted_at = now(),"
+        " pin = '{\"resource\": \"nvidia.com/gpu\", \"count\": 1}'");
     world.placer = placer_new("one");
     ask(2, 1, 1, 1, 0, "default");
     until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND NOT news", 1);

@@ -123,12 +123,12 @@ SELECT 1 / count(*)::int FROM placers WHERE domain = $1 AND epoch = $2
 
 -- name: placer_all
 SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
-       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms
+       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms, coalesce(pin::text, '')
   FROM queue_work WHERE domain = $1 AND state < 4 ORDER BY id
 
 -- name: placer_news
 SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
-       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms
+       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms, coalesce(pin::text, '')
   FROM queue_work WHERE domain = $1 AND news ORDER BY id LIMIT 5000
 
 -- name: placer_ids
@@ -137,7 +137,7 @@ SELECT id FROM queue_work WHERE domain = $1
 
 -- name: placer_look
 SELECT id, run_id, task, attempt, path, queue, flavor, gpu, pods, cpu, memory, priority, submitted_at, state, coalesce(got, ''),
-       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms
+       coalesce(nodes, '{}')::text, admitted_at, coalesce(by_id, 0), on_nodes, timeout_ms, coalesce(pin::text, '')
   FROM queue_work WHERE domain = $1 AND id = ANY($2::bigint[])
 
 -- name: placer_heard
