@@ -199,7 +199,7 @@ static void *serve(void *ctx)
 }
 
 /* Begins with this script, and nothing received. The rows are copied. */
-static void server_start(const struct row *script)
+static void __attribute__((unused)) server_start(const struct row *script)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof a;
@@ -217,7 +217,7 @@ static void server_start(const struct row *script)
     pthread_create(&server.thread, NULL, serve, NULL);
 }
 
-static void server_stop(void)
+static void __attribute__((unused)) server_stop(void)
 {
     server.stop = true;
     pthread_join(server.thread, NULL);
@@ -239,14 +239,14 @@ static size_t __attribute__((unused)) received(void)
 
 /* ---- clients ---- */
 
-static struct kube_access access_of_server(void)
+static struct kube_access __attribute__((unused)) access_of_server(void)
 {
     return (struct kube_access){.server = arena_printf(&arena, "http://127.0.0.1:%d", server.port),
                                 .namespace = STR("default"),
                                 .origin = STR("test")};
 }
 
-static struct kube_client *open_client(const struct kube_client_config *config)
+static struct kube_client __attribute__((unused)) * open_client(const struct kube_client_config *config)
 {
     struct kube_client *c = NULL;
     struct err err;

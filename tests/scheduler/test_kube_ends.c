@@ -1,0 +1,192 @@
+/* How attempts end by what is heard of their pods and their Jobs, of one worker and of several. */
+#include "tests/scheduler/kube_rig.h"
+
+#define FAILED                                                                                                         \
+    "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":1}}}]"
+#define COMPLETE "\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\"}]"
+#define NOT_COMPLETE "\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\"}]"
+
+static void job_says(const char *spec, const char *status)
+{
+    told(kube_hear_job, KUBE_PRESENT,
+         arena_printf(&arena,
+                      "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"labels\":{" LABELS ",\"" KUBE_LABEL_KUEUE
+                      "\":\"q\"}},\"spec\":{%s},\"status\":{%s}}",
+                      job_name, spec, status));
+}
+
+/* The only one, or one of two. */
+static void says(enum kube_change change, uint32_t workers, uint32_t rank, const char *status)
+{
+    const char *labels = workers == 1 ? LABELS : rank == 0 ? LABELS RANK_0 : LABELS RANK_1;
+    const char *uid = rank == 0 ? "p0" : "p1";
+    pod_told(change, uid, labels, job_name, "j1", status);
+    if (change == KUBE_DELETED) answered(kube_find(k, id), uid, NULL);
+}
+
+static struct kube_attempt *with_pods(uint32_t workers, const char *status)
+{
+    job_says("", "");
+    for (uint32_t i = 0; i < workers; i++)
+        says(KUBE_PRESENT, workers, i, status);
+    return asked(workers);
+}
+
+/* So that another may come. */
+static void forget(struct kube_attempt *a)
+{
+    struct exec_event told;
+    while (a->queued)
+        assert_true(executor.next(executor.self, &arena, &told));
+    kube_drop(k, a);
+}
+
+static void stop(uint32_t grace_ms)
+{
+    executor.kill(executor.self, id, STR("p"), grace_ms);
+}
+
+/* ---- pods ---- */
+
+static void the_first_end_of_a_pod_counts(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, DONE);
+    says(KUBE_PRESENT, 1, 0, FAILED);
+    assert_true(a->ended && a->result.ok);
+    forget(a);
+    a = with_pods(2, RUNS);
+    says(KUBE_PRESENT, 2, 0, DONE);
+    says(KUBE_PRESENT, 2, 0, FAILED);
+    assert_false(a->ended);
+    says(KUBE_PRESENT, 2, 1, DONE);
+    assert_true(a->ended && a->result.ok);
+}
+
+static void the_first_that_fails_counts(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS);
+    says(KUBE_PRESENT, 2, 0, DONE);
+    says(KUBE_PRESENT, 2, 1, FAILED);
+    assert_true(a->ended && !a->result.ok);
+    assert_int_equal(a->result.failure, FAILURE_ERROR);
+    assert_true(str_starts(a->result.message, "rank 1: "));
+}
+
+static void who_is_to_stop_has_when_all_pods_have(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS);
+    stop(1000);
+    says(KUBE_PRESENT, 2, 1, FAILED);
+    assert_false(a->ended);
+    says(KUBE_PRESENT, 2, 0, DONE);
+    assert_true(a->ended && !a->result.ok);
+    assert_int_equal(a->result.reason, REASON_CANCELLED);
+    forget(a);
+    a = with_pods(2, RUNS);
+    stop(1000);
+    says(KUBE_DELETED, 2, 0, RUNS);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    says(KUBE_DELETED, 2, 1, RUNS);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_CANCELLED);
+}
+
+static void a_pod_that_is_lost_is_nobodys_fault(void **state)
+{
+    (void)state;
+    for (uint32_t workers = 1; workers <= 2; workers++) {
+        struct kube_attempt *a = with_pods(workers, RUNS);
+        says(KUBE_DELETED, workers, workers - 1, RUNS);
+        assert_int_equal(a->phase, KUBE_TOLD);
+        assert_int_equal(a->result.reason, REASON_INFRA);
+        forget(a);
+    }
+}
+
+/* ---- Jobs, as a server tells and is told ---- */
+
+static void by_its_job(const char *status)
+{
+    job_says("", status);
+    struct kube_attempt *a = asked(1);
+    a->created_us -= INT64_C(60) * 1000000; /* for its pod to be told of */
+    kube_tick(k);
+    turn_until(k->client, &a->queued);
+}
+
+static void a_job_that_is_complete_is_not_run_again(void **state)
+{
+    (void)state;
+    by_its_job(COMPLETE);
+    assert_true(kube_find(k, id)->result.ok);
+}
+
+static void a_job_that_is_not_complete_is(void **state)
+{
+    (void)state;
+    by_its_job(NOT_COMPLETE);
+    assert_int_equal(kube_find(k, id)->result.reason, REASON_INFRA);
+}
+
+/* The first request whose line that is. */
+static const struct got *request(struct str line)
+{
+    for (size_t i = 0; i < received(); i++)
+        if (str_is(line, server.got[i].line)) return &server.got[i];
+    fail_msg("no %.*s came", STR_ARG(line));
+    return NULL;
+}
+
+static void pods_go_with_their_job(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    stop(2500);
+    turn_until(k->client, &a->deleted);
+    const struct got *pod = request(STR("DELETE /api/v1/namespaces/n/pods/pod-p0"));
+    const struct got *job = request(arena_printf(&arena, "DELETE /apis/batch/v1/namespaces/n/jobs/%s", job_name));
+    assert_true(pod < job);
+    assert_non_null(strstr(pod->body, "\"gracePeriodSeconds\":3,\"preconditions\":{\"uid\":\"p0\"}"));
+    assert_non_null(strstr(job->body, "\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"j1\"}"));
+}
+
+static int begin_with_server(void **state)
+{
+    static const struct row script[] = {
+        {.match = "GET /api/v1/namespaces/n/pods?labelSelector=batch.kubernetes.io%2Fcontroller-uid%3Dj1",
+         .status = 200,
+         .body = "{\"items\":[]}",
+         .times = -1},
+        {.match = "DELETE ", .status = 200, .body = "{}", .times = -1},
+        {.match = NULL}};
+    server_start(script);
+    return begin(state);
+}
+
+static int end_with_server(void **state)
+{
+    int failed = end(state);
+    server_stop();
+    server.port = 0;
+    return failed;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST_OF_JOB(name) cmocka_unit_test_setup_teardown(name, begin_with_server, end_with_server)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_end_of_a_pod_counts),
+        TEST(the_first_that_fails_counts),
+        TEST(who_is_to_stop_has_when_all_pods_have),
+        TEST(a_pod_that_is_lost_is_nobodys_fault),
+        TEST_OF_JOB(a_job_that_is_complete_is_not_run_again),
+        TEST_OF_JOB(a_job_that_is_not_complete_is),
+        TEST_OF_JOB(pods_go_with_their_job),
+    };
+    return cmocka_run_group_tests_name("ends on a cluster", tests, open_folder, drop_folder);
+}
