@@ -42,7 +42,7 @@ void kube_gone(struct kube_attempt *a)
     /* Its pod, if there is one, says when it has ended. */
     if (a->kill_wanted && !kube_has_pod(a) && a->phase == KUBE_CREATED) {
         if (a->expired)
-            kube_end_stopped(a);
+            kube_end_by_loss(a, STR(""));
         else
             kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
     }

@@ -3,7 +3,20 @@
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 
-#define TAKEN_BACK "gave way: Kueue has suspended its Job"
+struct kube_standing kube_standing(const struct kube_attempt *a)
+{
+    struct kube_standing s = {.workers = a->workers,
+                              .stopped = a->kill_wanted,
+                              .expired = a->expired,
+                              .late = a->late,
+                              .taken_back = a->held_by_kueue,
+                              .timeout_ms = a->timeout_ms};
+    for (uint32_t i = 0; i < a->n_ranks; i++) {
+        s.there += a->ranks[i].uid[0] != '\0' && !a->ranks[i].ended;
+        s.well += a->ranks[i].well;
+    }
+    return s;
+}
 
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message)
 {
@@ -16,28 +29,14 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
     kube_tell(a);
 }
 
-void kube_end_stopped(struct kube_attempt *a)
-{
-    if (a->expired)
-        kube_end(a, FAILURE_TIMEOUT, REASON_TIMEOUT, kube_pod_expired(a->timeout_ms, &a->arena));
-    else
-        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
-}
-
 void kube_finish(struct kube_attempt *a)
 {
     a->phase = KUBE_DRAINING;
     if (a->result.ok) kube_outputs(a);
     a->drain_us = a->drained_from_us = os_mono_us();
-    if ((a->kill_wanted || a->late) && !a->result.ok) {
-        bool late = a->expired || !a->kill_wanted;
-        a->result.failure = late ? FAILURE_TIMEOUT : FAILURE_ERROR;
-        a->result.reason = late ? REASON_TIMEOUT : REASON_CANCELLED;
-        a->result.message = late ? kube_pod_expired(a->timeout_ms, &a->arena) : STR("was stopped");
-    } else if (a->held_by_kueue && !a->result.ok) {
-        a->result.failure = FAILURE_INFRA;
-        a->result.reason = REASON_PREEMPTED;
-        a->result.message = STR(TAKEN_BACK);
+    if (!a->result.ok) {
+        const struct kube_standing s = kube_standing(a);
+        kube_verdict_cause(&s, &a->arena, &a->result);
     }
     kube_belongings_late(a);
     if (a->result.exit_code >= 0 || a->n_ranks > 0) /* its container ran, or others' did */
@@ -57,14 +56,15 @@ void kube_end_by_job(struct kube_attempt *a)
     kube_finish(a);
 }
 
-void kube_end_by_loss(struct kube_attempt *a)
+void kube_end_by_loss(struct kube_attempt *a, struct str of)
 {
-    if (a->kill_wanted)
-        kube_end_stopped(a);
-    else if (a->held_by_kueue)
-        kube_end(a, FAILURE_INFRA, REASON_PREEMPTED, STR(TAKEN_BACK));
-    else
-        kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod was deleted by somebody else, or with its node"));
+    const struct kube_standing s = kube_standing(a);
+    struct task_result r = {
+        .failure = FAILURE_INFRA,
+        .reason = REASON_INFRA,
+        .message = arena_printf(&a->arena, "%.*sits pod was deleted by somebody else, or with its node", STR_ARG(of))};
+    kube_verdict_cause(&s, &a->arena, &r);
+    kube_end(a, r.failure, r.reason, r.message);
 }
 
 void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod)

@@ -93,7 +93,7 @@ static void pod_gone(struct kube_attempt *a)
     if (a->phase == KUBE_SEEN && !a->job_there)
         kube_drop(a->owner, a);
     else if (a->phase == KUBE_CREATED)
-        kube_end_by_loss(a);
+        kube_end_by_loss(a, STR(""));
 }
 
 void kube_losing(struct kube_attempt *a, const struct kube_pod *pod)

@@ -1,8 +1,8 @@
 /* What the files of the Kubernetes executor share, each a room with its name above what it offers. Nobody else includes
  * this, but for their tests. Not among them are the pure rooms, which have headers of their own: what a Job says
  * (kube_job.h, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h, kube_refusal.h,
- * kube_words.h, kube_garbage.h, kube_log_words.h, kube_service.h); nor the placer's source (kube_nodes.h,
- * kube_devices.h).
+ * kube_words.h, kube_garbage.h, kube_log_words.h, kube_service.h, kube_verdict.h); nor the placer's source
+ * (kube_nodes.h, kube_devices.h).
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
@@ -18,6 +18,7 @@
 #include "scheduler/kube_pod.h"
 #include "scheduler/kube_refusal.h"
 #include "scheduler/kube_service.h"
+#include "scheduler/kube_verdict.h"
 #include "scheduler/step_left.h"
 
 #define KUBE_UID 64
@@ -64,7 +65,7 @@ struct kube_rank {                          /* the pod of one of several workers
     char uid[KUBE_UID], pod[KUBE_POD_NAME]; /* uid empty = there is none, or no longer */
     char *waits;
     enum kube_stage stage;
-    bool hangs, ended, hurried;
+    bool hangs, ended, well, hurried;
     bool keeping;       /* the step itself has ended well there */
     int64_t running_us; /* monotonic; 0 = not yet */
     struct kube_helped helped;
@@ -387,10 +388,11 @@ void kube_waits_drop(struct kube_attempt *a);
 /* ---- kube_ends.c: how attempts end ---- */
 /* Here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
-void kube_end_stopped(struct kube_attempt *a); /* as it was wanted */
-void kube_end_by_job(struct kube_attempt *a);  /* which has; no pod is left to say how */
-void kube_end_by_loss(struct kube_attempt *a); /* of its pod */
-void kube_finish(struct kube_attempt *a);      /* its pod has ended, and somebody has asked */
+struct kube_standing kube_standing(const struct kube_attempt *a);
+void kube_end_by_job(struct kube_attempt *a); /* which has; no pod is left to say how */
+/* Of its pod, or of one `of` several. */
+void kube_end_by_loss(struct kube_attempt *a, struct str of);
+void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod); /* what that left by its messages */
 
 /* ---- kube_tick.c: what time brings ---- */

@@ -82,28 +82,17 @@ static void finish(struct kube_attempt *a)
     if (a->phase == KUBE_CREATED) kube_finish(a);
 }
 
-static bool all_ended(const struct kube_attempt *a)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < a->n_ranks; i++)
-        n += a->ranks[i].ended;
-    return a->workers > 0 && n >= a->workers;
-}
-
-/* Who is told to stop has stopped when all of it has. */
-static bool all_stopped(const struct kube_attempt *a)
-{
-    bool stopped = true;
-    for (uint32_t i = 0; i < a->n_ranks; i++)
-        stopped &= a->ranks[i].ended || a->ranks[i].uid[0] == '\0';
-    return stopped;
-}
-
 void kube_ranks_settle(struct kube_attempt *a)
 {
-    if (a->n_ranks == 0 || a->ended || !all_ended(a)) return;
+    const struct kube_standing s = kube_standing(a);
+    if (a->n_ranks == 0 || a->ended || kube_verdict_ended(&s, true) != KUBE_ENDS_WELL) return;
     a->result = a->first;
     finish(a);
+}
+
+static struct str prefix(struct kube_attempt *a, uint32_t rank)
+{
+    return arena_printf(&a->arena, "rank %u: ", rank);
 }
 
 static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
@@ -122,18 +111,17 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
         kube_last_words(a, pod);
     }
     if (a->ended) return;
-    if (a->kill_wanted) {
+    r->well = how.ok;
+    const struct kube_standing s = kube_standing(a);
+    enum kube_verdict verdict = kube_verdict_ended(&s, how.ok);
+    if (verdict == KUBE_GOES_ON) return;
+    if (verdict == KUBE_ENDS_SO) {
         how.ok = false;
-        a->result = how;
-        if (all_stopped(a)) finish(a);
-    } else if (!how.ok) {
-        a->result = how;
+        how.message = arena_printf(&a->arena, "%.*s%.*s", STR_ARG(prefix(a, rank)), STR_ARG(how.message));
         a->failed_rank = rank;
-        a->result.message = arena_printf(&a->arena, "rank %u: %.*s", rank, STR_ARG(how.message));
-        finish(a);
-    } else {
-        kube_ranks_settle(a);
     }
+    a->result = verdict == KUBE_ENDS_SO ? how : a->first;
+    finish(a);
 }
 
 static void rank_gone(struct kube_attempt *a, uint32_t rank)
@@ -146,11 +134,8 @@ static void rank_gone(struct kube_attempt *a, uint32_t rank)
         return;
     }
     if (r->ended || a->ended || a->phase != KUBE_CREATED) return;
-    if (!a->kill_wanted)
-        kube_end(a, FAILURE_INFRA, REASON_INFRA,
-                 arena_printf(&a->arena, "rank %u: its pod was deleted by somebody else, or with its node", rank));
-    else if (all_stopped(a))
-        kube_end_stopped(a);
+    const struct kube_standing s = kube_standing(a);
+    if (kube_verdict_lost(&s) != KUBE_GOES_ON) kube_end_by_loss(a, prefix(a, rank));
 }
 
 /* ---- on the way ---- */

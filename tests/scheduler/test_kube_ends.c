@@ -3,8 +3,10 @@
 
 #define FAILED                                                                                                         \
     "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":1}}}]"
+#define PENDING "\"phase\":\"Pending\""
 #define COMPLETE "\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\"}]"
 #define NOT_COMPLETE "\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\"}]"
+#define SUSPENDED "\"suspend\":true"
 
 static void job_says(const char *spec, const char *status)
 {
@@ -106,6 +108,25 @@ static void a_pod_that_is_lost_is_nobodys_fault(void **state)
     }
 }
 
+static void who_is_taken_back_gave_way(void **state)
+{
+    (void)state;
+    for (uint32_t workers = 1; workers <= 2; workers++) {
+        struct kube_attempt *a = with_pods(workers, PENDING);
+        job_says(SUSPENDED, "");
+        says(KUBE_DELETED, workers, workers - 1, PENDING);
+        assert_int_equal(a->phase, KUBE_TOLD);
+        assert_int_equal(a->result.reason, REASON_PREEMPTED);
+        forget(a);
+        a = with_pods(workers, RUNS);
+        job_says(SUSPENDED, "");
+        says(KUBE_PRESENT, workers, workers - 1, FAILED);
+        assert_true(a->ended);
+        assert_int_equal(a->result.reason, REASON_PREEMPTED);
+        forget(a);
+    }
+}
+
 /* ---- Jobs, as a server tells and is told ---- */
 
 static void by_its_job(const char *status)
@@ -184,6 +205,7 @@ int main(void)
         TEST(the_first_that_fails_counts),
         TEST(who_is_to_stop_has_when_all_pods_have),
         TEST(a_pod_that_is_lost_is_nobodys_fault),
+        TEST(who_is_taken_back_gave_way),
         TEST_OF_JOB(a_job_that_is_complete_is_not_run_again),
         TEST_OF_JOB(a_job_that_is_not_complete_is),
         TEST_OF_JOB(pods_go_with_their_job),
