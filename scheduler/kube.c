@@ -71,7 +71,6 @@ void kube_drop(struct kube *k, struct kube_attempt *a)
     kube_ranks_drop(a);
     kube_belongings_drop(a);
     kube_mover_drop(a);
-    kube_silence_drop(&a->silence);
     kube_waits_drop(a);
     arena_free(&a->arena);
     free(a);

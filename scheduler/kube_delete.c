@@ -80,29 +80,19 @@ static void pod_told(void *ctx, const struct kube_answer *answer)
         return;
     }
     if (!kube_deleted(answer)) not_deleted(a, "pod", answer);
-    if (a->n_ranks == 0) a->pod_hurries = true;
+    if (a->hurrying < a->n_ranks) a->ranks[a->hurrying].hurried = true;
     kube_delete(a);
 }
 
 /* A deleted Job leaves its pod the grace that it was made with: who wants it gone sooner tells it before. */
-static void hurry(struct kube_attempt *a, const char *pod, const char *uid)
-{
-    const struct kube_deletion d = {
-        .pod = pod, .uid = uid, .grace_ms = a->grace_ms, .priority = KUBE_URGENT, .done = pod_told, .ctx = a};
-    a->call = kube_delete_pod(a->owner, &d);
-}
-
 static bool tell_to_hurry(struct kube_attempt *a)
 {
-    struct kube_rank *rank = kube_rank_to_hurry(a);
-    if (rank != NULL) {
-        rank->hurried = true;
-        hurry(a, rank->pod, rank->uid);
-        return true;
-    }
-    bool keeps = a->collects && !a->result.ok; /* outputs that nobody will want */
-    if (a->pod_hurries || (a->ended && !keeps) || a->pod_uid[0] == '\0') return false;
-    hurry(a, a->pod, a->pod_uid);
+    a->hurrying = kube_rank_to_hurry(a);
+    if (a->hurrying == UINT32_MAX) return false;
+    const struct kube_rank *r = &a->ranks[a->hurrying];
+    const struct kube_deletion d = {
+        .pod = r->pod, .uid = r->uid, .grace_ms = a->grace_ms, .priority = KUBE_URGENT, .done = pod_told, .ctx = a};
+    a->call = kube_delete_pod(a->owner, &d);
     return true;
 }
 

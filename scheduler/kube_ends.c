@@ -5,7 +5,7 @@
 
 struct kube_standing kube_standing(const struct kube_attempt *a)
 {
-    struct kube_standing s = {.workers = a->workers,
+    struct kube_standing s = {.workers = a->gang ? a->workers : 1,
                               .stopped = a->kill_wanted,
                               .expired = a->expired,
                               .late = a->late,
@@ -39,7 +39,7 @@ void kube_finish(struct kube_attempt *a)
         kube_verdict_cause(&s, &a->arena, &a->result);
     }
     kube_belongings_late(a);
-    if (a->result.exit_code >= 0 || a->n_ranks > 0) /* its container ran, or others' did */
+    if (a->result.exit_code >= 0 || a->gang) /* its container ran, or others' did */
         kube_log_drain(a);
     else
         kube_drained(a);

@@ -42,24 +42,23 @@ struct str kube_helper_text(const struct kube_pod *pod, struct arena *a)
 static void released(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
-    struct kube_helped *h = a->n_ranks > 0 ? &a->ranks[0].helped : &a->helped;
     a->release = NULL;
-    if (kube_deleted(answer)) h->released = true;
+    if (a->n_ranks > 0 && kube_deleted(answer)) a->ranks[0].helped.released = true;
 }
 
 /* With the grace that it was made with: what its outputs may take. */
-static void release(struct kube_attempt *a, const char *pod, const char *uid)
+static void release(struct kube_attempt *a, const struct kube_rank *r)
 {
     const struct kube_deletion d = {
-        .pod = pod, .uid = uid, .grace_ms = -1, .priority = KUBE_URGENT, .done = released, .ctx = a};
+        .pod = r->pod, .uid = r->uid, .grace_ms = -1, .priority = KUBE_URGENT, .done = released, .ctx = a};
     a->release = kube_delete_pod(a->owner, &d);
 }
 
 /* Its log goes with its pod, so that is fetched before. */
-static bool lingers(struct kube_attempt *a, const struct kube_helped *h, const char *uid, int64_t now)
+static bool lingers(struct kube_attempt *a, const struct kube_rank *r, int64_t now)
 {
-    int64_t ago = h->after_us != 0 ? now - h->after_us : 0;
-    if (ago <= LINGERS_US || h->released || uid[0] == '\0') return false;
+    int64_t ago = r->helped.after_us != 0 ? now - r->helped.after_us : 0;
+    if (ago <= LINGERS_US || r->helped.released || r->uid[0] == '\0') return false;
     if (a->log_followed || ago > LOG_MOST_US) return true;
     kube_log_follow(a);
     return false;
@@ -67,16 +66,14 @@ static bool lingers(struct kube_attempt *a, const struct kube_helped *h, const c
 
 bool kube_helper_tick(struct kube_attempt *a, int64_t now)
 {
-    int64_t before_us = a->helped.before_us;
-    /* Of several workers rank 0's outputs are waited for. */
-    const struct kube_helped *h = a->n_ranks > 0 ? &a->ranks[0].helped : &a->helped;
-    const char *uid = a->n_ranks > 0 ? a->ranks[0].uid : a->pod_uid;
+    int64_t before_us = 0;
     for (uint32_t i = 0; i < a->n_ranks; i++) {
         const struct kube_rank *r = &a->ranks[i];
         if (!r->ended && r->helped.before_us != 0 && (before_us == 0 || r->helped.before_us < before_us))
             before_us = r->helped.before_us;
     }
-    if (a->release == NULL && !a->kill_wanted && lingers(a, h, uid, now))
-        release(a, a->n_ranks > 0 ? a->ranks[0].pod : a->pod, uid);
+    /* Of several workers rank 0's outputs are waited for. */
+    if (a->n_ranks > 0 && a->release == NULL && !a->kill_wanted && lingers(a, &a->ranks[0], now))
+        release(a, &a->ranks[0]);
     return before_us == 0 || now - before_us <= STARTS * a->owner->cfg.start_ms * 1000;
 }

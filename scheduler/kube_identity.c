@@ -93,13 +93,12 @@ void kube_name_job(struct kube_attempt *a, const char *name)
     bool other = a->name[0] != '\0' && strcmp(a->name, name) != 0;
     snprintf(a->name, sizeof a->name, "%s", name);
     if (!other) return;
-    a->job_uid[0] = a->pod_uid[0] = a->pods_job[0] = '\0';
+    a->job_uid[0] = a->pods_job[0] = '\0';
     a->job_there = a->job_ended = a->job_completed = a->ended = a->late = a->keeping = false;
     a->result = (struct task_result){0};
     a->stage = KUBE_STAGE_PLACING;
     a->lost_us = a->running_us = a->heard_us = 0;
     kube_ranks_drop(a);
-    kube_silence_drop(&a->silence);
 }
 
 void kube_claim_job(struct kube_attempt *a)
@@ -118,15 +117,10 @@ void kube_claim_job(struct kube_attempt *a)
 
 /* ---- pods ---- */
 
-static bool has_pod(const struct kube_attempt *a, struct str uid)
-{
-    return (a->pod_uid[0] != '\0' && str_is(uid, a->pod_uid)) || kube_rank_of(a, uid) != UINT32_MAX;
-}
-
 static bool has_it(const struct kube_attempt *a, const void *what)
 {
     const struct kube_pod *pod = what;
-    return has_pod(a, pod->uid) || (a->job_uid[0] != '\0' && str_is(pod->job_uid, a->job_uid));
+    return kube_rank_of(a, pod->uid) != UINT32_MAX || (a->job_uid[0] != '\0' && str_is(pod->job_uid, a->job_uid));
 }
 
 /* By the name of its Job, which is gone: one that is there, or is being made, will be told of. */
@@ -195,7 +189,7 @@ static void delete_orphan(struct kube *k, struct kube_stray *s)
 static bool is_wanted(const struct kube *k, const struct kube_stray *s)
 {
     const struct kube_attempt *a = kube_find(k, s->id);
-    return a != NULL && a->phase != KUBE_FORGOTTEN && has_pod(a, str_of(s->uid));
+    return a != NULL && a->phase != KUBE_FORGOTTEN && kube_rank_of(a, str_of(s->uid)) != UINT32_MAX;
 }
 
 bool kube_left_pod(const struct kube_attempt *a)

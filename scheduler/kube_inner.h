@@ -61,7 +61,7 @@ struct kube_silence { /* of a pod that does not start, and does not say why */
     bool told;    /* by an event */
 };
 
-struct kube_rank {                          /* the pod of one of several workers */
+struct kube_rank {                          /* the pod of a worker: the only one, or one of several */
     char uid[KUBE_UID], pod[KUBE_POD_NAME]; /* uid empty = there is none, or no longer */
     char *waits;
     enum kube_stage stage;
@@ -113,24 +113,22 @@ struct kube_attempt {
     struct kube_belonging belongings[KUBE_BELONGINGS];
 
     /* its pod */
-    char pod_uid[KUBE_UID], pod[KUBE_POD_NAME];
-    char pods_job[KUBE_UID]; /* what controls it, or them */
-    enum kube_stage stage;
-    bool ended;              /* `result` and `said` say how */
-    bool keeping;            /* the step itself has ended well */
-    bool late;               /* a server that may have been killed since has stopped it for its time */
-    int64_t lost_us;         /* it is being deleted: when that ought to be over; 0 = it is not */
-    struct task_result lost; /* how it ends if it is not over then */
-    struct kube_rank *ranks; /* of several workers; then pod and pod_uid stay empty */
+    struct kube_rank *ranks; /* those that are known, by their ranks: of the only worker it is 0 */
     uint32_t n_ranks;
+    bool gang;                  /* its pods say their ranks */
+    char pods_job[KUBE_UID];    /* what controls it, or them */
+    enum kube_stage stage;      /* of rank 0, as `keeping`, `running_us` and `heard_us` */
+    bool ended;                 /* `result` and `said` say how */
+    bool keeping;               /* the step itself has ended well */
+    bool late;                  /* a server that may have been killed since has stopped it for its time */
+    int64_t lost_us;            /* it is being deleted: when that ought to be over; 0 = it is not */
+    struct task_result lost;    /* how it ends if it is not over then */
     struct task_result first;   /* how rank 0 ended */
     struct kube_untold *untold; /* see kube_untold.c */
     uint32_t failed_rank;       /* whose end is the attempt's; 0 = none has, or it was rank 0 */
     struct kube_call *question; /* whether there is a pod; its Job has ended */
     int64_t looked_us;          /* when that was asked last */
-    struct kube_helped helped;  /* of the only pod */
     struct kube_call *release;  /* the deletion of a pod in which somebody goes on */
-    struct kube_silence silence;
 
     /* when; monotonic, 0 = not yet */
     int64_t created_us, running_us, killed_us, forgotten_us;
@@ -147,9 +145,9 @@ struct kube_attempt {
 
     /* how it is stopped */
     bool kill_wanted;
-    bool expired;     /* for it has run longer than it may */
-    bool hurry;       /* its pod has grace_ms to end, and not what it was made with */
-    bool pod_hurries; /* it was told */
+    bool expired;      /* for it has run longer than it may */
+    bool hurry;        /* its pod has grace_ms to end, and not what it was made with */
+    uint32_t hurrying; /* the rank that is being told */
     int64_t grace_ms;
 
     /* its secrets */
@@ -360,8 +358,6 @@ void kube_holder_hear(struct kube_attempt *a, const struct value *items); /* the
 /* ---- kube_hear.c: what the watches say ---- */
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
-/* A pod that has not ended; when it is being deleted, it is lost if it does not end in time. */
-void kube_losing(struct kube_attempt *a, const struct kube_pod *pod);
 
 /* ---- kube_untold.c: what is there, and not watched any more ---- */
 /* A watch says that it is gone: `object`, a pod or a Job, of which a pod's reader has read what both have. False: it
@@ -389,10 +385,9 @@ void kube_waits_drop(struct kube_attempt *a);
 /* Here and now, for a reason of ours. */
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message);
 struct kube_standing kube_standing(const struct kube_attempt *a);
-void kube_end_by_job(struct kube_attempt *a); /* which has; no pod is left to say how */
-/* Of its pod, or of one `of` several. */
-void kube_end_by_loss(struct kube_attempt *a, struct str of);
-void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
+void kube_end_by_job(struct kube_attempt *a);                 /* which has; no pod is left to say how */
+void kube_end_by_loss(struct kube_attempt *a, struct str of); /* of its pod, or one `of` several */
+void kube_finish(struct kube_attempt *a);                     /* its pod has ended, and somebody has asked */
 void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod); /* what that left by its messages */
 
 /* ---- kube_tick.c: what time brings ---- */
@@ -400,19 +395,19 @@ void kube_tick(struct kube *k);          /* once a second */
 void kube_later(struct kube_attempt *a); /* its Job is created, or deleted, again after a pause */
 int64_t kube_again_us(uint32_t tries);   /* when what was refused so often is tried again */
 
-/* ---- kube_ranks.c: the pods of a step with several workers ---- */
+/* ---- kube_ranks.c: an attempt's pods ---- */
 #define KUBE_RANKS_MAX 1024
-/* Somebody has said why it is silent: `s` is the attempt's, or one of its ranks'. */
-void kube_silence_told(struct kube_attempt *a, const struct kube_silence *s);
-/* Is one of its pods there, or the only one? */
+/* Somebody has said why one of them is silent. */
+void kube_silence_told(struct kube_attempt *a, struct kube_rank *r);
+/* Is one of its pods there? */
 bool kube_has_pod(const struct kube_attempt *a);
 /* Is one missing that has not ended? */
 bool kube_lacks_pod(const struct kube_attempt *a);
 void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t rank, const struct kube_pod *pod);
 /* One by the uid of its pod; UINT32_MAX = none has it. */
 uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid);
-/* One that is there and was not told to hurry; NULL = none. */
-struct kube_rank *kube_rank_to_hurry(struct kube_attempt *a);
+/* One that goes on and was not told to hurry; UINT32_MAX = none. */
+uint32_t kube_rank_to_hurry(const struct kube_attempt *a);
 /* Does one of them still work that has had its time? */
 bool kube_ranks_late(const struct kube_attempt *a, int64_t now);
 /* How many are known was not known when they ended. */

@@ -166,7 +166,7 @@ static void quote_last_lines(struct kube_attempt *a)
     bool failed = !a->result.ok && a->result.reason == REASON_ERROR && a->result.exit_code > 0;
     if (!failed || a->collects || a->n_outputs != 1 || a->log_rank != a->failed_rank || !a->log_whole || a->log_full)
         return;
-    int64_t end = a->n_ranks > 0 ? a->log_from + a->log_seen : a->log_bytes, at = end - KUBE_LAST_BYTES;
+    int64_t end = a->gang ? a->log_from + a->log_seen : a->log_bytes, at = end - KUBE_LAST_BYTES;
     if (at < a->log_base) at = a->log_base;
     struct str log = file_part(a, room, (size_t)(end - at), at);
     struct str last = kube_last_lines(log, at > a->log_base, a->outputs[0].name, &a->arena);
@@ -291,7 +291,7 @@ void kube_log_follow(struct kube_attempt *a)
 static bool was_followed(const struct kube_attempt *a)
 {
     int64_t ended_us = a->result.ended_us;
-    return a->log == NULL && a->n_ranks == 0 && a->log_ended_us != 0 && ended_us > 0 && ended_us <= a->log_ended_us;
+    return a->log == NULL && !a->gang && a->log_ended_us != 0 && ended_us > 0 && ended_us <= a->log_ended_us;
 }
 
 static bool is_long(const struct kube_attempt *a)
@@ -305,7 +305,7 @@ static bool is_long(const struct kube_attempt *a)
 void kube_log_drain(struct kube_attempt *a)
 {
     a->log_whole |= was_followed(a);
-    if (a->log != NULL && a->log_follows && !is_long(a) && (a->result.ok || a->n_ranks > 0)) {
+    if (a->log != NULL && a->log_follows && !is_long(a) && (a->result.ok || a->gang)) {
         kube_cancel(a->owner->client, a->log);
         a->log = NULL;
     }

@@ -74,8 +74,6 @@ static void ask(struct kube_attempt *a, const char *pod, int64_t now)
 /* Of several workers the first at which one is at work. */
 static const struct kube_helped *at_work(const struct kube_attempt *a, const char **pod)
 {
-    *pod = a->pod;
-    if (a->n_ranks == 0) return a->helped.mover != NULL ? &a->helped : NULL;
     for (uint32_t i = 0; i < a->n_ranks; i++) {
         const struct kube_rank *r = &a->ranks[i];
         *pod = r->pod;

@@ -1,20 +1,21 @@
-/* The pods of a step with several workers: an indexed Job, whose pods have ranks from 0, and a Service by which they
- * find each other (kube_belongings.c). All or nothing: the first rank that fails is how the attempt ends, and the
- * others go with its Job; it has succeeded when each of them has. What rank 0 leaves is the step's.
+/* An attempt's pods: the only one, which is rank 0, or those of a step with several workers: an indexed Job, whose pods
+ * have ranks from 0, and a Service by which they find each other (kube_belongings.c). All or nothing: the first rank
+ * that fails is how the attempt ends, and the others go with its Job. What rank 0 leaves is the step's.
  * https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/os/clock.h"
-#include "engine/os/log.h"
 #include "scheduler/kube_inner.h"
+
+#define LOST_AFTER_US ((int64_t)30 * 1000000) /* beyond the grace of a pod that is deleted */
 
 /* ---- the ranks ---- */
 
 bool kube_has_pod(const struct kube_attempt *a)
 {
-    bool any = a->pod_uid[0] != '\0';
+    bool any = false;
     for (uint32_t i = 0; i < a->n_ranks; i++)
         any |= a->ranks[i].uid[0] != '\0';
     return any;
@@ -22,8 +23,7 @@ bool kube_has_pod(const struct kube_attempt *a)
 
 bool kube_lacks_pod(const struct kube_attempt *a)
 {
-    if (a->workers <= 1 && a->n_ranks == 0) return a->pod_uid[0] == '\0';
-    bool lacks = a->n_ranks < a->workers;
+    bool lacks = a->n_ranks == 0 || a->n_ranks < a->workers;
     for (uint32_t i = 0; i < a->n_ranks; i++)
         lacks |= a->ranks[i].uid[0] == '\0' && !a->ranks[i].ended;
     return lacks;
@@ -36,18 +36,19 @@ uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid)
     return UINT32_MAX;
 }
 
-struct kube_rank *kube_rank_to_hurry(struct kube_attempt *a)
+uint32_t kube_rank_to_hurry(const struct kube_attempt *a)
 {
+    bool keeps = a->collects && !a->result.ok; /* outputs that nobody will want */
     for (uint32_t i = 0; i < a->n_ranks; i++) {
-        struct kube_rank *r = &a->ranks[i];
-        if (r->uid[0] != '\0' && !r->ended && !r->hurried) return r;
+        const struct kube_rank *r = &a->ranks[i];
+        if (r->uid[0] != '\0' && (!r->ended || keeps) && !r->hurried) return i;
     }
-    return NULL;
+    return UINT32_MAX;
 }
 
 const char *kube_log_pod(const struct kube_attempt *a)
 {
-    return a->n_ranks > 0 ? a->ranks[a->log_rank].pod : a->pod;
+    return a->log_rank < a->n_ranks ? a->ranks[a->log_rank].pod : "";
 }
 
 static struct kube_rank *rank_of(struct kube_attempt *a, uint32_t rank)
@@ -72,6 +73,12 @@ void kube_ranks_drop(struct kube_attempt *a)
     a->n_ranks = 0;
 }
 
+/* Before what is said of it. */
+static struct str prefix(const struct kube_attempt *a, uint32_t rank, struct arena *m)
+{
+    return a->gang ? arena_printf(m, "rank %u: ", rank) : STR("");
+}
+
 /* ---- ends ---- */
 
 static void finish(struct kube_attempt *a)
@@ -90,11 +97,7 @@ void kube_ranks_settle(struct kube_attempt *a)
     finish(a);
 }
 
-static struct str prefix(struct kube_attempt *a, uint32_t rank)
-{
-    return arena_printf(&a->arena, "rank %u: ", rank);
-}
-
+/* The first end counts: a kubelet that was restarted may tell another one later. */
 static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
 {
     struct kube_rank *r = &a->ranks[rank];
@@ -105,6 +108,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     r->ended = true;
     a->late |= kube_pod_late(pod);
     kube_pod_result(pod, &a->arena, &how);
+    how.message = arena_str(&a->arena, how.message);
     kube_waits_quote(a, pod, kube_belongings_lack(a) != NULL ? kube_belongings_lack(a) : r->waits, &how);
     if (rank == 0) {
         a->first = how;
@@ -117,7 +121,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     if (verdict == KUBE_GOES_ON) return;
     if (verdict == KUBE_ENDS_SO) {
         how.ok = false;
-        how.message = arena_printf(&a->arena, "%.*s%.*s", STR_ARG(prefix(a, rank)), STR_ARG(how.message));
+        how.message = arena_printf(&a->arena, "%.*s%.*s", STR_ARG(prefix(a, rank, &a->arena)), STR_ARG(how.message));
         a->failed_rank = rank;
     }
     a->result = verdict == KUBE_ENDS_SO ? how : a->first;
@@ -135,7 +139,7 @@ static void rank_gone(struct kube_attempt *a, uint32_t rank)
     }
     if (r->ended || a->ended || a->phase != KUBE_CREATED) return;
     const struct kube_standing s = kube_standing(a);
-    if (kube_verdict_lost(&s) != KUBE_GOES_ON) kube_end_by_loss(a, prefix(a, rank));
+    if (kube_verdict_lost(&s) != KUBE_GOES_ON) kube_end_by_loss(a, prefix(a, rank, &a->arena));
 }
 
 /* ---- on the way ---- */
@@ -166,7 +170,7 @@ static void tell_waits(struct kube_attempt *a)
     struct arena turn;
     arena_init(&turn, 0);
     kube_hangs(a, hangs);
-    kube_waits(a, why[0] != '\0' ? arena_printf(&turn, "rank %u: %s", who, why) : STR(""));
+    kube_waits(a, why[0] != '\0' ? arena_printf(&turn, "%.*s%s", STR_ARG(prefix(a, who, &turn)), why) : STR(""));
     arena_free(&turn);
 }
 
@@ -177,19 +181,20 @@ static void say(struct kube_rank *r, struct str text)
     if (r->waits == NULL) abort();
 }
 
-void kube_silence_told(struct kube_attempt *a, const struct kube_silence *s)
+void kube_silence_told(struct kube_attempt *a, struct kube_rank *r)
 {
-    if (s == &a->silence) {
-        kube_waits(a, str_of(s->why));
-        kube_hangs(a, s->hangs);
-        return;
-    }
-    for (uint32_t i = 0; i < a->n_ranks; i++)
-        if (s == &a->ranks[i].silence) {
-            say(&a->ranks[i], str_of(s->why));
-            a->ranks[i].hangs = s->hangs;
-        }
+    say(r, str_of(r->silence.why));
+    r->hangs = r->silence.hangs;
     tell_waits(a);
+}
+
+/* When it is being deleted, it is lost if it does not end in time. */
+static void losing(struct kube_attempt *a, const struct kube_pod *pod)
+{
+    a->late |= kube_pod_late(pod);
+    if (!pod->deleting || a->lost_us != 0) return;
+    a->lost_us = os_mono_us() + pod->grace_us + LOST_AFTER_US;
+    kube_pod_lost(pod, &a->arena, &a->lost);
 }
 
 static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
@@ -198,17 +203,19 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     struct arena turn;
     struct str text = STR("");
     enum kube_hope hope = KUBE_HOPE;
-    kube_losing(a, pod);
+    losing(a, pod);
     kube_begun(a);
     r->stage = pod->stage;
     r->hangs = false;
     kube_helper_hear(a, &r->helped, pod);
-    if (rank == 0) a->stage = pod->stage;
     r->keeping = pod->collecting && pod->has_exit;
     if (pod->stage == KUBE_STAGE_RUNNING && r->running_us == 0) r->running_us = kube_since(a, pod->started_us);
-    if (rank == 0) a->keeping = r->keeping;
-    if (rank == 0) a->running_us = r->running_us;
-    if (rank == 0 && pod->stage == KUBE_STAGE_RUNNING && a->heard_us == 0) a->heard_us = os_mono_us();
+    if (rank == 0) {
+        a->stage = pod->stage;
+        a->keeping = r->keeping;
+        a->running_us = r->running_us;
+        if (pod->stage == KUBE_STAGE_RUNNING && a->heard_us == 0) a->heard_us = os_mono_us();
+    }
     if (a->phase != KUBE_CREATED) return;
     arena_init(&turn, 0);
     if (pod->stage < KUBE_STAGE_RUNNING)

@@ -239,6 +239,7 @@ void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_reque
     a->timeout_ms = req->timeout_ms;
     a->soft_ms = req->grace_ms;
     a->workers = workers_of(&req->spec);
+    a->gang = a->workers > 1;
     /* Whoever was to make its Secret may have been killed before; what cannot be had any more, the kubelet waits for.
      */
     for (size_t i = 0; i < req->spec.n_env; i++) {
@@ -288,6 +289,7 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
         .workers = workers_of(spec),
     };
     a->workers = job.workers;
+    a->gang = a->workers > 1;
     a->timeout_ms = req->timeout_ms;
     a->soft_ms = req->grace_ms;
     want_outputs(a, spec);

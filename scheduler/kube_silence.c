@@ -60,20 +60,20 @@ void kube_silence_drop(struct kube_silence *s)
 }
 
 /* Each pod of an attempt that is silent. */
-static void each(struct kube_attempt *a, void (*fn)(struct kube_attempt *, struct kube_silence *, const void *),
+static void each(struct kube_attempt *a, void (*fn)(struct kube_attempt *, struct kube_rank *, const void *),
                  const void *ctx)
 {
     if (a->phase != KUBE_CREATED) return;
-    if (a->silence.since_us != 0) fn(a, &a->silence, ctx);
     for (uint32_t i = 0; i < a->n_ranks; i++)
-        if (a->ranks[i].silence.since_us != 0) fn(a, &a->ranks[i].silence, ctx);
+        if (a->ranks[i].silence.since_us != 0) fn(a, &a->ranks[i], ctx);
 }
 
-static void say(struct kube_attempt *a, struct kube_silence *s, struct str why, bool hangs)
+static void say(struct kube_attempt *a, struct kube_rank *r, struct str why, bool hangs)
 {
+    struct kube_silence *s = &r->silence;
     if (s->why != NULL && str_is(why, s->why) && hangs == s->hangs) return;
     set(s, why, hangs);
-    kube_silence_told(a, s);
+    kube_silence_told(a, r);
 }
 
 static bool is_due(const struct kube_silence *s)
@@ -90,28 +90,30 @@ static bool tells(struct str reason)
     return false;
 }
 
-static void explain(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
+static void explain(struct kube_attempt *a, struct kube_rank *r, const void *ctx)
 {
+    struct kube_silence *s = &r->silence;
     struct arena m;
     if (!is_due(s)) return;
     const struct value *last = kube_newest_event(ctx, s->uid, tells);
     if (last == NULL) return;
     s->told = true;
     arena_init(&m, 0);
-    say(a, s,
+    say(a, r,
         arena_printf(&m, "its pod does not start; Kubernetes says: %.*s: %.*s", STR_ARG(kube_text(last, "reason")),
                      STR_ARG(str_trim(kube_text(last, "message")))),
         true);
     arena_free(&m);
 }
 
-static void unreadable(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
+static void unreadable(struct kube_attempt *a, struct kube_rank *r, const void *ctx)
 {
+    const struct kube_silence *s = &r->silence;
     const struct kube_answer *answer = ctx;
     struct arena m;
     if (s->placing || !is_due(s)) return;
     arena_init(&m, 0);
-    say(a, s, arena_printf(&m, "its pod does not start, and " KUBE_UNREADABLE, STR_ARG(answer->message)), true);
+    say(a, r, arena_printf(&m, "its pod does not start, and " KUBE_UNREADABLE, STR_ARG(answer->message)), true);
     arena_free(&m);
 }
 
@@ -135,8 +137,9 @@ static void ask(struct kube *k)
 /* ---- time ---- */
 
 /* One that is only slow, or lets pods queue up before it looks at them, is waited for. */
-static void look(struct kube_attempt *a, struct kube_silence *s, const void *ctx)
+static void look(struct kube_attempt *a, struct kube_rank *r, const void *ctx)
 {
+    const struct kube_silence *s = &r->silence;
     struct arena m;
     (void)ctx;
     if (!is_due(s)) return;
@@ -144,10 +147,10 @@ static void look(struct kube_attempt *a, struct kube_silence *s, const void *ctx
     if (!s->placing || s->told) return;
     arena_init(&m, 0);
     if (s->claims == NULL)
-        say(a, s, arena_printf(&m, "no scheduler has looked at its pod yet: it is '%s' that it asks for", s->scheduler),
+        say(a, r, arena_printf(&m, "no scheduler has looked at its pod yet: it is '%s' that it asks for", s->scheduler),
             false);
     else
-        say(a, s,
+        say(a, r,
             arena_printf(&m,
                          "its pod is not placed, and nothing says why: '%s', the scheduler that it asks for, may pass "
                          "over it until what it claims is there: %s",

@@ -254,7 +254,7 @@ static void take_away(struct kube_template *t)
 /* A pod without a claim gets no node. */
 static bool lacks_node(const struct kube_attempt *a, int64_t now)
 {
-    bool lacks = a->n_ranks == 0 && a->pod_uid[0] != '\0' && a->stage == KUBE_STAGE_PLACING;
+    bool lacks = false;
     for (uint32_t i = 0; i < a->n_ranks; i++)
         lacks |= a->ranks[i].uid[0] != '\0' && a->ranks[i].stage == KUBE_STAGE_PLACING;
     return lacks && a->phase == KUBE_CREATED && now - a->created_us > PLACED_AFTER_US;

@@ -74,9 +74,7 @@ static void expire(struct kube_attempt *a)
 
 static bool is_late(const struct kube_attempt *a, int64_t now)
 {
-    bool over = a->running_us != 0 && a->stage == KUBE_STAGE_RUNNING && now - a->running_us > a->timeout_ms * 1000;
-    if (!a->collects || a->timeout_ms <= 0 || a->kill_wanted) return false;
-    return a->n_ranks > 0 ? kube_ranks_late(a, now) : !a->keeping && (over || a->late);
+    return a->collects && a->timeout_ms > 0 && !a->kill_wanted && kube_ranks_late(a, now);
 }
 
 static void tick_attempt(struct kube *k, struct kube_attempt *a)

@@ -127,6 +127,21 @@ static void who_is_taken_back_gave_way(void **state)
     }
 }
 
+/* What was told before anybody asked is all that is told of a pod that goes on. */
+static void the_time_of_a_pod_counts_after_a_restart(void **state)
+{
+    (void)state;
+    for (uint32_t workers = 1; workers <= 2; workers++) {
+        struct kube_attempt *a = with_pods(workers, RUNS);
+        a->collects = true;
+        a->timeout_ms = 1;
+        usleep(2000);
+        kube_tick(k);
+        assert_true(a->kill_wanted && a->expired);
+        forget(a);
+    }
+}
+
 /* ---- Jobs, as a server tells and is told ---- */
 
 static void by_its_job(const char *status)
@@ -174,6 +189,22 @@ static void pods_go_with_their_job(void **state)
     assert_non_null(strstr(job->body, "\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"j1\"}"));
 }
 
+static void who_could_not_be_told_is_told_again(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS);
+    size_t n = 0;
+    stop(1000);
+    for (; a->retry_us == 0; usleep(1000))
+        kube_client_turn(k->client);
+    a->retry_us = 1;
+    kube_tick(k);
+    turn_until(k->client, &a->deleted);
+    for (size_t i = 0; i < received(); i++)
+        n += strstr(server.got[i].line, "DELETE /api/v1/namespaces/n/pods/pod-p1") != NULL;
+    assert_int_equal(n, 5 + 1);
+}
+
 static int begin_with_server(void **state)
 {
     static const struct row script[] = {
@@ -181,6 +212,7 @@ static int begin_with_server(void **state)
          .status = 200,
          .body = "{\"items\":[]}",
          .times = -1},
+        {.match = "DELETE /api/v1/namespaces/n/pods/pod-p1", .status = 500, .times = 5},
         {.match = "DELETE ", .status = 200, .body = "{}", .times = -1},
         {.match = NULL}};
     server_start(script);
@@ -206,9 +238,11 @@ int main(void)
         TEST(who_is_to_stop_has_when_all_pods_have),
         TEST(a_pod_that_is_lost_is_nobodys_fault),
         TEST(who_is_taken_back_gave_way),
+        TEST(the_time_of_a_pod_counts_after_a_restart),
         TEST_OF_JOB(a_job_that_is_complete_is_not_run_again),
         TEST_OF_JOB(a_job_that_is_not_complete_is),
         TEST_OF_JOB(pods_go_with_their_job),
+        TEST_OF_JOB(who_could_not_be_told_is_told_again),
     };
     return cmocka_run_group_tests_name("ends on a cluster", tests, open_folder, drop_folder);
 }

@@ -39,7 +39,7 @@ static void a_new_pod_of_the_job_counts_with_others_labels(void **state)
     job_told(KUBE_PRESENT, job_name, "j1", LABELS);
     struct kube_attempt *a = asked(1);
     pod_told(KUBE_PRESENT, "p1", OTHERS, job_name, "j1", RUNS);
-    assert_string_equal(a->pod_uid, "p1");
+    assert_string_equal(a->ranks[0].uid, "p1");
     assert_int_equal(k->by_id.n, 1);
     job_told(KUBE_DELETED, job_name, "j1", LABELS);
     pod_told(KUBE_DELETED, "p1", OTHERS, job_name, "j1", RUNS);
@@ -122,7 +122,7 @@ static void a_strangers_pod_counts_for_nothing(void **state)
     assert_false(a->ended || kube_has_pod(a));
     assert_string_equal(a->job_uid, "j1");
     pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
-    assert_string_equal(a->pod_uid, "p1");
+    assert_string_equal(a->ranks[0].uid, "p1");
     job_told(KUBE_DELETED, copy, "j2", LABELS);
     assert_true(a->job_there);
 }
@@ -186,7 +186,7 @@ static void the_last_of_a_job_that_is_gone_is_its_pod(void **state)
     pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
     struct kube_attempt *a = asked(1);
     assert_int_equal(a->phase, KUBE_CREATED);
-    assert_string_equal(a->pod_uid, "p1");
+    assert_string_equal(a->ranks[0].uid, "p1");
 }
 
 static void a_job_is_found_by_its_name(void **state)
