@@ -1,6 +1,7 @@
 /* Code and artifacts on their way to the server: sent once by digest, in pieces that a broken connection does not lose.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,7 +13,8 @@
 #include "engine/blob/bundle.h"
 
 #define PIECE (4 << 20)
-#define BREAKS 8 /* so many times a broken transfer is taken up again */
+#define BREAKS 8     /* so many times a broken transfer is taken up again */
+#define PAUSE_MS 250 /* before the first, doubled for each further one up to eight seconds: half a minute in all */
 
 static struct str upload_body(struct arena *a, const char *digest, int64_t size, bool direct)
 {
@@ -31,9 +33,19 @@ static bool ask_offset(struct client *client, struct arena *a, const char *path,
     return true;
 }
 
-static bool send_pieces(struct client *client, struct arena *a, const char *path, int fd, int64_t offset, int64_t size,
-                        struct err *err)
+/* What went wrong is said at once, and who is on its way back found there. */
+static void before_again(struct cli *cli, const struct err *why, unsigned breaks)
 {
+    client_retries(cli->client, why);
+    if (why->code != ERR_UNAVAILABLE) return; /* another says where to go on */
+    if (breaks == 1) cli_note(cli, "%s; trying again for a while", why->message);
+    poll(NULL, 0, PAUSE_MS << (breaks < 6 ? breaks - 1 : 5));
+}
+
+static bool send_pieces(struct cli *cli, const char *path, int fd, int64_t offset, int64_t size, struct err *err)
+{
+    struct client *client = cli->client;
+    struct arena *a = cli->arena;
     char *piece = arena_alloc(a, PIECE);
     unsigned breaks = 0;
     bool complete = false;
@@ -61,7 +73,7 @@ static bool send_pieces(struct client *client, struct arena *a, const char *path
             *err = why;
             return false;
         }
-        client_retries(client, &why);
+        before_again(cli, &why, breaks);
         if (!ask_offset(client, a, path, &offset, &complete, err)) return false;
     }
     return true;
@@ -94,8 +106,8 @@ static bool send_once(struct cli *cli, int fd, const char *digest, int64_t size,
     cli_note(cli, "uploading %s: %s", what, units_bytes_text(size, text));
     if (value_get(&v, "link") && put_there(client, a, value_get(&v, "link"), arena_cstr(a, id), fd, size)) return true;
     cli->direct = false; /* a store that cannot be reached once will not be */
-    return send_pieces(client, a, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd,
-                       field_int(&v, "offset", 0), size, err);
+    return send_pieces(cli, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd, field_int(&v, "offset", 0),
+                       size, err);
 }
 
 /* Others may send the same bytes at the same time: an upload that is gone was finished or given up by one of them. */

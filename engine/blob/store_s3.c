@@ -48,12 +48,12 @@ static int lock_upload(struct blob_store *s, const char *hex, bool wait)
 
 /* ---- writing ---- */
 
-static bool is_fresh(struct blob_store *s, const char *key, int64_t size, bool *fresh, struct err *err)
+static bool is_fresh(struct blob_store *s, const char *key, int64_t size, bool soon, bool *fresh, struct err *err)
 {
     struct err why = {0};
     int64_t there = -1, modified_us = 0;
     *fresh = false;
-    if (s3_head(s->s3, str_of(key), &there, &modified_us, &why)) {
+    if ((soon ? s3_head_soon : s3_head)(s->s3, str_of(key), &there, &modified_us, &why)) {
         *fresh = there == size && os_now_us() - modified_us < FRESH_US;
         return true;
     }
@@ -82,7 +82,7 @@ static bool send_parts(struct blob_store *s, const char *key, int fd, const stru
     bool fresh;
     FD_AUTO held = lock_upload(s, key + strlen(UNDER), true);
     if (held < 0) return err_set(err, ERR_IO, "blob store %s: uploading: %s", s->disk->path, strerror(errno));
-    if (!is_fresh(s, key, parts->size, &fresh, err)) return false;
+    if (!is_fresh(s, key, parts->size, false, &fresh, err)) return false;
     if (fresh) return true; /* by whoever had the lock before */
     if (!s3_upload_begin(s->s3, str_of(key), a, &u, err)) return false;
     bool ok = s3_upload_send(s->s3, &u, fd, parts, a, err);
@@ -104,9 +104,10 @@ static bool send_whole(struct blob_store *s, const char *key, int fd, const stru
     return s3_put_file(s->s3, str_of(key), fd, parts, err);
 }
 
-/* Of a file that is not written to any more; if it is, S3 refuses what is not what was hashed. */
-static bool send_file(struct blob_store *s, int fd, struct str expected, char digest[DIGEST_TEXT], int64_t *size,
-                      struct err *err)
+/* Of a file that is not written to any more; if it is, S3 refuses what is not what was hashed. `soon`: somebody waits
+ * who would come again. */
+static bool send_file(struct blob_store *s, int fd, struct str expected, bool soon, char digest[DIGEST_TEXT],
+                      int64_t *size, struct err *err)
 {
     struct arena a;
     struct s3_parts parts;
@@ -118,7 +119,7 @@ static bool send_file(struct blob_store *s, int fd, struct str expected, char di
         ok = err_set(err, ERR_INVALID, "the bytes have digest %s, not %.*s", sum, STR_ARG(expected));
         err_hint(err, "they were changed on their way, or the digest is of something else");
     }
-    ok = ok && key_of(str_of(sum), key, err) && is_fresh(s, key, parts.size, &fresh, err);
+    ok = ok && key_of(str_of(sum), key, err) && is_fresh(s, key, parts.size, soon, &fresh, err);
     if (ok && !fresh) ok = parts.n > 1 ? send_parts(s, key, fd, &parts, &a, err) : send_whole(s, key, fd, &parts, err);
     arena_free(&a);
     if (!ok) return false;
@@ -156,16 +157,16 @@ static bool s3_put_fd(struct blob_store *s, int fd, struct str expected, char di
 {
     struct stat st;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && lseek(fd, 0, SEEK_CUR) == 0)
-        return send_file(s, fd, expected, digest, size, err);
+        return send_file(s, fd, expected, false, digest, size, err);
     FD_AUTO copy = spool(s, fd, err);
-    return copy >= 0 && send_file(s, copy, expected, digest, size, err);
+    return copy >= 0 && send_file(s, copy, expected, false, digest, size, err);
 }
 
 static bool s3_part_finish(struct blob_store *s, struct str id, struct str digest, int64_t size, struct err *err)
 {
     char sum[DIGEST_TEXT];
     FD_AUTO fd = -1;
-    return disk_part_claim(s->disk, id, digest, size, &fd, err) && send_file(s, fd, digest, sum, NULL, err) &&
+    return disk_part_claim(s->disk, id, digest, size, &fd, err) && send_file(s, fd, digest, true, sum, NULL, err) &&
            disk_part_delete(s->disk, id, err);
 }
 
@@ -382,7 +383,8 @@ bool store_link_take(struct blob_store *s, struct str id, struct str digest, int
     char key[KEY], aside[KEY];
     int64_t there;
     struct err ignored;
-    if (!aside_of(s, id, aside, err) || !key_of(digest, key, err) || !s3_head(s->s3, str_of(aside), &there, NULL, err))
+    if (!aside_of(s, id, aside, err) || !key_of(digest, key, err) ||
+        !s3_head_soon(s->s3, str_of(aside), &there, NULL, err))
         return false;
     if (there != size)
         return err_set(err, ERR_CONFLICT, "%lld bytes were put, not %lld", (long long)there, (long long)size);

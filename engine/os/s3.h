@@ -33,6 +33,8 @@ void s3_stop(struct s3 *s);  /* what is under way, and all that follows, ends wi
 
 /* ERR_NOT_FOUND: no such object; everything else that the store refuses is ERR_UNAVAILABLE. */
 MUST_CHECK bool s3_head(struct s3 *s, struct str key, int64_t *size, int64_t *modified_us, struct err *err);
+/* The same for whoever holds up a client that comes again: where nobody listens it says so within three seconds. */
+MUST_CHECK bool s3_head_soon(struct s3 *s, struct str key, int64_t *size, int64_t *modified_us, struct err *err);
 /* False to end; the error is then whatever was set, or ERR_IO. */
 typedef bool s3_sink(void *ctx, const char *p, size_t n);
 /* Exactly these n bytes; n = 0 asks nothing. A cut connection goes on from where it was cut. */

@@ -18,6 +18,7 @@
 #define CONNECT_MS 10000L
 #define SILENCE_S 90L /* S3 may think about a completed upload for long */
 #define WAIT_MOST_MS 10000
+#define REFUSED_TRIES 5 /* of connections, where that is to be known soon: two or three seconds */
 #define TROUBLE_AGAIN_US ((int64_t)60 * 1000000)
 #define SKEW_MOST_S 900 /* what S3 bears */
 
@@ -395,6 +396,12 @@ static bool failed(struct trial *t, CURLcode curl, struct str code, struct err *
     return hint != NULL ? err_hint(err, "%s", hint) : false;
 }
 
+static bool another(const struct trial *t, CURLcode code, struct str said, int tries)
+{
+    bool soon = t->call->soon && code == CURLE_COULDNT_CONNECT;
+    return tries < t->s->cfg.tries && (!soon || tries < REFUSED_TRIES) && may_help(t, code, said);
+}
+
 static void wait_before(struct trial *t, int tries)
 {
     int64_t wait = t->s->cfg.wait_ms << (tries < 16 ? tries : 16);
@@ -453,7 +460,7 @@ bool s3_do(struct s3 *s, const struct s3_call *call, struct s3_answer *out, stru
         if (done) note_answer(s);
         if (done) break;
         if (t.got > before) tries = 0; /* it gets on */
-        again = tries + 1 < s->cfg.tries && may_help(&t, code, said);
+        again = another(&t, code, said, tries + 1);
         if (again) note_trouble(&t, code, said);
         if (again)
             wait_before(&t, tries);

@@ -47,6 +47,7 @@ struct s3_call {
     s3_sink *sink;      /* NULL: the answer is kept in s3_answer */
     void *ctx;
     bool ranged; /* less than the whole object */
+    bool soon;   /* see s3_head_soon() */
 };
 
 struct s3_answer {

@@ -4,14 +4,24 @@
 
 #include "engine/os/s3_inner.h"
 
-bool s3_head(struct s3 *s, struct str key, int64_t *size, int64_t *modified_us, struct err *err)
+static bool head(struct s3 *s, struct str key, bool soon, int64_t *size, int64_t *modified_us, struct err *err)
 {
     S3_ANSWER_AUTO got = {0};
-    const struct s3_call call = {.method = "HEAD", .key = key};
+    const struct s3_call call = {.method = "HEAD", .key = key, .soon = soon};
     if (!s3_do(s, &call, &got, err)) return false;
     if (size != NULL) *size = got.size;
     if (modified_us != NULL) *modified_us = got.modified_us;
     return true;
+}
+
+bool s3_head(struct s3 *s, struct str key, int64_t *size, int64_t *modified_us, struct err *err)
+{
+    return head(s, key, false, size, modified_us, err);
+}
+
+bool s3_head_soon(struct s3 *s, struct str key, int64_t *size, int64_t *modified_us, struct err *err)
+{
+    return head(s, key, true, size, modified_us, err);
 }
 
 bool s3_read(struct s3 *s, struct str key, int64_t from, int64_t n, s3_sink *sink, void *ctx, struct err *err)

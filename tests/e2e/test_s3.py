@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 
-from harness import PATIENCE, Server, free_port, until
+from harness import BIN, PATIENCE, Server, free_port, until
 
 HEAD = "apiVersion: millrace/v1\nkind: Pipeline\n"
 KEY, SECRET = "millrace-test", "not-to-be-seen-in-any-log"
@@ -202,6 +202,20 @@ steps:
     until("no parts to be left", lambda: not gateway.parts())
     name, where = next(iter(gateway.blobs().items()))
     assert sha(where.read_bytes()) == name
+
+
+def test_who_uploads_hears_at_once_that_the_store_is_away(gateway, stored, tmp_path):
+    gateway.crash()
+    (tmp_path / "file").write_text("to be kept")
+    sending = subprocess.Popen([BIN, "artifacts", "put", tmp_path / "file", "--name=f", "--type=text"], text=True,
+                               env={**stored.environment(), "MILLRACE_URL": f"http://127.0.0.1:{stored.port}",
+                                    "MILLRACE_TOKEN": stored.token}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first = [sending.stderr.readline(), sending.stderr.readline()]
+    assert "uploading" in first[0] and "does not answer" in first[1] and "trying again" in first[1], first
+    gateway.start()
+    said, rest = sending.communicate(timeout=PATIENCE)
+    assert sending.returncode == 0 and said.strip().isdigit(), (said, rest)
+    assert sha(b"to be kept") in gateway.blobs()
 
 
 def test_a_server_that_dies_in_an_upload_leaves_no_parts(gateway, stored):

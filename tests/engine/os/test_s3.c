@@ -261,6 +261,26 @@ static void what_failed_for_a_moment_is_tried_again(void **state)
     end(s);
 }
 
+/* With as many tries as this would take for days, if it did not say soon that nobody listens. */
+static void a_refused_connection_is_told_soon(void **state)
+{
+    (void)state;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    struct s3 *s = NULL;
+    FD_AUTO deaf = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(bind(deaf, (struct sockaddr *)&at, n) == 0 && getsockname(deaf, (struct sockaddr *)&at, &n) == 0);
+    const struct s3_config cfg = {.bucket = STR("bucket"),
+                                  .endpoint = arena_printf(&arena, "http://127.0.0.1:%d", ntohs(at.sin_port)),
+                                  .path_style = true,
+                                  .tries = 100000,
+                                  .wait_ms = 1};
+    ok(s3_open(&cfg, &s, &err));
+    assert_false(s3_head_soon(s, STR("k"), NULL, NULL, &err));
+    assert_int_equal(err.code, ERR_UNAVAILABLE);
+    s3_close(s);
+}
+
 static bool gather(void *ctx, const char *p, size_t n)
 {
     return buf_add(ctx, p, n);
@@ -460,6 +480,7 @@ int main(void)
         cmocka_unit_test(links_are_signed_as_aws_says),
         cmocka_unit_test(errors_are_told_with_what_s3_says),
         cmocka_unit_test(what_failed_for_a_moment_is_tried_again),
+        cmocka_unit_test(a_refused_connection_is_told_soon),
         cmocka_unit_test(cut_connections_go_on),
         cmocka_unit_test(other_bytes_than_asked_for_are_refused),
         cmocka_unit_test(big_files_go_in_parts),
