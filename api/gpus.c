@@ -1,4 +1,4 @@
-/* Nodes, their GPUs, and who has them. */
+/* Nodes, their GPUs, and who has them: by the nodes' names, of each by the flavors'. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +7,8 @@
 #include "api/queue_work.h"
 #include "engine/store/queue_setup.h"
 #include "engine/text/json.h"
+
+#define NVIDIA "nvidia.com/"
 
 struct seat { /* of a pod */
     struct str domain, node;
@@ -87,12 +89,20 @@ static void write_offer(struct jsonw *w, const struct gpus *g, const struct seat
     jsonw_object_end(w);
 }
 
+static int by_flavor(const void *x, const void *y, void *ctx)
+{
+    const struct gpus *g = ctx;
+    const struct place_offer *a = x, *b = y;
+    return str_cmp(g->setup.flavors[a->flavor].name, g->setup.flavors[b->flavor].name);
+}
+
 static void write_node(const struct emit *e, const struct gpus *g, const struct queue_node *n, struct str domain,
                        struct arena *a)
 {
     struct place_offer *offers = arena_array(a, struct place_offer, g->setup.n_flavors);
     size_t k = queue_setup_offers(&g->setup, n, offers), n_seats;
     const struct seat *seats = seats_of(g, domain, n->name, &n_seats);
+    qsort_r(offers, k, sizeof *offers, by_flavor, (void *)g);
     jsonw_object(e->w);
     emit_str(e, "name", n->name);
     emit_str(e, "domain", domain);
@@ -113,8 +123,6 @@ static void write_node(const struct emit *e, const struct gpus *g, const struct 
     jsonw_object_end(e->w);
 }
 
-/* ---- who has some and went through no queue ---- */
-
 struct seen_nodes { /* of a domain */
     struct str domain;
     struct queue_node *nodes;
@@ -132,6 +140,44 @@ static struct seen_nodes read_nodes(const struct placer_seen *seen, struct arena
         out.n += queue_node_read(a, &list.u.list.items[i], &out.nodes[out.n]);
     return out;
 }
+
+/* nvidia.com/mig-1g.10gb: as a step may ask for it by words, mig-1g-10gb. */
+static struct str words_of(struct str resource, struct arena *a)
+{
+    size_t from = strlen(NVIDIA);
+    char *words = arena_cstr(a, str_sub(resource, from, resource.n));
+    for (char *c = words; *c != '\0'; c++)
+        if (*c == '.') *c = '-';
+    return str_of(words);
+}
+
+/* Where no flavor is declared, the queue knows whole GPUs only; a machine's steps may have instances (MIG), too. */
+static void name_instances(struct queue_docs *docs, const struct seen_nodes *seen, size_t n, struct arena *a)
+{
+    size_t room = 1;
+    if (docs->n_flavors > 0) return;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < seen[i].n; k++)
+            room += seen[i].nodes[k].n_groups;
+    struct flavor_doc *all = arena_array(a, struct flavor_doc, room);
+    all[docs->n_flavors++] = queue_any_flavor;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < seen[i].n; k++) {
+            const struct queue_node *node = &seen[i].nodes[k];
+            for (size_t j = 0; j < node->n_groups; j++) {
+                struct str resource = node->groups[j].resource;
+                size_t at = 0;
+                while (at < docs->n_flavors && !str_eq(all[at].resource, resource))
+                    at++;
+                if (at == docs->n_flavors && str_starts(resource, NVIDIA))
+                    all[docs->n_flavors++] = (struct flavor_doc){.name = words_of(resource, a), .resource = resource};
+            }
+        }
+    }
+    docs->flavors = all;
+}
+
+/* ---- who has some and went through no queue ---- */
 
 static size_t holders_of(const struct gpus *g, const struct seen_nodes *seen, struct arena *a, struct queue_work *out)
 {
@@ -173,6 +219,36 @@ static bool read_works(struct conn *c, const struct gpus *g, const struct seen_n
     return queues_outside(c, a, *out, outside, err);
 }
 
+struct listed {
+    struct str domain;
+    const struct queue_node *node;
+};
+
+static int by_name(const void *x, const void *y)
+{
+    const struct listed *a = x, *b = y;
+    int order = str_cmp(a->node->name, b->node->name);
+    return order != 0 ? order : str_cmp(a->domain, b->domain);
+}
+
+static void write_nodes(const struct emit *e, const struct gpus *g, const struct seen_nodes *seen, size_t n,
+                        struct arena *a)
+{
+    size_t many = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        many += seen[i].n;
+    struct listed *all = arena_array(a, struct listed, many + 1);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < seen[i].n; k++)
+            all[at++] = (struct listed){seen[i].domain, &seen[i].nodes[k]};
+    qsort(all, many, sizeof *all, by_name);
+    jsonw_key(e->w, "items");
+    jsonw_array(e->w);
+    for (size_t i = 0; i < many; i++)
+        write_node(e, g, all[i].node, all[i].domain, a);
+    jsonw_array_end(e->w);
+}
+
 static void write_domains(const struct emit *e, const struct placer_seen *seen, size_t n)
 {
     jsonw_key(e->w, "domains");
@@ -197,22 +273,19 @@ bool gpus_index(struct request *rq, struct err *err)
     size_t n, n_works;
     struct gpus g = {.project = rq->who.project};
     if (!request_db(rq, &c, err) || !queues_docs(c, rq->arena, &docs, err) ||
-        !queues_placers(c, rq->arena, &seen, &n, err) || !queue_setup_open(&g.setup, rq->arena, &docs, err))
+        !queues_placers(c, rq->arena, &seen, &n, err))
         return false;
     struct seen_nodes *nodes = arena_array(rq->arena, struct seen_nodes, n + 1);
     for (size_t i = 0; i < n; i++)
         nodes[i] = read_nodes(&seen[i], rq->arena);
+    name_instances(&docs, nodes, n, rq->arena);
+    if (!queue_setup_open(&g.setup, rq->arena, &docs, err)) return false;
     bool ok = read_works(c, &g, nodes, n, rq->arena, &works, &n_works, err);
     if (ok) {
         take_seats(&g, works, n_works, rq->arena);
         struct emit e = {.w = response_json(rq, 200)};
         jsonw_object(e.w);
-        jsonw_key(e.w, "items");
-        jsonw_array(e.w);
-        for (size_t i = 0; i < n; i++)
-            for (size_t k = 0; k < nodes[i].n; k++)
-                write_node(&e, &g, &nodes[i].nodes[k], nodes[i].domain, rq->arena);
-        jsonw_array_end(e.w);
+        write_nodes(&e, &g, nodes, n, rq->arena);
         write_domains(&e, seen, n);
         jsonw_object_end(e.w);
     }

@@ -45,17 +45,18 @@ static struct place_flavor offered_as(struct arena *a, const struct flavor_doc *
                                  .weight = f->weight};
 }
 
+static const struct queue_toleration gpu_taint = {STR_INIT("nvidia.com/gpu"), STR_INIT("Exists"), {"", 0}, {"", 0}};
+const struct flavor_doc queue_any_flavor = {.name = STR_INIT(QUEUE_ANY_FLAVOR),
+                                            .resource = STR_INIT("nvidia.com/gpu"),
+                                            .tolerations = &gpu_taint,
+                                            .n_tolerations = 1};
+
 static void take_flavors(struct queue_setup *s, const struct queue_docs *docs)
 {
-    static const struct queue_toleration gpu_taint = {STR_INIT("nvidia.com/gpu"), STR_INIT("Exists"), {"", 0}, {"", 0}};
-    static const struct flavor_doc any = {.name = STR_INIT(QUEUE_ANY_FLAVOR),
-                                          .resource = STR_INIT("nvidia.com/gpu"),
-                                          .tolerations = &gpu_taint,
-                                          .n_tolerations = 1};
     struct flavor_doc *all = arena_array(s->arena, struct flavor_doc, docs->n_flavors + 1);
     for (size_t i = 0; i < docs->n_flavors; i++)
         all[i] = docs->flavors[i];
-    if (docs->n_flavors == 0) all[0] = any;
+    if (docs->n_flavors == 0) all[0] = queue_any_flavor;
     s->n_flavors = docs->n_flavors == 0 ? 1 : (uint32_t)docs->n_flavors;
     qsort(all, s->n_flavors, sizeof *all, special_first);
     s->flavors = all;

@@ -17,7 +17,8 @@ struct queue_setup {
     struct place_flavor *offered; /* as place_offers() takes them */
     struct place *place;
 };
-/* With a queue QUEUE_DEFAULT, and where no flavor is declared with QUEUE_ANY_FLAVOR. To be closed. */
+extern const struct flavor_doc queue_any_flavor;
+/* With a queue QUEUE_DEFAULT, and where no flavor is declared with queue_any_flavor. To be closed. */
 MUST_CHECK bool queue_setup_open(struct queue_setup *s, struct arena *a, const struct queue_docs *docs,
                                  struct err *err);
 void queue_setup_close(struct queue_setup *s);

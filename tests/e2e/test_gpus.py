@@ -11,6 +11,7 @@ from test_restart import lines, notes
 
 FAKE = BIN.parent / "libfake_nvml.so"
 FOUR = "".join(f"gpu GPU-{i} 40960 NVIDIA A100-SXM4-40GB\n" for i in range(3)) + "gpu GPU-3 15360 Tesla T4\n"
+PARTED = "gpu GPU-4 81559 NVIDIA H100 80GB HBM3\nmig MIG-a 9984 1g.10gb\nmig MIG-b 9984 1g.10gb\n"
 
 # Holds a folder of its device's name: two on one cannot both make it.
 HOLD = ('mkdir held-$CUDA_VISIBLE_DEVICES && echo $CUDA_VISIBLE_DEVICES >> used && {wait} && '
@@ -117,22 +118,26 @@ def test_shares_share(machine):
 
 
 def test_who_has_them_is_told(machine):
-    """Though there is no queue that anybody waits in."""
-    server = machine(FOUR)
+    """Though there is no queue that anybody waits in, and no flavor of instances."""
+    server = machine(FOUR + PARTED)
     folder = notes(server)
     wait = f"until test -e {folder}/go; do sleep 0.02; done"
     run = server.submit(pipeline(*(f"{name}: {{needs: [], run: '{wait}', resources: {{cpu: 10m, gpu: {asks}}}}}"
-                                   for name, asks in (("two", "2"), ("part", "{share: 25%}"), ("none", "0")))))
+                                   for name, asks in (("two", "2"), ("part", "{share: 25%}"), ("none", "0"),
+                                                      ("instance", "{flavor: mig-1g-10gb}")))))
 
     def told():
         node, = json.loads(server.cli("gpus", "-o", "json").stdout)["items"] or [{"steps": []}]
-        return len(node["steps"]) == 2 and node
+        return len(node["steps"]) == 3 and node
 
-    node = until("both to be told", told)
-    assert {(s["run"], s["path"], s["gpus"]) for s in node["steps"]} == {(run, "two", 2), (run, "part", 0.25)}
-    assert node["gpus"] == [{"flavor": "gpu", "resource": "nvidia.com/gpu", "total": 4, "used": 2.25, "others": 0}]
+    node = until("all to be told", told)
+    assert {(s["run"], s["path"], s["gpus"]) for s in node["steps"]} == {
+        (run, "two", 2), (run, "part", 0.25), (run, "instance", 1)}
+    assert node["gpus"] == [
+        {"flavor": "gpu", "resource": "nvidia.com/gpu", "total": 4, "used": 2.25, "others": 0},
+        {"flavor": "mig-1g-10gb", "resource": "nvidia.com/mig-1g.10gb", "total": 2, "used": 1, "others": 0}]
     shown = server.cli("gpus").stdout
-    assert f"{run}/two" in shown and f"{run}/part" in shown
+    assert f"{run}/two" in shown and f"{run}/part" in shown and f"{run}/instance" in shown
     (folder / "go").touch()
     assert server.ended(run)["state"] == "succeeded"
     until("nobody to be told", lambda: "two" not in server.cli("gpus").stdout)
