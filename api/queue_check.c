@@ -128,7 +128,10 @@ static const char *culprit(const struct checking *k, const struct node *n, const
     const struct resources *r = &n->resources;
     bool numbers = reason->reason == PLACE_UNSCHEDULABLE || reason->reason == PLACE_EXCEEDS_QUOTA;
     bool queue = queue_setup_find(&k->setup, queue_ask_of(n, false).queue) != SIZE_MAX;
-    if (!queue || (!numbers && r->gpu_count == 0)) return "queue";
+    if (!queue || (!numbers && r->gpu_count == 0)) {
+        if (n->queue_at.line > 0) *at = n->queue_at;
+        return "queue";
+    }
     enum place_resource which = numbers ? reason->resource : PLACE_RESOURCE_GPU;
     const struct pos wished = which == PLACE_RESOURCE_GPU   ? r->gpu_at
                               : which == PLACE_RESOURCE_CPU ? r->cpu_at

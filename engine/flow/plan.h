@@ -196,7 +196,8 @@ struct node {
 
     struct str queue;
     int32_t priority;
-    uint32_t workers; /* 0 or 1 = one; at most NODE_WORKERS_MOST */
+    uint32_t workers;                /* 0 or 1 = one; at most NODE_WORKERS_MOST */
+    struct pos queue_at, workers_at; /* in the source, when compiled from it */
     /* What only a cluster understands: nodeSelector, volumes, pod, … kept as checked (spec_cluster.c). NULL = none. */
     const struct value *cluster;
 };

@@ -102,7 +102,7 @@ static void check_job(const struct rules *r, const struct plan_offer *o)
         refuse(r, "image", n->at, "name one in the step or in the pipeline's defaults",
                STR("a step in a cluster needs an image, and the server has none for those that name none"));
     if (n->workers > NODE_WORKERS_MOST)
-        refuse(r, "workers", n->at, "take fewer, with more of the machine each",
+        refuse(r, "workers", n->workers_at, "take fewer, with more of the machine each",
                arena_printf(r->errors->arena, "a step has at most %d workers", NODE_WORKERS_MOST));
     check_data(r, o);
 }
@@ -117,7 +117,7 @@ static void check_node(const struct rules *r, const struct plan_offer *o)
         refuse(r, "image", r->node->at, "give it a run: or a script:, or run it on a cluster",
                STR("a step that is only an image needs a cluster: here steps run as processes"));
     if (r->node->workers > 1)
-        refuse(r, "workers", r->node->at, "leave workers away, or run it on a cluster",
+        refuse(r, "workers", r->node->workers_at, "leave workers away, or run it on a cluster",
                STR("a step with several workers needs a cluster"));
     check_resources(r, o);
 }

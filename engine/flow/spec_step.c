@@ -41,6 +41,21 @@ static const struct {
     {"promote", IS_LATER, VERB_NOOP},
 };
 
+/* Who takes up a plan may refuse these, and then says where they stand. */
+static void read_queue(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct node *n = &((struct spec_step *)out)->node;
+    n->queue_at = v->at;
+    spec_name(s, at, v, &n->queue);
+}
+
+static void read_workers(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    struct node *n = &((struct spec_step *)out)->node;
+    n->workers_at = v->at;
+    spec_workers(s, at, v, &n->workers);
+}
+
 #define IN(member) offsetof(struct spec_step, member)
 static const struct spec_field fields[] = {
     {"run", spec_run, 0, IS_RUN, false},
@@ -74,8 +89,8 @@ static const struct spec_field fields[] = {
     {"outputs", spec_outputs, IN(outputs), IS_PROCESS, false},
     {"resources", spec_resources, IN(node.resources), IS_PROCESS, false},
     {"cache", spec_cache, IN(node.cache), IS_PROCESS, false},
-    {"workers", spec_workers, IN(node.workers), IS_PROCESS, false},
-    {"queue", spec_name, IN(node.queue), IS_PROCESS, false},
+    {"workers", read_workers, 0, IS_PROCESS, false},
+    {"queue", read_queue, 0, IS_PROCESS, false},
     {"priority", spec_int32, IN(node.priority), 0, false},
     {"nodeSelector", spec_any, IN(cluster[CLUSTER_NODE_SELECTOR]), IS_PROCESS, false},
     {"tolerations", spec_any, IN(cluster[CLUSTER_TOLERATIONS]), IS_PROCESS, false},
@@ -106,7 +121,7 @@ static const struct spec_field default_fields[] = {
     {"timeout", spec_duration, IN(node.timeout_ms), 0, false},
     {"uploadTimeout", spec_upload, IN(node.upload_ms), 0, false},
     {"cache", spec_cache, IN(node.cache), 0, false},
-    {"queue", spec_name, IN(node.queue), 0, false},
+    {"queue", read_queue, 0, 0, false},
     {"priority", spec_int32, IN(node.priority), 0, false},
     {"nodeSelector", spec_any, IN(cluster[CLUSTER_NODE_SELECTOR]), 0, false},
     {"tolerations", spec_any, IN(cluster[CLUSTER_TOLERATIONS]), 0, false},

@@ -241,13 +241,17 @@ def test_cores_have_a_quota_too(machine):
     assert server.ended(run)["state"] == "succeeded"
 
 
-def test_refusals_name_the_place_and_what_there_is(machine):
+def test_refusals_name_the_place_and_what_there_is(machine, tmp_path):
     server = machine(TWO)
     declare(server, A100 + "---\n" + A100.replace("a100", "typo").replace("nvidia.com/gpu,", "nvidia.com/gpus,") +
             queue("research"))
     known(server)
     said = refused(server, "queue: reserch, resources: {gpu: 1}")
     assert '"path": "steps.a.queue"' in said and "did you mean 'research'?" in said, said
+    file = tmp_path / "there.yaml"
+    file.write_text(pipeline("a:\n    run: 'true'\n    queue: reserch"))
+    said = server.cli("run", str(file), expect=3).stderr
+    assert "there.yaml:7:12: error: " in said and "there is no queue 'reserch'" in said, said
     said = refused(server, "resources: {gpu: {flavor: h100}}")
     assert '"path": "steps.a.resources.gpu"' in said and "There are: " in said and "typo" in said, said
     said = refused(server, "resources: {gpu: {flavor: typo}}")

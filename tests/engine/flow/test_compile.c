@@ -319,7 +319,7 @@ static void a_machine_says_what_it_lacks(void **state)
 {
     (void)state;
     const struct plan *p =
-        compile_text(HEAD "name: x\nsteps:\n  a: {image: tool}\n  b: {run: echo, workers: 3}\n"
+        compile_text(HEAD "name: x\nsteps:\n  a: {image: tool}\n  b:\n    run: echo\n    workers: 3\n"
                           "  c: {run: echo, resources: {gpu: 1, cpu: 8, memory: 64Gi, storage: 1Gi}, image: x,\n"
                           "      nodeSelector: {a: b}}\n");
     struct plan_offer offer = {.cpu_milli = 4000, .memory_bytes = (int64_t)8 << 30};
@@ -327,7 +327,8 @@ static void a_machine_says_what_it_lacks(void **state)
     assert_false(plan_fits_machine(p, &offer, &errors));
     assert_int_equal(errors.total, 5);
     assert_string_equal(errors.items[0].path, "steps.a.image");
-    assert_int_equal(errors.items[3].at.line, 7);
+    assert_true(errors.items[1].at.line == 8 && errors.items[1].at.col == 14);
+    assert_int_equal(errors.items[3].at.line, 9);
     assert_int_equal(errors.items[3].at.col, 43); /* of the 8 */
     assert_string_equal(errors.items[4].message, "the step asks for 64Gi of memory, this machine has 8Gi");
     err_list_init(&errors, &arena);
