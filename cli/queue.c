@@ -56,9 +56,11 @@ int cmd_queue_apply(struct cli *cli, const struct args *args)
         for (size_t k = 0; k < n; k++) {
             struct str action = field_str(&items[k], "action");
             value_list_push(&all, items[k]);
+            bool same = str_is(action, "unchanged");
             table_cell(&table, field_str(&items[k], "kind"), STYLE_PLAIN_TEXT);
             table_cell(&table, field_str(&items[k], "name"), STYLE_PLAIN_TEXT);
-            table_cell(&table, action, str_is(action, "unchanged") ? STYLE_DIM : STYLE_GREEN);
+            table_cell(&table, dry && !same ? arena_printf(cli->arena, "would be %.*s", STR_ARG(action)) : action,
+                       same ? STYLE_DIM : STYLE_GREEN);
             table_cell_c(&table, args->words[i]);
         }
     }

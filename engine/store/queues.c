@@ -157,6 +157,10 @@ static bool delete_tx(struct conn *c, void *ctx, struct err *err)
     if (!conn_query(c, Q_QUEUE_LOCK, NULL, &locked, err) || !in_use(c, x, &p, err) ||
         !conn_exec(c, x->kind == QUEUE_KIND_FLAVOR ? Q_FLAVOR_DELETE : Q_QUEUE_DELETE, &p, &n, err))
         return false;
+    if (n == 0 && x->kind == QUEUE_KIND_QUEUE && str_is(x->name, QUEUE_DEFAULT)) {
+        err_set(err, ERR_CONFLICT, "the queue '" QUEUE_DEFAULT "' is there without being declared");
+        return err_hint(err, "it cannot be deleted, only declared with a quota: kind: Queue, name: " QUEUE_DEFAULT);
+    }
     if (n == 0)
         return err_set(err, ERR_NOT_FOUND, "there is no %s '%.*s'", x->kind == QUEUE_KIND_FLAVOR ? "flavor" : "queue",
                        STR_ARG(str_sub(x->name, 0, 80)));

@@ -66,7 +66,7 @@ def test_queues_are_shown_and_deleted(fresh, tmp_path):
     server = fresh()
     file = tmp_path / "queues.yaml"
     file.write_text(EXAMPLE)
-    assert server.cli("queue", "apply", "--dry-run", str(file)).stdout.count("created") == 4
+    assert server.cli("queue", "apply", "--dry-run", str(file)).stdout.count("would be created") == 4
     assert [line.split()[0] for line in server.cli("queue").stdout.splitlines()] == ["QUEUE", "default"]
     server.cli("queue", "apply", str(file))
     shown = server.cli("queue").stdout
@@ -79,6 +79,7 @@ def test_queues_are_shown_and_deleted(fresh, tmp_path):
     assert [f"{name} is deleted" in said for name in ("queue/research", "queue/teaching", "flavor/h100")] == [True] * 3
     assert [line.split()[0] for line in server.cli("queue").stdout.splitlines()] == ["QUEUE", "default"]
     assert "there is no queue 'research'" in server.cli("queue", "research", expect=4).stderr
+    assert "is there without being declared" in server.cli("queue", "delete", "default", expect=7).stderr
     server.cli("gpus")
 
 
