@@ -2,7 +2,7 @@
  * this, but for their tests. Not among them are the pure rooms, which have headers of their own: what a Job says
  * (kube_job.h, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h, kube_refusal.h,
  * kube_words.h, kube_garbage.h, kube_log_words.h, kube_service.h, kube_verdict.h); nor the placer's source
- * (kube_nodes.h, kube_devices.h).
+ * (kube_nodes.h, kube_devices.h) and what numbers of Kubernetes say (kube_quantity.h).
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
@@ -161,7 +161,7 @@ struct kube_attempt {
     /* its log */
     struct kube_call *log; /* stream or request under way */
     int log_fd;            /* -1 = not open */
-    bool log_asked;        /* for, at all */
+    bool log_asked;        /* for, and not in vain because its container had not begun */
     int64_t log_skip;      /* bytes of the answer that are in the file already */
     int64_t log_bytes;
     uint32_t log_rank;          /* of the pod whose log is fetched */

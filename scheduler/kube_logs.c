@@ -246,6 +246,7 @@ static void done(void *ctx, const struct kube_answer *answer)
     /* Its pod may be deleted before it has ended, and nobody else knows it then. */
     if (a->phase == KUBE_CREATED && a->keeping && answer->outcome == KUBE_DONE) a->log_followed = !a->log_words;
     if (a->phase == KUBE_DRAINING && a->log_followed && answer->status == 404) a->log_whole = true;
+    if (answer->status == 400 && a->log_bytes == 0) a->log_asked = false; /* there is none: it has not begun */
     if (answer->status == 403) a->log_refused = arena_str(&a->arena, answer->message);
     bool passing = answer->outcome == KUBE_AGAIN || answer->outcome == KUBE_UNKNOWN;
     a->log_away = passing && answer->status != 500; /* that is what an API server says whose kubelet is away */

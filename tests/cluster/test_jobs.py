@@ -72,6 +72,7 @@ ENDS = {
     "noimage": ("run: 'true', image: 'localhost/nothing:9'", "Error", "ErrImage"),
     "noimageintime": ("run: 'true', image: 'localhost/nothing:9', timeout: 3s", "Timeout",
                       "did not begin within its timeout: "),
+    "ranks": ("run: 'true', image: 'localhost/nothing:9', workers: 2, timeout: 1s", "Timeout", "did not begin within"),
     "badimage": ("run: 'true', image: 'UPPER/:::'", "Error", "InvalidImageName"),
     "nosecret": ("run: 'true', env: {A: {secret: {kubernetes: none/k}}}", "Error", 'secret "none" not found'),
     "nooutput": ("run: 'true', outputs: {n: {type: int, path: n}}", "OutputMissing", "its output 'n' was not written"),
@@ -86,7 +87,7 @@ ENDS = {
 
 
 def test_ends_are_told(cluster_server, jobs):
-    server = cluster_server("--kube-start", "4s", "--step-log-max", "1Mi")
+    server = cluster_server("--kube-start", "10s", "--step-log-max", "1Mi")
     run = server.submit(pipeline("".join(f"  {name}: {{{row[0]}}}\n" for name, row in ENDS.items())))
     assert server.ended(run)["state"] == "failed"
     tasks = server.tasks(run)
@@ -94,6 +95,7 @@ def test_ends_are_told(cluster_server, jobs):
         assert tasks[name]["state"] == "failed" and tasks[name]["reason"] == reason, (name, tasks[name])
         assert message in tasks[name]["message"], (name, tasks[name])
     assert re.search("ErrImagePull|ImagePullBackOff", tasks["noimageintime"]["message"])
+    assert "may be missing" not in server.tail(), server.tail()  # of a log that there never was
     gone(jobs)
 
 
