@@ -72,8 +72,8 @@ static const struct option options[] = {
     {"health-listen", "HOST:PORT", OPTION_STRING, FIELD(health_listen), 0, 0, "", NULL, NULL, NULL,
      "a second address for /healthz and /readyz alone, which need no token there; empty: none"},
     {"hosts", "NAMES", OPTION_STRING, FIELD(hosts), 0, 0, "", NULL, NULL, NULL,
-     "names, comma-separated, that the API is called by besides its addresses and localhost; others are refused. Empty: "
-     "none on loopback, any elsewhere"},
+     "names, comma-separated, that the API is called by besides its addresses and localhost; others are refused. "
+     "Empty: none on loopback, any elsewhere"},
     {"database-url", "URL", OPTION_STRING, FIELD(database_url), 0, 0, "", NULL, "DATABASE_URL", NULL,
      "PostgreSQL to use (a direct connection, no transaction pooler); empty: a private one under the data folder"},
     {"postgres-bin-dir", "DIR", OPTION_PATH, FIELD(postgres_bin_dir), 0, 0, "", NULL, NULL, NULL,
@@ -123,15 +123,16 @@ static const struct option options[] = {
     {"kube-companion-memory", "SIZE", OPTION_BYTES, FIELD(kube_companion_memory), 32 << 20, 4096 * GI, "256Mi", NULL,
      NULL, NULL, "what each of them may use of memory"},
     {"kube-cache", "DIR", OPTION_STRING, FIELD(kube_cache), 0, 0, "", NULL, NULL, NULL,
-     "folder of each node where pods share code and artifacts that they fetched (a hostPath); empty: each fetches anew"},
+     "folder of each node where pods share code and artifacts that they fetched (a hostPath); empty: each fetches "
+     "anew"},
     {"kube-cache-size", "SIZE", OPTION_BYTES, FIELD(kube_cache_bytes), 1 << 20, 65536 * GI, "10Gi", NULL, NULL, NULL,
      "what is kept there"},
     {"kube-jobs", "N", OPTION_INT, FIELD(kube_jobs), 1, 100000, "500", NULL, NULL, NULL,
      "how many unfinished Jobs there are at most; other steps wait in the database. While others begin, as many that "
      "have ended may lie for up to 30s"},
     {"kube-requests", "N", OPTION_INT, FIELD(kube_requests_s), 1, 10000, "50", NULL, NULL, NULL,
-     "requests a second to the API server for steps; twice as many in a burst. The queue's view of nodes and pods has a "
-     "small budget of its own"},
+     "requests a second to the API server for steps; twice as many in a burst. The queue's view of nodes and pods has "
+     "a small budget of its own"},
     {"kube-silence", "TIME", OPTION_DURATION, FIELD(kube_silence_ms), 1000, YEARS(1), "90s", NULL, NULL, NULL,
      "how long the API server may say nothing before a connection to it counts as lost; requests wait 30s at most"},
     {"kube-start", "TIME", OPTION_DURATION, FIELD(kube_start_ms), 1000, YEARS(1), "5m", NULL, NULL, NULL,

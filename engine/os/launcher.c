@@ -95,9 +95,7 @@ static void confirm(struct launcher *l, struct str name, bool ended)
     }
 }
 
-/* Connection
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- connection ---- */
 
 static void watch(struct launcher *l, int op, int fd, uint32_t events)
 {
@@ -257,9 +255,7 @@ static void receive(struct launcher *l)
         went_down(l);
 }
 
-/* Events
- * --------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- events ---- */
 
 static bool greeted(struct launcher *l, struct wire_reader *fields)
 {
@@ -355,9 +351,7 @@ bool launcher_next(struct launcher *l, struct launcher_event *out)
     return next_frame(l, out);
 }
 
-/* Calls
- * ----------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- calls ---- */
 
 bool launcher_launch(struct launcher *l, const struct launcher_request *req, struct err *err)
 {

@@ -29,9 +29,7 @@
 #define JOURNAL_RETRY_US (1 * INT64_C(1000000)) /* while its disk is full */
 #define OUT_MAX (256u << 20)
 
-/* Connection
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- connection ---- */
 
 static void watch(struct host *h, int op, int fd, uint32_t events)
 {
@@ -155,9 +153,7 @@ static void receive(struct host *h)
     h->in.n -= at;
 }
 
-/* Start-up
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- start-up ---- */
 
 static void report(int ready, const char *text)
 {
@@ -235,9 +231,7 @@ static bool set_up(struct host *h, struct err *err)
     return true;
 }
 
-/* Loop
- * -------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- loop ---- */
 
 static void on_signal(struct host *h)
 {
