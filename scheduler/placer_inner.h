@@ -10,7 +10,7 @@
 #include "scheduler/placer.h"
 
 enum placer_phase {
-    PLACER_HELD,     /* it cannot be told to the rules: no such queue */
+    PLACER_HELD,     /* it cannot be told to the rules: no such queue, or no flavor of it fits */
     PLACER_WAITS,    /* by the rules: waiting, promised */
     PLACER_RUNS,     /* admitted */
     PLACER_STOPS,    /* a victim */
