@@ -29,6 +29,7 @@ struct world {
     struct placer_pod pods[2];
     size_t n_pods, on[2]; /* their nodes */
     struct placer *placer;
+    int timeout_ms; /* of what is asked for */
 };
 static struct world world = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -168,11 +169,11 @@ static inline void ask(int run, int attempt, int pods, int gpus, int priority, c
         "ON CONFLICT DO NOTHING;"
         "INSERT INTO queue_work (run_id, task, attempt, project_id, created_by, shard, domain, path, queue, flavor, "
         "gpu,"
-        " pods, cpu, memory, priority, submitted_at, state)"
-        " VALUES (%d, 0, %d, 1, 'me', 3, '" DOMAIN "', 'train', '%s', '', %d, %d, 1000, 1000, %d, now(), 1)"
+        " pods, cpu, memory, priority, submitted_at, timeout_ms, state)"
+        " VALUES (%d, 0, %d, 1, 'me', 3, '" DOMAIN "', 'train', '%s', '', %d, %d, 1000, 1000, %d, now(), %d, 1)"
         " ON CONFLICT (run_id, task) DO UPDATE SET attempt = excluded.attempt, state = 1, news = true;"
         "NOTIFY millrace_queue",
-        run, run, attempt, queue, gpus * 1000, pods, priority);
+        run, run, attempt, queue, gpus * 1000, pods, priority, world.timeout_ms);
 }
 
 static inline void over(int run)

@@ -1,50 +1,11 @@
-/* What pods say, in rows: a status as Kubernetes writes it, and what becomes of the attempt. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+/* How pods end and who they are, in rows: a status as Kubernetes writes it, and what becomes of the attempt. */
+#include "tests/scheduler/kube_pod_rig.h"
 
-#include <cmocka.h>
-
-#include "engine/text/json.h"
-#include "scheduler/kube_pod.h"
-
-static struct arena arena;
-
-static void read_told(const char *meta, const char *spec, const char *status, struct kube_pod *out)
-{
-    struct err err = {0};
-    struct value v;
-    struct str text =
-        arena_printf(&arena,
-                     "{\"metadata\":{%s\"name\":\"train-x\",\"uid\":\"u1\",\"labels\":{\"millrace.dev/run\":\"7\","
-                     "\"millrace.dev/task\":\"2\",\"millrace.dev/attempt\":\"3\"},"
-                     "\"ownerReferences\":[{\"kind\":\"Workload\",\"name\":\"w\",\"uid\":\"u2\"},{\"kind\":\"Job\","
-                     "\"controller\":true,"
-                     "\"name\":\"train\",\"uid\":\"u3\"}]},\"spec\":{%s},\"status\":{%s}}",
-                     meta, spec, status);
-    if (!json_parse(&arena, text, 0, &v, &err)) fail_msg("%s: %s", status, err.message);
-    assert_true(kube_pod_read(&v, out));
-}
-
-static void read_pod(const char *spec, const char *status, struct kube_pod *out)
-{
-    read_told("", spec, status, out);
-}
-
-#define NODE "\"nodeName\":\"n1\""
 #define LIMITED NODE ",\"containers\":[{\"name\":\"step\",\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}}]"
 #define PROBED(probe)                                                                                                  \
     NODE ",\"containers\":[{\"name\":\"step\",\"" probe "\":{},\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}}]"
 #define ENDED(inside)                                                                                                  \
     "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{" inside "}}}]"
-
-#define BEFORE(state)                                                                                                  \
-    "\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{\"exitCode\":0}}},"            \
-    "{\"name\":\"warm\",\"state\":{" state "}}],"                                                                      \
-    "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"waiting\":{\"reason\":\"PodInitializing\"}}}]"
 
 #define EVICTED(message) "\"reason\":\"Evicted\",\"message\":\"" message "\""
 
@@ -285,125 +246,6 @@ static void what_was_stopped_has_not_ended_well(void **state)
     }
 }
 
-#define WAITING(inside) "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"waiting\":{" inside "}}}]"
-
-#define UNPLACED(message)                                                                                              \
-    "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":"        \
-    "\"" message "\"}]"
-#define READY(on) "\"conditions\":[{\"type\":\"PodReadyToStartContainers\",\"status\":\"" on "\"}],"
-
-static void claims_are_named(void **state)
-{
-    struct kube_pod pod;
-    (void)state;
-    read_pod("\"resourceClaims\":[{\"name\":\"g\",\"resourceClaimName\":\"mine\"},"
-             "{\"name\":\"h\",\"resourceClaimTemplateName\":\"made\"}]",
-             "", &pod);
-    assert_true(str_is(kube_pod_claims(&pod, &arena), "ResourceClaim 'mine', ResourceClaimTemplate 'made'"));
-    read_pod(NODE, "", &pod);
-    assert_int_equal(kube_pod_claims(&pod, &arena).n, 0);
-}
-
-static const struct {
-    const char *name, *spec, *status;
-    enum kube_stage stage;
-    enum kube_hope hope;
-    const char *text;
-} waits[] = {
-    {"not looked at", "\"schedulerName\":\"ghost\"", "", KUBE_STAGE_PLACING, KUBE_SILENCE, ""},
-    {"no such claim", "",
-     UNPLACED("0/1 nodes are available: persistentvolumeclaim \\\"nope\\\" not found. no new claims to deallocate"),
-     KUBE_STAGE_PLACING, KUBE_PATIENCE,
-     "Unschedulable: 0/1 nodes are available: persistentvolumeclaim \"nope\" not found. no new claims to deallocate"},
-    {"no such volume", "",
-     UNPLACED(
-         "0/1 nodes are available: persistentvolumeclaim \\\"c\\\" bound to non-existent persistentvolume \\\"v\\\""),
-     KUBE_STAGE_PLACING, KUBE_PATIENCE,
-     "Unschedulable: 0/1 nodes are available: persistentvolumeclaim \"c\" bound to non-existent persistentvolume "
-     "\"v\""},
-    {"no such class", "", UNPLACED("storageclass.storage.k8s.io \\\"fast\\\" not found"), KUBE_STAGE_PLACING,
-     KUBE_PATIENCE, "Unschedulable: storageclass.storage.k8s.io \"fast\" not found"},
-    {"no devices' claim", "", UNPLACED("waiting for resourceclaim: resourceclaim.resource.k8s.io \\\"g\\\" not found"),
-     KUBE_STAGE_PLACING, KUBE_PATIENCE,
-     "Unschedulable: waiting for resourceclaim: resourceclaim.resource.k8s.io \"g\" not found"},
-    {"a claim that waits", "", UNPLACED("pod has unbound immediate persistentvolumeclaim \\\"c\\\""),
-     KUBE_STAGE_PLACING, KUBE_HOPE, "Unschedulable: pod has unbound immediate persistentvolumeclaim \"c\""},
-    {"no victims", "", UNPLACED("0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"),
-     KUBE_STAGE_PLACING, KUBE_HOPE,
-     "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"},
-    {"no node", "",
-     "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":\"0/1 "
-     "nodes are "
-     "available: 1 Insufficient nvidia.com/gpu.\"}]",
-     KUBE_STAGE_PLACING, KUBE_HOPE, "Unschedulable: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."},
-    {"on its way", NODE, WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING, KUBE_SILENCE,
-     "starts on node n1"},
-    {"without its sandbox", NODE, READY("False") WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING,
-     KUBE_SILENCE, "starts on node n1"},
-    {"its image comes", NODE, READY("True") WAITING("\"reason\":\"ContainerCreating\""), KUBE_STAGE_STARTING, KUBE_HOPE,
-     "starts on node n1"},
-    {"no image", NODE, WAITING("\"reason\":\"ErrImagePull\",\"message\":\"not found\""), KUBE_STAGE_STARTING,
-     KUBE_PATIENCE, "ErrImagePull: not found"},
-    {"no Secret", NODE, WAITING("\"reason\":\"CreateContainerConfigError\",\"message\":\"secret x not found\""),
-     KUBE_STAGE_STARTING, KUBE_PATIENCE, "CreateContainerConfigError: secret x not found"},
-    {"its helper has no image", NODE,
-     "\"initContainerStatuses\":[{\"name\":\"fetch\",\"state\":{\"waiting\":{\"reason\":\"ImagePullBackOff\"}}}]"
-     "," WAITING("\"reason\":\"PodInitializing\""),
-     KUBE_STAGE_STARTING, KUBE_PATIENCE, "ImagePullBackOff"},
-    {"its inputs come", NODE,
-     "\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"running\":{}}}]"
-     "," WAITING("\"reason\":\"PodInitializing\""),
-     KUBE_STAGE_STARTING, KUBE_HOPE, "its code and inputs are fetched on node n1"},
-    {"its helper runs", NODE, BEFORE("\"running\":{}"), KUBE_STAGE_STARTING, KUBE_HELPER,
-     "its container 'warm' runs before it on node n1"},
-    {"a sidecar starts", NODE ",\"initContainers\":[{\"name\":\"warm\",\"restartPolicy\":\"Always\"}]",
-     BEFORE("\"running\":{}"), KUBE_STAGE_STARTING, KUBE_HELPER,
-     "its container 'warm', which runs beside it, starts on node n1"},
-    {"a sidecar has started", NODE ",\"initContainers\":[{\"name\":\"warm\",\"restartPolicy\":\"Always\"}]",
-     BEFORE("\"running\":{}},\"started\":true,\"x\":{"), KUBE_STAGE_STARTING, KUBE_HOPE, "starts on node n1"},
-    {"it runs", NODE,
-     "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"running\":{\"startedAt\":\"2026-01-02T03:04:05Z\"}}}]",
-     KUBE_STAGE_RUNNING, KUBE_HOPE, NULL},
-};
-
-static void waits_are_told(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
-        struct kube_pod pod;
-        struct str text;
-        read_pod(waits[i].spec, waits[i].status, &pod);
-        if (pod.stage != waits[i].stage) fail_msg("%s: stage %d", waits[i].name, (int)pod.stage);
-        assert_true(str_is(pod.scheduler, strstr(waits[i].spec, "ghost") != NULL ? "ghost" : ""));
-        if (waits[i].text == NULL) continue;
-        enum kube_hope hope = kube_pod_waits(&pod, &arena, &text);
-        if (hope != waits[i].hope || !str_is(text, waits[i].text))
-            fail_msg("%s: hope %d, '%.*s'", waits[i].name, (int)hope, STR_ARG(text));
-    }
-}
-
-static void a_lost_one_is_told(void **state)
-{
-    (void)state;
-    struct task_result got;
-    struct kube_pod pod;
-    struct value v;
-    struct err err = {0};
-    static const char text[] =
-        "{\"metadata\":{\"name\":\"p\",\"labels\":{\"millrace.dev/run\":\"1\",\"millrace.dev/task\":\"0\","
-        "\"millrace.dev/attempt\":\"1\"},\"deletionTimestamp\":\"1970-01-01T00:01:00Z\","
-        "\"deletionGracePeriodSeconds\":20},\"spec\":{\"nodeName\":\"n7\"},\"status\":{\"phase\":\"Running\","
-        "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
-        "\"reason\":\"DeletionByTaintManager\",\"message\":\"a taint\"}]}}";
-    assert_true(json_parse(&arena, str_of(text), 0, &v, &err));
-    assert_true(kube_pod_read(&v, &pod));
-    assert_true(pod.deleting && pod.grace_us == 20000000 && pod.stop_us == 40000000);
-    kube_pod_lost(&pod, &arena, &got);
-    assert_true(!got.ok && got.failure == FAILURE_INFRA && got.reason == REASON_INFRA && got.exit_code == -1);
-    assert_true(str_is(got.message, "was lost: node n7 does not confirm that its pod, which was deleted, has ended; "
-                                    "Kubernetes says: DeletionByTaintManager: a taint"));
-}
-
 static void names_and_times_are_read(void **state)
 {
     (void)state;
@@ -585,20 +427,6 @@ static void a_late_step_is_late_for_every_server(void **state)
     }
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    arena_init(&arena, 0);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -611,9 +439,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(outputs_are_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(others_may_go_on, begin, end),
         cmocka_unit_test_setup_teardown(a_late_step_is_late_for_every_server, begin, end),
-        cmocka_unit_test_setup_teardown(claims_are_named, begin, end),
-        cmocka_unit_test_setup_teardown(waits_are_told, begin, end),
-        cmocka_unit_test_setup_teardown(a_lost_one_is_told, begin, end),
         cmocka_unit_test_setup_teardown(names_and_times_are_read, begin, end),
         cmocka_unit_test_setup_teardown(what_is_no_step_is_left, begin, end),
     };

@@ -68,10 +68,11 @@ static void test_the_short_one_passes(void **state)
     world.gpus[0] = 2;
     world.placer = placer_new("one");
     for (int i = 0; i < 4; i++) {
+        world.timeout_ms = timeout_s[i] * 1000;
         ask(1 + i, 1, 1, gpus[i], 0, "default");
-        sql("UPDATE queue_work SET timeout_ms = %d, news = true WHERE run_id = %d", timeout_s[i] * 1000, 1 + i);
         if (i == 0) until(ADMITTED, 1);
     }
+    world.timeout_ms = 0;
     until("SELECT count(*) FROM queue_work WHERE state = 2 AND run_id IN (1, 4)", 2);
     until("SELECT count(*) FROM queue_work WHERE run_id = 3 AND waiting LIKE '%kept for run 2 train%'", 1);
     assert_int_equal(support_number(&world.db, ADMITTED), 2);
