@@ -94,6 +94,8 @@ static void open_queue(struct place *p, uint32_t i)
         else
             heap_push(p, &groups_rule, &q->order, q->groups[k]);
     }
+    for (uint32_t k = 0; k < q->order.n; k++)
+        contests_join(p, &p->groups[q->order.v[k]]);
     if (q->order.n == 0) return;
     quota_shares(p, q);
     heap_push(p, &turns_rule, &p->turn, i);
@@ -103,6 +105,8 @@ static void open_all(struct place *p)
 {
     p->turn.n = 0;
     p->n_holds = 0;
+    p->held_least = INT32_MAX;
+    contests_open(p);
     for (uint32_t i = 0; i < p->n_cohorts; i++) {
         struct cohort *c = &p->cohorts[i];
         if (!c->dirty && !c->waits_for_nodes) continue;
@@ -142,7 +146,7 @@ static bool try_flavor(struct place *p, uint32_t w, int64_t end_us, struct short
     struct demand d = demand_of(&shape->key, s->flavor);
     s->held_by = PLACE_NONE;
     if (!quota_fits(p, q, LOGICAL, &d, s) || !quota_fits(p, q, PHYSICAL, &d, s)) return false;
-    if (shape->full[s->choice] == p->cycle) return no_room(p, shape, s);
+    if (shape->full[s->choice] == p->cycle && p->preemptor <= p->held_least) return no_room(p, shape, s);
     if (!holds_allow(p, q, &d, end_us, s)) return false;
     if (!nodes_find(p, &shape->key, s->flavor, IN_BOTH, end_us, &k->pods, &shape->pods_fit[s->choice]))
         return no_room(p, shape, s);
@@ -174,8 +178,16 @@ static void possible_now(struct place *p, struct group *g)
     why_possible(p, &p->queues[g->queue], &p->shapes[g->shape].key, &g->possible, &g->why);
 }
 
-/* Admits or promises the first of the group; false: neither, and no other of it. */
-static bool decide(struct place *p, uint32_t group, struct place_out *out)
+/* Reservations of nodes do not keep from starting, or from preempting, who may preempt and is of higher priority. */
+static int32_t preemptor(const struct place *p, const struct queue *q, uint32_t w)
+{
+    bool may = q->within != PLACE_PREEMPT_NEVER || q->reclaim != PLACE_PREEMPT_NEVER;
+    return may ? p->works[w].priority : INT32_MIN;
+}
+
+/* Admits or promises the first of the group; false: neither, and no other of it. Before the turns, early, nodes are
+ * reserved for it, and nothing of what its cohort has. */
+static bool decide(struct place *p, uint32_t group, bool early, struct place_out *out)
 {
     struct group *g = &p->groups[group];
     struct queue *q = &p->queues[g->queue];
@@ -183,9 +195,11 @@ static bool decide(struct place *p, uint32_t group, struct place_out *out)
     uint32_t w = first_of(p, group);
     possible_now(p, g);
     if (g->possible == 0) return false;
+    p->preemptor = preemptor(p, q, w);
     if (try_all(p, w, g->possible, &s)) {
         work_unqueue(p, w);
         work_start(p, w);
+        contests_started(p, w);
         out_admit(p, out, w);
         return true;
     }
@@ -193,8 +207,29 @@ static bool decide(struct place *p, uint32_t group, struct place_out *out)
     if (first && preempt_try(p, w, g->possible, out)) return true;
     g->why = why_short(p, q, &p->shapes[g->shape], &s);
     if (s.stage == STAGE_NODES) p->cohorts[q->cohort].waits_for_nodes = true;
-    if (first) hold_make(p, w, &s);
+    if (first && hold_make(p, w, &s, !early) && s.stage == STAGE_NODES) passed_count(p, w, s.flavor, g->why.resource);
     return false;
+}
+
+static bool decide_at(struct place *p, struct queue *q, uint32_t at, bool early, struct place_out *out)
+{
+    uint32_t group = q->order.v[at];
+    bool done = decide(p, group, early, out);
+    if (done && p->groups[group].members.n > 0)
+        heap_mend(p, &groups_rule, &q->order, at);
+    else
+        heap_remove(p, &groups_rule, &q->order, at);
+    return done;
+}
+
+static void turn_over(struct place *p, struct queue *q)
+{
+    if (q->order.n == 0) {
+        heap_remove(p, &turns_rule, &p->turn, q->at);
+        return;
+    }
+    quota_shares(p, q);
+    heap_mend(p, &turns_rule, &p->turn, q->at);
 }
 
 /* Who has the turn keeps it until something of its starts. */
@@ -202,20 +237,21 @@ static void turn(struct place *p, struct place_out *out)
 {
     struct queue *q = &p->queues[p->turn.v[0]];
     bool done = false;
-    while (!done && q->order.n > 0) {
-        uint32_t group = q->order.v[0];
-        done = decide(p, group, out);
-        if (done && p->groups[group].members.n > 0)
-            heap_mend(p, &groups_rule, &q->order, 0);
-        else
-            heap_remove(p, &groups_rule, &q->order, 0);
+    while (!done && q->order.n > 0)
+        done = decide_at(p, q, 0, false, out);
+    turn_over(p, q);
+}
+
+/* Before the turns: of each flavor's nodes, who has been passed too often. */
+static void overdue(struct place *p, size_t most, struct place_out *out)
+{
+    for (uint32_t slot = 0; slot <= p->n_flavors && out->n_admitted < most; slot++) {
+        uint32_t w, at;
+        if (!passed_next(p, slot, &w, &at)) continue;
+        struct queue *q = &p->queues[p->works[w].queue];
+        decide_at(p, q, at, true, out);
+        turn_over(p, q);
     }
-    if (q->order.n == 0) {
-        heap_remove(p, &turns_rule, &p->turn, q->at);
-        return;
-    }
-    quota_shares(p, q);
-    heap_mend(p, &turns_rule, &p->turn, q->at);
 }
 
 bool place_cycle(struct place *p, int64_t now_us, uint32_t limit, struct place_out *out)
@@ -225,9 +261,10 @@ bool place_cycle(struct place *p, int64_t now_us, uint32_t limit, struct place_o
     seats_renew(p);
     promises_redeem(p, out);
     if (!p->dirty) return false;
-    size_t before = out->n_admitted;
+    size_t most = limit == 0 ? SIZE_MAX : out->n_admitted + limit;
     open_all(p);
-    while (p->turn.n > 0 && (limit == 0 || out->n_admitted - before < limit))
+    overdue(p, most, out);
+    while (p->turn.n > 0 && out->n_admitted < most)
         turn(p, out);
     for (uint32_t i = 0; i < p->turn.n; i++)
         place_touch(p, p->turn.v[i]);

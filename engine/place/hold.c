@@ -251,14 +251,17 @@ static int64_t nodes_when(struct place *p, const struct shape_key *key, const st
     return sum < key->pods ? INT64_MAX : end;
 }
 
-static void node_hold(struct place *p, struct node *n, int64_t until)
+static void node_hold(struct place *p, struct node *n, int64_t until, int32_t priority)
 {
     if (n->held != p->cycle || n->held_until > until) n->held_until = until;
+    if (n->held != p->cycle || n->held_priority < priority) n->held_priority = priority;
+    if (p->held_least > priority) p->held_least = priority;
     n->held = p->cycle;
 }
 
 /* At a known time: best fit, on what is free then. */
-static void hold_then(struct place *p, const struct shape_key *key, const struct seats *s, int64_t until)
+static void hold_then(struct place *p, const struct shape_key *key, const struct seats *s, int64_t until,
+                      int32_t priority)
 {
     for (uint32_t left = key->pods; left > 0;) {
         uint32_t at = PLACE_NONE;
@@ -273,12 +276,12 @@ static void hold_then(struct place *p, const struct shape_key *key, const struct
         for (; left > 0 && p->fit[at] > 0; left--, p->fit[at]--)
             node_take(n, s->v[at].offer, key, IN(HELD), &pod);
         p->fit[at] = 0;
-        node_hold(p, n, until);
+        node_hold(p, n, until, priority);
     }
 }
 
 /* Some day: the nodes with the most room now, so that what has become free stays so. Takes more than there is. */
-static bool hold_some_day(struct place *p, const struct shape_key *key, const struct seats *s)
+static bool hold_some_day(struct place *p, const struct shape_key *key, const struct seats *s, int32_t priority)
 {
     uint64_t ever = 0;
     for (uint32_t i = 0; i < s->n; i++) {
@@ -304,7 +307,7 @@ static bool hold_some_day(struct place *p, const struct shape_key *key, const st
         for (; left > 0 && p->fit[at] > 0; left--, p->fit[at]--)
             node_take(n, s->v[at].offer, key, IN(HELD), &pod);
         p->fit[at] = 0;
-        node_hold(p, n, INT64_MIN); /* nobody ends before a time that is not known */
+        node_hold(p, n, INT64_MIN, priority); /* nobody ends before a time that is not known */
     }
     return true;
 }
@@ -314,6 +317,7 @@ static bool hold_nodes(struct place *p, uint32_t w, uint32_t flavor, int64_t *un
 {
     uint32_t slot = flavor == PLACE_NONE ? p->n_flavors : flavor;
     const struct shape_key *key = work_key(p, &p->works[w]);
+    int32_t priority = p->works[w].priority;
     const struct seats *s = seats_of(p, flavor);
     *until = p->node_until[slot];
     if (p->node_held[slot] == p->cycle) return true;
@@ -323,8 +327,8 @@ static bool hold_nodes(struct place *p, uint32_t w, uint32_t flavor, int64_t *un
     for (uint32_t i = 0; i < s->n; i++)
         p->nodes[s->v[i].node].planned = false;
     if (*until != INT64_MAX)
-        hold_then(p, key, s, *until);
-    else if (!hold_some_day(p, key, s))
+        hold_then(p, key, s, *until, priority);
+    else if (!hold_some_day(p, key, s, priority))
         return false;
     p->node_held[slot] = p->cycle;
     p->node_until[slot] = *until;
@@ -342,17 +346,18 @@ static void chain(struct place *p, uint32_t *first, const struct hold *h)
     *first = p->n_holds++;
 }
 
-void hold_make(struct place *p, uint32_t w, const struct shortage *s)
+bool hold_make(struct place *p, uint32_t w, const struct shortage *s, bool in_cohort)
 {
     const struct work *k = &p->works[w];
     struct queue *q = &p->queues[k->queue];
     struct cohort *c = &p->cohorts[q->cohort];
     struct hold h = {.work = w, .queue = k->queue, .flavor = s->flavor, .need = demand_of(work_key(p, k), s->flavor)};
     bool others = s->held_by != PLACE_NONE; /* it waits for another reservation, and not before that one's time */
-    if (s->stage == STAGE_NODES && !hold_nodes(p, w, s->flavor, &h.until)) return;
+    if (s->stage == STAGE_NODES && !hold_nodes(p, w, s->flavor, &h.until)) return false;
     if (others && s->stage != STAGE_NODES) h.until = s->until;
     h.search = s->stage != STAGE_NODES && !others;
     chain(p, &q->holds, &h);
     bool of_queue = s->stage == STAGE_QUEUE || others;
-    if (!of_queue && !holds_has(p, c->holds, s->flavor)) chain(p, &c->holds, &h);
+    if (in_cohort && !of_queue && !holds_has(p, c->holds, s->flavor)) chain(p, &c->holds, &h);
+    return true;
 }

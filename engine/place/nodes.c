@@ -37,7 +37,7 @@ void seats_renew(struct place *p)
 static unsigned judged_by(const struct place *p, const struct node *n, unsigned ledgers, int64_t end_us)
 {
     if (!n->schedulable) return 0;
-    if (n->held != p->cycle) return ledgers & ~IN(HELD);
+    if (n->held != p->cycle || n->held_priority < p->preemptor) return ledgers & ~IN(HELD);
     if (ledgers == IN(LOGICAL)) return 0;
     return end_us <= n->held_until ? ledgers & ~IN(HELD) : ledgers | IN(HELD);
 }

@@ -31,6 +31,9 @@ struct place *place_new(const struct place_flavor *flavors, uint32_t n)
     p->node_held = zeroed(n + 1, sizeof *p->node_held);
     p->node_until = zeroed(n + 1, sizeof *p->node_until);
     p->node_for = zeroed(n + 1, sizeof *p->node_for);
+    p->contests = zeroed(n + 1, sizeof *p->contests);
+    for (uint32_t i = 0; i <= n; i++)
+        p->contests[i].overdue = PLACE_NONE;
     p->free_node = p->free_work = p->free_shape = p->free_group = PLACE_NONE;
     p->epoch = p->version = 1;
     p->seats_stale = true;
@@ -69,10 +72,10 @@ void place_free(struct place *p)
         free(p->groups[i].members.v);
     for (uint32_t i = 0; i <= p->n_flavors; i++)
         free(p->seats[i].v);
-    void *const all[] = {p->flavors,        p->queues,   p->cohorts, p->nodes,       p->seats,
-                         p->works,          p->shapes,   p->groups,  p->by_id.slots, p->by_shape.slots,
-                         p->by_group.slots, p->promised, p->turn.v,  p->holds,       p->node_held,
-                         p->node_until,     p->node_for, p->fit,     p->picked,      p->scores};
+    void *const all[] = {p->flavors, p->queues, p->cohorts,     p->nodes,          p->seats,          p->works,
+                         p->shapes,  p->groups, p->by_id.slots, p->by_shape.slots, p->by_group.slots, p->promised,
+                         p->turn.v,  p->holds,  p->node_held,   p->node_until,     p->node_for,       p->fit,
+                         p->picked,  p->scores, p->contests,    p->started};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     for (uint32_t i = 1; i < SELECTORS; i++) {

@@ -107,6 +107,7 @@ struct work {
     uint32_t preempted, next_free;
     enum place_state state;
     uint64_t told; /* the cycle after which it stopped as a victim; 0 = was none */
+    double passed; /* how often, since it waits for nodes as the first of its queue */
     struct pod *pods;
 };
 
@@ -138,6 +139,12 @@ struct queue {
     int64_t planned[3]; /* scratch of a reservation */
 };
 
+struct contest {      /* for the nodes of a flavor */
+    uint32_t overdue; /* who has been passed too often; PLACE_NONE */
+    uint32_t queues;  /* that ask for them in this cycle */
+    uint32_t last;    /* of these */
+};
+
 struct cohort {
     struct str name;
     uint32_t *queues, n_queues, room_queues;
@@ -165,6 +172,7 @@ struct node {
     int16_t *devices[LEDGERS]; /* free thousandths of each GPU of its shared flavors; one block */
     uint64_t held;             /* the cycle in which HELD holds */
     int64_t held_until;        /* INT64_MIN = unknown */
+    int32_t held_priority;     /* the highest of those it is held for */
     bool planned;              /* scratch: HELD is a plan */
 };
 
@@ -207,10 +215,14 @@ struct place {
     struct heap turn; /* queues */
     struct hold *holds;
     uint32_t n_holds, room_holds;
-    uint64_t *node_held; /* by flavor + 1: the cycle in which its nodes are reserved, */
-    int64_t *node_until; /* until when, */
-    uint32_t *node_for;  /* and for whom */
-    uint32_t *fit;       /* scratch: pods by seat */
+    uint64_t *node_held;                        /* by flavor + 1: the cycle in which its nodes are reserved, */
+    int64_t *node_until;                        /* until when, */
+    uint32_t *node_for;                         /* and for whom */
+    struct contest *contests;                   /* by flavor + 1 */
+    uint32_t *started, n_started, room_started; /* works, in this cycle */
+    int32_t preemptor;  /* scratch: nodes that are held for less are not held for who is looked at */
+    int32_t held_least; /* the lowest priority that nodes are held for, in this cycle */
+    uint32_t *fit;      /* scratch: pods by seat */
     uint32_t room_fit;
     int64_t *scores; /* scratch: by seat */
     uint32_t room_scores;
@@ -326,7 +338,19 @@ void ask_key(struct place *p, const struct place_ask *ask, struct shape_key *key
 bool holds_allow(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us, struct shortage *s);
 void holds_book(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us);
 bool holds_has(const struct place *p, uint32_t chain, uint32_t flavor);
-void hold_make(struct place *p, uint32_t w, const struct shortage *s);
+bool hold_make(struct place *p, uint32_t w, const struct shortage *s,
+               bool in_cohort); /* false: no nodes could ever hold it */
+
+/* ---- passed.c ---- */
+
+void contests_open(struct place *p);
+void contests_join(struct place *p, const struct group *g);
+void contests_leave(struct place *p, uint32_t w); /* it does not wait any more */
+void contests_started(struct place *p, uint32_t w);
+/* Of the first of a queue that lacks nodes. */
+void passed_count(struct place *p, uint32_t w, uint32_t flavor, enum place_resource lacks);
+/* Who is to be looked at before the turns, and where its group is in its queue's order. False: nobody. */
+bool passed_next(struct place *p, uint32_t slot, uint32_t *w, uint32_t *at);
 
 /* ---- cycle.c ---- */
 

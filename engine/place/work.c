@@ -133,6 +133,7 @@ void work_unqueue(struct place *p, uint32_t w)
     struct work *k = &p->works[w];
     heap_remove(p, &members_rule, &p->groups[k->group].members, k->at);
     p->queues[k->queue].n_waiting--;
+    contests_leave(p, w);
 }
 
 /* ---- running ---- */
