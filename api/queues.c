@@ -177,7 +177,7 @@ static bool has_amount(const struct queue_doc *q, struct str of)
     return false;
 }
 
-/* What it has a quota of, and what is used without one. */
+/* What it has a quota of, and what is used without one: of what it offers no more. */
 static void write_uses(const struct emit *e, const struct shown *s, const struct queue_doc *q, struct str name)
 {
     jsonw_key(e->w, "use");
@@ -187,8 +187,8 @@ static void write_uses(const struct emit *e, const struct shown *s, const struct
     for (size_t i = 0; i < s->n_uses; i++) {
         const struct queue_use *u = &s->uses[i];
         if (!str_eq(u->queue, name) || u->flavor.n == 0 || has_amount(q, u->flavor)) continue;
-        write_use(e, s, name,
-                  &(struct queue_amount){u->flavor, QUEUE_UNLIMITED, QUEUE_UNLIMITED, QUEUE_UNLIMITED, {0, 0}});
+        int64_t most = q && q->n_amounts > 0 ? 0 : QUEUE_UNLIMITED;
+        write_use(e, s, name, &(struct queue_amount){u->flavor, most, most, most, {0, 0}});
     }
     jsonw_array_end(e->w);
 }

@@ -259,7 +259,7 @@ static uint64_t mixed(uint64_t h, uint64_t v)
 static uint64_t hash_of(const struct place_why *y)
 {
     uint64_t h = mixed(1, y->reason);
-    h = mixed(mixed(mixed(mixed(h, y->resource), y->flavor), (uint64_t)y->need), (y->nodes == 0) + 2U * y->lent);
+    h = mixed(mixed(mixed(mixed(h, y->resource), y->flavor), (uint64_t)y->need), (y->nodes == 0) + 2U * y->cohort);
     return mixed(mixed(h, (uint64_t)y->limit), y->reason == PLACE_PREEMPTED ? y->other : 0) | 1;
 }
 

@@ -203,9 +203,10 @@ static bool decide(struct place *p, uint32_t group, bool early, struct place_out
         out_admit(p, out, w);
         return true;
     }
-    bool first = !holds_has(p, q->holds, s.flavor);
+    uint32_t before = holds_for(p, q->holds, s.flavor);
+    bool first = before == PLACE_NONE;
     if (first && preempt_try(p, w, g->possible, out)) return true;
-    g->why = why_short(p, q, &p->shapes[g->shape], &s);
+    g->why = why_short(p, q, &p->shapes[g->shape], &s, before);
     if (s.stage == STAGE_NODES) p->cohorts[q->cohort].waits_for_nodes = true;
     if (first && hold_make(p, w, &s, !early) && s.stage == STAGE_NODES) passed_count(p, w, s.flavor, g->why.resource);
     return false;

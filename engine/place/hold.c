@@ -71,11 +71,11 @@ void holds_book(struct place *p, const struct queue *q, const struct demand *d, 
     book(p, p->cohorts[q->cohort].holds, q, d, end_us);
 }
 
-bool holds_has(const struct place *p, uint32_t chain, uint32_t flavor)
+uint32_t holds_for(const struct place *p, uint32_t chain, uint32_t flavor)
 {
     for (; chain != PLACE_NONE; chain = p->holds[chain].next)
-        if (p->holds[chain].flavor == flavor) return true;
-    return false;
+        if (p->holds[chain].flavor == flavor) return p->holds[chain].work;
+    return PLACE_NONE;
 }
 
 /* ---- when there will be room ---- */
@@ -358,6 +358,6 @@ bool hold_make(struct place *p, uint32_t w, const struct shortage *s, bool in_co
     h.search = s->stage != STAGE_NODES && !others;
     chain(p, &q->holds, &h);
     bool of_queue = s->stage == STAGE_QUEUE || others;
-    if (in_cohort && !of_queue && !holds_has(p, c->holds, s->flavor)) chain(p, &c->holds, &h);
+    if (in_cohort && !of_queue && holds_for(p, c->holds, s->flavor) == PLACE_NONE) chain(p, &c->holds, &h);
     return true;
 }

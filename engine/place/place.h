@@ -19,6 +19,9 @@
  *     needs. Who comes later passes only if it ends before the reserved time, or takes nothing of what is reserved
  *     (EASY backfill: Lifka, The ANL/IBM SP Scheduling System, JSSPP 1995). Without expected durations there is no such
  *     time, and only the second holds.
+ *   - Of a flavor's nodes one may reserve before the turns: a queue's first that lacks only them, and has been passed
+ *     eight times on the average of the queues that ask for them, by younger ones of no higher priority (passed.c).
+ *   - Nodes that are reserved are not reserved against higher priorities whose queue may preempt.
  *
  * Units: CPU in thousandths of a core, memory in bytes, GPUs in thousandths (PLACE_GPU is a whole one), time in
  * microseconds. Numbers of flavors, queues, cohorts and nodes are given by the calls that make them. Strings are

@@ -248,6 +248,8 @@ struct shortage {
 };
 int64_t sum_capped(int64_t a, int64_t b); /* PLACE_UNLIMITED stays */
 struct demand demand_of(const struct shape_key *key, uint32_t flavor);
+/* What the queue could take now, of its own and of its cohort's. */
+int64_t quota_free(const struct place *p, const struct queue *q, unsigned ledger, uint32_t r);
 /* Says in *s what is short; false then. */
 bool quota_fits(const struct place *p, const struct queue *q, unsigned ledger, const struct demand *d,
                 struct shortage *s);
@@ -337,7 +339,7 @@ void ask_key(struct place *p, const struct place_ask *ask, struct shape_key *key
 
 bool holds_allow(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us, struct shortage *s);
 void holds_book(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us);
-bool holds_has(const struct place *p, uint32_t chain, uint32_t flavor);
+uint32_t holds_for(const struct place *p, uint32_t chain, uint32_t flavor); /* whom; PLACE_NONE = nobody */
 bool hold_make(struct place *p, uint32_t w, const struct shortage *s,
                bool in_cohort); /* false: no nodes could ever hold it */
 
@@ -368,7 +370,8 @@ void promises_redeem(struct place *p, struct place_out *out);
 
 void why_possible(const struct place *p, const struct queue *q, const struct shape_key *key, uint32_t *possible,
                   struct place_why *why); /* possible 0: why not */
+/* first: of its queue, for that flavor; PLACE_NONE = it is that itself */
 struct place_why why_short(const struct place *p, const struct queue *q, const struct shape *shape,
-                           const struct shortage *s);
+                           const struct shortage *s, uint32_t first);
 
 #endif

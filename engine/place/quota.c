@@ -18,23 +18,33 @@ struct demand demand_of(const struct shape_key *key, uint32_t flavor)
         .amount = {key->pods * key->cpu, key->pods * key->memory, (int64_t)key->pods * key->gpu}};
 }
 
+static int64_t own_left(const struct queue *q, unsigned ledger, uint32_t r)
+{
+    int64_t limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
+    return limit == PLACE_UNLIMITED ? PLACE_UNLIMITED : limit - q->used[ledger][r];
+}
+
+int64_t quota_free(const struct place *p, const struct queue *q, unsigned ledger, uint32_t r)
+{
+    const struct cohort *c = &p->cohorts[q->cohort];
+    int64_t used = q->used[ledger][r], mine = own_left(q, ledger, r);
+    int64_t shared = c->quota[r] - c->used[ledger][r] + quota_over(q->local[r], used);
+    int64_t ours = sum_capped(q->local[r], shared > 0 ? shared : 0) - used, free = mine < ours ? mine : ours;
+    return free > 0 ? free : 0;
+}
+
 bool quota_fits(const struct place *p, const struct queue *q, unsigned ledger, const struct demand *d,
                 struct shortage *s)
 {
-    const struct cohort *c = &p->cohorts[q->cohort];
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t r = d->res[i];
         if (r == PLACE_NONE || d->amount[i] == 0 || q->quota[r].nominal == PLACE_UNLIMITED) continue;
-        int64_t used = q->used[ledger][r], limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
-        int64_t mine = limit == PLACE_UNLIMITED ? PLACE_UNLIMITED : limit - used;
-        int64_t shared = c->quota[r] - c->used[ledger][r] + quota_over(q->local[r], used);
-        int64_t ours = sum_capped(q->local[r], shared > 0 ? shared : 0) - used;
-        int64_t free = mine < ours ? mine : ours;
+        int64_t free = quota_free(p, q, ledger, r);
         if (d->amount[i] <= free) continue;
-        s->stage = mine < d->amount[i] ? STAGE_QUEUE : STAGE_COHORT;
+        s->stage = own_left(q, ledger, r) < d->amount[i] ? STAGE_QUEUE : STAGE_COHORT;
         s->which = i;
         s->need = d->amount[i];
-        s->free = free < 0 ? 0 : free;
+        s->free = free;
         return false;
     }
     return true;

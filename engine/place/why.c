@@ -106,8 +106,24 @@ bool place_feasible(struct place *p, const struct place_ask *ask, struct place_w
 
 /* ---- now ---- */
 
+/* Only the first of a queue preempts, and not to borrow. */
+static void why_cohort(const struct place *p, const struct queue *q, const struct demand *d, uint32_t flavor,
+                       uint32_t first, struct place_why *why)
+{
+    bool reclaims = q->reclaim != PLACE_PREEMPT_NEVER;
+    why->cohort = PLACE_LENT;
+    if (!quota_nominal(q, d)) {
+        why->cohort = reclaims ? PLACE_BORROWS : PLACE_OF_NO_MATTER;
+    } else if (reclaims && first != PLACE_NONE) {
+        struct demand ahead = demand_of(work_key(p, &p->works[first]), flavor);
+        if (quota_nominal(q, &ahead)) return;
+        why->cohort = PLACE_BEHIND;
+        why->other = p->works[first].id;
+    }
+}
+
 struct place_why why_short(const struct place *p, const struct queue *q, const struct shape *shape,
-                           const struct shortage *s)
+                           const struct shortage *s, uint32_t first)
 {
     const struct shape_key *key = &shape->key;
     struct place_why why = {.queue = (uint32_t)(q - p->queues),
@@ -129,16 +145,10 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
     why.need = s->need;
     why.free = s->free;
     struct demand all_pods = demand_of(key, s->flavor);
-    why.lent = s->stage == STAGE_COHORT && s->held_by == PLACE_NONE && quota_nominal(q, &all_pods);
+    if (s->stage == STAGE_COHORT && s->held_by == PLACE_NONE) why_cohort(p, q, &all_pods, s->flavor, first, &why);
     if (s->held_by != PLACE_NONE) {
-        struct demand d = demand_of(key, s->flavor);
         why.other = p->works[s->held_by].id;
-        uint32_t r = d.res[s->which];
-        const struct cohort *c = &p->cohorts[q->cohort];
-        int64_t used = q->used[LOGICAL][r], limit = sum_capped(q->quota[r].nominal, q->quota[r].borrow);
-        int64_t shared = c->quota[r] - c->used[LOGICAL][r] + quota_over(q->local[r], used);
-        int64_t all = sum_capped(q->local[r], shared);
-        why.free = (limit < all ? limit : all) - used;
+        why.free = quota_free(p, q, LOGICAL, all_pods.res[s->which]);
     }
     return why;
 }

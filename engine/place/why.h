@@ -23,23 +23,31 @@ enum place_reason {
         PLACE_REASON_COUNT
 };
 
+/* Quota that others of the cohort use: */
+enum place_cohort_use {
+    PLACE_OF_NO_MATTER,
+    PLACE_LENT,    /* it would be within its queue's own */
+    PLACE_BORROWS, /* it would borrow, and so takes nothing back, though its queue does */
+    PLACE_BEHIND   /* it would be within its queue's own, and is behind one that would borrow */
+};
+
 enum place_resource { PLACE_RESOURCE_CPU, PLACE_RESOURCE_MEMORY, PLACE_RESOURCE_GPU };
 
 struct place_why {
     enum place_reason reason;
     enum place_resource resource; /* what the numbers are of, in its unit */
     uint32_t queue;
-    uint32_t flavor;          /* PLACE_NONE = none */
-    int64_t need;             /* quota: of all pods. Nodes: of one pod */
-    int64_t free;             /* quota: what the queue could take now. Nodes: the most that one node has free */
-    int64_t limit;            /* ExceedsQuota: the most it could ever have. Unschedulable: the most a node has */
-    bool lent;                /* quota: it would be within its queue's own, which others of the cohort use */
-    uint32_t gpu;             /* of one pod, in thousandths */
-    uint32_t pods, pods_fit;  /* there is room for so many of them */
-    uint32_t selector;        /* of its nodes; 0 = none. Valid while it waits */
+    uint32_t flavor;              /* PLACE_NONE = none */
+    int64_t need;                 /* quota: of all pods. Nodes: of one pod */
+    int64_t free;                 /* quota: what the queue could take now. Nodes: the most that one node has free */
+    int64_t limit;                /* ExceedsQuota: the most it could ever have. Unschedulable: the most a node has */
+    enum place_cohort_use cohort; /* WaitingForQuota */
+    uint32_t gpu;                 /* of one pod, in thousandths */
+    uint32_t pods, pods_fit;      /* there is room for so many of them */
+    uint32_t selector;            /* of its nodes; 0 = none. Valid while it waits */
     uint32_t nodes;           /* of its flavor, or without one all: Unschedulable: that are there, else those that take
                                * pods at all, which cordoned ones do not */
-    uint64_t other;           /* who has reserved, or has preempted it; 0 = nobody */
+    uint64_t other;           /* who has reserved, is before it, or has preempted it; 0 = nobody */
     uint32_t position, of;    /* in its queue, from 1, of so many who wait; 0 = is not in it */
     uint32_t preempted_times; /* so far */
 };

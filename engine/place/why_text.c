@@ -95,7 +95,9 @@ static void piece(struct buf *out, const struct telling *t, char what)
         flavored(out, p, why);
         break;
     case 'b':
-        if (why->lent) buf_c(out, ": others of its cohort have borrowed them");
+        if (why->cohort == PLACE_LENT) buf_c(out, ": others of its cohort have borrowed them");
+        if (why->cohort == PLACE_BORROWS)
+            buf_c(out, ": for more than the queue's own quota nothing is taken back from others");
         break;
     case 's':
         if (p->selectors[why->selector].labels.n == 0) break;
@@ -106,6 +108,7 @@ static void piece(struct buf *out, const struct telling *t, char what)
         if (why->other == 0) break;
         buf_c(out, ", kept for ");
         other(out, t);
+        if (why->cohort == PLACE_BEHIND) buf_c(out, ", which wants more than the queue's own quota");
         break;
     default: break;
     }

@@ -79,6 +79,9 @@ def test_six_steps_on_two_gpus(machine):
     assert [s["path"].split("[")[0] for s in node(server)["steps"]] == ["fan", "fan"]
     shown, = [q for q in json.loads(server.cli("queue", "-o", "json").stdout) if q["name"] == "research"]
     assert (shown["running"], shown["waiting"]) == (2, 4) and {"of": "a100", "used": 2, "nominal": 2} in shown["use"]
+    declare(server, queue("research", ", quota: {cpu: 8}"))
+    assert "a100 2/0" in server.cli("queue").stdout  # in use, and not offered any more
+    declare(server, queue("research", ", quota: {a100: 2}"))
     (folder / "go").touch()
     assert server.ended(run)["state"] == "succeeded"
     assert len(lines(folder / "used")) == 6

@@ -200,6 +200,47 @@ static void test_what_is_lent(void **state)
     rig_close(&r);
 }
 
+/* A queue takes back what is its own, and not what it would borrow; who is behind its first waits for that one. */
+static void test_behind_one_that_borrows(void **state)
+{
+    (void)state;
+    static const struct {
+        enum place_preempt reclaim;
+        uint32_t gpu; /* of the first */
+        const char *first, *second;
+    } rows[] = {
+        {PLACE_PREEMPT_ANY, 6000,
+         "needs 6 × a100, 0 free in queue mine: for more than the queue's own quota nothing is taken back from others",
+         "needs 1 × a100, 0 free in queue mine, kept for workload 1, which wants more than the queue's own quota"},
+        {NEVER, 6000, "needs 6 × a100, 0 free in queue mine",
+         "needs 1 × a100, 0 free in queue mine: others of its cohort have borrowed them"},
+        {PLACE_PREEMPT_LOWER, 4000, "needs 4 × a100, 0 free in queue mine: others of its cohort have borrowed them",
+         "needs 1 × a100, 0 free in queue mine: others of its cohort have borrowed them"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t mine = rig_queue(&r, "mine", "all", (struct rig_quota){4, -1, -1}, 1, NEVER, rows[i].reclaim);
+        uint32_t lender = rig_queue(&r, "lender", "all", (struct rig_quota){4, -1, -1}, 1, NEVER, NEVER);
+        uint32_t other = rig_queue(&r, "other", "all", (struct rig_quota){0, -1, -1}, 1, NEVER, NEVER);
+        rig_node(&r, "n0", A100, 8);
+        add(&r, asks(10, lender, 4000, 1000, GIB));
+        add(&r, asks(11, other, 4000, 1000, GIB));
+        rig_cycle(&r, 1);
+        add(&r, asks(1, mine, rows[i].gpu, 1000, GIB));
+        add(&r, asks(2, mine, 1000, 1000, GIB));
+        rig_cycle(&r, 2);
+        assert_int_equal(r.out.n_victims, 0);
+        rig_why(&r, 1, rows[i].first);
+        rig_why(&r, 2, rows[i].second);
+        if (rows[i].reclaim == PLACE_PREEMPT_ANY) { /* without the first they are taken back */
+            assert_true(place_ended(r.p, 1));
+            rig_cycle(&r, 3);
+            assert_int_equal(r.out.n_victims, 1);
+        }
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_who_comes_further),
         cmocka_unit_test(test_cordoned_where_it_may_be),
         cmocka_unit_test(test_what_is_lent),
+        cmocka_unit_test(test_behind_one_that_borrows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

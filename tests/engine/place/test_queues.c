@@ -242,6 +242,29 @@ static void test_what_is_free_beside(void **state)
     }
 }
 
+/* Its cohort has less than others have borrowed: that is nothing, and not less, beside what it does not lend. */
+static void test_a_cohort_that_lost_quota(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t mine = rig_queue(&r, "mine", "all", (struct rig_quota){4, 0, 0}, 1, NEVER, NEVER);
+    rig_queue(&r, "lender", "all", (struct rig_quota){4, 0, -1}, 1, NEVER, NEVER);
+    uint32_t other = rig_queue(&r, "other", "all", nothing_own, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 64);
+    rig_add(&r, (struct rig_ask){10, mine, 0, 1, 2000, A100, 0, 0});
+    rig_add(&r, (struct rig_ask){11, other, 0, 1, 4000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_expect(&r, 11, PLACE_RUNNING);
+    rig_queue(&r, "lender", "all", (struct rig_quota){1, 0, -1}, 1, NEVER, NEVER);
+    rig_add(&r, (struct rig_ask){1, mine, 0, 1, 4000, A100, 1, 0});
+    rig_add(&r, (struct rig_ask){2, mine, 0, 1, 1000, A100, 2, 0});
+    rig_cycle(&r, 5);
+    rig_why(&r, 1, "needs 4 × a100, 2 free in queue mine");
+    rig_why(&r, 2, "needs 1 × a100, 2 free in queue mine, kept for workload 1");
+    rig_close(&r);
+}
+
 /* Small ones without end, from two queues: a large one gets its turn. */
 static void test_no_starving(void **state)
 {
@@ -571,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_nobody_gives_of_its_own),
         cmocka_unit_test(test_where_it_is_held),
         cmocka_unit_test(test_what_is_free_beside),
+        cmocka_unit_test(test_a_cohort_that_lost_quota),
         cmocka_unit_test(test_preemptor_leaves),
         cmocka_unit_test(test_a_promise_on_a_cordoned_node),
     };
