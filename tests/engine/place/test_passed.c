@@ -142,6 +142,7 @@ static void test_higher_ones(void **state)
             stream(&r, &other, 1, &oldest, &next, 2);
             rig_cycle(&r, 2);
             started = r.out.n_admitted;
+            assert_true(next < FIRST + 100);
         }
         rig_add(&r, (struct rig_ask){3, other, rows[i].priority, 1, rows[i].gpus, A100, 3, 0});
         rig_cycle(&r, 3);
