@@ -1,5 +1,5 @@
 """Many steps on many nodes: a hundred nodes with eight GPUs each, which are only played, so that this machine carries
-the API server, its controllers and Millrace, and no step. MILLRACE_SCALE_STEPS (1000) says how many."""
+the API server, its controllers and Millrace, and no step. MILLRACE_SCALE_STEPS (5000) says how many."""
 import os
 import pathlib
 import re
@@ -12,7 +12,7 @@ from bench import Api, Watch
 from cluster import until
 from harness import FINAL
 
-STEPS = int(os.environ.get("MILLRACE_SCALE_STEPS", 1000))
+STEPS = int(os.environ.get("MILLRACE_SCALE_STEPS", 5000))
 BOUND = 100
 NODES = """apiVersion: millrace/v1
 kind: Flavor
