@@ -96,7 +96,8 @@ def test_a_store_that_is_away_is_named_by_the_movers(cluster, data_server, jobs)
         run = server.submit(pipeline("  make: {run: 'echo 1 > m; sleep 1', outputs: {m: {artifact: model, path: m}}, "
                                      "uploadTimeout: 45s}\n"))
         store.process.kill()
-        says(server, run, "make", "its container millrace-collect says: cannot reach the store")
+        says(server, run, "make", f"{store.url} does not answer as it should")
+        assert "its container millrace-collect says: s3://away" in server.tasks(run)["make"]["waitingFor"]
         server.ended(run, patience=90)
         task = server.tasks(run)["make"]
         assert f"{store.url} does not answer as it should" in task["message"], task
