@@ -68,7 +68,7 @@ def test_the_first_example_runs(server):
 
 def test_functions_are_those_of_the_language():
     code = (ROOT / "engine/expr/functions.c").read_text(encoding="utf-8")
-    usages = re.findall(r'^    \{"\w+", "([^"]+)", "', code, re.M)
+    usages = re.findall(r'^    \{"\w+",\s+"([^"]+)",\s+"', code, re.M)
     assert len(usages) > 10
     assert sorted(quoted(row[0] for row in table("Functions"))) == sorted(usages)
 
