@@ -25,23 +25,23 @@ static void test_no_starving(void **state)
     (void)state;
     static const struct {
         const char *name, *cohort;
-        struct rig_quota others;
+        const struct rig_quota *others;
         uint32_t n; /* of other queues; 0 = they come to its own */
         int priority;
         uint64_t most; /* small ones that start while it waits */
-    } rows[] = {{"others without limits", NULL, any, 1, 0, 20},
-                {"others with a large quota", NULL, many, 1, 0, 20},
-                {"of one cohort", "c", many, 1, 0, 20},
-                {"whatever its priority", NULL, any, 1, 100, 20},
-                {"as often by each of two queues", NULL, any, 2, 0, 40},
-                {"its own queue", NULL, any, 0, 0, 3}};
+    } rows[] = {{"others without limits", NULL, &any, 1, 0, 20},
+                {"others with a large quota", NULL, &many, 1, 0, 20},
+                {"of one cohort", "c", &many, 1, 0, 20},
+                {"whatever its priority", NULL, &any, 1, 100, 20},
+                {"as often by each of two queues", NULL, &any, 2, 0, 40},
+                {"its own queue", NULL, &any, 0, 0, 3}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rig r;
         rig_open(&r);
         uint32_t lab = rig_queue(&r, "lab", rows[i].cohort, four, 1, NEVER, NEVER);
         uint32_t others[2] = {lab, lab}, n = rows[i].n > 1 ? 2 : 1;
         for (uint32_t k = 0; k < rows[i].n; k++)
-            others[k] = rig_queue(&r, k == 0 ? "o0" : "o1", rows[i].cohort, rows[i].others, 1, NEVER, NEVER);
+            others[k] = rig_queue(&r, k == 0 ? "o0" : "o1", rows[i].cohort, *rows[i].others, 1, NEVER, NEVER);
         rig_node(&r, "n0", A100, 4);
         rig_add(&r, (struct rig_ask){LONG, lab, 0, 1, 1000, A100, 0, 0});
         uint64_t oldest = FIRST, next = FIRST;
