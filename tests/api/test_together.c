@@ -160,6 +160,11 @@ static void *archive(void *ctx)
     return NULL;
 }
 
+/* Other programs of the tests have databases beside this one. */
+#define ADVISORY_LOCKS                                                                                                 \
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"                                                        \
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+
 /* Of several who saw the same, one changes it. */
 static void test_if_match_at_once(void **state)
 {
@@ -180,7 +185,7 @@ static void test_if_match_at_once(void **state)
         assert_int_equal(won, 1);
         assert_int_equal(change("POST", "/api/v1/runs/1:unarchive", "*", NULL) / 100, 2);
     }
-    assert_int_equal(support_number(&fx.db, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0);
+    assert_int_equal(support_number(&fx.db, ADVISORY_LOCKS), 0);
 }
 
 /* ---- applying ---- */
