@@ -150,7 +150,8 @@ static void turns_end_with_the_lease(void **state)
     (void)state;
     struct conn *first = NULL, *second = NULL;
     struct err err;
-    const char *taken = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1298754670";
+    const char *taken = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1298754670 AND "
+                        "database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     ok(db_lease(t.db, &first, &err) && db_lease(t.db, &second, &err), &err);
     ok(turn_take(first, STR("k"), &err) && conn_do(second, "SET lock_timeout = '50ms'", &err), &err);
     assert_false(turn_take(second, STR("k"), &err));
