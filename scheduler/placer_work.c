@@ -407,12 +407,11 @@ static void tell_nodes(struct placer *p)
 
 void placer_nodes(struct placer *p)
 {
-    uint64_t offered;
+    uint64_t offered = place_offered(p->setup.place);
     p->round++;
-    do { /* what a node offers says which pods count as others', and they are counted before it is told */
-        offered = place_offered(p->setup.place);
-        tell_nodes(p);
-    } while (place_offered(p->setup.place) != offered);
+    tell_nodes(p);
+    /* What a node offers says which pods count as others', and they were counted before it was told. */
+    if (place_offered(p->setup.place) != offered) tell_nodes(p);
     drop_unseen(p);
     move_pods(p);
     look_at_works(p);
