@@ -11,6 +11,15 @@ from fault_proxy import FaultProxy
 from harness import Server  # found by cluster
 
 COUNT = itertools.count(1)
+MARKS = {
+    "alone": "acts on the whole cluster, or weighs all of it: nothing else runs beside it",
+    "gpus": "counts the nodes and their GPUs: no other of that mark runs beside it",
+}
+
+
+def pytest_configure(config):
+    for mark in MARKS.items():
+        config.addinivalue_line("markers", ": ".join(mark))
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ def terminated(cluster, namespace, name):
     return until(f"Pod {name} to end", check)
 
 
+@pytest.mark.gpus
 def test_nodes_are_ready_and_have_gpus(cluster):
     nodes = cluster.get("nodes")["items"]
     assert nodes
@@ -89,6 +90,7 @@ def test_container_beyond_its_memory_is_oom_killed(cluster, namespace):
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
 
+@pytest.mark.gpus
 def test_more_gpus_than_there_are_wait(cluster, namespace):
     limits = {"limits": {"nvidia.com/gpu": "9"}}
     cluster.apply(pod(namespace, "nine", "localhost/busybox:1", ["true"], resources=limits))
@@ -126,6 +128,7 @@ def test_s3_takes_what_is_signed_and_refuses_the_rest(cluster, s3):
 def test_pods_reach_s3(cluster, namespace, s3):
     if cluster.kind != "own":
         pytest.skip("this cluster's pods do not share a network with the machine")
+    signed(cluster, s3, "PUT", "bucket")
     command = ["sh", "-c", f"timeout 10 wget -O - {s3.url}/bucket/a 2>&1 | grep 403"]
     cluster.apply(job(namespace, "reach", "localhost/busybox:1", command))
     completed(cluster, namespace, "reach")

@@ -11,6 +11,8 @@ import pytest
 from cluster import Postgres, pod, until
 from harness import BIN, ROOT, Server, processes
 
+pytestmark = pytest.mark.gpus
+
 SPACE, JOBS = "millrace", "millrace-jobs"
 ACCOUNT = f"system:serviceaccount:{SPACE}:millrace"
 MANIFEST = ROOT / "deploy/millrace.yaml"

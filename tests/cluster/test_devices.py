@@ -10,6 +10,8 @@ from test_jobs import pipeline
 from test_queue import declare
 from test_refusals import ALL, account, first_attempt  # noqa: F401 (a fixture)
 
+pytestmark = pytest.mark.gpus
+
 BIG, SMALL = 3, 2  # devices of each of two nodes
 STEPS = 20
 API = "resource.k8s.io/v1"

@@ -59,6 +59,7 @@ def test_silence(cluster_server, jobs, proxy):
     assert proxy.counts()["swallow"] == 3 and sum(proxy.created.values()) == 1
 
 
+@pytest.mark.gpus
 def test_silence_of_what_the_queue_sees(cluster_server, jobs, proxy):
     """Nodes are known by a connection of the placer's own, to which the same holds."""
     server = cluster_server("--kube-silence", "2s", kubeconfig=proxy.kubeconfig, start=False)

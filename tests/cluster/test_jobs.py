@@ -278,10 +278,12 @@ def test_a_short_step_costs_one_request_for_its_log(cluster_server, jobs, proxy)
 def test_a_log_that_is_too_long_says_so(cluster_server, jobs):
     """Of a step that has ended before its log was followed; others are stopped."""
     server = cluster_server("--step-log-max", "1Mi")
-    run = server.submit(pipeline("  s: {run: 'yes | head -c 2000000'}\n"))
+    # In few lines, so that the node has no reason to rotate them.
+    run = server.submit(pipeline("  s: {run: 'yes $(seq -s, 1000) | head -c 2000000'}\n"))
     assert server.ended(run)["state"] == "succeeded"
     log = server.cli("logs", run, "s").stdout
-    assert log.startswith("y\n" * 500000) and log.endswith(
+    line = ",".join(map(str, range(1, 1001))) + "\n"
+    assert log.startswith(line * (1000000 // len(line))) and log.endswith(
         "\nmillrace: the log is cut here: it is longer than 1Mi, the server's step-log-max\n")
     gone(jobs)
 
@@ -332,6 +334,7 @@ def test_quota_is_a_wait(cluster_server, jobs):
     gone(jobs)
 
 
+@pytest.mark.alone
 def test_the_api_server_may_be_away(cluster, cluster_server, jobs):
     """Steps go on and end meanwhile; others wait, and say for what."""
     if cluster.kind != "own":
@@ -352,6 +355,7 @@ def test_the_api_server_may_be_away(cluster, cluster_server, jobs):
     gone(jobs)
 
 
+@pytest.mark.alone
 def test_the_kubelet_may_be_killed(cluster, cluster_server, jobs, marks):
     if cluster.kind != "own":
         pytest.skip("this cluster's kubelet is not ours to kill")

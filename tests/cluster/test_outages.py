@@ -9,6 +9,8 @@ from harness import until
 from test_faults import pipeline
 from test_refusals import first_attempt
 
+pytestmark = pytest.mark.alone
+
 OUTAGE = float(os.environ.get("MILLRACE_OUTAGE", 10))
 RECOVERS = 180  # for Kubernetes' controllers, too: what they tried in vain they try again after ever longer pauses
 

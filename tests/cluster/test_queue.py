@@ -6,6 +6,8 @@ import pytest
 from harness import until
 from test_jobs import gone, pipeline
 
+pytestmark = pytest.mark.gpus
+
 GPUS = 8  # of the node: tests/cluster/lib.sh
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 DOCUMENTS = f"""apiVersion: millrace/v1

@@ -12,6 +12,8 @@ from bench import Api, Watch
 from cluster import until
 from harness import FINAL
 
+pytestmark = pytest.mark.alone
+
 STEPS = int(os.environ.get("MILLRACE_SCALE_STEPS", 5000))
 BOUND = 100
 NODES = """apiVersion: millrace/v1

@@ -4,9 +4,12 @@ done twice, nothing is left behind. MILLRACE_FAULTS (200) says how many there ar
 import os
 import time
 
+import pytest
 from cluster import Pods
 from fault_proxy import CLASSES
 from harness import until
+
+pytestmark = pytest.mark.alone
 
 FAULTS = int(os.environ.get("MILLRACE_FAULTS", 200))
 SEED = int(os.environ.get("MILLRACE_FAULTS_SEED", 1))
