@@ -48,7 +48,7 @@ struct kube_attempt *kube_add(struct kube *k, struct attempt_id id)
     if (a == NULL) abort();
     a->owner = k;
     a->id = id;
-    a->log_fd = -1;
+    a->log.fd = -1;
     arena_init(&a->arena, 0);
     map_put(&k->by_id, key_of(&a->id), (uint64_t)(uintptr_t)a, NULL);
     LINK(&k->first, a);

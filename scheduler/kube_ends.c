@@ -25,7 +25,7 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
                                      .reason = r,
                                      .exit_code = -1,
                                      .message = arena_str(&a->arena, message),
-                                     .log_bytes = a->log_bytes};
+                                     .log_bytes = a->log.bytes};
     kube_tell(a);
 }
 

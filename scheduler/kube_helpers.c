@@ -59,7 +59,7 @@ static bool lingers(struct kube_attempt *a, const struct kube_rank *r, int64_t n
 {
     int64_t ago = r->helped.after_us != 0 ? now - r->helped.after_us : 0;
     if (ago <= LINGERS_US || r->helped.released || r->uid[0] == '\0') return false;
-    if (a->log_followed || ago > LOG_MOST_US) return true;
+    if (a->log.followed || ago > LOG_MOST_US) return true;
     kube_log_follow(a);
     return false;
 }

@@ -84,6 +84,34 @@ struct kube_belonging { /* see kube_belongings.c */
     int64_t retry_us; /* when it is created again; 0 = it is not */
 };
 
+/* How far an attempt's log has come: kube_logs.c. */
+struct kube_log {
+    struct kube_call *call; /* stream or request under way */
+    int fd;                 /* -1 = not open */
+    bool asked;             /* for, and not in vain because its container had not begun */
+    int64_t bytes;          /* of the file */
+    int64_t skip;           /* bytes of the answer that are in the file already */
+    uint32_t rank;          /* of the pod whose log is fetched */
+    int64_t base, seen;     /* where its part of the file begins; how much of it this answer has brought */
+    int64_t from;           /* where in the file an answer begins: base, until its node has rotated it */
+    bool moved;             /* from has: it is asked for again */
+    bool begun;             /* by this answer */
+    struct buf held;        /* what of it may be its node's own words */
+    bool words;             /* it was: its node has none any more, or cannot follow it */
+    uint32_t unfollowed;    /* how often it could not */
+    int64_t again_us;       /* monotonic: when it is asked for that again; 0 = at any time */
+    bool within;            /* a line */
+    bool whole;             /* all of it is in the file */
+    bool follows;           /* this answer goes on while the step runs */
+    bool full;              /* it is as long as it may be */
+    bool broken;            /* it could not be written */
+    bool followed;          /* to its end, by which the step has ended, too */
+    int64_t ended_us;       /* wall clock: when a stream that follows ended by itself; 0 = none has */
+    uint32_t tries;         /* that were answered */
+    struct str refused;     /* what the server says that does not give it; empty = it may */
+    bool away;              /* the last one was not: the API server is away */
+};
+
 struct kube_attempt {
     struct kube *owner;
     struct attempt_id id;
@@ -158,30 +186,8 @@ struct kube_attempt {
     struct mask mask; /* what is covered of all it shows */
     bool mask_made;
 
-    /* its log */
-    struct kube_call *log; /* stream or request under way */
-    int log_fd;            /* -1 = not open */
-    bool log_asked;        /* for, and not in vain because its container had not begun */
-    int64_t log_skip;      /* bytes of the answer that are in the file already */
-    int64_t log_bytes;
-    uint32_t log_rank;          /* of the pod whose log is fetched */
-    int64_t log_base, log_seen; /* where its part of the file begins; how much of it this answer has brought */
-    int64_t log_from;           /* where in the file an answer begins: log_base, until its node has rotated it */
-    bool log_moved;             /* log_from has: it is asked for again */
-    bool log_begun;             /* by this answer */
-    struct buf log_held;        /* what of it may be its node's own words */
-    bool log_words;             /* it was: its node has none any more, or cannot follow it */
-    uint32_t log_unfollowed;    /* how often it could not */
-    int64_t log_again_us;       /* monotonic: when it is asked for that again; 0 = at any time */
-    bool log_within;            /* a line */
-    bool log_whole, log_follows, log_full;
-    bool log_broken;        /* it could not be written */
-    bool log_followed;      /* to its end, by which the step has ended, too */
-    int64_t log_ended_us;   /* wall clock: when a stream that follows ended by itself; 0 = none has */
-    uint32_t log_tries;     /* that were answered */
-    struct str log_refused; /* what the server says that does not give it; empty = it may */
-    bool log_away;          /* the last one was not: the API server is away */
-    bool drained;           /* it is there */
+    struct kube_log log;
+    bool drained; /* it is there */
 
     /* what it left */
     struct str said;          /* the step's termination message */

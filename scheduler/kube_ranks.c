@@ -48,7 +48,7 @@ uint32_t kube_rank_to_hurry(const struct kube_attempt *a)
 
 const char *kube_log_pod(const struct kube_attempt *a)
 {
-    return a->log_rank < a->n_ranks ? a->ranks[a->log_rank].pod : "";
+    return a->log.rank < a->n_ranks ? a->ranks[a->log.rank].pod : "";
 }
 
 static struct kube_rank *rank_of(struct kube_attempt *a, uint32_t rank)
