@@ -300,11 +300,14 @@ void kube_ask(struct kube *k, struct kube_question *q,
 const struct value *kube_newest_event(const struct value *events, const char *uid, bool (*tells)(struct str reason));
 
 /* ---- kube_podless.c: why a Job has no pod ---- */
-void kube_ask_why(struct kube *k);           /* there are Jobs and no pods */
-void kube_ask_kueue(struct kube *k);         /* some of them are suspended for it */
+bool kube_is_podless(const struct kube_attempt *a);
+void kube_ask_why(struct kube *k);           /* there are such */
 void kube_suspended(struct kube_attempt *a); /* by whoever else: is said */
 /* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
 void kube_ask_pod(struct kube_attempt *a);
+
+/* ---- kube_kueue.c: what a Job waits for that is suspended for Kueue ---- */
+void kube_ask_kueue(struct kube *k); /* there are such */
 
 /* ---- kube_identity.c: whose an object is ---- */
 /* NULL = nobody's that is known. One that is told of for the first time is added. */

@@ -133,7 +133,7 @@ def rights_of(role):
             for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
 
 
-# What the server asks for besides, and where: kube_ranks.c, kube_nodes.c, kube_templates.c, kube_podless.c and
+# What the server asks for besides, and where: kube_ranks.c, kube_nodes.c, kube_templates.c, kube_kueue.c and
 # kube_secrets.c of the scheduler.
 ADDED = {
     "distributed": {("create", "services", JOBS)},

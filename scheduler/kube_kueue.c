@@ -1,0 +1,81 @@
+/* A Job that Kueue holds is suspended, and its Workload says why (https://kueue.sigs.k8s.io/docs/concepts/workload/).
+ */
+#include "scheduler/kube_inner.h"
+
+#define NO_WORKLOAD "it has not taken notice of the suspended Job; does it run?"
+
+static const char *const versions[] = {"v1beta2", "v1beta1"}; /* of its API, whichever the cluster has */
+
+static bool is_held(const struct kube_attempt *a)
+{
+    return kube_is_podless(a) && a->held_by_kueue;
+}
+
+static void say_held(struct kube_attempt *a, struct str why)
+{
+    kube_waits_for(a, "waits for Kueue: %.*s", STR_ARG(why));
+}
+
+/* The condition that is not met says why, and the one that was met last what it waits for. */
+static struct str why_held(const struct value *workload)
+{
+    const struct value *list = value_get(value_get(workload, "status"), "conditions");
+    struct str why = STR("it has not looked at it yet");
+    for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
+        const struct value *c = &list->u.list.items[i];
+        if (!str_is(kube_text(c, "type"), "QuotaReserved")) continue;
+        why = str_is(kube_text(c, "status"), "True") ? STR("it has the quota, and is about to be admitted")
+                                                     : kube_text(c, "message");
+    }
+    return why;
+}
+
+static bool owned_by(const struct value *object, const char *uid)
+{
+    const struct value *owners = value_get(value_get(object, "metadata"), "ownerReferences");
+    for (size_t i = 0; owners != NULL && owners->type == VALUE_LIST && i < owners->u.list.n; i++)
+        if (str_is(kube_text(&owners->u.list.items[i], "uid"), uid)) return true;
+    return false;
+}
+
+static void say_workloads(struct kube *k, const struct value *items, bool all)
+{
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next) {
+        if (!is_held(a)) continue;
+        size_t w = 0;
+        while (w < items->u.list.n && !owned_by(&items->u.list.items[w], a->job_uid))
+            w++;
+        if (w < items->u.list.n || all)
+            say_held(a, w < items->u.list.n ? why_held(&items->u.list.items[w]) : STR(NO_WORKLOAD));
+    }
+}
+
+static void say_all_held(struct kube *k, struct str why)
+{
+    for (struct kube_attempt *a = k->first; a != NULL; a = a->next)
+        if (is_held(a)) say_held(a, why);
+}
+
+static void told_workloads(struct kube *k, const struct kube_answer *answer, struct arena *turn)
+{
+    struct value v;
+    struct err ignored;
+    if (answer->outcome == KUBE_DONE) {
+        const struct value *items = kube_json(turn, answer->body, &v, &ignored) ? value_get(&v, "items") : NULL;
+        if (items != NULL && items->type == VALUE_LIST)
+            say_workloads(k, items, kube_text(&v, "metadata.continue").n == 0);
+    } else if (answer->status == 404) {
+        if (++k->kueue_version % (sizeof versions / sizeof *versions) == 0)
+            say_all_held(k, STR("this cluster has none, or not in a version that is known; its Job is suspended"));
+    } else if (answer->outcome == KUBE_REFUSED) {
+        say_all_held(k, arena_printf(turn, "its Job is suspended; why cannot be read, since Kubernetes says: %.*s%s",
+                                     STR_ARG(answer->message),
+                                     answer->status == 403 ? "; see deploy/components/kueue" : ""));
+    }
+}
+
+void kube_ask_kueue(struct kube *k)
+{
+    kube_ask(k, &k->held, told_workloads, "/apis/kueue.x-k8s.io/%s/namespaces/%.*s/workloads?limit=" KUBE_ASKED_MOST,
+             versions[k->kueue_version % (sizeof versions / sizeof *versions)], STR_ARG(k->cfg.namespace));
+}
