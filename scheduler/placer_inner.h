@@ -97,15 +97,24 @@ void placer_keep(struct placer *p, const int64_t *ids, size_t n);             /*
 void placer_restore(struct placer *p, const struct placing_row *row);         /* after a start */
 void placer_nodes(struct placer *p);                                          /* what the source knows */
 
+/* ---- placer_pin.c: what an admitted step's Job is given, as JSON ---- */
+/* flavor: PLACE_NONE = any, or none. In the turn's arena. */
+struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue);
+bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t gpu); /* to devices of that flavor */
+
 /* ---- placer_answer.c: what comes of a cycle ---- */
 void placer_decide(struct placer *p, int64_t now_us);
 void placer_moves(struct placer *p);
-void placer_whys(struct placer *p);
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q);
-bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t gpu); /* to devices of that flavor */
+void placer_why(struct placer *p, struct placing_why why);
 void placer_written(struct placer *p); /* the answers, as far as they were won */
 void placer_stop_again(struct placer *p, struct placer_work *w);
 void placer_heard(struct placer *p, const struct placing_row *row);
+
+/* ---- placer_whys.c: why the others wait ---- */
+void placer_whys(struct placer *p);
+
+/* ---- placer_shown.c ---- */
 void placer_shown(struct placer *p, struct buf *out); /* the nodes as JSON */
 
 #endif

@@ -1,4 +1,4 @@
-/* Nodes as placers show them in the database (scheduler/placer_answer.c writes them). See queue_setup.h. */
+/* Nodes as placers show them in the database (scheduler/placer_shown.c writes them). See queue_setup.h. */
 #include "engine/store/queue_setup.h"
 
 static struct str text_of(const struct value *v)
