@@ -14,6 +14,7 @@ struct kube_standing kube_standing(const struct kube_attempt *a)
     for (uint32_t i = 0; i < a->n_ranks; i++) {
         s.there += a->ranks[i].uid[0] != '\0' && !a->ranks[i].ended;
         s.well += a->ranks[i].well;
+        s.over += a->ranks[i].ended;
     }
     return s;
 }

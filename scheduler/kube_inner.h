@@ -152,6 +152,9 @@ struct kube_attempt {
     int64_t lost_us;            /* it is being deleted: when that ought to be over; 0 = it is not */
     struct task_result lost;    /* how it ends if it is not over then */
     struct task_result first;   /* how rank 0 ended */
+    int64_t taken_us;           /* one was taken away: when it is given up to hear why; 0 = none was */
+    uint32_t taken_rank;        /* the first that was */
+    struct task_result taken;   /* how it ended */
     struct kube_untold *untold; /* see kube_untold.c */
     uint32_t failed_rank;       /* whose end is the attempt's; 0 = none has, or it was rank 0 */
     struct kube_call *question; /* whether there is a pod; its Job has ended */
@@ -417,6 +420,7 @@ void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t ra
 uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid);
 /* One that goes on and was not told to hurry; UINT32_MAX = none. */
 uint32_t kube_rank_to_hurry(const struct kube_attempt *a);
+void kube_ranks_tick(struct kube_attempt *a, int64_t now);
 /* Does one of them still work that has had its time? */
 bool kube_ranks_late(const struct kube_attempt *a, int64_t now);
 /* How many are known was not known when they ended. */

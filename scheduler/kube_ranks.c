@@ -9,6 +9,7 @@
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 
+#define TAKEN_US ((int64_t)2000000)           /* in which the one is told of that had failed before */
 #define LOST_AFTER_US ((int64_t)30 * 1000000) /* beyond the grace of a pod that is deleted */
 
 /* ---- the ranks ---- */
@@ -97,6 +98,37 @@ void kube_ranks_settle(struct kube_attempt *a)
     finish(a);
 }
 
+static void ends_so(struct kube_attempt *a, uint32_t rank, struct task_result how)
+{
+    how.ok = false;
+    how.message = arena_printf(&a->arena, "%.*s%.*s", STR_ARG(prefix(a, rank, &a->arena)), STR_ARG(how.message));
+    a->failed_rank = rank;
+    a->result = how;
+    finish(a);
+}
+
+void kube_ranks_tick(struct kube_attempt *a, int64_t now)
+{
+    if (a->phase == KUBE_CREATED && a->taken_us != 0 && !a->ended && now > a->taken_us)
+        ends_so(a, a->taken_rank, a->taken);
+}
+
+/* After a pause, ends are told in the order of names, and not of time. */
+static void may_end_so(struct kube_attempt *a, uint32_t rank, struct task_result how, bool taken)
+{
+    const struct kube_standing s = kube_standing(a);
+    if (taken && a->taken_us == 0) {
+        a->taken_us = os_mono_us() + TAKEN_US;
+        a->taken_rank = rank;
+        a->taken = how;
+    }
+    if (kube_verdict_hopes(&s, taken)) return;
+    if (taken)
+        ends_so(a, a->taken_rank, a->taken);
+    else
+        ends_so(a, rank, how);
+}
+
 /* The first end counts: a kubelet that was restarted may tell another one later. */
 static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
 {
@@ -118,13 +150,9 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     r->well = how.ok;
     const struct kube_standing s = kube_standing(a);
     enum kube_verdict verdict = kube_verdict_ended(&s, how.ok);
-    if (verdict == KUBE_GOES_ON) return;
-    if (verdict == KUBE_ENDS_SO) {
-        how.ok = false;
-        how.message = arena_printf(&a->arena, "%.*s%.*s", STR_ARG(prefix(a, rank, &a->arena)), STR_ARG(how.message));
-        a->failed_rank = rank;
-    }
-    a->result = verdict == KUBE_ENDS_SO ? how : a->first;
+    if (verdict == KUBE_ENDS_SO) may_end_so(a, rank, how, pod->deleting && how.reason == REASON_INFRA);
+    if (verdict != KUBE_ENDS_WELL) return;
+    a->result = a->first;
     finish(a);
 }
 

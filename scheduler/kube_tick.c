@@ -99,6 +99,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->hangs_us != 0 && now - a->hangs_us > k->cfg.start_ms * 1000) give_up(a);
     if (a->phase == KUBE_CREATED && !kube_helper_tick(a, now)) give_up(a);
     if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
+    kube_ranks_tick(a, now);
     if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
         kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
     if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000)

@@ -15,6 +15,11 @@ enum kube_verdict kube_verdict_ended(const struct kube_standing *s, bool well)
     return well && !s->stopped ? KUBE_GOES_ON : kube_verdict_lost(s);
 }
 
+bool kube_verdict_hopes(const struct kube_standing *s, bool taken)
+{
+    return taken && !s->stopped && s->workers != 1 && (s->workers == 0 || s->over < s->workers);
+}
+
 static void say(struct task_result *r, enum failure failure, enum reason reason, struct str message)
 {
     r->failure = failure;

@@ -8,6 +8,7 @@
 struct kube_standing {
     uint32_t workers;      /* that it has; 0 = that is not known yet */
     uint32_t there, well;  /* pods that go on; that have ended well */
+    uint32_t over;         /* that have ended in any way */
     bool stopped, expired; /* somebody wants it to end; since it has run longer than it may */
     bool late;             /* somebody else has stopped it for that, who may have been killed since */
     bool taken_back;       /* by Kueue */
@@ -22,6 +23,9 @@ enum kube_verdict {
 
 /* One of its pods has ended, and counts as that. */
 enum kube_verdict kube_verdict_ended(const struct kube_standing *s, bool well);
+/* One that has ended badly was `taken` away. Kubernetes does that with all others when one has failed: there is hope to
+ * hear in a moment of the one whose fault it is. */
+bool kube_verdict_hopes(const struct kube_standing *s, bool taken);
 /* One that had not ended is gone. */
 enum kube_verdict kube_verdict_lost(const struct kube_standing *s);
 

@@ -3,6 +3,7 @@
 
 #define FAILED                                                                                                         \
     "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":1}}}]"
+#define DELETING "},\"deletionTimestamp\":\"2026-01-01T00:00:10Z\",\"annotations\":{" /* behind the labels */
 #define PENDING "\"phase\":\"Pending\""
 #define COMPLETE "\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\"}]"
 #define NOT_COMPLETE "\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\"}]"
@@ -74,6 +75,32 @@ static void the_first_that_fails_counts(void **state)
     assert_true(a->ended && !a->result.ok);
     assert_int_equal(a->result.failure, FAILURE_ERROR);
     assert_true(str_starts(a->result.message, "rank 1: "));
+}
+
+/* The one that has failed is told of last, as in a list of pods. */
+static void who_is_taken_away_since_another_failed_is_not_why(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS);
+    pod_told(KUBE_PRESENT, "p0", LABELS RANK_0 DELETING, job_name, "j1", FAILED);
+    kube_tick(k);
+    assert_false(a->ended);
+    says(KUBE_PRESENT, 2, 1, FAILED);
+    assert_true(a->ended);
+    assert_int_equal(a->result.failure, FAILURE_ERROR);
+    assert_true(str_starts(a->result.message, "rank 1: exited with code 1"));
+    forget(a);
+    for (int told = 1; told <= 2; told++) { /* nobody has: somebody has deleted them */
+        a = with_pods(2, RUNS);
+        pod_told(KUBE_PRESENT, "p1", LABELS RANK_1 DELETING, job_name, "j1", FAILED);
+        if (told == 2) pod_told(KUBE_PRESENT, "p0", LABELS RANK_0 DELETING, job_name, "j1", FAILED);
+        assert_int_equal(a->ended, told == 2);
+        kube_ranks_tick(a, INT64_MAX);
+        assert_true(a->ended);
+        assert_int_equal(a->result.reason, REASON_INFRA);
+        assert_true(str_starts(a->result.message, "rank 1: was stopped as its pod was deleted"));
+        forget(a);
+    }
 }
 
 static void who_is_to_stop_has_when_all_pods_have(void **state)
@@ -235,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_first_end_of_a_pod_counts),
         TEST(the_first_that_fails_counts),
+        TEST(who_is_taken_away_since_another_failed_is_not_why),
         TEST(who_is_to_stop_has_when_all_pods_have),
         TEST(a_pod_that_is_lost_is_nobodys_fault),
         TEST(who_is_taken_back_gave_way),

@@ -47,6 +47,27 @@ static void pods_end(void **state)
 
 static const struct {
     const char *what;
+    struct kube_standing s; /* with that end */
+    bool taken, hopes;
+} taken[] = {
+    {"the only one", {.workers = 1, .over = 1}, true, false},
+    {"one of two, and the other goes on", {.workers = 2, .there = 1, .over = 1}, true, true},
+    {"one of two, and nobody has told of the other", {.workers = 2, .over = 1}, true, true},
+    {"of how many is not known", {.over = 1}, true, true},
+    {"both", {.workers = 2, .over = 2}, true, false},
+    {"stopped", {.workers = 2, .over = 1, .stopped = true}, true, false},
+    {"of its own fault", {.workers = 2, .there = 1, .over = 1}, false, false},
+};
+
+static void who_was_taken_away_tells_of_another(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (kube_verdict_hopes(&taken[i].s, taken[i].taken) != taken[i].hopes) fail_msg("%s", taken[i].what);
+}
+
+static const struct {
+    const char *what;
     struct kube_standing s;
     enum failure failure;
     enum reason reason;
@@ -77,6 +98,8 @@ static void causes_are_told(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pods_end), cmocka_unit_test(causes_are_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pods_end),
+                                       cmocka_unit_test(who_was_taken_away_tells_of_another),
+                                       cmocka_unit_test(causes_are_told)};
     return cmocka_run_group_tests_name("verdicts", tests, NULL, NULL);
 }
