@@ -332,8 +332,11 @@ static void test_giving_way(void **state)
     await(WAITS, 1);
     tell(ADMIT);
     await_launched(1);
+    tell("UPDATE queue_work SET timeout_ms = 0"); /* as asked for before an update that tells it */
     tell(PREEMPT);
-    await("SELECT count(*) FROM queue_work WHERE state = 1 AND news AND attempt = 2 AND pin IS NULL", 1);
+    await("SELECT count(*) FROM queue_work WHERE state = 1 AND news AND attempt = 2 AND pin IS NULL AND"
+          " timeout_ms = 90000",
+          1);
     assert_int_equal(exec.killed, 1);
     assert_int_equal(support_number(&test, "SELECT failures + free_failures FROM tasks"), 0);
     tell(ADMIT);
