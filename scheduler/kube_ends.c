@@ -74,4 +74,6 @@ void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod)
     a->said_max = pod->message_max;
     a->manifest_said = arena_str(&a->arena, pod->manifest);
     a->deaf = arena_str(&a->arena, pod->deaf);
+    a->killed = kube_mover_end_text(&pod->collect_end, &a->arena);
+    a->out_of_memory = kube_mover_end_by_memory(&pod->collect_end);
 }

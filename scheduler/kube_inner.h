@@ -1,8 +1,8 @@
 /* What the files of the Kubernetes executor share, each a room with its name above what it offers. Nobody else includes
  * this, but for their tests. Not among them are the pure rooms, which have headers of their own: what a Job says
- * (kube_job.h, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h, kube_refusal.h,
- * kube_words.h, kube_garbage.h, kube_log_words.h, kube_service.h, kube_verdict.h); nor the placer's source
- * (kube_nodes.h, kube_devices.h) and what numbers of Kubernetes say (kube_quantity.h).
+ * (kube_job.h, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h, kube_mover_end.h,
+ * kube_refusal.h, kube_words.h, kube_garbage.h, kube_log_words.h, kube_service.h, kube_verdict.h); nor the placer's
+ * source (kube_nodes.h, kube_devices.h) and what numbers of Kubernetes say (kube_quantity.h).
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
@@ -196,6 +196,8 @@ struct kube_attempt {
     struct str said;          /* the step's termination message */
     size_t said_max;          /* one of that length was cut */
     struct str manifest_said; /* the collecting sidecar's */
+    struct str killed;        /* by whom it was; empty = it was not */
+    bool out_of_memory;       /* it was for that */
     struct str deaf;          /* see kube_pod.h */
     const struct step_output *outputs;
     size_t n_outputs;

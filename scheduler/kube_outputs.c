@@ -36,9 +36,11 @@ static void fail(struct kube_attempt *a, enum failure f, enum reason r, struct s
     a->result.message = message;
 }
 
+#define NOT_KEPT "its outputs could not be kept: "
+
 static void unreadable(struct kube_attempt *a, const char *why)
 {
-    fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, "its outputs could not be kept: %s", why));
+    fail(a, FAILURE_INFRA, REASON_INFRA, arena_printf(&a->arena, NOT_KEPT "%s", why));
 }
 
 /* ---- one param ---- */
@@ -87,6 +89,27 @@ static void read_message(struct kube_attempt *a)
 
 /* ---- a manifest ---- */
 
+/* Another try would end as one that took too much memory. */
+static void without_a_word(struct kube_attempt *a)
+{
+    if (a->out_of_memory)
+        fail(a, FAILURE_OOM, REASON_OOM, arena_printf(&a->arena, NOT_KEPT "%.*s", STR_ARG(a->killed)));
+    else if (a->deaf.n > 0)
+        fail(a, FAILURE_ERROR, REASON_OUTPUT,
+             arena_printf(&a->arena,
+                          "exited with code 0, but its outputs were not kept: its container '%.*s' went on when it was "
+                          "told to stop, until there was no time left",
+                          STR_ARG(a->deaf)));
+    else if (a->killed.n > 0)
+        unreadable(a, arena_cstr(&a->arena, a->killed));
+    else
+        unreadable(a, arena_printf(&a->arena,
+                                   "the container " KUBE_COLLECT
+                                   " ended without a word: it may have had too little time%.*s",
+                                   STR_ARG(kube_mover_note(a, &a->arena)))
+                          .p);
+}
+
 /* The sidecar says so only when the server has taken each of them. */
 static void take_manifest(struct kube_attempt *a, const struct value *v)
 {
@@ -111,20 +134,10 @@ static void take_text(struct kube_attempt *a, struct str text)
     struct err err = {0};
     if (json_parse(&a->arena, text, 0, &v, &err) && v.type == VALUE_MAP)
         take_manifest(a, &v);
-    else if (text.n == 0 && a->deaf.n > 0)
-        fail(a, FAILURE_ERROR, REASON_OUTPUT,
-             arena_printf(&a->arena,
-                          "exited with code 0, but its outputs were not kept: its container '%.*s' went on when it was "
-                          "told to stop, until there was no time left",
-                          STR_ARG(a->deaf)));
     else if (text.n > 0)
         unreadable(a, "the manifest cannot be read");
     else
-        unreadable(a, arena_printf(&a->arena,
-                                   "the container " KUBE_COLLECT
-                                   " ended without a word: it may have had too little time%.*s",
-                                   STR_ARG(kube_mover_note(a, &a->arena)))
-                          .p);
+        without_a_word(a);
 }
 
 static void read_blob(struct job *job)

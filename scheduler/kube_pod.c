@@ -125,7 +125,7 @@ static void read_beside(const struct value *status, struct kube_pod *out)
 }
 
 /* Of Millrace's own. */
-static void read_companion(const struct value *status, struct kube_pod *out)
+static void read_companion(const struct value *spec, const struct value *status, struct kube_pod *out)
 {
     const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
     int64_t code;
@@ -133,11 +133,13 @@ static void read_companion(const struct value *status, struct kube_pod *out)
         out->collected = true;
         out->collecting = ended == NULL;
         out->manifest = value_get_text(ended, "message");
+        kube_mover_end_read(spec, status, &out->collect_end);
     } else if (str_is(value_get_text(status, "name"), KUBE_FETCH)) {
         out->fetching = value_get(state, "running") != NULL;
         out->unfetched = exit_code(ended, &code) && code != 0;
         out->unfetchable = out->unfetched && code == STEP_MOVES_WRONG;
         out->fetch_message = value_get_text(ended, "message");
+        kube_mover_end_read(spec, status, &out->fetch_end);
     }
 }
 
@@ -162,7 +164,7 @@ static void read_init(const struct value *spec, const struct value *status, stru
         const struct value *state = value_get(c, "state");
         out->ready |= value_get(state, "running") != NULL || value_get(state, "terminated") != NULL;
         if (str_is(name, KUBE_COLLECT) || str_is(name, KUBE_FETCH))
-            read_companion(c, out);
+            read_companion(spec, c, out);
         else
             read_before(spec, c, out);
         if (out->stage == KUBE_STAGE_STARTING) read_waiting(state, out);
@@ -391,11 +393,8 @@ static bool failed_by_infra(const struct kube_pod *p, struct arena *a, struct ta
 static bool failed_by_memory(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {
     bool said = str_is(p->reason, "OOMKilled");
-    char text[32];
-    int64_t bytes;
-    struct str may = p->memory_limit;
+    struct str may = kube_size_text(p->memory_limit, a);
     if (!said && (p->exit_code != 137 || may.n == 0 || p->probed)) return false;
-    if (str_int(may, &bytes)) may = arena_printf(a, "%s", units_bytes_text(bytes, text));
     if (may.n > 0) may = arena_printf(a, " (%.*s)", STR_ARG(may));
     fail(out, FAILURE_OOM, REASON_OOM,
          arena_printf(a,
@@ -404,6 +403,22 @@ static bool failed_by_memory(const struct kube_pod *p, struct arena *a, struct t
                              "may%.*s: raise resources.memory",
                       STR_ARG(may)));
     return true;
+}
+
+/* Its code and inputs. */
+static void failed_to_come(const struct kube_pod *p, struct arena *a, struct task_result *out)
+{
+    struct str killed = kube_mover_end_text(&p->fetch_end, a);
+    bool memory = kube_mover_end_by_memory(&p->fetch_end);
+    fail(out,
+         memory           ? FAILURE_OOM
+         : p->unfetchable ? FAILURE_INVALID
+                          : FAILURE_INFRA,
+         memory           ? REASON_OOM
+         : p->unfetchable ? REASON_INVALID
+                          : REASON_INFRA,
+         arena_printf(a, "its code and inputs did not come: %.*s",
+                      STR_ARG(killed.n > 0 ? killed : str_trim(p->fetch_message))));
 }
 
 static void failed_before(const struct kube_pod *p, struct arena *a, struct task_result *out)
@@ -474,8 +489,7 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
     else if (failed_by_itself(p, a, out) || failed_by_infra(p, a, out))
         return;
     else if (!p->has_exit && p->unfetched)
-        fail(out, p->unfetchable ? FAILURE_INVALID : FAILURE_INFRA, p->unfetchable ? REASON_INVALID : REASON_INFRA,
-             arena_printf(a, "its code and inputs did not come: %.*s", STR_ARG(str_trim(p->fetch_message))));
+        failed_to_come(p, a, out);
     else if (!p->has_exit && p->broken.n > 0 && !p->deleting)
         failed_before(p, a, out);
     else if (!p->has_exit)

@@ -4,6 +4,7 @@
 #define MILLRACE_SCHEDULER_KUBE_POD_H
 
 #include "scheduler/executor.h"
+#include "scheduler/kube_mover_end.h"
 
 enum kube_stage {
     KUBE_STAGE_PLACING,  /* has no node yet */
@@ -37,6 +38,7 @@ struct kube_pod {
     bool unfetched;           /* they did not come */
     bool unfetchable;         /* and never will */
     struct str fetch_message; /* why */
+    struct kube_mover_end fetch_end, collect_end;
     /* A container of the user's own that keeps others waiting: the step while `stage` is before KUBE_STAGE_RUNNING, its
      * outputs after it has ended. Empty = there is none. */
     struct str helper;

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "engine/text/json.h"
 #include "scheduler/kube_inner.h"
 
 #define EMPTY "exited with code 0, but its output 'n' was not written, or is empty"
@@ -65,11 +66,54 @@ static void a_message_that_is_gone_is_no_empty_one(void **state)
     }
 }
 
+/* Who keeps them could not say why it did not. */
+static void who_was_killed_is_told_so(void **state)
+{
+    (void)state;
+    static const char *const spec = "{\"initContainers\":[{\"name\":\"millrace-fetch\",\"resources\":{}},{\"name\":"
+                                    "\"millrace-collect\",\"resources\":{\"limits\":{\"memory\":\"33554432\"}}}]}";
+    static const struct {
+        const char *ended, *deaf;
+        enum failure failure;
+        const char *tells;
+    } rows[] = {
+        {"\"exitCode\":137,\"reason\":\"OOMKilled\"", "", FAILURE_OOM,
+         "its outputs could not be kept: the container millrace-collect used more memory than it may (32Mi): raise the "
+         "server's --kube-companion-memory; Kubernetes says: OOMKilled"},
+        {"\"exitCode\":137,\"reason\":\"OOMKilled\"", "proxy", FAILURE_OOM, "used more memory than it may (32Mi)"},
+        {"\"exitCode\":137,\"reason\":\"Error\"", "", FAILURE_INFRA,
+         "its outputs could not be kept: the container millrace-collect was killed (exit code 137); Kubernetes says: "
+         "Error"},
+        {"\"exitCode\":137,\"reason\":\"Error\"", "proxy", FAILURE_ERROR, "its container 'proxy' went on"},
+        {"\"exitCode\":0", "", FAILURE_INFRA, "ended without a word: it may have had too little time"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_attempt a = {.n_outputs = 1, .collects = true, .result = {.ok = true}};
+        struct kube_pod pod = {.deaf = str_of(rows[i].deaf)};
+        struct value specified, status;
+        struct err err = {0};
+        size_t at;
+        arena_init(&a.arena, 0);
+        struct str text =
+            arena_printf(&a.arena, "{\"name\":\"millrace-collect\",\"state\":{\"terminated\":{%s}}}", rows[i].ended);
+        assert_true(json_parse(&a.arena, str_of(spec), 0, &specified, &err));
+        assert_true(json_parse(&a.arena, text, 0, &status, &err));
+        kube_mover_end_read(&specified, &status, &pod.collect_end);
+        kube_last_words(&a, &pod);
+        kube_outputs(&a);
+        if (a.result.ok || a.result.failure != rows[i].failure ||
+            !str_find(a.result.message, str_of(rows[i].tells), &at))
+            fail_msg("%s: %d, '%.*s'", rows[i].ended, (int)a.result.failure, STR_ARG(a.result.message));
+        arena_free(&a.arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_the_output),
         cmocka_unit_test(a_message_that_is_gone_is_no_empty_one),
+        cmocka_unit_test(who_was_killed_is_told_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -317,6 +317,16 @@ static void outputs_are_waited_for(void **state)
          "\"phase\":\"Failed\",\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{"
          "\"exitCode\":3,\"message\":\"inputs.a: not found\"}}}]," STEP("\"waiting\":{}"),
          KUBE_STAGE_ENDED, FAILURE_INVALID, "", "did not come: inputs.a: not found"},
+        {"its inputs take more memory than may be",
+         "\"phase\":\"Failed\",\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{"
+         "\"exitCode\":137,\"reason\":\"OOMKilled\"}}}]," STEP("\"waiting\":{}"),
+         KUBE_STAGE_ENDED, FAILURE_OOM, "",
+         "did not come: the container millrace-fetch used more memory than it may: raise the server's "
+         "--kube-companion"},
+        {"who fetched its inputs was killed",
+         "\"phase\":\"Failed\",\"initContainerStatuses\":[{\"name\":\"millrace-fetch\",\"state\":{\"terminated\":{"
+         "\"exitCode\":137,\"reason\":\"Error\"}}}]," STEP("\"waiting\":{}"),
+         KUBE_STAGE_ENDED, FAILURE_INFRA, "", "did not come: the container millrace-fetch was killed (exit code 137)"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kube_pod pod;
