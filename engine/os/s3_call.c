@@ -389,8 +389,8 @@ static bool failed(struct trial *t, CURLcode curl, struct str code, struct err *
         return err_set(err, ERR_NOT_FOUND, "there is no %s", place);
     if ((status == 403 || status == 400) && skewed(t, code, place, err)) return false;
     struct str message = s3_text(t->arena, buf_view(&t->answer->body), "Message");
-    err_set(err, ERR_UNAVAILABLE, "%s: %s %.*s%s%.*s (HTTP %ld)", place, t->call->method, STR_ARG(code),
-            message.n > 0 ? ": " : "", STR_ARG(message), status);
+    err_set(err, ERR_UNAVAILABLE, "%s: %s%s%.*s%s%.*s (HTTP %ld)", place, t->call->method, code.n > 0 ? " " : "",
+            STR_ARG(code), message.n > 0 ? ": " : "", STR_ARG(message), status);
     cover(t, err);
     const char *hint = hint_for(code, status);
     return hint != NULL ? err_hint(err, "%s", hint) : false;

@@ -218,6 +218,8 @@ static void errors_are_told_with_what_s3_says(void **state)
          "s3://bucket/a/b/k: GET NoSuchBucket: no bucket (HTTP 404)", "--artifact-store"},
         {ERROR_("403 Forbidden", "AccessDenied", "it &lt;is&gt; closed"), 1, ERR_UNAVAILABLE,
          "AccessDenied: it <is> closed (HTTP 403)", "--s3-credentials"},
+        {"HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n", 1, ERR_UNAVAILABLE, "s3://bucket/a/b/k: GET (HTTP 403)",
+         "--s3-credentials"},
         {ERROR_("403 Forbidden", "Odd", ID " and " SECRET " and the-session's-token"), 1, ERR_UNAVAILABLE, "Odd: ****",
          ""},
         {ERROR_("301 Moved", "PermanentRedirect", "elsewhere"), 1, ERR_UNAVAILABLE, "PermanentRedirect", "--s3-region"},
