@@ -47,6 +47,18 @@ static void write_upload(struct request *rq, int status, const struct upload_rec
     if (!complete) response_header(rq, "Upload-Offset", "%lld", (long long)offset);
 }
 
+/* Does the project have these bytes? What is gone from the store, whoever took it, is taken again. */
+static bool has(struct request *rq, int64_t project, struct str digest, int64_t *size, struct err *err)
+{
+    struct conn *c;
+    struct err why = {0};
+    if (!request_db(rq, &c, err) || !blobs_get(c, project, digest, size, err)) return false;
+    request_release(rq); /* a slow store must not hold a connection */
+    if (store_size(rq->api->blobs, digest, NULL, &why) || why.code != ERR_NOT_FOUND) return true;
+    if (err != NULL) *err = why;
+    return false;
+}
+
 bool uploads_post(struct request *rq, struct err *err)
 {
     static const struct member members[] = {
@@ -64,14 +76,16 @@ bool uploads_post(struct request *rq, struct err *err)
         err_set(err, ERR_INVALID, "size must be from 0 to %s", units_bytes_text(rq->api->cfg.max_upload, most));
         return err_path(err, "size");
     }
-    if (!auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err) || !request_db(rq, &c, err)) return false;
+    if (!auth_project(rq, (struct str){NULL, 0}, &scope, NULL, err)) return false;
     int64_t size, offset;
-    if (blobs_get(c, scope.project_id, u.digest, &size, err)) {
+    if (has(rq, scope.project_id, u.digest, &size, err)) {
         u.size = size;
         write_upload(rq, 200, &u, size, true, NULL);
         return true;
     }
-    if (err->code != ERR_NOT_FOUND || !uploads_create(c, &scope, u.digest, u.size, rq->arena, &u, err)) return false;
+    if (err->code != ERR_NOT_FOUND || !request_db(rq, &c, err) ||
+        !uploads_create(c, &scope, u.digest, u.size, rq->arena, &u, err))
+        return false;
     struct upload_link link = {.url = {"", 0}};
     const struct value *direct = value_get(&body, "direct");
     bool wanted = direct && direct->type == VALUE_BOOL && direct->u.b && u.size <= LINK_MOST;
@@ -93,9 +107,8 @@ static bool upload_of(struct request *rq, struct conn **c, struct upload_rec *ou
 /* Uploads of the same bytes are one: somebody else may have finished it. False + ERR_NOT_FOUND = nobody has. */
 static bool complete(struct request *rq, const struct upload_rec *u, int status, struct err *err)
 {
-    struct conn *c;
     int64_t size;
-    if (!request_db(rq, &c, err) || !blobs_get(c, u->project_id, u->digest, &size, err)) return false;
+    if (!has(rq, u->project_id, u->digest, &size, err)) return false;
     write_upload(rq, status, u, size, true, NULL);
     return true;
 }

@@ -72,7 +72,8 @@ static void say(struct companion *c, struct str text)
 static void will_try_again(void *ctx, const struct err *err)
 {
     struct companion *c = ctx;
-    fprintf(stderr, "%s" STEP_MOVES_AGAIN "\n", err->message);
+    bool hint = err->hint[0] != '\0';
+    fprintf(stderr, "%s%s%s%s" STEP_MOVES_AGAIN "\n", err->message, hint ? " (" : "", err->hint, hint ? ")" : "");
     pthread_mutex_lock(&c->lock);
     snprintf(c->last, sizeof c->last, "%s", err->message);
     pthread_mutex_unlock(&c->lock);
@@ -143,8 +144,9 @@ static void ask_why(struct companion *c, const char *path, struct err *err)
     struct client_reply reply;
     struct err why;
     const struct client_request get = {.path = path, .accept = "*/*", .headers = {"Range: bytes=0-0"}, .once = true};
-    if (err->code != ERR_UNAVAILABLE && err->code != ERR_INTERNAL) return;
-    will_try_again(c, err); /* the other answer may take as long */
+    bool gone = err->code == ERR_NOT_FOUND;
+    if (!gone && err->code != ERR_UNAVAILABLE && err->code != ERR_INTERNAL) return;
+    if (!gone) will_try_again(c, err); /* the other answer may take as long */
     if (!client_send(c->cli.client, c->arena, &get, &reply, NULL, &why)) *err = why;
 }
 
@@ -230,6 +232,8 @@ static bool fetch(struct companion *c, struct err *err)
     if (dir < 0) return err_set(err, ERR_IO, "cannot open %s: %s", c->workdir, strerror(errno));
     for (size_t i = 0; i < m->n_inputs; i++)
         if (!fetch_input(c, dir, &m->inputs[i], err)) {
+            if (err->code == ERR_NOT_FOUND)
+                err_hint(err, "what made it must run again: millrace retry RUN --from STEP");
             if (err->path[0] == '\0') err_path(err, "inputs.%.*s", STR_ARG(m->inputs[i].name));
             return false;
         }
@@ -329,8 +333,10 @@ static int run_fetch(struct companion *c, const char *plan)
 {
     struct err err = {0};
     bool ok = read_plan(c, plan, &err) && open_api(c, &err) && fetch(c, &err);
-    if (!ok) say(c, arena_printf(c->arena, "%s%s%s", err.path, err.path[0] != '\0' ? ": " : "", err.message));
     if (ok) return CLI_OK;
+    bool hint = err.hint[0] != '\0';
+    say(c, arena_printf(c->arena, "%s%s%s%s%s%s", err.path, err.path[0] != '\0' ? ": " : "", err.message,
+                        hint ? " (" : "", err.hint, hint ? ")" : ""));
     /* An attempt that is over has no token any more. */
     bool passing =
         err_retryable(err.code) || err.code == ERR_SPACE || err.code == ERR_INTERNAL || err.code == ERR_UNAUTHENTICATED;

@@ -423,6 +423,25 @@ static void test_artifact_refused(void **state)
     free(big);
 }
 
+/* Its record alone would keep it away for good from whoever has it. */
+static void test_what_is_gone_is_taken_again(void **state)
+{
+    (void)state;
+    char digest[DIGEST_TEXT], path[400];
+    upload(STR("0123456789"), digest);
+    struct http_answer a = announce(digest, 10);
+    assert_int_equal(a.status, 200);
+    http_answer_free(&a);
+    snprintf(path, sizeof path, "%s/blobs/%.2s/%s", fx.dir, digest + 7, digest + 9);
+    assert_int_equal(unlink(path), 0);
+    upload(STR("0123456789"), digest);
+    snprintf(path, sizeof path, "/api/v1/blobs/%s", digest);
+    a = ask("GET", path, NULL, NULL);
+    assert_int_equal(a.status, 200);
+    assert_memory_equal(a.body.p, "0123456789", 10);
+    http_answer_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wrong_bytes, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_together, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_foreign_digest, fixture_open, fixture_close),
+        cmocka_unit_test_setup_teardown(test_what_is_gone_is_taken_again, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_bundle, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_artifact, fixture_open, fixture_close),
         cmocka_unit_test_setup_teardown(test_artifact_of_upload, fixture_open, fixture_close),

@@ -202,6 +202,12 @@ def test_data_goes_past_the_server(fresh, gateway, tmp_path):
     assert led.status == 307 and led.headers["Location"].startswith(f"http://127.0.0.1:{gateway.port}/"), led
     code, said = pod.fetch(inputs=[{"name": "a", "path": "a", "digest": sha(data), "size": len(data)}])
     assert code == 0 and (pod.work / "a").read_bytes() == data and "asking the server" not in said, said
+    gateway.blobs()[sha(data)[7:]].unlink()
+    assert pod.fetch(inputs=[{"name": "a", "path": "a", "digest": sha(data), "size": len(data)}])[0] == NEVER
+    told = pod.message.read_text()
+    assert told.startswith("inputs.a: there is no s3://") and "millrace retry RUN --from STEP" in told, told
+    (pod.work / "m").write_bytes(data)
+    assert pod.collect(outputs=outputs("m"))[0]["artifacts"] and sha(data)[7:] in gateway.blobs()  # as it runs again
 
 
 def test_what_the_store_has_not_got_is_not_taken(fresh, gateway):
