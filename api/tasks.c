@@ -39,11 +39,16 @@ static int by_task(const void *key, const void *item)
     return (task > other) - (task < other);
 }
 
+static bool goes_on(const struct task_rec *row)
+{
+    return row && (row->state == TASK_RUNNING || row->state == TASK_STOPPING);
+}
+
 /* An example is from when it was recorded: the task may have begun meanwhile. Of one that has not, a row may lag. */
 static struct str told_reason(const struct listing *l, uint32_t task, const struct task_rec *row)
 {
     int32_t key = (int32_t)task;
-    bool runs = row && row->state == TASK_RUNNING;
+    bool runs = goes_on(row);
     const struct queue_wait *queued =
         l->n_queued == 0 ? NULL : bsearch(&key, l->queued, l->n_queued, sizeof *queued, by_task);
     if (queued) return queued->text;
@@ -52,7 +57,8 @@ static struct str told_reason(const struct listing *l, uint32_t task, const stru
         const struct value *number = value_get(e, "task"), *reason = value_get(e, "reason");
         if (!number || number->type != VALUE_INT || number->u.i != task) continue;
         struct str state = value_get_text(e, "state");
-        if (state.n && str_is(state, task_state_name(TASK_RUNNING)) != runs) continue;
+        bool ran = str_is(state, task_state_name(TASK_RUNNING)) || str_is(state, task_state_name(TASK_STOPPING));
+        if (state.n && ran != runs) continue;
         if (reason && reason->type == VALUE_STRING) return reason->u.s;
     }
     return (struct str){"", 0};
@@ -131,12 +137,12 @@ static void write_task(const struct emit *e, const struct listing *l, uint32_t t
         emit_int(e, "attempt", 0);
     }
     bool begun = row && row->state != TASK_READY && row->state != TASK_PENDING && row->state != TASK_BACKOFF;
-    if ((!begun || row->state == TASK_RUNNING) && !run_state_terminal(l->run->state)) {
+    if ((!begun || goes_on(row)) && !run_state_terminal(l->run->state)) {
         struct str why = told_reason(l, task, row);
         uint32_t n;
         const uint32_t *needs = runtree_needs(&l->tree, task, &n);
         if (why.n == 0 && !begun) why = upstream_reason(l, needs, n);
-        emit_str(e, "waitingFor", why); /* of a running one: it was launched, and does not run yet */
+        emit_str(e, "waitingFor", why); /* of one that goes on: it was launched, and does not run yet */
     }
     jsonw_object_end(e->w);
 }

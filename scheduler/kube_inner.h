@@ -54,7 +54,8 @@ struct kube_said {          /* by the container that is at work */
 struct kube_silence { /* of a pod that does not start, and does not say why */
     int64_t since_us; /* monotonic; 0 = it has started, or says why */
     bool placing;     /* it has no node */
-    char uid[KUBE_UID], scheduler[64];
+    bool taken;       /* it has, whose kubelet knows of it */
+    char uid[KUBE_UID], scheduler[64], node[KUBE_POD_NAME];
     char *claims; /* see kube_pod_claims; NULL = it has none */
     char *why;    /* as others tell; NULL = nobody has */
     bool hangs;   /* for want of something */

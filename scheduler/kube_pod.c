@@ -272,6 +272,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
         .pod_reason = value_get_text(status, "reason"),
         .pod_message = value_get_text(status, "message"),
         .failed = str_is(phase, "Failed"),
+        .taken = value_get(status, "startTime") != NULL,
     };
     out->rank = rank_of(meta);
     read_owner(meta, out);

@@ -58,6 +58,7 @@ struct kube_pod {
     bool probed;                /* it is ended when a probe fails */
     struct str scheduler;       /* by which it is placed */
     const struct value *claims; /* for devices, as they stand there; NULL = none */
+    bool taken;                 /* its node's kubelet has said anything of it */
     bool ready;                 /* its volumes and its network are there: containers can start */
 };
 

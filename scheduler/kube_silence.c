@@ -1,6 +1,6 @@
 /* Pods that do not start, and whose status does not say why: of a volume that cannot be mounted, or a sandbox that
  * cannot be made, only events tell, or of a claim for devices that cannot be made; of one that is not there, or of a
- * scheduler that nobody runs, nothing does.
+ * scheduler or a kubelet that does not run, nothing does.
  * https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-has-network */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,8 @@
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 
-#define SILENT_US 5000000 /* a pod that says nothing for so long is asked about */
+#define SILENT_US 5000000   /* a pod that says nothing for so long is asked about */
+#define UNTAKEN_US 10000000 /* a kubelet that runs has taken a pod by then */
 
 /* Of the warnings about a pod, those that say why it does not start, as long as its sandbox is not there. */
 static const char *const telling[] = {"FailedMount",
@@ -43,12 +44,14 @@ static void keep_claims(struct kube_silence *s, const struct kube_pod *pod)
 void kube_silence_hear(struct kube_silence *s, const struct kube_pod *pod, enum kube_hope hope)
 {
     bool placing = pod->stage == KUBE_STAGE_PLACING;
-    if (hope != KUBE_SILENCE || placing != s->placing) kube_silence_drop(s);
+    if (hope != KUBE_SILENCE || placing != s->placing || pod->taken != s->taken) kube_silence_drop(s);
     if (hope != KUBE_SILENCE) return;
     s->placing = placing;
+    s->taken = pod->taken;
     if (s->since_us == 0) s->since_us = os_mono_us();
     snprintf(s->uid, sizeof s->uid, "%.*s", STR_ARG(pod->uid));
     snprintf(s->scheduler, sizeof s->scheduler, "%.*s", STR_ARG(pod->scheduler));
+    snprintf(s->node, sizeof s->node, "%.*s", STR_ARG(pod->node));
     if (s->claims == NULL && placing) keep_claims(s, pod);
 }
 
@@ -111,7 +114,7 @@ static void unreadable(struct kube_attempt *a, struct kube_rank *r, const void *
     const struct kube_silence *s = &r->silence;
     const struct kube_answer *answer = ctx;
     struct arena m;
-    if (s->placing || !is_due(s)) return;
+    if (s->placing || !s->taken || !is_due(s)) return;
     arena_init(&m, 0);
     say(a, r, arena_printf(&m, "its pod does not start, and " KUBE_UNREADABLE, STR_ARG(answer->message)), true);
     arena_free(&m);
@@ -137,6 +140,34 @@ static void ask(struct kube *k)
 /* ---- time ---- */
 
 /* One that is only slow, or lets pods queue up before it looks at them, is waited for. */
+static void look_for_a_scheduler(struct kube_attempt *a, struct kube_rank *r, struct arena *m)
+{
+    const struct kube_silence *s = &r->silence;
+    if (s->claims == NULL)
+        say(a, r, arena_printf(m, "no scheduler has looked at its pod yet: it is '%s' that it asks for", s->scheduler),
+            false);
+    else
+        say(a, r,
+            arena_printf(m,
+                         "its pod is not placed, and nothing says why: '%s', the scheduler that it asks for, may pass "
+                         "over it until what it claims is there: %s",
+                         s->scheduler, s->claims),
+            strcmp(s->scheduler, DEFAULT_SCHEDULER) == 0);
+}
+
+/* It may come back; if it does not, Kubernetes takes the pod away in some minutes. */
+static void look_for_a_kubelet(struct kube_attempt *a, struct kube_rank *r, struct arena *m)
+{
+    const struct kube_silence *s = &r->silence;
+    if (os_mono_us() - s->since_us <= UNTAKEN_US) return;
+    say(a, r,
+        arena_printf(m,
+                     "node %s has taken no notice of its pod for more than %d s: its kubelet may be down, see kubectl "
+                     "describe node %s",
+                     s->node, UNTAKEN_US / 1000000, s->node),
+        false);
+}
+
 static void look(struct kube_attempt *a, struct kube_rank *r, const void *ctx)
 {
     const struct kube_silence *s = &r->silence;
@@ -144,18 +175,12 @@ static void look(struct kube_attempt *a, struct kube_rank *r, const void *ctx)
     (void)ctx;
     if (!is_due(s)) return;
     if (!s->placing || s->claims != NULL) ask(a->owner);
-    if (!s->placing || s->told) return;
+    if (s->told) return;
     arena_init(&m, 0);
-    if (s->claims == NULL)
-        say(a, r, arena_printf(&m, "no scheduler has looked at its pod yet: it is '%s' that it asks for", s->scheduler),
-            false);
-    else
-        say(a, r,
-            arena_printf(&m,
-                         "its pod is not placed, and nothing says why: '%s', the scheduler that it asks for, may pass "
-                         "over it until what it claims is there: %s",
-                         s->scheduler, s->claims),
-            strcmp(s->scheduler, DEFAULT_SCHEDULER) == 0);
+    if (s->placing)
+        look_for_a_scheduler(a, r, &m);
+    else if (!s->taken)
+        look_for_a_kubelet(a, r, &m);
     arena_free(&m);
 }
 

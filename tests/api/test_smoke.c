@@ -166,10 +166,10 @@ static void test_why_a_task_waits(void **state)
         const char *was;
         enum task_state is;
         bool told;
-    } rows[] = {{"ready", TASK_PENDING, true},
-                {"ready", TASK_READY, true},
+    } rows[] = {{"ready", TASK_PENDING, true},     {"ready", TASK_READY, true},
                 {"ready", TASK_RUNNING, false}, /* it has begun since */
-                {"running", TASK_RUNNING, true},
+                {"running", TASK_RUNNING, true},   {"running", TASK_STOPPING, true},
+                {"stopping", TASK_STOPPING, true}, {"ready", TASK_STOPPING, false},
                 {"running", TASK_SUCCEEDED, false}};
     struct http_answer a = ask("POST", "/api/v1/runs", YAML_TYPE, HELLO);
     expect(&a, 201);

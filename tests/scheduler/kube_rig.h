@@ -70,7 +70,7 @@ static struct kube_attempt *asked(uint32_t workers)
 }
 
 /* What the server says that is asked for an object by its name; `items` NULL = it is not there. */
-static void answered(struct kube_attempt *a, const char *uid, const char *items)
+static void __attribute__((unused)) answered(struct kube_attempt *a, const char *uid, const char *items)
 {
     struct value v;
     struct err err = {0};

@@ -1,0 +1,86 @@
+/* Pods that do not start, and do not say why: what is said of them, and whether they are given up. */
+#include "tests/scheduler/kube_rig.h"
+
+#define PENDING "\"phase\":\"Pending\""
+#define TAKEN PENDING ",\"startTime\":\"2026-01-01T00:00:00Z\""
+
+/* Of one that is not placed, as that scheduler's, with a claim or without. */
+static struct kube_attempt *not_placed(const char *scheduler, bool claims)
+{
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    struct kube_attempt *a = asked(1);
+    told(kube_hear_pod, KUBE_PRESENT,
+         arena_printf(&arena,
+                      "{\"metadata\":{\"name\":\"pod-p0\",\"uid\":\"p0\",\"labels\":{" LABELS "},\"ownerReferences\":"
+                      "[{\"kind\":\"Job\",\"controller\":true,\"name\":\"%s\",\"uid\":\"j1\"}]},\"spec\":{"
+                      "\"schedulerName\":\"%s\"%s},\"status\":{" PENDING "}}",
+                      job_name, scheduler,
+                      claims ? ",\"resourceClaims\":[{\"name\":\"g\",\"resourceClaimName\":\"mine\"}]" : ""));
+    return a;
+}
+
+static struct kube_attempt *on_a_node(const char *status)
+{
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    struct kube_attempt *a = asked(1);
+    pod_told(KUBE_PRESENT, "p0", LABELS, job_name, "j1", status);
+    return a;
+}
+
+static void seconds_pass(struct kube_attempt *a, int seconds)
+{
+    assert_int_not_equal(a->ranks[0].silence.since_us, 0);
+    a->ranks[0].silence.since_us -= seconds * INT64_C(1000000);
+    kube_tick(k);
+}
+
+static void a_node_that_takes_no_notice_is_named(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = on_a_node(PENDING);
+    seconds_pass(a, 9);
+    assert_string_equal(a->waits, "starts on node n1");
+    seconds_pass(a, 2);
+    assert_string_equal(a->waits, "node n1 has taken no notice of its pod for more than 10 s: its kubelet may be down, "
+                                  "see kubectl describe node n1");
+    assert_int_equal(a->hangs_us, 0); /* it may come back */
+    executor.kill(executor.self, id, STR("p"), 1000);
+    kube_tick(k);
+    assert_non_null(strstr(a->waits, "its kubelet may be down"));
+    pod_told(KUBE_PRESENT, "p0", LABELS, job_name, "j1", TAKEN);
+    assert_string_equal(a->waits, "starts on node n1");
+    seconds_pass(a, 20);
+    assert_string_equal(a->waits, "starts on node n1"); /* events may say more */
+}
+
+static void only_kubernetes_own_scheduler_hangs_on_claims(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scheduler;
+        bool claims, hangs;
+        const char *says;
+    } rows[] = {
+        {"default-scheduler", true, true, "its pod is not placed, and nothing says why: 'default-scheduler'"},
+        {"another", true, false, "its pod is not placed, and nothing says why: 'another'"},
+        {"default-scheduler", false, false, "no scheduler has looked at its pod yet"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_attempt *a = not_placed(rows[i].scheduler, rows[i].claims);
+        seconds_pass(a, 6);
+        if (a->waits == NULL || strstr(a->waits, rows[i].says) == NULL || (a->hangs_us != 0) != rows[i].hangs)
+            fail_msg("%s: '%s'", rows[i].scheduler, a->waits);
+        kube_drop(k, a);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_node_that_takes_no_notice_is_named),
+        TEST(only_kubernetes_own_scheduler_hangs_on_claims),
+    };
+    return cmocka_run_group_tests_name("silent pods", tests, open_folder, drop_folder);
+}
