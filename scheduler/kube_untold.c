@@ -112,8 +112,8 @@ static void ask(struct kube_untold *u)
 
 bool kube_untold(struct kube_attempt *a, bool job, const struct kube_pod *object)
 {
-    bool sure = object->deleting || object->stage == KUBE_STAGE_ENDED || (job && a->deleted);
-    if (sure || a->phase != KUBE_CREATED || a->kill_wanted) return false;
+    bool ours = job && (a->deleted || a->kill_wanted); /* a Job has no grace: it goes as we have wanted */
+    if (object->deleting || object->stage == KUBE_STAGE_ENDED || ours || a->phase != KUBE_CREATED) return false;
     struct kube_untold **at = untold_at(a, object->uid);
     if (*at != NULL) return true;
     *at = calloc(1, sizeof **at);

@@ -69,6 +69,21 @@ static void what_lost_its_label_is_not_gone(void **state)
     assert_false(a->deleted); /* so its Job will be */
 }
 
+static void what_is_being_stopped_and_lost_its_label_is_not_gone(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    executor.kill(executor.self, id, STR("p"), 30000);
+    pod_told(KUBE_DELETED, "p1", LABELS, job_name, "j1", RUNS);
+    answered(a, "p1", "[{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"p1\"},\"status\":{" RUNS "}}]");
+    assert_int_equal(a->phase, KUBE_CREATED);
+    answered(a, "p1", NULL);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_CANCELLED);
+}
+
 static void what_got_its_label_back_is_watched(void **state)
 {
     (void)state;
@@ -144,6 +159,7 @@ static void the_time_of_each_rank_counts(void **state)
     kube_tick(k);
     assert_true(a->kill_wanted && a->expired);
     pod_told(KUBE_DELETED, "p1", LABELS RANK_1, job_name, "j1", RUNS);
+    answered(a, "p1", NULL);
     assert_int_equal(a->result.failure, FAILURE_TIMEOUT);
 }
 
@@ -319,6 +335,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_last_of_a_job_that_is_gone_is_its_pod, begin, end),
         cmocka_unit_test_setup_teardown(a_job_is_found_by_its_name, begin, end),
         cmocka_unit_test_setup_teardown(what_lost_its_label_is_not_gone, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_being_stopped_and_lost_its_label_is_not_gone, begin, end),
         cmocka_unit_test_setup_teardown(what_got_its_label_back_is_watched, begin, end),
         cmocka_unit_test_setup_teardown(what_is_deleted_with_a_grace_or_by_us_is_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_job_that_anybody_suspends_says_so_until_it_is_resumed, begin, end),
