@@ -67,7 +67,7 @@ struct kube_rank {                          /* the pod of a worker: the only one
     char *waits;
     enum kube_stage stage;
     bool hangs, ended, well, hurried;
-    bool keeping;       /* the step itself has ended well there */
+    bool keeping;       /* the step itself has ended there, and what it left is being kept */
     int64_t running_us; /* monotonic; 0 = not yet */
     struct kube_helped helped;
     struct kube_silence silence;

@@ -39,10 +39,10 @@ uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid)
 
 uint32_t kube_rank_to_hurry(const struct kube_attempt *a)
 {
-    bool keeps = a->collects && !a->result.ok; /* outputs that nobody will want */
+    bool in_vain = a->collects && !a->result.ok; /* outputs that nobody will want */
     for (uint32_t i = 0; i < a->n_ranks; i++) {
         const struct kube_rank *r = &a->ranks[i];
-        if (r->uid[0] != '\0' && (!r->ended || keeps) && !r->hurried) return i;
+        if (r->uid[0] != '\0' && (!r->ended || (in_vain && r->keeping)) && !r->hurried) return i;
     }
     return UINT32_MAX;
 }
@@ -135,6 +135,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     struct kube_rank *r = &a->ranks[rank];
     struct task_result how;
     r->stage = KUBE_STAGE_ENDED;
+    r->keeping = rank == 0 && pod->collecting;
     kube_silence_drop(&r->silence);
     if (r->ended) return;
     r->ended = true;

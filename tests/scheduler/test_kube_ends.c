@@ -135,6 +135,23 @@ static void a_pod_that_is_lost_is_nobodys_fault(void **state)
     }
 }
 
+#define COLLECTS ",\"initContainerStatuses\":[{\"name\":\"millrace-collect\",\"state\":{\"running\":{}}}]"
+
+/* The deletion of its Job does for what has ended; only rank 0's sidecar may still be at what nobody will want. */
+static void who_has_nothing_left_to_do_is_not_told_to_hurry(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS COLLECTS);
+    a->collects = true;
+    says(KUBE_PRESENT, 2, 1, FAILED COLLECTS);
+    assert_true(a->ended);
+    assert_int_equal(kube_rank_to_hurry(a), 0); /* it goes on */
+    says(KUBE_PRESENT, 2, 0, FAILED COLLECTS);
+    assert_int_equal(kube_rank_to_hurry(a), 0); /* it keeps */
+    says(KUBE_PRESENT, 2, 0, FAILED);
+    assert_int_equal(kube_rank_to_hurry(a), UINT32_MAX);
+}
+
 static void who_is_taken_back_gave_way(void **state)
 {
     (void)state;
@@ -265,6 +282,7 @@ int main(void)
         TEST(who_is_taken_away_since_another_failed_is_not_why),
         TEST(who_is_to_stop_has_when_all_pods_have),
         TEST(a_pod_that_is_lost_is_nobodys_fault),
+        TEST(who_has_nothing_left_to_do_is_not_told_to_hurry),
         TEST(who_is_taken_back_gave_way),
         TEST(the_time_of_a_pod_counts_after_a_restart),
         TEST_OF_JOB(a_job_that_is_complete_is_not_run_again),
