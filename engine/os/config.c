@@ -201,15 +201,24 @@ static const struct option *option_find(struct str name)
     return NULL;
 }
 
+/* As it is written for the option. */
+static const char *number_text(const struct option *o, int64_t n, char out[32])
+{
+    if (o->type == OPTION_BYTES) return units_bytes_text(n, out);
+    if (o->type == OPTION_DURATION) return units_duration_text(n, out);
+    if (o->type == OPTION_CPU)
+        snprintf(out, 32, "%g", (double)n / 1000);
+    else
+        snprintf(out, 32, "%" PRId64, n);
+    return out;
+}
+
 static bool in_range(const struct option *o, int64_t n, struct str text, struct err *err)
 {
+    char least[32], most[32];
     if (n >= o->min && n <= o->max) return true;
-    return err_set(err, ERR_INVALID, "%s: %.*s is out of range (from %" PRId64 " to %" PRId64 "%s)", o->name,
-                   STR_ARG(text), o->min, o->max,
-                   o->type == OPTION_BYTES      ? " bytes"
-                   : o->type == OPTION_CPU      ? " thousandths of a CPU"
-                   : o->type == OPTION_DURATION ? " ms"
-                                                : "");
+    return err_set(err, ERR_INVALID, "%.*s is out of range (from %s to %s)", STR_ARG(text),
+                   number_text(o, o->min, least), number_text(o, o->max, most));
 }
 
 static bool parse_bool(struct str text, bool *out)
@@ -238,7 +247,7 @@ static bool parse_enum(const struct option *o, struct str text, int64_t *out, st
         }
         buf_printf(&all, "%s%s", i ? ", " : "", o->values[i]);
     }
-    return err_set(err, ERR_INVALID, "%s: %.*s is none of %s", o->name, STR_ARG(text), all.p);
+    return err_set(err, ERR_INVALID, "%.*s is none of %s", STR_ARG(text), all.p);
 }
 
 static struct str absolute(struct arena *a, struct str path)
@@ -283,8 +292,7 @@ static bool option_set(const struct option *o, struct arena *a, struct str text,
     case OPTION_STRING: *(struct str *)field = arena_str(a, text); return true;
     case OPTION_PATH: *(struct str *)field = absolute(a, text); return true;
     case OPTION_BOOL:
-        return parse_bool(text, field) ||
-               err_set(err, ERR_INVALID, "%s: '%.*s' is neither true nor false", o->name, STR_ARG(text));
+        return parse_bool(text, field) || err_set(err, ERR_INVALID, "'%.*s' is neither true nor false", STR_ARG(text));
     case OPTION_ENUM: return parse_enum(o, text, field, err);
     case OPTION_INT:
     case OPTION_BYTES:
@@ -440,15 +448,13 @@ static void split_address(struct loading *l, const char *option, struct str text
         colon--;
     struct str host = colon ? str_sub(text, 0, colon - 1) : (struct str){0};
     if (host.n && memchr(host.p, ':', host.n)) {
-        struct err *e =
-            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "%s: '%.*s' is an IPv6 address", option, STR_ARG(text));
+        struct err *e = err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "'%.*s' is an IPv6 address", STR_ARG(text));
         err_path(e, "%s", option);
         err_hint(e, "the server speaks IPv4; a proxy in front of it can speak IPv6");
         return;
     }
     if (!host.n || !str_int(str_sub(text, colon, text.n), port) || *port < 0 || *port > 65535) {
-        struct err *e =
-            err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "%s: '%.*s' is not HOST:PORT", option, STR_ARG(text));
+        struct err *e = err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "'%.*s' is not HOST:PORT", STR_ARG(text));
         err_path(e, "%s", option);
         err_hint(e, "for example 127.0.0.1:7070");
         return;
