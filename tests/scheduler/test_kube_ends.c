@@ -249,12 +249,56 @@ static void who_could_not_be_told_is_told_again(void **state)
     assert_int_equal(n, 5 + 1);
 }
 
+/* As when the answer to its creation was lost: another may have the name. */
+static void a_job_without_a_known_uid_is_asked_for_and_not_deleted(void **state)
+{
+    (void)state;
+    pod_told(KUBE_PRESENT, "p0", LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    assert_string_equal(a->job_uid, "");
+    kube_delete(a);
+    turn_until(k->client, &a->deleted);
+    (void)request(
+        arena_printf(&arena, "GET /apis/batch/v1/namespaces/n/jobs?fieldSelector=metadata.name%%3D%s", job_name));
+    for (size_t i = 0; i < received(); i++)
+        if (strstr(server.got[i].line, "DELETE") != NULL) fail_msg("%s", server.got[i].line);
+}
+
+/* ---- logs ---- */
+
+static void the_last_lines_are_those_of_the_rank_that_failed(void **state)
+{
+    (void)state;
+    static const struct step_output output = {.name = {"n", 1}, .param = PARAM_STRING};
+    for (uint32_t failed = 0; failed < 2; failed++) {
+        struct kube_attempt *a = with_pods(2, RUNS);
+        a->outputs = &output;
+        a->n_outputs = 1;
+        says(KUBE_PRESENT, 2, failed, FAILED);
+        turn_until(k->client, &a->queued);
+        size_t at;
+        const char *const quoted = failed == 0 ? "; its last lines:\nof zero" : "; its last lines:\n[rank 1] of one";
+        if (!str_ends(a->result.message, quoted) || !str_find(a->result.message, STR("its last"), &at) ||
+            str_find(str_sub(a->result.message, at + 1, a->result.message.n), STR("its last"), &at))
+            fail_msg("rank %u: %.*s", failed, STR_ARG(a->result.message));
+        forget(a);
+    }
+}
+
 static int begin_with_server(void **state)
 {
     static const struct row script[] = {
         {.match = "GET /api/v1/namespaces/n/pods?labelSelector=batch.kubernetes.io%2Fcontroller-uid%3Dj1",
          .status = 200,
          .body = "{\"items\":[]}",
+         .times = -1},
+        {.match = "POST /api/v1/namespaces/n/services", .status = 201, .body = "{}", .times = -1},
+        {.match = "/pods/pod-p0/log", .status = 200, .body = "of zero\n", .times = -1},
+        {.match = "/pods/pod-p1/log", .status = 200, .body = "of one\n", .times = -1},
+        {.match = "GET /apis/batch/v1/namespaces/n/jobs?fieldSelector=",
+         .status = 200,
+         .body = "{\"items\":[{\"metadata\":{\"uid\":\"j9\"}}]}",
          .times = -1},
         {.match = "DELETE /api/v1/namespaces/n/pods/pod-p1", .status = 500, .times = 5},
         {.match = "DELETE ", .status = 200, .body = "{}", .times = -1},
@@ -289,6 +333,8 @@ int main(void)
         TEST_OF_JOB(a_job_that_is_not_complete_is),
         TEST_OF_JOB(pods_go_with_their_job),
         TEST_OF_JOB(who_could_not_be_told_is_told_again),
+        TEST_OF_JOB(a_job_without_a_known_uid_is_asked_for_and_not_deleted),
+        TEST_OF_JOB(the_last_lines_are_those_of_the_rank_that_failed),
     };
     return cmocka_run_group_tests_name("ends on a cluster", tests, open_folder, drop_folder);
 }
