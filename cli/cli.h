@@ -39,8 +39,10 @@ struct cli {
     struct term out, err;     /* of stdout and stderr */
     enum out_format format;
     bool quiet;
-    bool direct;              /* artifacts go to the store itself, where there is a link */
-    struct client *client;    /* made by cli_connect() */
+    bool direct;                               /* artifacts go to the store itself, where there is a link */
+    struct client *client;                     /* made by cli_connect() */
+    void (*sends)(void *ctx, const char *url); /* told where bytes go; NULL = nobody asks */
+    void *sends_ctx;
     const char *file_project; /* what the headers of the file at hand say; NULL = nothing */
 };
 

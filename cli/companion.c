@@ -46,6 +46,7 @@ struct companion {
     pthread_mutex_t lock; /* of what follows, which the clock reads */
     bool told;
     char last[sizeof((struct err *)0)->message]; /* what did not go well so far */
+    char to[200];                                /* where bytes go now: a host */
 };
 
 /* ---- what both do ---- */
@@ -76,6 +77,17 @@ static void will_try_again(void *ctx, const struct err *err)
     fprintf(stderr, "%s%s%s%s" STEP_MOVES_AGAIN "\n", err->message, hint ? " (" : "", err->hint, hint ? ")" : "");
     pthread_mutex_lock(&c->lock);
     snprintf(c->last, sizeof c->last, "%s", err->message);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* A link is signed: no more of it is told than its host. */
+static void goes_to(void *ctx, const char *url)
+{
+    struct companion *c = ctx;
+    const char *host = strstr(url, "://");
+    size_t n = host != NULL ? (size_t)(host - url) + 3 + strcspn(host + 3, "/?") : 0;
+    pthread_mutex_lock(&c->lock);
+    snprintf(c->to, sizeof c->to, "%.*s", (int)n, url);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -250,6 +262,9 @@ static bool keep(void *ctx, int fd, char digest[DIGEST_TEXT], int64_t *size, str
 {
     struct companion *c = ctx;
     if (lseek(fd, 0, SEEK_SET) != 0 || !digest_fd(fd, digest, size, err)) return false;
+    c->cli.sends = goes_to;
+    c->cli.sends_ctx = c;
+    goes_to(c, c->cli.settings.server);
     for (unsigned tries = 0;; tries++) {
         if (blob_send(&c->cli, fd, digest, *size, "an output", err)) return true;
         if (!pause_before(c, err, tries)) return false;
@@ -304,11 +319,16 @@ static void *be_late(void *ctx)
 {
     struct companion *c = ctx;
     char why[sizeof c->last + 160];
+    const char *what = "";
     for (int64_t left = c->moves.upload_ms; left > 0; left -= HOUR_MS)
         poll(NULL, 0, (int)(left < HOUR_MS ? left : HOUR_MS));
     pthread_mutex_lock(&c->lock);
+    if (c->last[0] != '\0')
+        what = "; last: ";
+    else if (c->to[0] != '\0')
+        what = "; they were on their way to ";
     snprintf(why, sizeof why, "its outputs were not kept within its uploadTimeout, %llds%s%s",
-             (long long)(c->moves.upload_ms / 1000), c->last[0] != '\0' ? "; last: " : "", c->last);
+             (long long)(c->moves.upload_ms / 1000), what, c->last[0] != '\0' ? c->last : c->to);
     pthread_mutex_unlock(&c->lock);
     tell_failed(c, FAILURE_TIMEOUT, why);
     _exit(CLI_OK);

@@ -80,13 +80,16 @@ static bool send_pieces(struct cli *cli, const char *path, int fd, int64_t offse
 }
 
 /* Where the store itself cannot be reached, the server can. */
-static bool put_there(struct client *client, struct arena *a, const struct value *link, const char *id, int fd,
-                      int64_t size)
+static bool put_there(const struct cli *cli, const struct value *link, const char *id, int fd, int64_t size)
 {
+    struct client *client = cli->client;
+    struct arena *a = cli->arena;
     struct err err = {0};
     const char *url = arena_cstr(a, field_str(link, "url")), *header = arena_cstr(a, field_str(link, "header"));
-    bool ok = client_put_there(client, url, header, fd, size, &err) &&
-              client_post(client, a, client_path(a, "/api/v1/uploads/%s:taken", id), STR(""), NULL, NULL, &err);
+    if (cli->sends != NULL) cli->sends(cli->sends_ctx, url);
+    bool ok = client_put_there(client, url, header, fd, size, &err);
+    if (cli->sends != NULL) cli->sends(cli->sends_ctx, cli->settings.server);
+    ok = ok && client_post(client, a, client_path(a, "/api/v1/uploads/%s:taken", id), STR(""), NULL, NULL, &err);
     if (!ok) fprintf(stderr, "%s; sending it through the server\n", err.message);
     return ok;
 }
@@ -104,7 +107,7 @@ static bool send_once(struct cli *cli, int fd, const char *digest, int64_t size,
     if (field_bool(&v, "complete") || !id.n) return true; /* the project has these bytes */
     char text[32];
     cli_note(cli, "uploading %s: %s", what, units_bytes_text(size, text));
-    if (value_get(&v, "link") && put_there(client, a, value_get(&v, "link"), arena_cstr(a, id), fd, size)) return true;
+    if (value_get(&v, "link") && put_there(cli, value_get(&v, "link"), arena_cstr(a, id), fd, size)) return true;
     cli->direct = false; /* a store that cannot be reached once will not be */
     return send_pieces(cli, client_path(a, "/api/v1/uploads/%s", arena_cstr(a, id)), fd, field_int(&v, "offset", 0),
                        size, err);

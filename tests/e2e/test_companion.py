@@ -210,6 +210,16 @@ def test_data_goes_past_the_server(fresh, gateway, tmp_path):
     assert pod.collect(outputs=outputs("m"))[0]["artifacts"] and sha(data)[7:] in gateway.blobs()  # as it runs again
 
 
+def test_a_store_that_is_silent_is_named(fresh, gateway, tmp_path):
+    pod = Pod(fresh(*gateway.options()), tmp_path)
+    (pod.work / "m").write_bytes(b"weights")
+    gateway.process.send_signal(signal.SIGSTOP)
+    told, _ = pod.collect(outputs=outputs("m"), uploadMs=1500)
+    assert told["failed"] == "timeout", told
+    assert told["message"].endswith(f"1s; they were on their way to http://127.0.0.1:{gateway.port}"), told
+    gateway.process.send_signal(signal.SIGCONT)
+
+
 def test_what_the_store_has_not_got_is_not_taken(fresh, gateway):
     server = fresh(*gateway.options())
     made = server.post("/api/v1/uploads", {"digest": sha(b"never put"), "size": 9, "direct": True}).json
