@@ -238,17 +238,17 @@ def test_inputs_that_are_gone_are_the_steps_end(data_server, jobs):
     run = server.submit(pipeline("  make: {run: 'echo 1 > m', outputs: {m: {artifact: model, path: m}}}\n"))
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     digest = server.get(f"/api/v1/runs/{run}/artifacts").json["items"][0]["digest"]
-    for blob in server.home.rglob("*"):
-        if digest.endswith(blob.name) and len(blob.name) > 50:
-            blob.chmod(0o600)
-            blob.write_bytes(b"X\n")
-    run = server.submit(pipeline("  use: {run: 'cat inputs/m', inputs: {m: '${{ params.m }}'}}\n",
-                                 params='{m: {type: map}}'),
-                        params={"m": {"artifact": "model", "digest": digest}})
-    assert server.ended(run)["state"] == "failed"
-    task = server.tasks(run)["use"]
-    assert (task["reason"], task["attempt"]) == ("Invalid", 1), task
-    assert "is damaged where it is kept" in task["message"], task
+    blob, = (b for b in server.home.rglob("*") if digest.endswith(b.name) and len(b.name) > 50)
+    blob.chmod(0o600)
+    blob.write_bytes(b"X\n")
+    use = pipeline("  use: {run: 'cat inputs/m', inputs: {m: '${{ params.m }}'}}\n", params='{m: {type: map}}')
+    for said in ("is damaged where it is kept", "there is no blob sha256:"):
+        run = server.submit(use, params={"m": {"artifact": "model", "digest": digest}})
+        assert server.ended(run)["state"] == "failed"
+        task = server.tasks(run)["use"]
+        assert (task["reason"], task["attempt"]) == ("Invalid", 1), task
+        assert said in task["message"], task
+        blob.unlink(missing_ok=True)
 
 
 def test_what_cannot_be_moved_is_said_at_submission(cluster_server, jobs):
