@@ -80,9 +80,11 @@ bool nodes_find(struct place *p, const struct shape_key *key, uint32_t flavor, u
         uint32_t at = best_seat(p, s->n), node = s->v[at].node;
         struct node *n = &p->nodes[node];
         unsigned by = judged_by(p, n, ledgers, end_us);
+        bool passes = n->held == p->cycle && end_us > n->held_until; /* a reservation too, it leaves less to others */
         for (; p->fit[at] > 0 && done < key->pods; p->fit[at]--, done++) {
             all[done].node = node;
             node_take(n, s->v[at].offer, key, by, &all[done]);
+            if (passes) node_book(n, s->v[at].offer, key, IN(HELD) & ~by, 1, &all[done]);
             n->pods++;
         }
         p->fit[at] = 0;

@@ -151,12 +151,50 @@ static void test_higher_ones(void **state)
     }
 }
 
+/* What such a one takes of what is kept has gone: others who come in the same cycle do not find it there. Of eight GPUs
+ * five are used, three of them until 100; four are kept for then, and a higher one takes two. */
+static void test_after_higher_ones(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int higher_s, other_s; /* how long they run; 0 = unknown */
+        bool apart, starts;
+    } rows[] = {{"in a cycle of its own", 0, 0, true, false},
+                {"in the same cycle", 0, 0, false, false},
+                {"until then", 0, 90, false, true},
+                {"after who ends before", 50, 0, false, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t lab = rig_queue(&r, "lab", NULL, many, 1, NEVER, NEVER);
+        uint32_t high = rig_queue(&r, "high", NULL, many, 1, LOWER, NEVER);
+        uint32_t other = rig_queue(&r, "other", NULL, many, 1, NEVER, NEVER);
+        rig_node(&r, "n0", A100, 8);
+        rig_add(&r, (struct rig_ask){LONG, high, 10, 1, 2000, A100, 0, 0});
+        rig_add(&r, (struct rig_ask){FIRST, other, 0, 1, 3000, A100, 0, 100});
+        rig_cycle(&r, 0);
+        rig_add(&r, (struct rig_ask){WIDE, lab, 0, 1, 4000, A100, 1, 0});
+        rig_cycle(&r, 1);
+        rig_add(&r, (struct rig_ask){20, high, 10, 1, 2000, A100, 2, rows[i].higher_s});
+        if (rows[i].apart) rig_cycle(&r, 2);
+        rig_add(&r, (struct rig_ask){21, other, 0, 1, 1000, A100, 3, rows[i].other_s});
+        rig_cycle(&r, 3);
+        if (!rig_runs(&r, 20) || rig_runs(&r, 21) != rows[i].starts) fail_msg("%s", rows[i].name);
+        place_ended(r.p, FIRST);
+        rig_cycle(&r, 100);
+        if (!rows[i].starts) rig_expect(&r, WIDE, PLACE_RUNNING);
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_starving),
         cmocka_unit_test(test_turns_stay),
         cmocka_unit_test(test_higher_ones),
+        cmocka_unit_test(test_after_higher_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
