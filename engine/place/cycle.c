@@ -198,7 +198,7 @@ static bool decide(struct place *p, uint32_t group, bool early, struct place_out
     p->preemptor = preemptor(p, q, w);
     if (try_all(p, w, g->possible, &s)) {
         work_unqueue(p, w);
-        work_start(p, w);
+        work_start(p, w, p->now);
         contests_started(p, w);
         out_admit(p, out, w);
         return true;

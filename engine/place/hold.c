@@ -80,38 +80,6 @@ uint32_t holds_for(const struct place *p, uint32_t chain, uint32_t flavor)
 
 /* ---- when there will be room ---- */
 
-static bool ends_before(const struct place *p, uint32_t a, uint32_t b)
-{
-    const struct work *x = &p->works[a], *y = &p->works[b];
-    return x->end_us != y->end_us ? x->end_us < y->end_us : x->id < y->id;
-}
-
-static const struct heap_rule ends_rule = {ends_before, NULL};
-
-static void pick_timed(struct place *p, const struct queue *q)
-{
-    for (uint32_t i = 0; q->n_timed > 0 && i < q->n_running; i++) {
-        const struct work *w = &p->works[q->running[i]];
-        if (w->state != PLACE_RUNNING || w->end_us == INT64_MAX) continue;
-        p->picked = vec_grow(p->picked, &p->room_picked, p->n_picked + 1, sizeof *p->picked);
-        p->picked[p->n_picked++] = q->running[i];
-    }
-}
-
-/* In place. Few of many are looked at: a heap is enough. */
-static struct heap picked_by_end(struct place *p)
-{
-    struct heap ends = {p->picked, 0, p->room_picked};
-    for (uint32_t i = 0; i < p->n_picked; i++)
-        heap_push(p, &ends_rule, &ends, p->picked[i]);
-    return ends;
-}
-
-static int64_t end_after_now(const struct place *p, uint32_t w)
-{
-    return p->works[w].end_us > p->now ? p->works[w].end_us : p->now + 1; /* late: any moment */
-}
-
 static bool hold_fits(const struct place *p, const struct hold *h)
 {
     const struct queue *q = &p->queues[h->queue];
@@ -126,65 +94,52 @@ static bool hold_fits(const struct place *p, const struct hold *h)
     return true;
 }
 
-static void hold_now(struct place *p, struct hold *h)
+/* After so many of the known ends of its cohort. */
+static void hold_after(const struct place *p, struct hold *h, const struct curve *curve, uint32_t n)
 {
-    const struct cohort *c = &p->cohorts[p->queues[h->queue].cohort];
+    const struct queue *q = &p->queues[h->queue];
+    const struct cohort *c = &p->cohorts[q->cohort];
     for (uint32_t i = 0; i < 3; i++) {
-        uint32_t r = h->need.res[i];
-        if (r == PLACE_NONE) continue;
-        h->queue_used[i] = p->queues[h->queue].used[LOGICAL][r];
-        h->cohort_used[i] = c->used[LOGICAL][r];
-        for (uint32_t k = 0; k < c->n_queues; k++)
-            p->queues[c->queues[k]].planned[i] = p->queues[c->queues[k]].used[LOGICAL][r];
+        h->cohort_used[i] = curve->used[n][i];
+        h->queue_used[i] = h->need.res[i] == PLACE_NONE ? 0 : q->used[LOGICAL][h->need.res[i]];
+    }
+    for (uint32_t k = 0; n > 0 && k < q->n_running; k++) {
+        const struct work *w = &p->works[q->running[k]];
+        if (w->state != PLACE_RUNNING || ends_before(p, c->ends[n - 1], q->running[k])) continue;
+        struct demand d = demand_of(work_key(p, w), w->flavor);
+        for (uint32_t i = 0; i < 3; i++)
+            h->queue_used[i] -= of_same(h, i, &d);
     }
 }
 
-static void hold_release(struct place *p, struct hold *h, const struct work *w)
-{
-    struct queue *q = &p->queues[w->queue];
-    struct demand d = demand_of(work_key(p, w), w->flavor);
-    for (uint32_t i = 0; i < 3; i++) {
-        int64_t amount = of_same(h, i, &d);
-        uint32_t r = h->need.res[i];
-        if (amount == 0) continue;
-        if (q->quota[r].nominal != PLACE_UNLIMITED)
-            h->cohort_used[i] -=
-                quota_over(q->local[r], q->planned[i]) - quota_over(q->local[r], q->planned[i] - amount);
-        q->planned[i] -= amount;
-        if (w->queue == h->queue) h->queue_used[i] -= amount;
-    }
-}
-
-/* Those who end by then are taken out. */
-static void hold_at(struct place *p, struct hold *h, bool search)
+/* The first of the ends after which there is room; room once there is stays. */
+static void hold_search(const struct place *p, struct hold *h, const struct curve *curve)
 {
     const struct cohort *c = &p->cohorts[p->queues[h->queue].cohort];
-    hold_now(p, h);
-    p->n_picked = 0;
-    for (uint32_t i = 0; i < c->n_queues; i++)
-        pick_timed(p, &p->queues[c->queues[i]]);
-    struct heap ends = picked_by_end(p);
-    bool fits = search && hold_fits(p, h);
-    for (; ends.n > 0 && !fits; heap_remove(p, &ends_rule, &ends, 0)) {
-        int64_t end = end_after_now(p, ends.v[0]);
-        if (!search && end > h->until) break;
-        hold_release(p, h, &p->works[ends.v[0]]);
-        if (search && hold_fits(p, h)) {
-            h->until = end;
-            fits = true;
-        }
+    uint32_t from = 0, to = c->n_ends + 1;
+    while (from < to) {
+        uint32_t middle = (from + to) / 2;
+        hold_after(p, h, curve, middle);
+        if (hold_fits(p, h))
+            to = middle;
+        else
+            from = middle + 1;
     }
-    if (!fits && search) {
-        h->until = INT64_MAX;
-        hold_now(p, h);
-    }
+    bool never = from > c->n_ends;
+    if (from > 0) h->until = never ? INT64_MAX : end_after_now(p, c->ends[from - 1]);
+    hold_after(p, h, curve, never ? 0 : from);
 }
 
 /* Most holds are never asked: what they amount to is reckoned when the first asks. */
 static void hold_reckon(struct place *p, struct hold *h)
 {
     const struct queue *q = &p->queues[h->queue];
-    hold_at(p, h, h->search);
+    struct cohort *c = &p->cohorts[q->cohort];
+    const struct curve *curve = curve_of(p, c, h->flavor == PLACE_NONE ? p->n_flavors : h->flavor);
+    if (h->search)
+        hold_search(p, h, curve);
+    else
+        hold_after(p, h, curve, ends_by(p, c, h->until));
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t r = h->need.res[i];
         if (r == PLACE_NONE) continue;
@@ -216,37 +171,64 @@ static void plan_on(struct place *p, struct node *n)
     n->planned = true;
 }
 
-static uint64_t room_planned(struct place *p, const struct shape_key *key, const struct seats *s)
+static uint32_t seat_planned(const struct place *p, const struct shape_key *key, const struct seat *seat)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < s->n; i++) {
-        struct node *n = &p->nodes[s->v[i].node];
-        p->fit[i] = n->schedulable ? node_room(n, s->v[i].offer, key, IN(HELD), NULL) : 0;
-        sum += p->fit[i];
+    const struct node *n = &p->nodes[seat->node];
+    return n->schedulable ? node_room(n, seat->offer, key, IN(HELD), NULL) : 0;
+}
+
+/* By how much more room there is, since something has changed on the node. Seats are in the order of their nodes. */
+static uint64_t seats_renewed(struct place *p, const struct shape_key *key, const struct seats *s, uint32_t node)
+{
+    uint32_t from = 0, to = s->n;
+    uint64_t more = 0;
+    while (from < to) {
+        uint32_t middle = (from + to) / 2;
+        if (s->v[middle].node < node)
+            from = middle + 1;
+        else
+            to = middle;
     }
-    return sum;
+    for (; from < s->n && s->v[from].node == node; from++) {
+        uint32_t room = seat_planned(p, key, &s->v[from]);
+        more += room - p->fit[from];
+        p->fit[from] = room;
+    }
+    return more;
+}
+
+static const struct heap_rule ends_rule = {ends_before, NULL};
+
+/* Few of many are looked at: a heap is enough. */
+static struct heap ends_of_all(struct place *p)
+{
+    struct heap all = {p->picked, 0, p->room_picked};
+    for (uint32_t i = 0; i < p->n_cohorts; i++)
+        for (uint32_t k = 0; k < p->cohorts[i].n_ends; k++)
+            if (p->works[p->cohorts[i].ends[k]].state == PLACE_RUNNING)
+                heap_push(p, &ends_rule, &all, p->cohorts[i].ends[k]);
+    p->picked = all.v;
+    p->room_picked = all.room;
+    return all;
 }
 
 /* Ends of those who run are played through on HELD until there is room; the time, or INT64_MAX. */
 static int64_t nodes_when(struct place *p, const struct shape_key *key, const struct seats *s)
 {
-    uint64_t sum = room_planned(p, key, s);
-    p->n_picked = 0;
-    for (uint32_t i = 0; i < p->n_queues; i++)
-        pick_timed(p, &p->queues[i]);
-    struct heap ends = picked_by_end(p);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < s->n; i++)
+        sum += p->fit[i] = seat_planned(p, key, &s->v[i]);
+    struct heap ends = ends_of_all(p);
     int64_t end = p->now + 1;
     for (; ends.n > 0 && sum < key->pods; heap_remove(p, &ends_rule, &ends, 0)) {
         const struct work *w = &p->works[ends.v[0]];
-        bool touched = false;
         end = end_after_now(p, ends.v[0]);
         for (uint32_t k = 0; k < work_key(p, w)->pods; k++) {
             struct node *n = w->pods[k].node == PLACE_NONE ? NULL : &p->nodes[w->pods[k].node];
             if (n == NULL || !n->planned) continue;
             node_book(n, node_offer(n, w->flavor), work_key(p, w), IN(HELD), -1, &w->pods[k]);
-            touched = true;
+            sum += seats_renewed(p, key, s, w->pods[k].node);
         }
-        if (touched) sum = room_planned(p, key, s);
     }
     return sum < key->pods ? INT64_MAX : end;
 }

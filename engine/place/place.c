@@ -57,6 +57,10 @@ void place_free(struct place *p)
     for (uint32_t i = 0; i < p->n_queues; i++)
         queue_free(&p->queues[i]);
     for (uint32_t i = 0; i < p->n_cohorts; i++) {
+        for (uint32_t f = 0; f <= p->n_flavors; f++)
+            free(p->cohorts[i].curves[f].used);
+        free(p->cohorts[i].curves);
+        free(p->cohorts[i].ends);
         free(p->cohorts[i].queues);
         free(p->cohorts[i].quota);
     }
@@ -107,7 +111,10 @@ static uint32_t cohort_new(struct place *p, struct str name)
 {
     p->cohorts = vec_grow(p->cohorts, &p->room_cohorts, p->n_cohorts + 1, sizeof *p->cohorts);
     struct cohort *c = &p->cohorts[p->n_cohorts];
-    *c = (struct cohort){.name = arena_str(&p->names, name), .quota = zeroed(3 * p->n_res, sizeof(int64_t))};
+    *c = (struct cohort){.name = arena_str(&p->names, name),
+                         .quota = zeroed(3 * p->n_res, sizeof(int64_t)),
+                         .bookings = 1, /* no curve holds */
+                         .curves = zeroed(p->n_flavors + 1, sizeof *c->curves)};
     c->used[LOGICAL] = c->quota + p->n_res;
     c->used[PHYSICAL] = c->quota + 2 * p->n_res;
     return p->n_cohorts++;

@@ -130,13 +130,13 @@ struct queue {
     int64_t *used[2];
     uint32_t *groups, n_groups, room_groups;
     uint32_t *running, n_running, room_running; /* and promised, and stopping */
-    uint32_t n_waiting, n_timed;                /* timed: running with a known end */
+    uint32_t n_waiting;
     struct heap order;                          /* of groups, in a cycle */
     uint32_t at;                                /* in the cycle's heap */
     double share, use;                          /* keys of the cycle's heap */
     uint32_t holds;
     uint64_t opened;    /* cycle */
-    int64_t planned[3]; /* scratch of a reservation */
+    int64_t planned[3]; /* scratch of a curve */
 };
 
 struct contest {      /* for the nodes of a flavor */
@@ -145,10 +145,19 @@ struct contest {      /* for the nodes of a flavor */
     uint32_t last;    /* of these */
 };
 
+struct curve {         /* of what a cohort will use, for a flavor */
+    uint64_t bookings; /* of the cohort, up to which it holds */
+    uint32_t room;
+    int64_t (*used)[3]; /* CPU, memory, GPUs, after the first so many of its ends */
+};
+
 struct cohort {
     struct str name;
     uint32_t *queues, n_queues, room_queues;
     int64_t *quota, *used[2];
+    uint32_t *ends, n_ends, room_ends; /* works that run (or stop) with a known end, in this order */
+    uint64_t bookings;                 /* so far */
+    struct curve *curves;              /* by flavor + 1 */
     bool dirty, waits_for_nodes;
     uint32_t holds;
     uint64_t opened;
@@ -325,7 +334,7 @@ void work_queue_up(struct place *p, uint32_t w); /* into its group */
 void work_unqueue(struct place *p, uint32_t w);
 void work_runs(struct place *p, uint32_t w); /* into its queue's running */
 void work_runs_no_more(struct place *p, uint32_t w);
-void work_start(struct place *p, uint32_t w);
+void work_start(struct place *p, uint32_t w, int64_t started_us);
 bool work_before(const struct place *p, uint32_t a, uint32_t b);
 void promise_take_back(struct place *p, uint32_t w);
 void place_touch(struct place *p, uint32_t queue); /* something changed for its cohort */
@@ -334,6 +343,16 @@ extern const struct heap_rule members_rule;
 MUST_CHECK bool ask_check(const struct place *p, const struct place_ask *ask, struct err *err);
 /* It uses its selector: to be left. */
 void ask_key(struct place *p, const struct place_ask *ask, struct shape_key *key);
+
+/* ---- ends.c ---- */
+
+bool ends_before(const struct place *p, uint32_t a, uint32_t b);
+int64_t end_after_now(const struct place *p, uint32_t w);
+void ends_add(struct place *p, uint32_t w);
+void ends_remove(struct place *p, uint32_t w);
+uint32_t ends_by(const struct place *p, const struct cohort *c, int64_t until); /* how many */
+/* flavor: n_flavors = none. Holds until something is booked. */
+const struct curve *curve_of(struct place *p, struct cohort *c, uint32_t flavor);
 
 /* ---- hold.c ---- */
 

@@ -190,7 +190,7 @@ void promises_redeem(struct place *p, struct place_out *out)
         } else if (quota_fits(p, q, PHYSICAL, &d, &s) && pods_take(p, k)) {
             quota_book(p, q, IN(PHYSICAL), &d, 1);
             memmove(&p->promised[i], &p->promised[i + 1], (--p->n_promised - i) * sizeof *p->promised);
-            work_start(p, w);
+            work_start(p, w, p->now);
             out_admit(p, out, w);
         } else if (p->n_stopping == 0) {
             promise_take_back(p, w); /* something else is in its place */

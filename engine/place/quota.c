@@ -73,6 +73,7 @@ bool quota_borrows(const struct queue *q, const struct demand *d)
 void quota_book(struct place *p, struct queue *q, unsigned ledgers, const struct demand *d, int sign)
 {
     struct cohort *c = &p->cohorts[q->cohort];
+    c->bookings++;
     for (uint32_t i = 0; i < 3; i++) {
         uint32_t r = d->res[i];
         if (r == PLACE_NONE) continue;
@@ -137,6 +138,7 @@ int64_t quota_ever(const struct place *p, const struct queue *q, uint32_t res)
 
 void quota_changed(struct place *p, struct cohort *c)
 {
+    c->bookings++;
     for (uint32_t r = 0; r < p->n_res; r++) {
         c->quota[r] = c->used[LOGICAL][r] = c->used[PHYSICAL][r] = 0;
         for (uint32_t i = 0; i < c->n_queues; i++) {

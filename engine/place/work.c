@@ -159,7 +159,7 @@ void work_runs(struct place *p, uint32_t w)
     q->running = vec_grow(q->running, &q->room_running, q->n_running + 1, sizeof *q->running);
     p->works[w].at = q->n_running;
     q->running[q->n_running++] = w;
-    q->n_timed += p->works[w].end_us != INT64_MAX;
+    ends_add(p, w);
 }
 
 void work_runs_no_more(struct place *p, uint32_t w)
@@ -168,7 +168,7 @@ void work_runs_no_more(struct place *p, uint32_t w)
     uint32_t last = q->running[--q->n_running];
     q->running[p->works[w].at] = last;
     p->works[last].at = p->works[w].at;
-    q->n_timed -= p->works[w].end_us != INT64_MAX;
+    ends_remove(p, w);
 }
 
 static int64_t end_of(const struct place *p, const struct work *w)
@@ -177,11 +177,11 @@ static int64_t end_of(const struct place *p, const struct work *w)
     return expect == 0 ? INT64_MAX : sum_capped(w->started_us, expect);
 }
 
-void work_start(struct place *p, uint32_t w)
+void work_start(struct place *p, uint32_t w, int64_t started_us)
 {
     struct work *k = &p->works[w];
     k->state = PLACE_RUNNING;
-    k->started_us = p->now;
+    k->started_us = started_us;
     k->end_us = end_of(p, k);
     work_runs(p, w);
 }
@@ -280,11 +280,7 @@ bool place_add_running(struct place *p, const struct place_ask *ask, uint32_t fl
     k->flavor = flavor;
     k->pods = calloc(key->pods, sizeof *k->pods);
     if (k->pods == NULL) abort();
-    work_start(p, w);
-    k->started_us = started_us;
-    p->queues[k->queue].n_timed -= k->end_us != INT64_MAX;
-    k->end_us = end_of(p, k);
-    p->queues[k->queue].n_timed += k->end_us != INT64_MAX;
+    work_start(p, w, started_us);
     for (uint32_t i = 0; i < key->pods; i++)
         k->pods[i].node = PLACE_NONE;
     struct demand d = demand_of(key, flavor);
