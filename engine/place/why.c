@@ -137,7 +137,8 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
         why.reason = key->pods > 1 && why.pods_fit > 0 ? PLACE_WAITING_FOR_GANG : PLACE_WAITING_FOR_NODES;
         why.resource = most_lacks(&shape->most[s->choice], key, &why.need, &why.free);
         why.nodes = shape->open[s->choice];
-        if (p->node_held[slot] == p->cycle) why.other = p->works[p->node_for[slot]].id;
+        const struct work *holder = &p->works[p->node_for[slot]];
+        if (p->node_held[slot] == p->cycle && holder->priority >= p->preemptor) why.other = holder->id;
         return why;
     }
     why.reason = PLACE_WAITING_FOR_QUOTA;

@@ -188,6 +188,28 @@ static void test_after_higher_ones(void **state)
     }
 }
 
+/* Who is not kept away by a reservation is not told of it. */
+static void test_not_kept_from_higher_ones(void **state)
+{
+    (void)state;
+    for (int higher = 0; higher < 2; higher++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t lab = rig_queue(&r, "lab", NULL, many, 1, NEVER, NEVER);
+        uint32_t high = rig_queue(&r, "high", NULL, many, 1, LOWER, NEVER);
+        rig_node(&r, "n0", A100, 4);
+        rig_add(&r, (struct rig_ask){LONG, high, 10, 1, 1000, A100, 0, 0});
+        rig_cycle(&r, 0);
+        rig_add(&r, (struct rig_ask){WIDE, lab, 0, 1, 4000, A100, 1, 0});
+        rig_cycle(&r, 1);
+        rig_add(&r, (struct rig_ask){FIRST, high, higher ? 10 : 0, 1, 4000, A100, 2, 0});
+        rig_cycle(&r, 2);
+        rig_why(&r, FIRST, higher ? "each pod needs 4 × a100, the most that a node has free is 3"
+                                  : "each pod needs 4 × a100, the most that a node has free is 3, kept for workload 2");
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_turns_stay),
         cmocka_unit_test(test_higher_ones),
         cmocka_unit_test(test_after_higher_ones),
+        cmocka_unit_test(test_not_kept_from_higher_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
