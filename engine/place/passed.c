@@ -68,6 +68,13 @@ static double taken(const struct place *p, const struct work *k, uint32_t flavor
     return sum < need ? sum / need : sum > 0;
 }
 
+/* Priority is of a queue alone: who is older than one of another queue has not passed it. */
+static bool passes(const struct work *v, const struct work *k)
+{
+    bool younger = v->submit_us != k->submit_us ? v->submit_us > k->submit_us : v->id > k->id;
+    return younger && v->queue != k->queue && v->priority <= k->priority;
+}
+
 void passed_count(struct place *p, uint32_t w, uint32_t flavor, enum place_resource lacks)
 {
     struct work *k = &p->works[w];
@@ -76,8 +83,7 @@ void passed_count(struct place *p, uint32_t w, uint32_t flavor, enum place_resou
     double others = c->queues > 2 ? c->queues - 1 : 1;
     for (uint32_t i = 0; i < p->n_started && k->passed < PASSES; i++) {
         const struct work *v = &p->works[p->started[i]];
-        if (v->queue != k->queue && work_before(p, w, p->started[i]))
-            k->passed += taken(p, k, flavor, lacks, v) / others;
+        if (passes(v, k)) k->passed += taken(p, k, flavor, lacks, v) / others;
     }
     if (k->passed < PASSES) return;
     bool holds = p->node_held[slot] == p->cycle && p->node_for[slot] == c->overdue;

@@ -65,6 +65,33 @@ static void test_no_starving(void **state)
     }
 }
 
+/* Older ones of another queue do not pass it, whatever its own priority. */
+static void test_older_ones(void **state)
+{
+    (void)state;
+    for (int priority = 0; priority < 2; priority++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t lab = rig_queue(&r, "lab", NULL, four, 1, NEVER, NEVER);
+        uint32_t other = rig_queue(&r, "other", NULL, many, 1, NEVER, NEVER);
+        rig_node(&r, "n0", A100, 4);
+        rig_add(&r, (struct rig_ask){LONG, lab, 0, 1, 1000, A100, 0, 0});
+        uint64_t oldest = FIRST, next = FIRST;
+        for (; next < FIRST + 3; next++)
+            rig_add(&r, (struct rig_ask){next, other, 0, 1, 1000, A100, 0, 0});
+        rig_cycle(&r, 0);
+        rig_add(&r, (struct rig_ask){WIDE, lab, priority, 1, 2000, A100, 500, 0});
+        for (; next < FIRST + 100; next++)
+            rig_add(&r, (struct rig_ask){next, other, 0, 1, 1000, A100, 100, 0});
+        for (int second = 501; second < 590; second++) {
+            stream(&r, &other, 1, &oldest, &next, 100);
+            rig_cycle(&r, second);
+            rig_expect(&r, WIDE, PLACE_WAITING);
+        }
+        rig_close(&r);
+    }
+}
+
 static int64_t used(struct rig *r, uint32_t queue)
 {
     struct place_usage u;
@@ -214,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_starving),
+        cmocka_unit_test(test_older_ones),
         cmocka_unit_test(test_turns_stay),
         cmocka_unit_test(test_higher_ones),
         cmocka_unit_test(test_after_higher_ones),
