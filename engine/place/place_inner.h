@@ -131,9 +131,9 @@ struct queue {
     uint32_t *groups, n_groups, room_groups;
     uint32_t *running, n_running, room_running; /* and promised, and stopping */
     uint32_t n_waiting;
-    struct heap order;                          /* of groups, in a cycle */
-    uint32_t at;                                /* in the cycle's heap */
-    double share, use;                          /* keys of the cycle's heap */
+    struct heap order; /* of groups, in a cycle */
+    uint32_t at;       /* in the cycle's heap */
+    double share, use; /* keys of the cycle's heap */
     uint32_t holds;
     uint64_t opened;    /* cycle */
     int64_t planned[3]; /* scratch of a curve */

@@ -231,8 +231,9 @@ static void test_not_kept_from_higher_ones(void **state)
         rig_cycle(&r, 1);
         rig_add(&r, (struct rig_ask){FIRST, high, higher ? 10 : 0, 1, 4000, A100, 2, 0});
         rig_cycle(&r, 2);
-        rig_why(&r, FIRST, higher ? "each pod needs 4 × a100, the most that a node has free is 3"
-                                  : "each pod needs 4 × a100, the most that a node has free is 3, kept for workload 2");
+        rig_why(&r, FIRST,
+                higher ? "each pod needs 4 × a100, the most that a node has free is 3"
+                       : "each pod needs 4 × a100, the most that a node has free is 3, kept for workload 2");
         rig_close(&r);
     }
 }
@@ -240,12 +241,9 @@ static void test_not_kept_from_higher_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_starving),
-        cmocka_unit_test(test_older_ones),
-        cmocka_unit_test(test_turns_stay),
-        cmocka_unit_test(test_higher_ones),
-        cmocka_unit_test(test_after_higher_ones),
-        cmocka_unit_test(test_not_kept_from_higher_ones),
+        cmocka_unit_test(test_no_starving),       cmocka_unit_test(test_older_ones),
+        cmocka_unit_test(test_turns_stay),        cmocka_unit_test(test_higher_ones),
+        cmocka_unit_test(test_after_higher_ones), cmocka_unit_test(test_not_kept_from_higher_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
