@@ -1,5 +1,6 @@
 /* What a step was admitted with by the placer, and what follows for its Job. The placer writes it as JSON:
- *     {"flavor": "a100", "resource": "nvidia.com/gpu", "count": 1, "nodeSelector": {…}, "tolerations": […]}
+ *     {"flavor": "a100", "resource": "nvidia.com/gpu", "count": 1, "nodeSelector": {…}, "tolerations": […],
+ *      "nodes": ["n1", …]}
  * with "claim": {"deviceClass": …, "selector": …} instead of "resource" where devices are described (kube_claim.h),
  * or for a queue that hands over {"kueue": "LOCALQUEUE"}. */
 #ifndef MILLRACE_SCHEDULER_KUBE_PIN_H

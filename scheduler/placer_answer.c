@@ -39,7 +39,7 @@ static void admit(struct placer *p, const struct placer_work *w, struct str flav
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q)
 {
     w->phase = PLACER_ELSEWHERE;
-    admit(p, w, STR(""), placer_pin(p, PLACE_NONE, w->gpu, q->kueue), STR("{}"));
+    admit(p, w, STR(""), placer_pin(p, PLACE_NONE, w->gpu, q->kueue, STR("")), STR("{}"));
 }
 
 /* ---- a cycle ---- */
@@ -82,7 +82,8 @@ static void take_admitted(struct placer *p, const struct place_admitted *a)
     free(w->nodes);
     w->nodes = placer_copied(nodes);
     w->restored = w->moved = false;
-    admit(p, w, f != NULL ? f->name : STR(""), placer_pin(p, a->flavor, w->gpu, STR("")), quoted(p, nodes));
+    struct str pin = placer_pin(p, a->flavor, w->gpu, STR(""), nodes);
+    admit(p, w, f != NULL ? f->name : STR(""), pin, quoted(p, nodes));
 }
 
 void placer_stop_again(struct placer *p, struct placer_work *w)

@@ -98,8 +98,8 @@ void placer_restore(struct placer *p, const struct placing_row *row);         /*
 void placer_nodes(struct placer *p);                                          /* what the source knows */
 
 /* ---- placer_pin.c: what an admitted step's Job is given, as JSON ---- */
-/* flavor: PLACE_NONE = any, or none. In the turn's arena. */
-struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue);
+/* flavor: PLACE_NONE = any, or none; nodes: {a,b}, where it has room. In the turn's arena. */
+struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue, struct str nodes);
 bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t gpu); /* to devices of that flavor */
 
 /* ---- placer_answer.c: what comes of a cycle ---- */

@@ -32,6 +32,22 @@ static void pin_claim(struct jsonw *j, const struct flavor_doc *f)
     jsonw_object_end(j);
 }
 
+/* Those of a gang's pods beside each other are one. So many at most: each is a term that every node is held against. */
+#define PIN_NODES_MAX 100
+
+static void pin_nodes(struct jsonw *j, struct str nodes)
+{
+    struct str rest = str_sub(nodes, 1, nodes.n - 2), name, last = STR("");
+    jsonw_key(j, "nodes");
+    jsonw_array(j);
+    for (int n = 0; n < PIN_NODES_MAX && rest.n > 0 && str_split(&rest, ',', &name); last = name) {
+        if (str_eq(name, last)) continue;
+        jsonw_str(j, name);
+        n++;
+    }
+    jsonw_array_end(j);
+}
+
 static void pin_flavor(struct jsonw *j, const struct flavor_doc *f, uint32_t gpu)
 {
     uint32_t shares = f->shared > 0 ? f->shared : 1;
@@ -53,7 +69,7 @@ static void pin_flavor(struct jsonw *j, const struct flavor_doc *f, uint32_t gpu
     pin_tolerations(j, f);
 }
 
-struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue)
+struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue, struct str nodes)
 {
     const struct placer_source *source = &p->cfg.source;
     BUF_AUTO out;
@@ -63,6 +79,7 @@ struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct st
     jsonw_object(&j);
     if (kueue.n > 0) jsonw_kv_str(&j, "kueue", kueue);
     if (flavor != PLACE_NONE) pin_flavor(&j, &p->setup.flavors[flavor], gpu);
+    if (flavor != PLACE_NONE && gpu > 0 && nodes.n > 2) pin_nodes(&j, nodes);
     if (flavor != PLACE_NONE && source->pin != NULL) source->pin(source->self, &p->setup, flavor, &j);
     jsonw_object_end(&j);
     (void)jsonw_end(&j);
@@ -75,7 +92,7 @@ bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t g
     struct value then, now;
     struct err ignored;
     bool same = json_reload(&p->turn, pin, &then, &ignored) &&
-                json_reload(&p->turn, placer_pin(p, flavor, gpu, STR("")), &now, &ignored);
+                json_reload(&p->turn, placer_pin(p, flavor, gpu, STR(""), STR("")), &now, &ignored);
     for (size_t i = 0; same && i < sizeof devices / sizeof *devices; i++) {
         const struct value *a = value_get(&then, devices[i]), *b = value_get(&now, devices[i]);
         same = a != NULL && b != NULL ? value_eq(a, b) : a == b;

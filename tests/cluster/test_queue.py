@@ -73,6 +73,9 @@ def test_a_flavor_is_its_nodes(cluster, cluster_server, jobs):
     assert pod["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": PRODUCT}
     assert {"key": "nvidia.com/gpu", "operator": "Exists"} in pod["spec"]["tolerations"]
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    term, = pod["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["weight"] == 100 and term["preference"]["matchFields"] == [
+        {"key": "metadata.name", "operator": "In", "values": [pod["spec"]["nodeName"]]}], term
 
     def shown():
         rows = json.loads(server.cli("gpus", "-o", "json").stdout)["items"]

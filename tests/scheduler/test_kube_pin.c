@@ -11,6 +11,10 @@
 #include "scheduler/kube_pin.h"
 #include "scheduler/kube_quantity.h"
 
+#define ON_NODE(name)                                                                                                  \
+    "{\"weight\":100,\"preference\":{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\","                 \
+    "\"values\":[\"" name "\"]}]}}"
+
 static void test_pins(void **state)
 {
     static const struct {
@@ -24,6 +28,15 @@ static void test_pins(void **state)
          "{\"labels\":{\"x\":\"y\"},\"nodeSelector\":{\"a\":\"1\",\"b\":\"9\",\"c\":\"3\"},"
          "\"tolerations\":[{\"key\":\"own\"},{\"key\":\"gpu\",\"operator\":\"Exists\"}]}",
          "nvidia.com/mig-1g.5gb", "", 3},
+        {"{\"affinity\":{\"podAffinity\":{},\"nodeAffinity\":{"
+         "\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":1}]}}}",
+         "{\"flavor\":\"f\",\"resource\":\"r/gpu\",\"count\":2,\"nodes\":[\"n1\",\"n2\"]}",
+         "{\"affinity\":{\"podAffinity\":{},\"nodeAffinity\":{"
+         "\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":1}," ON_NODE("n1") "," ON_NODE("n2") "]}}}",
+         "r/gpu", "", 2},
+        {"{}", "{\"flavor\":\"f\",\"nodes\":[\"n1\"]}",
+         "{\"affinity\":{\"nodeAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":[" ON_NODE("n1") "]}}}",
+         "default/gpu", "", 1},
         {"{\"nodeSelector\":{\"a\":\"1\"}}", "{\"kueue\":\"team-a\"}", "{\"nodeSelector\":{\"a\":\"1\"}}",
          "default/gpu", "team-a", 1},
         {"{\"nodeSelector\":{\"a\":\"1\"}}", "", "{\"nodeSelector\":{\"a\":\"1\"}}", "default/gpu", "", 1},

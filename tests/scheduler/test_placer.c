@@ -14,7 +14,8 @@ static void test_as_many_as_there_are(void **state)
           2);
     assert_int_equal(support_number(&world.db, TOLD), 2);
     assert_int_equal(support_number(&world.db, "SELECT count(*) FROM queue_work WHERE state = 2 AND got = 'gpu' AND"
-                                               " pin->>'resource' = 'nvidia.com/gpu' AND nodes = '{n0}'"),
+                                               " pin->>'resource' = 'nvidia.com/gpu' AND nodes = '{n0}' AND"
+                                               " pin->'nodes' = '[\"n0\"]'"),
                      2);
     over(1); /* the oldest two were admitted */
     until("SELECT count(*) FROM queue_work WHERE state = 2 AND run_id IN (2, 3)", 2);
