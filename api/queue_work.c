@@ -8,7 +8,7 @@ static void write_names(struct jsonw *w, const char *key, struct str list)
     jsonw_key(w, key);
     jsonw_array(w);
     while (str_split(&rest, ',', &name))
-        jsonw_str(w, name);
+        if (!str_is(name, "\"\"")) jsonw_str(w, name); /* of a pod that no node has room for */
     jsonw_array_end(w);
 }
 

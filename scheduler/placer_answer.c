@@ -81,7 +81,7 @@ static void take_admitted(struct placer *p, const struct place_admitted *a)
     struct str nodes = nodes_text(p, a);
     free(w->nodes);
     w->nodes = placer_copied(nodes);
-    w->restored = w->moved = false;
+    w->moved = false;
     struct str pin = placer_pin(p, a->flavor, w->gpu, STR(""), nodes);
     admit(p, w, f != NULL ? f->name : STR(""), pin, quoted(p, nodes));
 }

@@ -29,8 +29,7 @@ struct placer_work { /* a row of queue_work */
     int32_t leaving;             /* attempt whose pods they are, of PLACER_LEAVES */
     bool over;                   /* then it is over; else it waits again */
     uint32_t seen;               /* round in which such a pod was seen last */
-    char *nodes;                 /* {a,b}: where its pods are, or are to be; NULL = nowhere */
-    bool restored;               /* this placer did not admit it */
+    char *nodes;                 /* {a,b}: where its pods are, or are to be, each empty = nowhere; NULL = all */
     bool moved;                  /* the database knows other nodes */
     bool strange;                /* it has devices that are not of its flavor any more */
     struct str *bound;           /* of the turn: the nodes that its pods have, where `nodes` is set */

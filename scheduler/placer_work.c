@@ -271,6 +271,16 @@ static const uint32_t *nodes_of(struct placer *p, struct str nodes, uint32_t pod
     return numbers;
 }
 
+/* As PostgreSQL writes it what is empty is quoted, too: {"",b}. */
+static char *unquoted(struct str nodes)
+{
+    char *copy = placer_copied(nodes), *to = copy;
+    for (const char *c = copy; *c != '\0'; c++)
+        if (*c != '"') *to++ = *c;
+    *to = '\0';
+    return copy;
+}
+
 void placer_restore(struct placer *p, const struct placing_row *row)
 {
     struct place_ask ask;
@@ -293,8 +303,7 @@ void placer_restore(struct placer *p, const struct placing_row *row)
     if (!known) return;
     w->phase = PLACER_RUNS;
     p->uses++;
-    if (row->nodes.n > 2) w->nodes = placer_copied(row->nodes);
-    w->restored = true;
+    w->nodes = unquoted(row->nodes);
     w->by = row->by;
     if (row->state == QUEUE_STOPS && place_stopping(p->setup.place, (uint64_t)row->id, (uint64_t)row->by))
         w->phase = PLACER_STOPS;
@@ -341,13 +350,13 @@ static void move_pods(struct placer *p)
         if (w == NULL || !is_there(w, pods[i].id.attempt)) continue;
         uint32_t number = node_number(p, pods[i].node);
         w->seen = p->round;
-        if (number == PLACE_NONE || w->strange) continue;
+        if (pods[i].node.n == 0 || w->strange) continue;
         if (w->nodes != NULL && pods[i].index < w->pods) w->bound[pods[i].index] = pods[i].node;
         (void)place_moved(p->setup.place, (uint64_t)w->id, pods[i].index, number);
     }
 }
 
-/* kube-scheduler chose other nodes than were thought of. */
+/* kube-scheduler chose other nodes than were thought of, or others have taken them. */
 static void correct_nodes(struct placer *p, struct placer_work *w)
 {
     BUF_AUTO out;
@@ -355,7 +364,7 @@ static void correct_nodes(struct placer *p, struct placer_work *w)
     buf_init(&out, 0);
     for (uint32_t i = 0; i < w->pods; i++) {
         if (!str_split(&rest, ',', &name)) name = STR("");
-        if (w->bound[i].n > 0) name = w->bound[i];
+        if (w->bound[i].p != NULL) name = w->bound[i];
         buf_printf(&out, "%c%.*s", i > 0 ? ',' : '{', STR_ARG(name));
     }
     buf_char(&out, '}');
@@ -365,13 +374,16 @@ static void correct_nodes(struct placer *p, struct placer_work *w)
     w->moved = p->moves = true;
 }
 
-/* What an earlier placer admitted and no node has yet goes, as far as we know, where there was room for it. */
-static void remember_nodes(struct placer *p, const struct placer_work *w)
+/* Those that no node has yet: rather where there was room for them, as far as we know. */
+static void book_unbound(struct placer *p, struct placer_work *w)
 {
-    const uint32_t *numbers = nodes_of(p, str_of(w->nodes), w->pods);
-    for (uint32_t i = 0; i < w->pods; i++)
-        if (w->bound[i].n == 0 && numbers[i] != PLACE_NONE)
-            (void)place_moved(p->setup.place, (uint64_t)w->id, i, numbers[i]);
+    const uint32_t *numbers = NULL;
+    for (uint32_t i = 0; i < w->pods; i++) {
+        if (w->bound[i].p != NULL) continue;
+        if (numbers == NULL) numbers = nodes_of(p, str_of(w->nodes), w->pods);
+        uint32_t number = place_unbound(p->setup.place, (uint64_t)w->id, i, numbers[i]);
+        w->bound[i] = number != PLACE_NONE ? place_node_name(p->setup.place, number) : STR("");
+    }
 }
 
 static void look_at_works(struct placer *p)
@@ -383,7 +395,7 @@ static void look_at_works(struct placer *p)
             continue;
         }
         if (w->nodes == NULL || (w->phase != PLACER_RUNS && w->phase != PLACER_STOPS)) continue;
-        if (w->restored && !w->strange && w->phase == PLACER_RUNS) remember_nodes(p, w);
+        if (!w->strange && w->phase == PLACER_RUNS) book_unbound(p, w);
         correct_nodes(p, w);
     }
 }

@@ -135,6 +135,9 @@ static bool no_room(struct place *p, struct shape *shape, struct shortage *s)
         if (n->schedulable) most_add(&shape->most[s->choice], n, seats->v[i].offer, &shape->key, false);
         shape->open[s->choice] += n->schedulable;
     }
+    int64_t *gpus = &shape->most[s->choice].of[PLACE_RESOURCE_GPU];
+    int64_t leaves = adrift_leaves(p, &shape->key, s->flavor, IN_BOTH);
+    if (*gpus > leaves) *gpus = leaves;
     return false;
 }
 

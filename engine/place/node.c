@@ -192,6 +192,16 @@ void node_copy(struct node *n, unsigned to, unsigned from)
         n->devices[to][d] = n->devices[from][d];
 }
 
+int64_t node_gpus_free(const struct node *n, uint32_t offer, unsigned ledgers)
+{
+    const struct offer *o = &n->offers[offer];
+    int64_t sum = 0, whole = whole_free(o, ledgers);
+    if (!shared(n, o)) return whole > 0 ? whole * PLACE_GPU : 0;
+    for (uint32_t d = o->first; d < o->first + o->n; d++)
+        sum += device_free(n, d, ledgers) > 0 ? device_free(n, d, ledgers) : 0;
+    return sum;
+}
+
 /* The most of what the shape asks for that it has: of GPUs when it wants some, else of CPU. */
 int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *key, bool empty)
 {

@@ -54,6 +54,8 @@ bool nodes_room(struct place *p, const struct shape_key *key, uint32_t flavor, u
         p->fit[i] = k;
         sum += k;
     }
+    int64_t leaves = adrift_leaves(p, key, flavor, ledgers);
+    if (leaves != INT64_MAX && sum > (uint64_t)(leaves / key->gpu)) sum = (uint64_t)(leaves / key->gpu);
     *fit = sum > key->pods ? key->pods : (uint32_t)sum;
     return sum >= key->pods;
 }
@@ -96,6 +98,7 @@ void pods_book(struct place *p, const struct work *w, unsigned ledgers, int sign
 {
     const struct shape_key *key = work_key(p, w);
     for (uint32_t i = 0; i < key->pods; i++) {
+        if (w->pods[i].adrift) adrift_book(p, w, ledgers, sign);
         if (w->pods[i].node == PLACE_NONE) continue;
         struct node *n = &p->nodes[w->pods[i].node];
         node_book(n, node_offer(n, w->flavor), key, ledgers, sign, &w->pods[i]);

@@ -28,6 +28,7 @@ struct place *place_new(const struct place_flavor *flavors, uint32_t n)
                                               .weight = flavors[i].weight > 0 ? flavors[i].weight : 1};
     }
     p->seats = zeroed(n + 1, sizeof *p->seats);
+    p->adrift = zeroed(2 * (size_t)n, sizeof *p->adrift);
     p->node_held = zeroed(n + 1, sizeof *p->node_held);
     p->node_until = zeroed(n + 1, sizeof *p->node_until);
     p->node_for = zeroed(n + 1, sizeof *p->node_for);
@@ -79,7 +80,7 @@ void place_free(struct place *p)
     void *const all[] = {p->flavors, p->queues, p->cohorts,     p->nodes,          p->seats,          p->works,
                          p->shapes,  p->groups, p->by_id.slots, p->by_shape.slots, p->by_group.slots, p->promised,
                          p->turn.v,  p->holds,  p->node_held,   p->node_until,     p->node_for,       p->fit,
-                         p->picked,  p->scores, p->contests,    p->started};
+                         p->picked,  p->scores, p->contests,    p->started,        p->adrift};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     for (uint32_t i = 1; i < SELECTORS; i++) {

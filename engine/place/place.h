@@ -138,6 +138,10 @@ bool place_stopping(struct place *p, uint64_t id, uint64_t by);
 bool place_on(const struct place *p, uint64_t id, uint32_t node);
 /* The nodes in place_out are where there was room; if a pod turned up elsewhere, say so. False = it is not running. */
 bool place_moved(struct place *p, uint64_t id, uint32_t pod, uint32_t node);
+/* That pod is on no node yet. Where others really are in its place it is booked on another node with room for it, on
+ * `rather` if there is some; if none has any, what it asks for of its flavor's GPUs is not free for others. Its node;
+ * PLACE_NONE = none. A pod that has turned up before stays. */
+uint32_t place_unbound(struct place *p, uint64_t id, uint32_t pod, uint32_t rather);
 /* It is over, for whatever reason, or not wanted any more; in any state. False = unknown. */
 bool place_ended(struct place *p, uint64_t id);
 /* A victim's pods are gone: it waits again, as old as it was. False = it was no victim. */

@@ -93,8 +93,9 @@ struct group {                 /* those of a queue with equal shape and priority
 };
 
 struct pod {
-    uint32_t node; /* PLACE_NONE = unknown */
-    uint32_t pad;
+    uint32_t node;    /* PLACE_NONE = unknown */
+    bool landed;      /* it has been on a node */
+    bool adrift;      /* no node has room for it; it has none */
     uint64_t devices; /* of its node's shared ones */
 };
 
@@ -214,6 +215,7 @@ struct place {
     struct group *groups;
     uint32_t n_groups, room_groups, free_group;
     struct table by_id, by_shape, by_group;
+    int64_t *adrift; /* thousandths of GPUs: [ledger · n_flavors + flavor] */
     uint32_t *promised, n_promised, room_promised, n_stopping;
     uint64_t cycle, version, epoch; /* version: of queues and nodes; epoch: of changes from outside */
     uint64_t offered;               /* of what nodes offer */
@@ -309,6 +311,7 @@ uint32_t node_offer(const struct node *n, uint32_t flavor);                     
 bool node_hosts(const struct node *n, uint32_t flavor, const struct shape_key *key);   /* can such pods be its own? */
 void node_reset(struct node *n, unsigned ledger);                                      /* no workloads */
 void node_copy(struct node *n, unsigned to, unsigned from);                            /* of ledgers */
+int64_t node_gpus_free(const struct node *n, uint32_t offer, unsigned ledgers);        /* thousandths of GPUs */
 int64_t node_most(const struct node *n, uint32_t offer, const struct shape_key *key, bool empty); /* for reasons */
 void most_add(struct most *m, const struct node *n, uint32_t offer, const struct shape_key *key, bool empty);
 /* Which resource no node has enough of, and how much is needed and had; if each is had somewhere, the first. */
@@ -327,7 +330,16 @@ void pods_book(struct place *p, const struct work *w, unsigned ledgers, int sign
 void pods_leave(struct place *p, struct work *w); /* what is booked no more is forgotten */
 void work_book(struct place *p, const struct work *w, unsigned ledgers, int sign); /* quota and nodes */
 
+/* ---- adrift.c ---- */
+
+void adrift_book(struct place *p, const struct work *w, unsigned ledgers, int sign); /* a pod that is adrift */
+/* What they leave others of the flavor's free GPUs, in thousandths; INT64_MAX when none is adrift. */
+int64_t adrift_leaves(const struct place *p, const struct shape_key *key, uint32_t flavor, unsigned ledgers);
+
 /* ---- work.c ---- */
+
+/* Books a pod anew, of who runs or stops. */
+void pod_put(struct place *p, const struct work *w, struct pod *at, uint32_t node, bool adrift);
 
 uint32_t work_find(const struct place *p, uint64_t id);
 void work_queue_up(struct place *p, uint32_t w); /* into its group */

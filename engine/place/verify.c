@@ -132,6 +132,21 @@ static bool lists_same(const struct place *p, const struct count *c, struct err 
     return true;
 }
 
+static bool adrift_same(const struct place *p, int64_t *counted, struct err *err)
+{
+    bool same = true;
+    for (uint32_t i = 0; i < p->n_works; i++) {
+        const struct work *w = &p->works[i];
+        unsigned ledgers = ledgers_of(w);
+        for (uint32_t k = 0; ledgers != 0 && k < work_key(p, w)->pods; k++)
+            for (unsigned l = LOGICAL; w->pods[k].adrift && l <= PHYSICAL; l++)
+                if (ledgers & IN(l)) counted[l * p->n_flavors + w->flavor] -= work_key(p, w)->gpu;
+    }
+    for (uint32_t i = 0; i < 2 * p->n_flavors; i++)
+        same &= counted[i] == 0;
+    return same || err_set(err, ERR_INTERNAL, "what is adrift is booked wrongly");
+}
+
 static void *copied(const void *from, size_t bytes)
 {
     void *to = calloc(1, bytes > 0 ? bytes : 1);
@@ -144,6 +159,7 @@ bool place_verify(const struct place *p, struct err *err)
 {
     size_t cells = (size_t)p->n_queues * p->n_res;
     struct count c = {.used = {calloc(cells + 1, sizeof(int64_t)), calloc(cells + 1, sizeof(int64_t))}};
+    int64_t *adrift = copied(p->adrift, 2 * (size_t)p->n_flavors * sizeof *adrift);
     struct node *nodes = copied(p->nodes, p->n_nodes * sizeof *nodes);
     if (c.used[0] == NULL || c.used[1] == NULL) abort();
     bool ok = true;
@@ -162,7 +178,8 @@ bool place_verify(const struct place *p, struct err *err)
         if (ok) ok = node_same(p, &p->nodes[i], &nodes[i], err);
         if (nodes[i].alive) free(nodes[i].devices[0]);
     }
-    ok = ok && quota_same(p, &c, err) && lists_same(p, &c, err);
+    ok = ok && quota_same(p, &c, err) && lists_same(p, &c, err) && adrift_same(p, adrift, err);
+    free(adrift);
     free(c.used[0]);
     free(c.used[1]);
     free(nodes);

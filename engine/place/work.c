@@ -285,8 +285,10 @@ bool place_add_running(struct place *p, const struct place_ask *ask, uint32_t fl
         k->pods[i].node = PLACE_NONE;
     struct demand d = demand_of(key, flavor);
     quota_book(p, &p->queues[k->queue], IN_BOTH, &d, 1);
-    for (uint32_t i = 0; i < key->pods; i++)
+    for (uint32_t i = 0; i < key->pods; i++) {
         place_moved(p, k->id, i, nodes[i]);
+        k->pods[i].landed = false;
+    }
     p->forced = true;
     return true;
 }
@@ -313,32 +315,39 @@ bool place_on(const struct place *p, uint64_t id, uint32_t node)
            node_hosts(&p->nodes[node], p->works[w].flavor, work_key(p, &p->works[w]));
 }
 
+void pod_put(struct place *p, const struct work *w, struct pod *at, uint32_t node, bool adrift)
+{
+    const struct shape_key *key = work_key(p, w);
+    unsigned ledgers = w->state == PLACE_STOPPING ? IN(PHYSICAL) : IN_BOTH;
+    if (at->adrift) adrift_book(p, w, ledgers, -1);
+    if (at->node != PLACE_NONE) {
+        struct node *from = &p->nodes[at->node];
+        node_book(from, node_offer(from, w->flavor), key, ledgers, -1, at);
+        from->pods--;
+    }
+    *at = (struct pod){.node = node, .landed = at->landed, .adrift = adrift};
+    if (adrift) adrift_book(p, w, ledgers, 1);
+    if (node != PLACE_NONE) {
+        struct node *to = &p->nodes[node];
+        node_take(to, node_offer(to, w->flavor), key, ledgers, at);
+        to->pods++;
+    }
+    p->forced = true;
+    p->epoch++;
+    place_touch(p, w->queue);
+}
+
 bool place_moved(struct place *p, uint64_t id, uint32_t pod, uint32_t node)
 {
     uint32_t w = work_find(p, id);
     if (w == PLACE_NONE) return false;
     struct work *k = &p->works[w];
     const struct shape_key *key = work_key(p, k);
-    bool stopping = k->state == PLACE_STOPPING;
-    if ((k->state != PLACE_RUNNING && !stopping) || pod >= key->pods) return false;
+    if ((k->state != PLACE_RUNNING && k->state != PLACE_STOPPING) || pod >= key->pods) return false;
     struct pod *at = &k->pods[pod];
-    unsigned ledgers = stopping ? IN(PHYSICAL) : IN_BOTH;
     if (node >= p->n_nodes || !p->nodes[node].alive || !node_hosts(&p->nodes[node], k->flavor, key)) node = PLACE_NONE;
-    if (at->node == node) return true;
-    if (at->node != PLACE_NONE) {
-        struct node *from = &p->nodes[at->node];
-        node_book(from, node_offer(from, k->flavor), key, ledgers, -1, at);
-        from->pods--;
-    }
-    *at = (struct pod){.node = node};
-    if (node != PLACE_NONE) {
-        struct node *to = &p->nodes[node];
-        node_take(to, node_offer(to, k->flavor), key, ledgers, at);
-        to->pods++;
-    }
-    p->forced = true;
-    p->epoch++;
-    place_touch(p, k->queue);
+    at->landed = true;
+    if (at->node != node || at->adrift) pod_put(p, k, at, node, false);
     return true;
 }
 

@@ -199,6 +199,37 @@ static void test_pods_go_elsewhere(void **state)
     until("SELECT state FROM queue_work WHERE run_id = 2", 2);
 }
 
+/* Others are really where it is booked: it is booked where there is room, and where there is none what it asks for is
+ * not free. */
+static void test_others_are_in_its_place(void **state)
+{
+    (void)state;
+    world.gpus[0] = world.gpus[1] = 2;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 2, 0, "default");
+    until(ADMITTED, 1);
+    bool first = support_number(&world.db, "SELECT (nodes = '{n0}')::int FROM queue_work") == 1;
+    const char *there = first ? "SELECT count(*) FROM queue_work WHERE run_id = 1 AND nodes = '{n1}'"
+                              : "SELECT count(*) FROM queue_work WHERE run_id = 1 AND nodes = '{n0}'";
+    world.taken[first ? 0 : 1] = 1;
+    world.generation++;
+    until(there, 1);
+    world.taken[first ? 1 : 0] = 1;
+    world.generation++;
+    until("SELECT count(*) FROM queue_work WHERE run_id = 1 AND nodes = '{}'", 1);
+    ask(2, 1, 1, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND reason = 'WaitingForNodes' AND (why->>'free')::int = 0",
+          1);
+    placer_stop(world.placer);
+    world.placer = placer_new("two");
+    usleep(300000);
+    assert_int_equal(support_number(&world.db, ADMITTED), 1);
+    world.taken[first ? 1 : 0] = 0;
+    world.generation++;
+    until(there, 1);
+    until(ADMITTED, 2);
+}
+
 /* The nodes of a large cluster are much to look at and to write: only what changes is. */
 static void test_what_does_not_change_is_not_looked_at(void **state)
 {
@@ -410,6 +441,7 @@ int main(void)
         TEST(a_long_queue_is_told_bit_by_bit),
         TEST(what_moves_to_another_cluster),
         TEST(pods_go_elsewhere),
+        TEST(others_are_in_its_place),
         TEST(what_does_not_change_is_not_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

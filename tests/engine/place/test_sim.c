@@ -213,7 +213,10 @@ static void stop_one(struct world *w)
 static void move(struct world *w)
 {
     uint64_t id = someone(w, PLACE_RUNNING);
-    if (id != 0) place_moved(w->r.p, id, below(w, w->asks[id].pods), w->nodes[below(w, w->n_nodes)]);
+    if (id != 0 && below(w, 2) == 0)
+        place_unbound(w->r.p, id, below(w, w->asks[id].pods), w->nodes[below(w, w->n_nodes)]);
+    else if (id != 0)
+        place_moved(w->r.p, id, below(w, w->asks[id].pods), w->nodes[below(w, w->n_nodes)]);
 }
 
 static void event(struct world *w, bool unruly)
