@@ -105,6 +105,7 @@ static bool could_run(const struct checking *k, const struct node *n, struct pla
 {
     struct queue_ask ask = queue_ask_of(n, k->offer->ignore_gpu);
     struct place_ask in;
+    ask.whole_parts = k->offer->cluster;
     if (k->offer->ignore_cpu) ask.cpu = 0;
     if (k->offer->ignore_memory) ask.memory = 0;
     if (!queue_setup_ask(&k->setup, &ask, k->rq->arena, &in, why)) return false;

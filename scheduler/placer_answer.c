@@ -39,7 +39,7 @@ static void admit(struct placer *p, const struct placer_work *w, struct str flav
 void placer_hand_over(struct placer *p, struct placer_work *w, const struct queue_doc *q)
 {
     w->phase = PLACER_ELSEWHERE;
-    admit(p, w, STR(""), placer_pin(p, PLACE_NONE, w->gpu, q->kueue, STR("")), STR("{}"));
+    admit(p, w, STR(""), placer_pin(p, (struct placer_pin){PLACE_NONE, w->gpu, w->gpu, q->kueue, {0}}), STR("{}"));
 }
 
 /* ---- a cycle ---- */
@@ -82,8 +82,8 @@ static void take_admitted(struct placer *p, const struct place_admitted *a)
     free(w->nodes);
     w->nodes = placer_copied(nodes);
     w->moved = false;
-    struct str pin = placer_pin(p, a->flavor, w->gpu, STR(""), nodes);
-    admit(p, w, f != NULL ? f->name : STR(""), pin, quoted(p, nodes));
+    const struct placer_pin pin = {a->flavor, w->gpu, w->counted, {0}, nodes};
+    admit(p, w, f != NULL ? f->name : STR(""), placer_pin(p, pin), quoted(p, nodes));
 }
 
 void placer_stop_again(struct placer *p, struct placer_work *w)

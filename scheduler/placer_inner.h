@@ -24,7 +24,7 @@ struct placer_work { /* a row of queue_work */
     } key; /* of the map by task */
     int64_t id;
     int32_t attempt;
-    uint32_t gpu, pods;
+    uint32_t gpu, pods, counted; /* gpu: as it asks; counted: by the rules */
     enum placer_phase phase;
     int32_t leaving;             /* attempt whose pods they are, of PLACER_LEAVES */
     bool over;                   /* then it is over; else it waits again */
@@ -97,8 +97,12 @@ void placer_restore(struct placer *p, const struct placing_row *row);         /*
 void placer_nodes(struct placer *p);                                          /* what the source knows */
 
 /* ---- placer_pin.c: what an admitted step's Job is given, as JSON ---- */
-/* flavor: PLACE_NONE = any, or none; nodes: {a,b}, where it has room. In the turn's arena. */
-struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue, struct str nodes);
+struct placer_pin {
+    uint32_t flavor; /* PLACE_NONE = any, or none */
+    uint32_t gpu, counted;
+    struct str kueue, nodes; /* nodes: {a,b}, where it has room */
+};
+struct str placer_pin(struct placer *p, struct placer_pin pin);                      /* in the turn's arena */
 bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t gpu); /* to devices of that flavor */
 
 /* ---- placer_answer.c: what comes of a cycle ---- */

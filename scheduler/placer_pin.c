@@ -69,18 +69,20 @@ static void pin_flavor(struct jsonw *j, const struct flavor_doc *f, uint32_t gpu
     pin_tolerations(j, f);
 }
 
-struct str placer_pin(struct placer *p, uint32_t flavor, uint32_t gpu, struct str kueue, struct str nodes)
+struct str placer_pin(struct placer *p, struct placer_pin pin)
 {
     const struct placer_source *source = &p->cfg.source;
+    bool flavored = pin.flavor != PLACE_NONE;
     BUF_AUTO out;
     struct jsonw j;
     buf_init(&out, 0);
     jsonw_to_buf(&j, &out);
     jsonw_object(&j);
-    if (kueue.n > 0) jsonw_kv_str(&j, "kueue", kueue);
-    if (flavor != PLACE_NONE) pin_flavor(&j, &p->setup.flavors[flavor], gpu);
-    if (flavor != PLACE_NONE && gpu > 0 && nodes.n > 2) pin_nodes(&j, nodes);
-    if (flavor != PLACE_NONE && source->pin != NULL) source->pin(source->self, &p->setup, flavor, &j);
+    if (pin.kueue.n > 0) jsonw_kv_str(&j, "kueue", pin.kueue);
+    if (flavored) pin_flavor(&j, &p->setup.flavors[pin.flavor], pin.gpu);
+    if (pin.counted != pin.gpu) jsonw_kv_int(&j, "counted", pin.counted); /* for queue_usage and queue_holders */
+    if (flavored && pin.gpu > 0 && pin.nodes.n > 2) pin_nodes(&j, pin.nodes);
+    if (flavored && source->pin != NULL) source->pin(source->self, &p->setup, pin.flavor, &j);
     jsonw_object_end(&j);
     (void)jsonw_end(&j);
     return arena_str(&p->turn, buf_view(&out));
@@ -92,7 +94,7 @@ bool placer_pinned(struct placer *p, struct str pin, uint32_t flavor, uint32_t g
     struct value then, now;
     struct err ignored;
     bool same = json_reload(&p->turn, pin, &then, &ignored) &&
-                json_reload(&p->turn, placer_pin(p, flavor, gpu, STR(""), STR("")), &now, &ignored);
+                json_reload(&p->turn, placer_pin(p, (struct placer_pin){flavor, gpu, gpu, {0}, {0}}), &now, &ignored);
     for (size_t i = 0; same && i < sizeof devices / sizeof *devices; i++) {
         const struct value *a = value_get(&then, devices[i]), *b = value_get(&now, devices[i]);
         same = a != NULL && b != NULL ? value_eq(a, b) : a == b;

@@ -131,7 +131,8 @@ static bool to_rules(struct placer *p, const struct placing_row *row, struct pla
 {
     struct value on_nodes = {.type = VALUE_NULL};
     if (row->on_nodes.n > 0 && !json_reload(&p->turn, row->on_nodes, &on_nodes, err)) return false;
-    const struct queue_ask ask = ask_of(row, &on_nodes);
+    struct queue_ask ask = ask_of(row, &on_nodes);
+    ask.whole_parts = p->cfg.source.whole_parts;
     if (!queue_setup_ask(&p->setup, &ask, &p->turn, out, err)) return false;
     out->id = (uint64_t)row->id;
     out->submit_us = row->submitted_us;
@@ -153,7 +154,7 @@ static void wait_for(struct placer *p, const struct placing_row *row)
     struct placer_work *before = by_task(p, row->run_id, row->task);
     if (before != NULL) drop(p, before); /* it was over, and its pods were not */
     struct placer_work *w = add(p, row);
-    struct place_ask ask;
+    struct place_ask ask = {0};
     struct err err = {0};
     size_t q = queue_setup_find(&p->setup, row->queue);
     p->dirty = true;
@@ -163,6 +164,7 @@ static void wait_for(struct placer *p, const struct placing_row *row)
     }
     w->phase = PLACER_WAITS;
     if (!to_rules(p, row, &ask, &err) || !place_add(p->setup.place, &ask, &err)) hold(p, w, &err);
+    w->counted = ask.gpu;
 }
 
 /* A victim's end is recorded as soon as its container has ended; its pods have their GPUs for a while yet. What it made
@@ -302,6 +304,7 @@ void placer_restore(struct placer *p, const struct placing_row *row)
                  place_add_running(p->setup.place, &ask, flavor, nodes_of(p, nodes, w->pods), row->admitted_us, &err);
     if (!known) return;
     w->phase = PLACER_RUNS;
+    w->counted = ask.gpu;
     p->uses++;
     w->nodes = unquoted(row->nodes);
     w->by = row->by;

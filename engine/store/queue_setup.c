@@ -259,6 +259,25 @@ static const struct place_pair *tolerated_by(struct arena *a, const struct value
     return pairs;
 }
 
+/* Thousandths of so many of its parts: as many fit as there are. Only of very small ones one may be lost. */
+static uint32_t of_parts(uint32_t parts, uint32_t shared)
+{
+    uint32_t up = shared * shared > QUEUE_GPU ? shared - 1 : 0;
+    return (parts * QUEUE_GPU + up) / shared;
+}
+
+/* Whichever flavor it gets. */
+static uint32_t in_parts(const struct queue_setup *s, const struct place_ask *in)
+{
+    uint32_t most = in->gpu;
+    for (size_t i = 0; in->gpu < QUEUE_GPU && i < in->n_flavors; i++) {
+        uint32_t shared = s->flavors[in->flavors[i]].shared;
+        uint32_t counted = of_parts((in->gpu * shared + QUEUE_GPU - 1) / QUEUE_GPU, shared);
+        if (counted > most) most = counted;
+    }
+    return most;
+}
+
 bool queue_setup_ask(const struct queue_setup *s, const struct queue_ask *ask, struct arena *scratch,
                      struct place_ask *out, struct err *err)
 {
@@ -277,7 +296,10 @@ bool queue_setup_ask(const struct queue_setup *s, const struct queue_ask *ask, s
                               .gpu = ask->gpu};
     out->selector = pairs_of(scratch, ask->selector, &out->n_selector);
     out->tolerates = tolerated_by(scratch, ask->tolerations, &out->n_tolerates);
-    return ask->gpu == 0 || accepted(s, &s->queues[q], ask, scratch, out, err);
+    if (ask->gpu == 0) return true;
+    if (!accepted(s, &s->queues[q], ask, scratch, out, err)) return false;
+    if (ask->whole_parts) out->gpu = in_parts(s, out);
+    return true;
 }
 
 /* ---- nodes ---- */

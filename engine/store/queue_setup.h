@@ -28,6 +28,7 @@ struct queue_ask {            /* a step's wish */
     uint32_t gpu, pods;       /* of each pod, in thousandths */
     int64_t cpu, memory;      /* of each pod */
     int32_t priority;
+    bool whole_parts; /* of a shared GPU the whole parts are counted that a pod asks Kubernetes for */
     const struct value *selector, *tolerations; /* as the step says them; NULL = nothing */
 };
 struct queue_ask queue_ask_of(const struct node *n, bool ignore_gpu);

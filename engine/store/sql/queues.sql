@@ -46,7 +46,7 @@ SELECT count(*) FROM queue_work WHERE queue = $1 AND state < 4
 -- name: queue_usage
 -- Who waits and what is used, by queue and flavor.
 SELECT queue, coalesce(got, ''), count(*) FILTER (WHERE state = 1), count(*) FILTER (WHERE state IN (2, 3) AND NOT handed),
-       coalesce(sum(pods::bigint * gpu) FILTER (WHERE state IN (2, 3)), 0)::bigint,
+       coalesce(sum(pods::bigint * coalesce((pin->>'counted')::int, gpu)) FILTER (WHERE state IN (2, 3)), 0)::bigint,
        coalesce(sum(pods * cpu) FILTER (WHERE state IN (2, 3)), 0)::bigint,
        coalesce(sum(pods * memory) FILTER (WHERE state IN (2, 3)), 0)::bigint, count(*) FILTER (WHERE handed)
   FROM (SELECT *, state = 2 AND coalesce(pin ? 'kueue', false) AS handed FROM queue_work) w WHERE state < 4 GROUP BY 1, 2 ORDER BY 1, 2
@@ -67,7 +67,7 @@ SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.
 
 -- name: queue_holders
 -- Who has something, with the columns of queue_works.
-SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, w.gpu, w.pods, w.cpu, w.memory, w.priority, w.submitted_at, w.state,
+SELECT w.run_id, w.task, w.attempt, w.path, w.queue, w.flavor, coalesce((w.pin->>'counted')::int, w.gpu), w.pods, w.cpu, w.memory, w.priority, w.submitted_at, w.state,
        coalesce(w.reason, ''), w.why::text, coalesce(w.waiting, ''), coalesce(w.got, ''), coalesce(w.nodes, '{}')::text, w.admitted_at,
        0, 0, p.name, w.domain, w.project_id, w.state = 2 AND coalesce(w.pin ? 'kueue', false)
   FROM queue_work w JOIN projects p ON p.id = w.project_id

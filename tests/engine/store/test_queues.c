@@ -250,6 +250,16 @@ static void test_wishes(void **state)
         assert_int_equal(out.n_flavors, rows[i].n);
         if (rows[i].first) assert_true(str_is(s.flavors[out.flavors[0]].name, rows[i].first));
     }
+    static const uint32_t parts[][2] = {{1, 250}, {200, 250}, {250, 250}, {400, 500}, {751, 1000}, {2000, 2000}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) { /* quarters, where those are counted */
+        struct queue_ask ask = {.queue = STR("q"), .flavor = STR("t4"), .gpu = parts[i][0], .pods = 1};
+        struct place_ask out = {0};
+        assert_true(queue_setup_ask(&s, &ask, &db.arena, &out, &err));
+        assert_int_equal(out.gpu, parts[i][0]);
+        ask.whole_parts = true;
+        assert_true(queue_setup_ask(&s, &ask, &db.arena, &out, &err));
+        assert_int_equal(out.gpu, parts[i][1]);
+    }
     struct value selector, tolerations;
     assert_true(json_decode(&db.arena, STR("{\"disk\": \"ssd\", \"zone\": \"b\"}"), &selector, &err));
     assert_true(json_decode(&db.arena,
