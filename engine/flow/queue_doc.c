@@ -393,6 +393,52 @@ static void check_kueue(struct spec *s, const struct value *doc)
     if (value_get(doc, "kueue") != NULL) spec_kube_object(s, &here, value_get(doc, "kueue"), NULL);
 }
 
+/* ---- what would be of no effect ---- */
+
+static void check_preemption(struct spec *s, const struct queue_doc *q, const struct value *doc)
+{
+    const struct value *v = value_get(doc, "preemption"), *reclaim = value_get(v, "reclaim");
+    const struct spec_at here = {NULL, STR("preemption"), SIZE_MAX, {0, 0}},
+                         at = {&here, STR("reclaim"), SIZE_MAX, {0, 0}};
+    bool reclaims = q->reclaim != QUEUE_PREEMPT_NEVER;
+    if (q->kueue.n > 0 && (reclaims || q->within != QUEUE_PREEMPT_NEVER))
+        err_hint(spec_error(s, &here, v, "a queue that hands over to Kueue lets nobody give way"),
+                 "Kueue's ClusterQueue says who does: leave preemption away");
+    else if (reclaims && q->cohort.n == 0)
+        err_hint(spec_error(s, &at, reclaim, "a queue without a cohort has lent nothing that it could take back"),
+                 "name its cohort; within: lower is of the queue itself");
+}
+
+static void check_lent(struct spec *s, const struct queue_doc *q, const struct value *doc)
+{
+    const struct value *lend = value_get(doc, "lend");
+    const struct spec_at here = {NULL, STR("lend"), SIZE_MAX, {0, 0}};
+    for (size_t i = 0; i < q->n_amounts; i++) {
+        const struct queue_amount *a = &q->amounts[i];
+        const struct spec_at at = {&here, a->of, SIZE_MAX, {0, 0}};
+        if (a->lend != QUEUE_UNLIMITED && a->lend > a->nominal)
+            err_hint(spec_error(s, &at, value_find(lend, a->of), "this is more than the queue's quota"),
+                     "at most what quota says is lent, and all of it where lend says nothing");
+    }
+}
+
+/* Counted in thousandths. */
+static void check_tiny(struct spec *s, const struct queue_doc *q, const struct value *doc)
+{
+    static const char *const fields[] = {"quota", "borrow", "lend"};
+    for (size_t f = 0; f < SPEC_COUNT(fields); f++) {
+        const struct value *map = value_get(doc, fields[f]);
+        const struct spec_at here = {NULL, str_of(fields[f]), SIZE_MAX, {0, 0}};
+        for (size_t i = 0; map != NULL && i < q->n_amounts; i++) {
+            const struct value *v = value_find(map, q->amounts[i].of);
+            const struct spec_at at = {&here, q->amounts[i].of, SIZE_MAX, {0, 0}};
+            if (v != NULL && v->type == VALUE_DOUBLE && v->u.d > 0 && v->u.d < 0.001)
+                err_hint(spec_error(s, &at, v, "this is less than a thousandth, in which it is counted"),
+                         "0 for nothing");
+        }
+    }
+}
+
 /* ---- names ---- */
 
 static bool has_name(const struct queue_docs *docs, const struct str *known, size_t n_known, struct str name)
@@ -437,6 +483,9 @@ bool queue_docs_check(const struct queue_docs *docs, const struct str *known, si
             if (str_eq(docs->queues[i].name, docs->queues[k].name))
                 spec_error(&s, NULL, value_get(docs->queue_values[i], "name"), "the queue is there twice");
         check_kueue(&s, docs->queue_values[i]);
+        check_preemption(&s, &docs->queues[i], docs->queue_values[i]);
+        check_lent(&s, &docs->queues[i], docs->queue_values[i]);
+        check_tiny(&s, &docs->queues[i], docs->queue_values[i]);
         check_amounts(&s, docs, &docs->queues[i], known, n_known);
     }
     return errors->total == before;

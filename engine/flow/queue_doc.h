@@ -88,7 +88,7 @@ bool queue_doc_is(const struct value *doc);
 MUST_CHECK bool queue_docs_read(struct arena *a, const struct value *docs, size_t n, struct queue_docs *out,
                                 struct err_list *errors);
 /* What is to be applied: flavors that queues name must be there, in `docs` or among the known ones, or be
- * QUEUE_ANY_FLAVOR where neither has any; no name twice; and
+ * QUEUE_ANY_FLAVOR where neither has any; no name twice; nothing may be said that has no effect; and
  * what Jobs get of it must be to Kubernetes' taste. Older documents that are not are still read. */
 MUST_CHECK bool queue_docs_check(const struct queue_docs *docs, const struct str *known, size_t n_known,
                                  struct err_list *errors);
