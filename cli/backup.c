@@ -17,6 +17,7 @@
 #include "engine/os/secret.h"
 #include "engine/store/backup.h"
 #include "engine/store/embedded.h"
+#include "scheduler/kube_job.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
 
@@ -67,6 +68,16 @@ static bool has_data(const struct place *p, struct err *err)
                     alone ? "data folder" : "store");
 }
 
+/* Its launcher may still run steps, of runs whose numbers are given again. */
+static bool data_is_new(struct str folder, struct err *err)
+{
+    char path[FS_PATH_MAX];
+    if (!fs_path(path, err, "%.*s/launcher", STR_ARG(folder))) return false;
+    if (access(path, F_OK) != 0) return true;
+    err_set(err, ERR_CONFLICT, "%.*s is a server's data folder, with steps of another database", STR_ARG(folder));
+    return err_hint(err, "restore into a new folder: --data-dir");
+}
+
 /* The other way round, what is restored must not be mixed with what is there. */
 static bool make_place(const struct place *p, struct str folder, struct err *err)
 {
@@ -75,9 +86,9 @@ static bool make_place(const struct place *p, struct str folder, struct err *err
     if (!fs_path(path, err, "%.*s/backup.json", STR_ARG(folder))) return false;
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    return digest_fd(fd, digest, NULL, err) && fs_mkdirs(p->cfg.store_dir.p, 0711, err) &&
-           claim_restoring(p->cfg.store_dir, str_of(digest), err) && fs_mkdirs(p->cfg.data_dir.p, 0711, err) &&
-           claim_blobs_restoring(&p->blobs_at, str_of(digest), err);
+    return digest_fd(fd, digest, NULL, err) && data_is_new(p->cfg.data_dir, err) &&
+           fs_mkdirs(p->cfg.store_dir.p, 0711, err) && claim_restoring(p->cfg.store_dir, str_of(digest), err) &&
+           fs_mkdirs(p->cfg.data_dir.p, 0711, err) && claim_blobs_restoring(&p->blobs_at, str_of(digest), err);
 }
 
 static bool open_place(struct place *p, const struct args *args, bool restore, struct err *err)
@@ -223,10 +234,21 @@ static bool was_used(const struct place *p, struct err *err)
     return db_lease(p->db, &c, err) && backup_has_schema(c, err);
 }
 
+static void tell_of_former(const struct place *p, struct str former)
+{
+    struct str namespace = p->cfg.kube_namespace.n > 0 ? p->cfg.kube_namespace : STR("NAMESPACE");
+    cli_note(p->cli, "what ran at the backup is run again: this is an installation of its own now%s",
+             former.n > 0 ? ". What the former one left on a cluster, unless it still runs there, is deleted by" : "");
+    if (former.n > 0)
+        cli_note(p->cli, "  kubectl -n %.*s delete jobs,pods,services,secrets -l " KUBE_LABEL_INSTANCE "=%.*s",
+                 STR_ARG(namespace), STR_ARG(former));
+}
+
 static int work(struct cli *cli, const struct args *args, bool restore)
 {
     struct place p = {.cli = cli};
     struct err err = {0};
+    struct str former = {0};
     struct backup_result done = {0};
     struct backup_config cfg = {.folder = str_of(args_word(args, 0)),
                                 .blob = restore ? load_blob : save_blob,
@@ -236,7 +258,8 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     if (ok) {
         cfg.dsn = p.dsn;
         cfg.bin_dir = p.cfg.postgres_bin_dir;
-        ok = restore ? backup_restore(&cfg, &done, &err) && claim_restored(p.db, p.cfg.store_dir, &err) &&
+        ok = restore ? backup_restore(&cfg, &done, &err) &&
+                           claim_restored(p.db, p.cfg.store_dir, cli->arena, &former, &err) &&
                            claim_blobs_restored(p.db, &p.blobs_at, &err)
                      : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) &&
                            claim_blobs(p.db, &p.blobs_at, &err) && know_secrets(&p, args, &err) &&
@@ -247,6 +270,7 @@ static int work(struct cli *cli, const struct args *args, bool restore)
     cli_note(cli, "%s: the database (schema %d), %lld blobs of %lld bytes and %lld logs of %lld bytes",
              restore ? "restored" : "saved", done.schema, (long long)done.blobs, (long long)done.blob_bytes,
              (long long)done.logs, (long long)done.log_bytes);
+    if (restore) tell_of_former(&p, former);
     return CLI_OK;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "api/server.h"
 #include "engine/blob/disk.h"
 #include "engine/os/clock.h"
 #include "engine/os/fs.h"
@@ -205,15 +206,35 @@ bool claim_restoring(struct str store_dir, struct str backup, struct err *err)
     return err_hint(err, "restore into a new folder");
 }
 
-bool claim_restored(struct db *db, struct str store_dir, struct err *err)
+struct renewal {
+    const struct claim *claim;
+    struct arena *arena;
+    struct str former;
+};
+
+/* Placers are those of the former executors, with nodes that nobody looks at any more; a backup may be older than they
+ * are. */
+static bool renew_tx(struct conn *c, void *ctx, struct err *err)
+{
+    struct renewal *r = ctx;
+    struct str key;
+    return settings_take(c, STR(CLAIM_INSTANCE_SETTING), r->arena, &r->former, err) &&
+           settings_take(c, STR(API_STEP_KEY_SETTING), r->arena, &key, err) &&
+           conn_do(c,
+                   "DO $$BEGIN IF to_regclass('placers') IS NOT NULL THEN EXECUTE 'DELETE FROM placers'; END IF; END$$",
+                   err) &&
+           settings_put(c, STR(CLAIM_SETTING), str_of(r->claim->id), err);
+}
+
+bool claim_restored(struct db *db, struct str store_dir, struct arena *a, struct str *former, struct err *err)
 {
     CLAIM_AUTO c = {.lock = -1};
     CONN_AUTO conn = NULL;
+    struct renewal r = {.claim = &c, .arena = a};
     if (!open_claim(&c, store_dir, err)) return false;
     if (c.confirmed) return in_use(store_dir, err); /* somebody came meanwhile */
-    if (!db_lease(db, &conn, err) || !settings_put(conn, STR(CLAIM_SETTING), str_of(c.id), err) ||
-        !write_claim(&c, true, err))
-        return false;
+    if (!db_lease(db, &conn, err) || !conn_tx(conn, renew_tx, &r, err) || !write_claim(&c, true, err)) return false;
+    *former = r.former;
     unlink(c.restoring);
     return true;
 }

@@ -195,7 +195,8 @@ static bool open_cluster(struct server *s, struct err *err)
     os_random(bytes, sizeof bytes);
     digest_hex(bytes, sizeof bytes, made);
     CONN_AUTO c = NULL;
-    if (!db_lease(s->db, &c, err) || !settings_get_or_make(c, STR("instance"), str_of(made), &s->arena, &instance, err))
+    if (!db_lease(s->db, &c, err) ||
+        !settings_get_or_make(c, STR(CLAIM_INSTANCE_SETTING), str_of(made), &s->arena, &instance, err))
         return false;
     const struct kube_config cfg = {.kubeconfig = s->cfg.kubeconfig,
                                     .context = s->cfg.kube_context,

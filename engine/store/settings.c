@@ -14,15 +14,25 @@ bool settings_get_or_make(struct conn *c, struct str key, struct str made, struc
     return true;
 }
 
-bool settings_get(struct conn *c, struct str key, struct arena *a, struct str *out, struct err *err)
+static bool value_of(struct conn *c, enum query_id q, struct str key, struct arena *a, struct str *out, struct err *err)
 {
     struct params p;
     params_init(&p, a);
     params_str(&p, key);
     RESULT_AUTO res = NULL;
-    if (!conn_query(c, Q_SETTING_GET, &p, &res, err)) return false;
+    if (!conn_query(c, q, &p, &res, err)) return false;
     *out = PQntuples(res) > 0 ? row_copy(res, 0, 0, a) : STR("");
     return true;
+}
+
+bool settings_get(struct conn *c, struct str key, struct arena *a, struct str *out, struct err *err)
+{
+    return value_of(c, Q_SETTING_GET, key, a, out, err);
+}
+
+bool settings_take(struct conn *c, struct str key, struct arena *a, struct str *out, struct err *err)
+{
+    return value_of(c, Q_SETTING_TAKE, key, a, out, err);
 }
 
 bool settings_put(struct conn *c, struct str key, struct str value, struct err *err)

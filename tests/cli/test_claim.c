@@ -10,9 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/server.h"
 #include "cli/claim.h"
 #include "engine/blob/disk.h"
 #include "engine/os/fs.h"
+#include "engine/store/settings.h"
 #include "tests/support/db.h"
 
 static struct support_db t, other;
@@ -70,10 +72,18 @@ static bool restoring(const char *folder, const char *backup)
     return claim_restoring(str_of(folder), str_of(backup), &err);
 }
 
+static char former[32];
+
 static bool restored(struct support_db *db, const char *folder)
 {
+    struct arena a;
+    struct str name = {0};
     err_clear(&err);
-    return claim_restored(db->db, str_of(folder), &err);
+    arena_init(&a, 0);
+    bool done = claim_restored(db->db, str_of(folder), &a, &name, &err);
+    snprintf(former, sizeof former, "%.*s", STR_ARG(name));
+    arena_free(&a);
+    return done;
 }
 
 static void make_folder(const char *folder, const char *name)
@@ -175,6 +185,29 @@ static void a_restore_that_failed_is_repeated(void **state)
     assert_false(is_restoring(elsewhere));
 }
 
+/* Else it would take for its own what another has on the cluster, and its steps' tokens. */
+static void what_is_restored_is_another_installation(void **state)
+{
+    (void)state;
+    ok(support_sql(&t, "INSERT INTO settings VALUES ('" CLAIM_INSTANCE_SETTING "', 'abc'),"
+                       "('" API_STEP_KEY_SETTING "', 'key'), ('first_token:x', 'y');"
+                       "INSERT INTO placers (domain) VALUES ('kubernetes:steps@abc')"));
+    ok(restoring(dir, "one"));
+    ok(restored(&t, dir));
+    assert_string_equal(former, "abc");
+    CONN_AUTO c = NULL;
+    RESULT_AUTO res = NULL;
+    ok(db_lease(t.db, &c, &err) &&
+       conn_sql(c, "SELECT string_agg(key, ' ' ORDER BY key), (SELECT count(*) FROM placers) FROM settings", NULL, &res,
+                &err));
+    assert_true(str_is(row_str(res, 0, 0), "first_token:x " CLAIM_SETTING));
+    assert_int_equal(row_int(res, 0, 1), 0);
+    ok(restoring(elsewhere, "one"));
+    ok(support_sql(&other, "DROP TABLE placers")); /* of an older schema; and no server has used a cluster */
+    ok(restored(&other, elsewhere));
+    assert_string_equal(former, "");
+}
+
 static void a_database_with_blobs_wants_them(void **state)
 {
     (void)state;
@@ -205,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restore_goes_into_a_new_store, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restore_leaves_the_stores_of_others_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restore_that_failed_is_repeated, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_restored_is_another_installation, setup, teardown),
         cmocka_unit_test_setup_teardown(a_database_with_blobs_wants_them, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -362,12 +362,20 @@ def test_backup_and_restore(fresh):
                                     "twice: {run: 'echo try $MILLRACE_ATTEMPT; test $MILLRACE_ATTEMPT = 2', retry: "
                                     "{limit: 2, backoff: 10ms}}"))
     assert server.ended(number)["state"] == "succeeded"
+    go = server.home / "go"
+    held = server.submit(pipeline(f"held: {{run: 'test $MILLRACE_ATTEMPT = 2 || until test -e {go}; do sleep .1; done'}}"))
+    until("it to run", lambda: server.tasks(held)["held"]["state"] == "running")
     told = server.cli("backup", server.home / "saved", "--data-dir", server.data)
     assert "logs" in told.stderr, told
     assert (server.home / "saved").stat().st_mode & 0o77 == 0
     later = server.submit(pipeline("later: {run: echo not in the backup}"))
     assert server.ended(later)["state"] == "succeeded"
     assert server.stop() == 0
+    used = server.cli("restore", server.home / "saved", "--data-dir", server.data, "--store-dir",
+                      server.home / "second", expect=7)
+    assert "is a server's data folder" in used.stderr and not (server.home / "second").exists()
+    go.touch()
+    until("it to end", lambda: not processes(str(go)))
     server.data.rename(server.home / "lost")
     refused = server.cli("restore", server.home / "lost", "--data-dir", server.data, expect=3)
     assert "holds no complete backup" in refused.stderr and not server.data.exists()
@@ -376,12 +384,15 @@ def test_backup_and_restore(fresh):
     failed = server.cli("restore", server.home / "saved", "--data-dir", server.data, expect=None)
     assert failed.returncode != 0 and "logs.manifest" in failed.stderr and (server.data / "blobs").exists()
     (server.home / "away").rename(manifest)
-    server.cli("restore", server.home / "saved", "--data-dir", server.data)
+    told = server.cli("restore", server.home / "saved", "--data-dir", server.data)
+    assert "an installation of its own" in told.stderr and "kubectl" not in told.stderr
     used = server.cli("restore", server.home / "saved", "--data-dir", server.home / "second",
                       "--store-dir", server.data, expect=7)
     assert "is in use by another database" in used.stderr and not (server.home / "second").exists()
     server.start()
     assert server.run(number)["state"] == "succeeded"
+    # What ran at the backup is lost with its launcher, which counts as none of its own tries.
+    assert server.ended(held)["state"] == "succeeded" and server.tasks(held)["held"]["attempt"] == 2
     server.cli("artifacts", "get", f"{number}/keep/a", "-O", server.home / "a.txt")
     assert (server.home / "a.txt").read_text() == "precious\n"
     for attempt in (1, 2):

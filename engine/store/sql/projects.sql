@@ -16,6 +16,9 @@ SELECT value FROM settings WHERE key = $1
 -- name: setting_put
 INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value
 
+-- name: setting_take
+DELETE FROM settings WHERE key = $1 RETURNING value
+
 -- name: setting_get_or_make
 -- The empty update makes the row visible that somebody else inserted at the same time.
 INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = settings.value RETURNING value
