@@ -363,7 +363,8 @@ def test_backup_and_restore(fresh):
                                     "{limit: 2, backoff: 10ms}}"))
     assert server.ended(number)["state"] == "succeeded"
     go = server.home / "go"
-    held = server.submit(pipeline(f"held: {{run: 'test $MILLRACE_ATTEMPT = 2 || until test -e {go}; do sleep .1; done'}}"))
+    held = server.submit(pipeline("held: {run: 'test $MILLRACE_ATTEMPT = 2 || "
+                                  f"until test -e {go}; do sleep .1; done'}}"))
     until("it to run", lambda: server.tasks(held)["held"]["state"] == "running")
     told = server.cli("backup", server.home / "saved", "--data-dir", server.data)
     assert "logs" in told.stderr, told
