@@ -5,10 +5,10 @@
 
 #define SECOND_US 1000000
 #define RETRY_FIRST_US (SECOND_US / 2)
-#define RETRY_MOST_US (15 * SECOND_US) /* and half of that more or less: many who wait for a quota come one by one */
-#define PODLESS_US (5 * SECOND_US)     /* a Job without a pod for so long is asked why */
-#define JOB_SETTLES_US (3 * SECOND_US) /* for the pod of a Job that has ended to be told of */
-#define FOLLOW_AFTER_US (SECOND_US + SECOND_US / 4) /* short steps' logs are fetched once, at their end */
+#define RETRY_MOST_US (15 * SECOND_US)   /* and half of that more or less: many who wait for a quota come one by one */
+#define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
+#define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
+#define FOLLOW_AFTER_US (2 * SECOND_US)  /* short steps' logs are fetched once, at their end */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
 int64_t kube_again_us(uint32_t tries)

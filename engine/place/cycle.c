@@ -36,7 +36,7 @@ void out_admit(struct place *p, struct place_out *out, uint32_t w)
                                                                .flavor = k->flavor,
                                                                .pods = pods,
                                                                .nodes = nodes,
-                                                               .borrows = quota_borrows(&p->queues[k->queue], &d)};
+                                                               .borrows = quota_borrows(&p->queues[k->queue], &d) != 0};
 }
 
 void out_victim(struct place_out *out, uint64_t id, uint64_t by)

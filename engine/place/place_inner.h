@@ -265,7 +265,8 @@ int64_t quota_free(const struct place *p, const struct queue *q, unsigned ledger
 bool quota_fits(const struct place *p, const struct queue *q, unsigned ledger, const struct demand *d,
                 struct shortage *s);
 bool quota_nominal(const struct queue *q, const struct demand *d); /* would it be within the queue's own quota? */
-bool quota_borrows(const struct queue *q, const struct demand *d); /* does it use more than that of any of these? */
+/* Of which of these it uses more than that, as bits. What it has no quota of counts as borrowed when anything is. */
+unsigned quota_borrows(const struct queue *q, const struct demand *d);
 void quota_book(struct place *p, struct queue *q, unsigned ledgers, const struct demand *d, int sign);
 void quota_shares(const struct place *p, struct queue *q); /* share and use */
 int64_t quota_ever(const struct place *p, const struct queue *q, uint32_t res);

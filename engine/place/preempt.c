@@ -17,12 +17,28 @@ struct attempt {
     struct demand need;
 };
 
-static bool fits(const struct attempt *a)
+/* Does it lack room on nodes, were nothing but that resource asked for? */
+static bool nodes_lack(const struct attempt *a, unsigned resource)
+{
+    struct shape_key one = *a->key;
+    uint32_t fit;
+    if (resource != 0) one.cpu = 0;
+    if (resource != 1) one.memory = 0;
+    if (resource != 2) one.gpu = 0;
+    return !nodes_room(a->p, &one, a->flavor, IN(LOGICAL), INT64_MAX, &fit);
+}
+
+/* Which of the demand is short, as bits; 0: it fits. */
+static unsigned lacks(const struct attempt *a)
 {
     struct shortage s;
     uint32_t fit;
-    return quota_fits(a->p, a->q, LOGICAL, &a->need, &s) &&
-           nodes_room(a->p, a->key, a->flavor, IN(LOGICAL), INT64_MAX, &fit);
+    unsigned bits = 0;
+    if (!quota_fits(a->p, a->q, LOGICAL, &a->need, &s)) return 1U << s.which;
+    if (nodes_room(a->p, a->key, a->flavor, IN(LOGICAL), INT64_MAX, &fit)) return 0;
+    for (unsigned i = 0; i < 3; i++)
+        if (nodes_lack(a, i)) bits |= 1U << i;
+    return bits != 0 ? bits : 7; /* each is somewhere, but not together */
 }
 
 static bool of_use(const struct attempt *a, const struct work *v)
@@ -58,7 +74,25 @@ static void pick_all(const struct attempt *a)
     }
 }
 
-/* Who borrows goes first, then the less important, then who has done the least. */
+/* What it has of the demand, as bits. */
+static unsigned uses(const struct attempt *a, const struct work *v)
+{
+    struct demand has = demand_of(work_key(a->p, v), v->flavor);
+    unsigned bits = 0;
+    for (unsigned i = 0; i < 3; i++)
+        if (has.amount[i] > 0 && a->need.amount[i] > 0) bits |= 1U << i;
+    return bits;
+}
+
+/* Does another queue lose of its own, too? */
+static bool loses_own(const struct attempt *a, const struct work *v)
+{
+    const struct queue *from = &a->p->queues[v->queue];
+    return from != a->q && (uses(a, v) & ~quota_borrows(from, &a->need)) != 0;
+}
+
+/* Who borrows goes first, then the less important, those who have nothing but what is borrowed, and who has done the
+ * least. */
 static int by_worth(const void *x, const void *y, void *ctx)
 {
     const struct attempt *a = ctx;
@@ -66,31 +100,51 @@ static int by_worth(const void *x, const void *y, void *ctx)
     bool mine = &a->p->queues[v->queue] == a->q, his = &a->p->queues[w->queue] == a->q;
     if (mine != his) return mine ? 1 : -1;
     if (v->priority != w->priority) return v->priority < w->priority ? -1 : 1;
+    bool own = loses_own(a, v), theirs = loses_own(a, w);
+    if (own != theirs) return own ? 1 : -1;
     bool cpu = work_key(a->p, v)->gpu == 0, other = work_key(a->p, w)->gpu == 0;
     if (cpu != other && a->key->gpu > 0) return cpu ? 1 : -1;
     if (v->started_us != w->started_us) return v->started_us > w->started_us ? -1 : 1;
     return (v->id < w->id) - (v->id > w->id);
 }
 
-/* Takes victims until it fits; how many of the picked, packed to the front; 0 when all together do not do. */
+/* Would it be given back some of what is short? From another queue, nothing but what that borrows. */
+static bool gives(const struct attempt *a, const struct work *v, unsigned shortage)
+{
+    const struct queue *from = &a->p->queues[v->queue];
+    return (uses(a, v) & shortage & (from == a->q ? 7 : quota_borrows(from, &a->need))) != 0;
+}
+
+static void to_front(uint32_t *picked, uint32_t n, uint32_t i)
+{
+    uint32_t v = picked[i];
+    memmove(&picked[n + 1], &picked[n], (i - n) * sizeof *picked);
+    picked[n] = v;
+}
+
+/* Takes victims until it fits; how many of the picked, moved to the front; 0 when all together do not do. */
 static uint32_t choose(const struct attempt *a)
 {
     struct place *p = a->p;
     uint32_t n = 0;
-    bool enough = false;
-    for (uint32_t i = 0; i < p->n_picked && !enough; i++) {
+    unsigned shortage = lacks(a);
+    for (uint32_t i = 0; i < p->n_picked && shortage != 0;) {
         uint32_t v = p->picked[i];
-        const struct queue *from = &p->queues[p->works[v].queue];
-        if (from != a->q && !quota_borrows(from, &a->need)) continue; /* has given back what it borrowed */
+        if (!gives(a, &p->works[v], shortage)) {
+            i++;
+            continue;
+        }
         work_book(p, &p->works[v], IN(LOGICAL), -1);
-        p->picked[i] = p->picked[n];
-        p->picked[n++] = v;
-        enough = fits(a);
+        to_front(p->picked, n++, i);
+        unsigned now = lacks(a);
+        i = now == shortage ? i + 1 : n; /* something else is short now: those that were left have it, maybe */
+        shortage = now;
     }
+    bool enough = shortage == 0;
     for (uint32_t i = n; i-- > 0;) { /* those who are not needed; all of them when it was in vain */
         uint32_t v = p->picked[i];
         work_book(p, &p->works[v], IN(LOGICAL), 1);
-        if (enough && !fits(a)) {
+        if (enough && lacks(a) != 0) {
             work_book(p, &p->works[v], IN(LOGICAL), -1);
             continue;
         }
@@ -136,7 +190,7 @@ bool preempt_try(struct place *p, uint32_t w, uint32_t possible, struct place_ou
         a.flavor = a.key->n_flavors > 0 ? a.key->flavors[i] : PLACE_NONE;
         a.need = demand_of(a.key, a.flavor);
         pick_all(&a);
-        if (p->n_picked == 0 || fits(&a)) continue; /* fits: it waits for those who stop, or for a reservation */
+        if (p->n_picked == 0 || lacks(&a) == 0) continue; /* fits: it waits for those who stop, or for a reservation */
         qsort_r(p->picked, p->n_picked, sizeof *p->picked, by_worth, &a);
         uint32_t n = choose(&a);
         if (n == 0) continue;

@@ -60,14 +60,18 @@ bool quota_nominal(const struct queue *q, const struct demand *d)
     return true;
 }
 
-bool quota_borrows(const struct queue *q, const struct demand *d)
+unsigned quota_borrows(const struct queue *q, const struct demand *d)
 {
-    for (uint32_t i = 0; i < 3; i++) {
+    unsigned over = 0, open = 0;
+    for (unsigned i = 0; i < 3; i++) {
         uint32_t r = d->res[i];
-        if (r == PLACE_NONE || d->amount[i] == 0 || q->quota[r].nominal == PLACE_UNLIMITED) continue;
-        if (q->used[LOGICAL][r] > q->quota[r].nominal) return true;
+        if (r == PLACE_NONE || d->amount[i] == 0) continue;
+        if (q->quota[r].nominal == PLACE_UNLIMITED)
+            open |= 1U << i;
+        else if (q->used[LOGICAL][r] > q->quota[r].nominal)
+            over |= 1U << i;
     }
-    return false;
+    return over == 0 ? 0 : over | open;
 }
 
 void quota_book(struct place *p, struct queue *q, unsigned ledgers, const struct demand *d, int sign)

@@ -107,15 +107,18 @@ bool place_feasible(struct place *p, const struct place_ask *ask, struct place_w
 /* ---- now ---- */
 
 /* Only the first of a queue preempts, and not to borrow. */
-static void why_cohort(const struct place *p, const struct queue *q, const struct demand *d, uint32_t flavor,
+static void why_cohort(const struct place *p, const struct queue *q, const struct demand *d, const struct shortage *s,
                        uint32_t first, struct place_why *why)
 {
+    uint32_t r = d->res[s->which];
+    const struct cohort *c = &p->cohorts[q->cohort];
+    bool others = c->used[LOGICAL][r] > quota_over(q->local[r], q->used[LOGICAL][r]);
     bool reclaims = q->reclaim != PLACE_PREEMPT_NEVER;
     why->cohort = PLACE_LENT;
     if (!quota_nominal(q, d)) {
-        why->cohort = reclaims ? PLACE_BORROWS : PLACE_OF_NO_MATTER;
+        why->cohort = reclaims && others ? PLACE_BORROWS : PLACE_OF_NO_MATTER;
     } else if (reclaims && first != PLACE_NONE) {
-        struct demand ahead = demand_of(work_key(p, &p->works[first]), flavor);
+        struct demand ahead = demand_of(work_key(p, &p->works[first]), s->flavor);
         if (quota_nominal(q, &ahead)) return;
         why->cohort = PLACE_BEHIND;
         why->other = p->works[first].id;
@@ -146,7 +149,7 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
     why.need = s->need;
     why.free = s->free;
     struct demand all_pods = demand_of(key, s->flavor);
-    if (s->stage == STAGE_COHORT && s->held_by == PLACE_NONE) why_cohort(p, q, &all_pods, s->flavor, first, &why);
+    if (s->stage == STAGE_COHORT && s->held_by == PLACE_NONE) why_cohort(p, q, &all_pods, s, first, &why);
     if (s->held_by != PLACE_NONE) {
         why.other = p->works[s->held_by].id;
         why.free = quota_free(p, q, LOGICAL, all_pods.res[s->which]);

@@ -21,7 +21,7 @@ from harness import PATIENCE, ROOT, Server, until  # found by cluster
 
 RAW_THREADS = 8
 ROUNDS = 6
-SCALE_ROUNDS = 3
+SCALE_ROUNDS = 5
 NOOP = ["/bin/true"]
 
 

@@ -200,6 +200,23 @@ static void test_what_is_lent(void **state)
     rig_close(&r);
 }
 
+/* What nobody else has is not said to be left to others. */
+static void test_all_is_its_own(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t mine = rig_queue(&r, "mine", "all", (struct rig_quota){4, -1, -1}, 1, NEVER, PLACE_PREEMPT_ANY);
+    rig_queue(&r, "lender", "all", (struct rig_quota){4, -1, -1}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 64);
+    add(&r, asks(1, mine, 6000, 1000, GIB));
+    rig_cycle(&r, 1);
+    add(&r, asks(2, mine, 4000, 1000, GIB));
+    rig_cycle(&r, 2);
+    rig_why(&r, 2, "needs 4 × a100, 2 free in queue mine");
+    rig_close(&r);
+}
+
 /* A queue takes back what is its own, and not what it would borrow; who is behind its first waits for that one. */
 static void test_behind_one_that_borrows(void **state)
 {
@@ -250,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_who_comes_further),
         cmocka_unit_test(test_cordoned_where_it_may_be),
         cmocka_unit_test(test_what_is_lent),
+        cmocka_unit_test(test_all_is_its_own),
         cmocka_unit_test(test_behind_one_that_borrows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

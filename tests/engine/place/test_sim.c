@@ -133,7 +133,7 @@ static void check(struct world *w)
         if (real == PLACE_PROMISED) real = PLACE_WAITING;
         if (real != w->states[id]) fail_msg("workload %d is %d, was said to be %d", (int)id, real, w->states[id]);
         struct place_why why;
-        if (real != PLACE_WAITING || !place_explain(w->r.p, id, &why)) continue;
+        if (real != PLACE_WAITING || !place_reason(w->r.p, id, &why)) continue;
         if (why.reason == PLACE_NO_REASON) fail_msg("workload %d waits without a reason", (int)id);
     }
 }
