@@ -142,7 +142,7 @@ static void write_task(const struct emit *e, const struct listing *l, uint32_t t
         uint32_t n;
         const uint32_t *needs = runtree_needs(&l->tree, task, &n);
         if (why.n == 0 && !begun) why = upstream_reason(l, needs, n);
-        emit_str(e, "waitingFor", why); /* of one that goes on: it was launched, and does not run yet */
+        emit_str(e, "waitingFor", why); /* of one that goes on: why it does not run yet, or is not heard of */
     }
     jsonw_object_end(e->w);
 }

@@ -260,7 +260,7 @@ struct kube {
     struct kube_call *seeking; /* for templates that were left behind */
     bool sought;
     int64_t sought_us;
-    int64_t ticked_us;
+    int64_t ticked_us, watched_us; /* the last tick, and the last one without trouble of the pods' watch */
 };
 
 /* ---- kube.c: the attempts, and what the scheduler asks and hears of them ---- */

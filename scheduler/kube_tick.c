@@ -109,6 +109,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
 void kube_tick(struct kube *k)
 {
     look_around(k);
+    if (kube_pods_trouble(k) == NULL) k->watched_us = os_mono_us();
     kube_each(k, tick_attempt);
     kube_templates_tick(k);
     kube_strays_tick(k);

@@ -8,6 +8,8 @@
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 
+#define UNWATCHED_US 5000000 /* shorter ones are not worth a word about what runs */
+
 void kube_news(struct kube_attempt *a)
 {
     if (a->waits_changed) return;
@@ -52,16 +54,24 @@ const char *kube_waits_why(const struct kube_attempt *a)
     return a->waits != NULL ? a->waits : "";
 }
 
+/* What keeps anybody from hearing of it, as far as it matters: of one that runs, once it may have ended long since. */
+static const char *unheard(const struct kube_attempt *a, int64_t now)
+{
+    const struct kube *k = a->owner;
+    const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = kube_pods_trouble(k);
+    const char *trouble = of_pods != NULL ? of_pods : of_jobs;
+    bool told = !kube_has_pod(a) || (a->stage == KUBE_STAGE_RUNNING && now - k->watched_us > UNWATCHED_US);
+    return trouble != NULL && told ? trouble : "";
+}
+
 /* What a pod hangs on may be what it lacks: that is waited for, as its Job was. Without a watch nothing would be told
  * of it: it may have begun, whatever it hung on when it was heard of last. */
 void kube_waits_tick(struct kube_attempt *a, int64_t now)
 {
     const struct kube *k = a->owner;
-    const char *of_jobs = kube_watch_trouble(k->jobs), *of_pods = kube_pods_trouble(k);
-    const char *trouble = of_pods != NULL ? of_pods : of_jobs;
-    if (of_pods != NULL && a->hangs_us != 0) a->hangs_us += now - k->ticked_us;
+    const char *trouble = unheard(a, now);
+    if (kube_pods_trouble(k) != NULL && a->hangs_us != 0) a->hangs_us += now - k->ticked_us;
     if (a->hangs_us > now || (a->hangs_us != 0 && kube_belongings_lack(a) != NULL)) a->hangs_us = now;
-    if (trouble == NULL || kube_has_pod(a)) trouble = "";
     if (str_is(str_of(trouble), a->unwatched != NULL ? a->unwatched : "")) return;
     free(a->unwatched);
     a->unwatched = strdup(trouble);
@@ -75,10 +85,10 @@ struct str kube_waits_text(const struct kube_attempt *a, struct arena *m)
     const char *why = kube_waits_why(a);
     struct str note = why[0] != '\0' ? kube_mover_note(a, m) : STR("");
     if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_printf(m, "%s%.*s", why, STR_ARG(note));
-    return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note),
-                        why[0] != '\0' ? "; and the cluster cannot be watched"
-                                       : "waits for the cluster, which cannot be watched",
-                        a->unwatched);
+    const char *and = why[0] != '\0'                   ? "; and the cluster cannot be watched"
+                      : a->stage == KUBE_STAGE_RUNNING ? "it may have ended since: the cluster cannot be watched"
+                                                       : "waits for the cluster, which cannot be watched";
+    return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note), and, a->unwatched);
 }
 
 void kube_waits_quote(struct kube_attempt *a, const struct kube_pod *pod, const char *why, struct task_result *r)

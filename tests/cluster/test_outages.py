@@ -54,12 +54,15 @@ def test_an_api_server_that_forgot(cluster, cluster_server, jobs, proxy):
     server.crash()
     server.start()
     time.sleep(OUTAGE / 2)
+    until("one that runs to say so", lambda: "it may have ended since: the cluster cannot be watched" in (
+        other.tasks(watched)["s"].get("waitingFor") or ""))
     compact(cluster)
     cluster.bring_up()
     assert server.ended(run, 120)["state"] == "failed"
     assert server.ended(stopped, 120)["state"] == "cancelled"
     assert server.ended(new, 120)["state"] == "succeeded"
     assert other.ended(watched, 120)["state"] == "succeeded" and other.tasks(watched)["s"]["attempt"] == 1
+    assert not other.tasks(watched)["s"].get("waitingFor")
     assert sum(n for (_, status), n in proxy.answers.items() if status == 410) > 0, proxy.answers
     tasks = server.tasks(run)
     assert [tasks[one]["state"] for one in ("s", "fails", "runs", "later")] == [
