@@ -70,22 +70,28 @@ __attribute__((unused)) static uint32_t rig_queue(struct rig *r, const char *nam
 }
 
 /* A node is in zone a when its name ends in an even letter, else in b. */
-__attribute__((unused)) static uint32_t rig_node(struct rig *r, const char *name, uint32_t flavor, uint32_t gpus)
+__attribute__((unused)) static uint32_t rig_node_of(struct rig *r, const char *name, int64_t cpu,
+                                                    const struct place_offer *offers, size_t n)
 {
-    struct place_offer offer = {.flavor = flavor, .gpus = gpus};
     static const struct place_pair zones[] = {{STR_INIT("zone"), STR_INIT("a")}, {STR_INIT("zone"), STR_INIT("b")}};
-    struct place_node n = {.name = str_of(name),
-                           .labels = &zones[name[strlen(name) - 1] % 2],
-                           .n_labels = 1,
-                           .cpu = 64000,
-                           .memory = (int64_t)256 << 30,
-                           .schedulable = true,
-                           .offers = &offer,
-                           .n_offers = gpus > 0};
+    const struct place_node node = {.name = str_of(name),
+                                    .labels = &zones[name[strlen(name) - 1] % 2],
+                                    .n_labels = 1,
+                                    .cpu = cpu,
+                                    .memory = (int64_t)256 << 30,
+                                    .schedulable = true,
+                                    .offers = offers,
+                                    .n_offers = n};
     struct err err = {0};
     uint32_t number = PLACE_NONE;
-    if (!place_node(r->p, &n, &number, &err)) fail_msg("node %s: %s", name, err.message);
+    if (!place_node(r->p, &node, &number, &err)) fail_msg("node %s: %s", name, err.message);
     return number;
+}
+
+__attribute__((unused)) static uint32_t rig_node(struct rig *r, const char *name, uint32_t flavor, uint32_t gpus)
+{
+    const struct place_offer offer = {.flavor = flavor, .gpus = gpus};
+    return rig_node_of(r, name, 64000, &offer, gpus > 0);
 }
 
 /* What is asked: of one flavor, thousandths of GPUs a pod. */
