@@ -68,11 +68,12 @@ static double taken(const struct place *p, const struct work *k, uint32_t flavor
     return sum < need ? sum / need : sum > 0;
 }
 
-/* Priority is of a queue alone: who is older than one of another queue has not passed it. */
+/* Priority is of a queue alone: who is older than one of another queue has not passed it. Of its own queue who is
+ * younger and no more important comes after it, but for one that is looked at before the turns, for other nodes. */
 static bool passes(const struct work *v, const struct work *k)
 {
     bool younger = v->submit_us != k->submit_us ? v->submit_us > k->submit_us : v->id > k->id;
-    return younger && v->queue != k->queue && v->priority <= k->priority;
+    return younger && v->priority <= k->priority;
 }
 
 void passed_count(struct place *p, uint32_t w, uint32_t flavor, enum place_resource lacks)
