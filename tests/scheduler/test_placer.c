@@ -199,6 +199,33 @@ static void test_pods_go_elsewhere(void **state)
     until("SELECT state FROM queue_work WHERE run_id = 2", 2);
 }
 
+/* What runs on a node that is gone takes nothing of others, and nobody else goes to such a node. */
+static void test_its_node_is_gone(void **state)
+{
+    (void)state;
+    world.gpus[2] = 1;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "default");
+    until(ADMITTED, 1);
+    pthread_mutex_lock(&world.lock);
+    world.pods[0] = (struct placer_pod){{1, 0, 1}, 0, STR("n2")};
+    world.on[0] = 2;
+    world.n_pods = 1;
+    pthread_mutex_unlock(&world.lock);
+    placer_stop(world.placer);
+    world.gpus[2] = 0;
+    world.gpus[0] = 1;
+    world.placer = placer_new("two"); /* which knows of that node what the database says */
+    ask(2, 1, 1, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND nodes = '{n0}'", 1);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM queue_work WHERE nodes = '{n2}'"), 1);
+    world.gpus[0] = 0;
+    world.generation++;
+    over(2);
+    ask(3, 1, 1, 1, 0, "default");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 3 AND reason IS NOT NULL", 1);
+}
+
 /* Others are really where it is booked: it is booked where there is room, and where there is none what it asks for is
  * not free. */
 static void test_others_are_in_its_place(void **state)
@@ -441,6 +468,7 @@ int main(void)
         TEST(a_long_queue_is_told_bit_by_bit),
         TEST(what_moves_to_another_cluster),
         TEST(pods_go_elsewhere),
+        TEST(its_node_is_gone),
         TEST(others_are_in_its_place),
         TEST(what_does_not_change_is_not_looked_at),
     };

@@ -75,7 +75,7 @@ static void test_the_node_is_of_another_flavor(void **state)
     until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND state = 2 AND got = 'fb' AND nodes = '{n0}'", 1);
 }
 
-/* It is still of the node, and stands for other devices: those that run have what they were given. */
+/* It is still of the node, and stands for other devices: those that run have what they were given, once. */
 static void test_the_flavor_is_of_other_devices(void **state)
 {
     (void)state;
@@ -94,6 +94,10 @@ static void test_the_flavor_is_of_other_devices(void **state)
         until(SHOWN, other);
         ask(3 - other, 1, 1, 1, 0, "a");
         until("SELECT count(*) FROM queue_work WHERE NOT news AND reason = 'WaitingForQuota'", 2 - other);
+        ask(5 - other, 1, 1, other ? 1 : 3, 0, "default"); /* all that is left */
+        until(ADMITTED, 2);
+        over(5 - other);
+        until(ADMITTED, 1);
     }
 }
 
