@@ -1,11 +1,11 @@
 /* Who has been passed for too long.
  *
  * A turn goes to the queue that uses least, and what has just become free to who has the turn: a wide workload never
- * sees enough of it as long as a queue with a smaller part has small ones. So it is counted what younger ones of other
- * queues, of no higher priority, take of what the first of a queue lacks before it has its reservation. Once that is
- * PASSES times what it needs itself, on the average of the queues that ask for these nodes, it is looked at before the
- * turns until it starts: one for the nodes of a flavor at a time. Age alone is no right: as long as each queue has its
- * turn, none is passed that often. */
+ * sees enough of it as long as a queue with a smaller part has small ones. So it is counted what younger ones, of no
+ * higher priority, take of what the first of a queue lacks before it has its reservation. Once that is PASSES times
+ * what it needs itself, on the average of the queues that ask for these nodes, it is looked at before the turns until
+ * it starts: one for the nodes of a flavor at a time. Age alone is no right: as long as each queue has its turn, none
+ * is passed that often. */
 #include "engine/place/place_inner.h"
 
 /* Shares of up to eight to one, be it by weight or by quota, are what the turns alone make of them. */

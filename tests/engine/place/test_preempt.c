@@ -174,76 +174,6 @@ static void test_nobody_gives_of_its_own(void **state)
     rig_close(&r);
 }
 
-static uint32_t queue_of(struct rig *r, const char *name, int gpus, int64_t cpu)
-{
-    const struct place_flavor_quota of = {A100, {rig_gpus(gpus), PLACE_UNLIMITED, PLACE_UNLIMITED}};
-    const struct place_queue q = {.name = str_of(name),
-                                  .cohort = place_cohort(r->p, STR("all")),
-                                  .weight = 1,
-                                  .within = NEVER,
-                                  .reclaim = ANY,
-                                  .cpu = {cpu, PLACE_UNLIMITED, PLACE_UNLIMITED},
-                                  .memory = {.nominal = PLACE_UNLIMITED},
-                                  .flavors = &of,
-                                  .n_flavors = 1};
-    struct err err = {0};
-    uint32_t number;
-    assert_true(place_queue(r->p, &q, &number, &err));
-    return number;
-}
-
-static void add_of(struct rig *r, uint64_t id, uint32_t queue, uint32_t gpus, int64_t cpu)
-{
-    const struct rig_ask asked = {id, queue, 0, 1, gpus * PLACE_GPU, A100, 0, 0};
-    struct place_ask ask = rig_of(&asked);
-    struct err err = {0};
-    ask.cpu = cpu;
-    assert_true(place_add(r->p, &ask, &err));
-}
-
-/* Of another queue's nothing is taken but what it borrows, of what lacks. `cores` has 4 GPUs of its own (10) and
- * borrows cores (11); `gpus` uses 4 GPUs, of its own or not, on the same node (20). */
-static void test_what_is_taken_back(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *name;
-        int gpus_own;       /* of `gpus` */
-        int64_t cores_own;  /* of either, thousandths */
-        uint32_t node_gpus; /* that are there */
-        uint32_t gpus;      /* that are asked for */
-        int64_t cores;
-        bool taken[3]; /* 10, 11, 20 */
-    } rows[] = {
-        {"GPUs, from who borrows GPUs", 0, 2000, 64, 4, 1000, {false, false, true}},
-        {"cores, from who borrows cores", 0, 2000, 64, 0, 9000, {false, true, false}},
-        {"each from its own", 0, 2000, 64, 4, 9000, {false, true, true}},
-        {"no GPUs, since none are borrowed, though nodes have no more", 4, 2000, 8, 4, 1000, {false, false, false}},
-        {"the GPUs on nodes, from who borrows GPUs", 2, 2000, 8, 2, 1000, {false, false, true}},
-        {"cores on nodes, that nobody has a quota of", 2, PLACE_UNLIMITED, 64, 2, 54500, {false, false, true}},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct rig r;
-        rig_open(&r);
-        uint32_t mine = queue_of(&r, "mine", 4, rows[i].cores_own == PLACE_UNLIMITED ? PLACE_UNLIMITED : 10000);
-        uint32_t cores = queue_of(&r, "cores", 4, rows[i].cores_own);
-        uint32_t gpus = queue_of(&r, "gpus", rows[i].gpus_own, rows[i].cores_own);
-        rig_node(&r, "n0", A100, rows[i].node_gpus);
-        add_of(&r, 20, gpus, 4, 1000);
-        add_of(&r, 10, cores, 4, 1000);
-        add_of(&r, 11, cores, 0, 8000);
-        rig_cycle(&r, 0);
-        for (size_t k = 0; k < 3; k++)
-            rig_expect(&r, (uint64_t[]){10, 11, 20}[k], PLACE_RUNNING);
-        add_of(&r, 1, mine, rows[i].gpus, rows[i].cores);
-        rig_cycle(&r, 1);
-        for (size_t k = 0; k < 3; k++)
-            if ((place_state(r.p, (uint64_t[]){10, 11, 20}[k]) == PLACE_STOPPING) != rows[i].taken[k])
-                fail_msg("%s: %d", rows[i].name, (int)k);
-        rig_close(&r);
-    }
-}
-
 /* A gang of low ones holds every node; the important one needs a node, not quota. */
 static void test_preempt_for_nodes(void **state)
 {
@@ -337,7 +267,6 @@ int main(void)
         cmocka_unit_test(test_let_off),
         cmocka_unit_test(test_whose_loss_is_least),
         cmocka_unit_test(test_nobody_gives_of_its_own),
-        cmocka_unit_test(test_what_is_taken_back),
         cmocka_unit_test(test_preemptor_leaves),
         cmocka_unit_test(test_a_promise_on_a_cordoned_node),
     };
