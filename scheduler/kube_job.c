@@ -147,7 +147,8 @@ static void annotations(struct jsonw *w, const struct kube_job *j, struct arena 
 
 /* ---- volumes ---- */
 
-/* Files of one folder are one volume, which is mounted there: the first file of each folder names it. */
+/* Files of one folder are one volume, which is mounted there: the first file of each folder names it. A program is one
+ * by itself, in a folder that has other files, too. */
 static struct str folder_of(struct str path)
 {
     while (path.n > 0 && path.p[path.n - 1] != '/')
@@ -155,10 +156,15 @@ static struct str folder_of(struct str path)
     return str_sub(path, 0, path.n > 1 ? path.n - 1 : path.n);
 }
 
-static bool first_of_folder(const struct kube_job *j, size_t i)
+static bool are_one(const struct kube_file *a, const struct kube_file *b)
+{
+    return a == b || (!a->program && !b->program && str_eq(folder_of(a->path), folder_of(b->path)));
+}
+
+static bool first_of_volume(const struct kube_job *j, size_t i)
 {
     for (size_t k = 0; k < i; k++)
-        if (str_eq(folder_of(j->files[k].path), folder_of(j->files[i].path))) return false;
+        if (are_one(&j->files[k], &j->files[i])) return false;
     return true;
 }
 
@@ -177,7 +183,7 @@ static void files_volume(struct jsonw *w, const struct kube_job *j, struct arena
     jsonw_array(w);
     for (size_t i = first; i < j->n_files; i++) {
         struct str folder = folder_of(j->files[i].path);
-        if (!str_eq(folder, folder_of(j->files[first].path))) continue;
+        if (!are_one(&j->files[i], &j->files[first])) continue;
         jsonw_object(w);
         jsonw_kv_str(w, "path", str_sub(j->files[i].path, folder.n + 1, j->files[i].path.n));
         jsonw_kv_int(w, "mode", j->files[i].program ? 0555 : 0444);
@@ -206,7 +212,7 @@ static void volumes(struct jsonw *w, const struct kube_job *j, struct arena *a)
     }
     if (j->moves.n > 0) kube_companion_volumes(w, j);
     for (size_t i = 0; i < j->n_files; i++)
-        if (first_of_folder(j, i)) files_volume(w, j, a, i);
+        if (first_of_volume(j, i)) files_volume(w, j, a, i);
     kube_podspec_volumes(w, j, a);
     jsonw_array_end(w);
 }
@@ -222,10 +228,12 @@ static void mounts(struct jsonw *w, const struct kube_job *j, struct arena *a)
         jsonw_object_end(w);
     }
     for (size_t i = 0; i < j->n_files; i++) {
-        if (!first_of_folder(j, i)) continue;
+        if (!first_of_volume(j, i)) continue;
         jsonw_object(w);
         named(w, a, "files", i);
-        jsonw_kv_str(w, "mountPath", folder_of(j->files[i].path));
+        struct str path = j->files[i].path, folder = folder_of(path);
+        jsonw_kv_str(w, "mountPath", j->files[i].program ? path : folder);
+        if (j->files[i].program) jsonw_kv_str(w, "subPath", str_sub(path, folder.n + 1, path.n));
         jsonw_object_end(w);
     }
     kube_podspec_mounts(w, j, a);

@@ -13,7 +13,6 @@
 
 #define KUBE_JOB_NAME 53 /* 52 characters: a pod's name adds some, and has 63 at most */
 #define KUBE_WORKDIR "/millrace/work"
-#define KUBE_FILES "/millrace/files"
 #define KUBE_CONTAINER "step"
 #define KUBE_FETCH "millrace-fetch"        /* the init container that brings code and inputs */
 #define KUBE_COLLECT "millrace-collect"    /* the sidecar that keeps outputs */

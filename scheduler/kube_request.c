@@ -7,7 +7,6 @@
 #include "scheduler/step_env.h"
 #include "scheduler/step_moves.h"
 
-#define SCRIPT_FILE KUBE_FILES "/script"
 #define MANIFEST_MAX (1 << 20)
 #define MASTER_PORT "29500"
 
@@ -113,7 +112,7 @@ static bool place_files(struct kube_attempt *a, const struct launch_spec *spec, 
         files[n++] = (struct kube_file){.path = full_path(m, spec, in->path), .text = in->text};
     }
     if (spec->script.n > 0)
-        files[n++] = (struct kube_file){.path = STR(SCRIPT_FILE), .text = spec->script, .program = true};
+        files[n++] = (struct kube_file){.path = full_path(m, spec, STR(LAUNCH_SCRIPT)), .text = spec->script, .program = true};
     job->files = files;
     job->n_files = n;
     return texts_fit(bytes, err);
@@ -203,16 +202,12 @@ static bool plan_moves(struct kube *k, struct kube_attempt *a, const struct exec
     return true;
 }
 
-/* The command line with the script where it is. */
-static void command_line(struct arena *m, const struct launch_spec *spec, struct kube_job *job)
+static void command_line(const struct launch_spec *spec, struct kube_job *job)
 {
-    struct str *argv = arena_array(m, struct str, spec->n_argv + 1);
-    for (size_t i = 0; i < spec->n_argv; i++)
-        argv[i] = spec->script.n > 0 && str_is(spec->argv[i], LAUNCH_SCRIPT) ? STR(SCRIPT_FILE) : spec->argv[i];
     size_t n = spec->node->verb == VERB_IMAGE ? spec->n_command : spec->n_argv;
-    job->command = argv;
+    job->command = spec->argv;
     job->n_command = n;
-    job->args = argv + n;
+    job->args = spec->argv + n;
     job->n_args = spec->n_argv - n;
 }
 
@@ -300,7 +295,7 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
         return false;
     if (job.workers > 1) rendezvous(m, &job);
     if (a->n_outputs == 1 && !a->collects) job.message_path = full_path(m, spec, spec->node->outputs[0].path);
-    command_line(m, spec, &job);
+    command_line(spec, &job);
     BUF_AUTO text;
     buf_init(&text, 0);
     kube_job_json(&job, &text);

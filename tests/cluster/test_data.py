@@ -113,14 +113,18 @@ def test_code_reaches_pods(data_server, jobs, tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/tool.sh").write_text("#!/bin/sh\necho tool $(cat inputs/who)\n")
     (tmp_path / "lib/tool.sh").chmod(0o755)
+    (tmp_path / "lib/beside.py").write_text("name = 'beside it'\n")
     (tmp_path / "pipeline.yaml").write_text(pipeline(
         "  code: {run: 'lib/tool.sh; touch lib/mine', inputs: {who: '${{ params.who }}'}}\n"
+        "  script: {script: 'import sys, beside; print(sys.argv[0], beside.name)', interpreter: python3, workdir: lib,\n"
+        "           image: localhost/python:1}\n"
         "  alone: {image: localhost/busybox:1, command: [ls]}\n",
         params='{who: {type: string, default: me}}'))
     done = server.cli_json("run", "--detach", tmp_path)
     run = done["id"]
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     assert server.cli("logs", run, "code").stdout == "tool me\n"
+    assert server.cli("logs", run, "script").stdout == ".millrace-script beside it\n"
 
 
 def test_a_node_keeps_what_its_pods_fetched(data_server, jobs, tmp_path):

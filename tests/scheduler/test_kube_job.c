@@ -118,7 +118,7 @@ static void texts_come_as_files(void **state)
     (void)state;
     static const struct kube_file files[] = {
         {.path = STR_INIT(KUBE_WORKDIR "/inputs/n"), .text = STR_INIT("5")},
-        {.path = STR_INIT(KUBE_FILES "/script"), .text = STR_INIT("print(1)\n"), .program = true},
+        {.path = STR_INIT(KUBE_WORKDIR "/.millrace-script"), .text = STR_INIT("print(1)\n"), .program = true},
         {.path = STR_INIT(KUBE_WORKDIR "/inputs/m"), .text = STR_INIT("6")}};
     struct kube_job job = plain();
     job.files = files;
@@ -134,7 +134,7 @@ static void texts_come_as_files(void **state)
     is(&v, STEP "volumeMounts",
        "[{\"mountPath\":\"/millrace/work\",\"name\":\"work\"},{\"mountPath\":\"/millrace/work/"
        "inputs\",\"name\":\"files-0\"},"
-       "{\"mountPath\":\"/millrace/files\",\"name\":\"files-1\"}]");
+       "{\"mountPath\":\"/millrace/work/.millrace-script\",\"name\":\"files-1\",\"subPath\":\".millrace-script\"}]");
 }
 
 static void what_a_cluster_understands_reaches_it(void **state)
