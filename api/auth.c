@@ -111,6 +111,7 @@ static bool check_step(struct request *rq, struct str text, struct err *err)
         if (err->code == ERR_NOT_FOUND) return no_token(err, "the token's run is gone");
         return false;
     }
+    if (run.created_us != t.made_us) return no_token(err, "the token's run is gone");
     if (task.attempt != (int32_t)t.attempt || (task.state != TASK_RUNNING && task.state != TASK_STOPPING))
         return no_token(err, "the token's attempt has ended");
     rq->who = (struct identity){.name = arena_printf(rq->arena, "step:%lld/%u/%u", (long long)t.run, t.task, t.attempt),

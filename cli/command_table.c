@@ -193,7 +193,7 @@ static const char backup_details[] =
     "Runs on the server's machine, whether it runs or not. Database, artifacts, also those in S3, and logs fit each\n"
     "other. Not in it: millrace.conf and the secrets, checkpoints and working directories of steps, and the file with\n"
     "the first token, which the server writes anew; tokens stay good.";
-static const char restore_details[] = "Into an empty data folder, with the server stopped. Every digest is verified.";
+static const char restore_details[] = "Into a new data folder. Digests are verified, and what ran then is run again.";
 static const char completion_details[] = "  bash:  source <(millrace completion bash)\n"
                                          "  zsh:   millrace completion zsh > \"${fpath[1]}/_millrace\"\n"
                                          "  fish:  millrace completion fish | source";

@@ -94,7 +94,7 @@ static struct gpu_want gpus_wanted(struct scheduler *s, const struct live *l, st
 
 static struct attempt_id next_attempt(const struct live *l, uint32_t task)
 {
-    return (struct attempt_id){l->id, task, run_task_attempt(l->run, task) + 1};
+    return core_attempt(l, task, run_task_attempt(l->run, task) + 1);
 }
 
 static enum exec_placing placing_of(const struct executor *x)
@@ -152,7 +152,7 @@ void admit_restored(struct scheduler *s, struct live *l)
         if (!needs_room(n)) continue;
         capacity_take(&s->capacity, &wanted);
         if (gpus_of(s) == NULL) continue;
-        gpus_expect(gpus_of(s), (struct attempt_id){l->id, r->task, run_task_attempt(l->run, r->task)}, &gpus);
+        gpus_expect(gpus_of(s), core_attempt(l, r->task, run_task_attempt(l->run, r->task)), &gpus);
     }
 }
 
@@ -216,8 +216,7 @@ static bool start_one(struct scheduler *s, struct live *l, struct vain *v)
         struct executor *x = s->cfg.executor;
         capacity_take(&s->capacity, &wanted);
         run_start_task(l->run, task, x->instance(x->self), s->now_us, core_touch(s, l));
-        if (x->gpus != NULL)
-            gpus_take(x->gpus, (struct attempt_id){l->id, task, run_task_attempt(l->run, task)}, &gpus);
+        if (x->gpus != NULL) gpus_take(x->gpus, core_attempt(l, task, run_task_attempt(l->run, task)), &gpus);
         s->stats.tasks_started++;
         v->started = true;
         return true;

@@ -299,7 +299,7 @@ static struct chore *chore_new(struct chores *owner, const struct live *l, const
     c->job.run = run_chore;
     c->owner = owner;
     c->kind = e->kind;
-    c->id = (struct attempt_id){l->id, e->task, e->attempt};
+    c->id = core_attempt(l, e->task, e->attempt);
     c->project_id = l->project_id;
     c->result.exit_code = -1;
     return c;
@@ -364,9 +364,9 @@ static bool fill_headers(struct chore *c, const struct scheduler *s, const struc
         if (strcasecmp(headers[i].name.p, "Content-Type") == 0) type.n = 0;
     }
     /* So that the other side can tell a repeated call from a new one. */
-    headers[call->n_headers] =
-        (struct egress_header){STR("Idempotency-Key"), arena_printf(&c->arena, "millrace-%lld-%u-%u",
-                                                                    (long long)c->id.run, c->id.task, c->id.attempt)};
+    headers[call->n_headers] = (struct egress_header){
+        STR("Idempotency-Key"), arena_printf(&c->arena, "millrace-%lld-%u-%u-%lld", (long long)c->id.run, c->id.task,
+                                             c->id.attempt, (long long)c->id.made_us)};
     c->http.headers = headers;
     c->http.n_headers = call->n_headers + 1;
     if (type.n > 0) headers[c->http.n_headers++] = (struct egress_header){STR("Content-Type"), type};
@@ -439,8 +439,8 @@ static void hear_pool(struct workers *pool, struct scheduler *s)
 {
     for (struct job *job; hear_more(s) && (job = workers_take(pool)) != NULL; chore_free(job)) {
         struct chore *c = (struct chore *)(void *)job;
-        struct live *l = live_get(&s->live, c->id.run);
-        if (l == NULL || l->finished) continue;
+        struct live *l = core_run_of(s, c->id);
+        if (l == NULL) continue;
         if (c->kind != EFFECT_CACHE) {
             if (hear_result(s, c->id, &c->result) && c->imported.n > 0)
                 record_use(s, l, c->id, STR("import"), c->imported);

@@ -89,6 +89,9 @@ struct scheduler {
 struct run_out *core_touch(struct scheduler *s, struct live *l);
 /* Where the run's rows of this turn go. */
 struct batch *core_batch(struct scheduler *s, struct live *l);
+struct attempt_id core_attempt(const struct live *l, uint32_t task, uint32_t attempt);
+/* Its run; NULL when that is not in memory, has finished, or only has the number of the one that is meant. */
+struct live *core_run_of(const struct scheduler *s, struct attempt_id id);
 /* What cannot be launched ends as the step's own fault, unless it is ours; heard in the next turn. */
 void core_refuse(struct scheduler *s, struct attempt_id id, const struct err *why);
 /* The run takes part in the next turn, which follows without waiting. */

@@ -19,7 +19,7 @@ static void launch(struct scheduler *s, struct live *l, const struct effect *e)
     struct executor *x = s->cfg.executor;
     const struct restored *r = find_restored(l, e->task);
     struct exec_request req;
-    const struct attempt_id id = {l->id, e->task, e->attempt};
+    const struct attempt_id id = core_attempt(l, e->task, e->attempt);
     struct err err = {0};
     if (x == NULL) {
         err_set(&err, ERR_INVALID, "this server has no executor for steps with a process");
@@ -36,7 +36,7 @@ static void perform(struct scheduler *s, struct live *l, const struct effect *e)
     case EFFECT_LAUNCH: launch(s, l, e); break;
     case EFFECT_KILL:
         if (s->cfg.executor != NULL)
-            s->cfg.executor->kill(s->cfg.executor->self, (struct attempt_id){l->id, e->task, e->attempt},
+            s->cfg.executor->kill(s->cfg.executor->self, core_attempt(l, e->task, e->attempt),
                                   run_head(l->run)->project, e->grace_ms > 0 ? e->grace_ms : s->cfg.grace_ms);
         break;
     case EFFECT_HTTP: chores_http(s->chores, s, l, e); break;
@@ -75,7 +75,7 @@ static void perform_late(struct scheduler *s, struct live *l, const struct effec
     } else if (state == TASK_STOPPING) {
         struct err err = {0};
         err_set(&err, ERR_UNAVAILABLE, "it was stopped before it was launched");
-        core_refuse(s, (struct attempt_id){l->id, e->task, e->attempt}, &err);
+        core_refuse(s, core_attempt(l, e->task, e->attempt), &err);
     }
 }
 

@@ -1,6 +1,6 @@
-/* What the scheduler asks of an executor, and what it hears back. An attempt's name is made of run, task and attempt,
- * so that asking twice is harmless. All calls are made from the scheduler's thread and never block; blocking work goes
- * to the launcher or a worker thread. */
+/* What the scheduler asks of an executor, and what it hears back. An attempt's name is made of its id, so that asking
+ * twice is harmless. All calls are made from the scheduler's thread and never block; blocking work goes to the launcher
+ * or a worker thread. */
 #ifndef MILLRACE_SCHEDULER_EXECUTOR_H
 #define MILLRACE_SCHEDULER_EXECUTOR_H
 
@@ -12,6 +12,7 @@ struct gpus; /* scheduler/gpus.h */
 struct attempt_id {
     int64_t run;
     uint32_t task, attempt;
+    int64_t made_us; /* when its run was: a database that is set back gives numbers again */
 };
 
 struct exec_request {

@@ -103,7 +103,9 @@ static struct hold *find(const struct gpus *g, struct attempt_id id)
 {
     for (size_t i = 0; i < g->n_holds; i++) {
         const struct attempt_id *other = &g->holds[i].id;
-        if (other->run == id.run && other->task == id.task && other->attempt == id.attempt) return &g->holds[i];
+        if (other->run == id.run && other->task == id.task && other->attempt == id.attempt &&
+            other->made_us == id.made_us)
+            return &g->holds[i];
     }
     return NULL;
 }

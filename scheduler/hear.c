@@ -77,8 +77,8 @@ static void forget_later(struct scheduler *s, struct attempt_id id)
 bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_result *told)
 {
     struct task_result result = *told, *res = &result;
-    struct live *l = live_get(&s->live, id.run);
-    if (l == NULL || l->finished) return false;
+    struct live *l = core_run_of(s, id);
+    if (l == NULL) return false;
     struct run_out *out = core_touch(s, l);
     if (run_task_attempt(l->run, id.task) != id.attempt) return false;
     placing_ended(s, l, id, res);
@@ -95,8 +95,8 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
 /* Nobody knows the attempt: it is launched if it surely never was, else it counts as lost with its machine. */
 static void hear_unknown(struct scheduler *s, const struct exec_event *e)
 {
-    struct live *l = live_get(&s->live, e->id.run);
-    if (l == NULL || l->finished || run_task_attempt(l->run, e->id.task) != e->id.attempt) return;
+    struct live *l = core_run_of(s, e->id);
+    if (l == NULL || run_task_attempt(l->run, e->id.task) != e->id.attempt) return;
     if (e->never && run_task_state(l->run, e->id.task) == TASK_RUNNING) {
         struct run_out *out = core_touch(s, l);
         run_relaunch(l->run, e->id.task, out);
@@ -124,8 +124,8 @@ static void hear_event(struct scheduler *s, const struct exec_event *e)
         break;
     case EXEC_UNKNOWN: hear_unknown(s, e); break;
     case EXEC_WAITS:
-        l = live_get(&s->live, e->id.run);
-        if (l == NULL || l->finished || run_task_attempt(l->run, e->id.task) != e->id.attempt) break;
+        l = core_run_of(s, e->id);
+        if (l == NULL || run_task_attempt(l->run, e->id.task) != e->id.attempt) break;
         if (live_starting(l, e->id.task, e->id.attempt, e->result.message)) (void)core_touch(s, l);
         break;
     }

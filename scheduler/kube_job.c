@@ -21,8 +21,10 @@
 static void hash_of(struct str instance, struct attempt_id id, char out[NAME_HASH + 2])
 {
     char hex[DIGEST_TEXT], facts[160];
-    snprintf(facts, sizeof facts, "%.*s/%" PRId64 "/%u/%u", STR_ARG(str_sub(instance, 0, 64)), id.run, id.task,
-             id.attempt);
+    int n = snprintf(facts, sizeof facts, "%.*s/%" PRId64 "/%u/%u", STR_ARG(str_sub(instance, 0, 64)), id.run, id.task,
+                     id.attempt);
+    /* Older servers did not say it: what they launched is known by its name, and is nobody's now. */
+    if (id.made_us != 0) snprintf(facts + n, sizeof facts - (size_t)n, "/%" PRId64, id.made_us);
     digest_of(str_of(facts), hex);
     snprintf(out, NAME_HASH + 2, "-%.*s", NAME_HASH, hex + sizeof "sha256:" - 1);
 }
@@ -73,6 +75,14 @@ static void kv_number_text(struct jsonw *w, const char *key, int64_t n)
     jsonw_kv_cstr(w, key, text);
 }
 
+static void id_labels(struct jsonw *w, struct attempt_id id)
+{
+    kv_number_text(w, KUBE_LABEL_RUN, id.run);
+    kv_number_text(w, KUBE_LABEL_TASK, id.task);
+    kv_number_text(w, KUBE_LABEL_ATTEMPT, id.attempt);
+    kv_number_text(w, KUBE_LABEL_MADE, id.made_us);
+}
+
 static void own_labels(struct jsonw *w, const struct kube_job *j, struct arena *a)
 {
     jsonw_kv_cstr(w, "app.kubernetes.io/name", "millrace-step");
@@ -81,9 +91,7 @@ static void own_labels(struct jsonw *w, const struct kube_job *j, struct arena *
     jsonw_kv_cstr(w, "app.kubernetes.io/managed-by", "millrace");
     jsonw_kv_str(w, "millrace.dev/project", kube_label(a, j->project));
     jsonw_kv_str(w, KUBE_LABEL_INSTANCE, j->instance);
-    kv_number_text(w, KUBE_LABEL_RUN, j->id.run);
-    kv_number_text(w, KUBE_LABEL_TASK, j->id.task);
-    kv_number_text(w, KUBE_LABEL_ATTEMPT, j->id.attempt);
+    id_labels(w, j->id);
 }
 
 /* Ours, and what the Job controller tells pods apart by. */
@@ -453,9 +461,7 @@ void kube_owned_metadata(struct jsonw *w, struct str name, struct str job, struc
     jsonw_object(w);
     jsonw_kv_cstr(w, "app.kubernetes.io/managed-by", "millrace");
     jsonw_kv_str(w, KUBE_LABEL_INSTANCE, instance);
-    kv_number_text(w, KUBE_LABEL_RUN, id.run);
-    kv_number_text(w, KUBE_LABEL_TASK, id.task);
-    kv_number_text(w, KUBE_LABEL_ATTEMPT, id.attempt);
+    id_labels(w, id);
     jsonw_object_end(w);
     owner(w, job, uid);
     jsonw_object_end(w);

@@ -24,6 +24,7 @@
 #define KUBE_LABEL_RUN "millrace.dev/run"
 #define KUBE_LABEL_TASK "millrace.dev/task"
 #define KUBE_LABEL_ATTEMPT "millrace.dev/attempt"
+#define KUBE_LABEL_MADE "millrace.dev/run-made"
 #define KUBE_LABEL_RANK "batch.kubernetes.io/job-completion-index" /* Kubernetes' own, also an annotation */
 
 struct kube_variable {

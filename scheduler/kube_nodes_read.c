@@ -161,7 +161,7 @@ static void read_attempt(const struct nodes *k, struct known_pod *p, const struc
         !kube_label_number(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
         !kube_label_number(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
         return;
-    p->id = (struct attempt_id){run, (uint32_t)task, (uint32_t)attempt};
+    p->id = (struct attempt_id){.run = run, .task = (uint32_t)task, .attempt = (uint32_t)attempt};
     if (kube_label_number(labels, "batch.kubernetes.io/job-completion-index", UINT32_MAX, &index))
         p->index = (uint32_t)index;
 }

@@ -224,12 +224,13 @@ static int32_t rank_of(const struct value *meta)
 static bool read_id(const struct value *meta, struct attempt_id *out)
 {
     const struct value *labels = value_get(meta, "labels");
-    int64_t run, task, attempt;
+    int64_t run, task, attempt, made;
     if (!kube_label_number(labels, KUBE_LABEL_RUN, INT64_MAX, &run) ||
         !kube_label_number(labels, KUBE_LABEL_TASK, UINT32_MAX, &task) ||
         !kube_label_number(labels, KUBE_LABEL_ATTEMPT, UINT32_MAX, &attempt))
         return false;
-    *out = (struct attempt_id){run, (uint32_t)task, (uint32_t)attempt};
+    if (!kube_label_number(labels, KUBE_LABEL_MADE, INT64_MAX, &made)) made = 0;
+    *out = (struct attempt_id){run, (uint32_t)task, (uint32_t)attempt, made};
     return true;
 }
 

@@ -124,7 +124,8 @@ bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id
     if (!ok && !restored) return false;
     if (!any) req.bundle_digest = STR("");
     if (s->cfg.step_key.n > 0 && s->cfg.api_url.n > 0)
-        req.token = step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){l->id, id.task, id.attempt});
+        req.token =
+            step_token_make(&s->arena, s->cfg.step_key, (struct step_claim){id.run, id.task, id.attempt, id.made_us});
     *out = req;
     return true;
 }

@@ -250,8 +250,7 @@ void placing_effects(struct scheduler *s, struct live *l)
         if (!e->kill) continue;
         e->kill = false;
         if (run_task_state(l->run, e->task) == TASK_RUNNING)
-            x->kill(x->self, (struct attempt_id){l->id, e->task, e->attempt}, run_head(l->run)->project,
-                    s->cfg.grace_ms);
+            x->kill(x->self, core_attempt(l, e->task, e->attempt), run_head(l->run)->project, s->cfg.grace_ms);
     }
 }
 

@@ -32,16 +32,18 @@ bool process_knows(const struct process *p, const char *name)
 
 static void name_of(struct attempt_id id, char out[ATTEMPT_NAME])
 {
-    snprintf(out, ATTEMPT_NAME, "%lld-%u-%u", (long long)id.run, id.task, id.attempt);
+    int n = snprintf(out, ATTEMPT_NAME, "%lld-%u-%u", (long long)id.run, id.task, id.attempt);
+    if (id.made_us != 0) snprintf(out + n, (size_t)(ATTEMPT_NAME - n), "-%lld", (long long)id.made_us);
 }
 
+/* Older servers launched without the last part: what runs so is nobody's now. */
 static bool id_of(struct str name, struct attempt_id *out)
 {
-    struct str rest = name, run, task, attempt;
-    int64_t r, t, n;
-    if (!str_split(&rest, '-', &run) || !str_split(&rest, '-', &task) || !str_split(&rest, '-', &attempt)) return false;
-    if (!str_int(run, &r) || !str_int(task, &t) || !str_int(attempt, &n)) return false;
-    *out = (struct attempt_id){r, (uint32_t)t, (uint32_t)n};
+    struct str rest = name, part;
+    int64_t n[4] = {0};
+    for (size_t i = 0; i < 4 && (i < 3 || rest.n > 0); i++)
+        if (!str_split(&rest, '-', &part) || !str_int(part, &n[i])) return false;
+    *out = (struct attempt_id){n[0], (uint32_t)n[1], (uint32_t)n[2], n[3]};
     return true;
 }
 

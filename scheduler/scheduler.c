@@ -23,6 +23,18 @@
 #define POISON_REFUSALS 3
 #define MAX_FDS 8
 
+struct attempt_id core_attempt(const struct live *l, uint32_t task, uint32_t attempt)
+{
+    return (struct attempt_id){l->id, task, attempt, run_head(l->run)->created_us};
+}
+
+struct live *core_run_of(const struct scheduler *s, struct attempt_id id)
+{
+    struct live *l = live_get(&s->live, id.run);
+    if (l == NULL || l->finished) return NULL;
+    return id.made_us == run_head(l->run)->created_us ? l : NULL;
+}
+
 struct str core_domain(struct scheduler *s)
 {
     const struct executor *x = s->cfg.executor;

@@ -10,8 +10,8 @@
 /* Recorded as under way in a run of ours: most are. */
 static bool current(const struct scheduler *s, struct attempt_id id)
 {
-    const struct live *l = live_get(&s->live, id.run);
-    if (l == NULL || l->finished || run_task_attempt(l->run, id.task) != id.attempt) return false;
+    const struct live *l = core_run_of(s, id);
+    if (l == NULL || run_task_attempt(l->run, id.task) != id.attempt) return false;
     return !task_state_terminal(run_task_state(l->run, id.task));
 }
 
@@ -25,22 +25,25 @@ static void drop(struct scheduler *s, const struct exec_known *k, struct str pro
 
 static bool ask(struct scheduler *s, const struct exec_known *known, size_t n, struct err *err)
 {
-    BUF_AUTO runs, tasks, attempts;
+    BUF_AUTO runs, tasks, attempts, made;
     buf_init(&runs, 0);
     buf_init(&tasks, 0);
     buf_init(&attempts, 0);
+    buf_init(&made, 0);
     for (size_t i = 0; i < n; i++) {
         const char *before = i > 0 ? "," : "{";
         buf_printf(&runs, "%s%lld", before, (long long)known[i].id.run);
         buf_printf(&tasks, "%s%u", before, known[i].id.task);
         buf_printf(&attempts, "%s%u", before, known[i].id.attempt);
+        buf_printf(&made, "%s%lld", before, (long long)known[i].id.made_us);
     }
     buf_char(&runs, '}');
     buf_char(&tasks, '}');
     buf_char(&attempts, '}');
-    const char *const params[] = {runs.p, tasks.p, attempts.p, core_instance(s)};
+    buf_char(&made, '}');
+    const char *const params[] = {runs.p, tasks.p, attempts.p, core_instance(s), made.p};
     RESULT_AUTO res = NULL;
-    if (!hot_query(s->hot, Q_HOT_STRAYS, params, 4, &res, err)) return false;
+    if (!hot_query(s->hot, Q_HOT_STRAYS, params, 5, &res, err)) return false;
     for (int i = 0; i < PQntuples(res); i++)
         drop(s, &known[row_int(res, i, 0) - 1], row_str(res, i, 1));
     return true;

@@ -29,7 +29,7 @@ struct launcher_file {
 };
 
 struct launcher_request {
-    struct str name; /* unique: run-task-attempt; [A-Za-z0-9._-], at most LAUNCHER_NAME_MAX */
+    struct str name; /* unique; [A-Za-z0-9._-], at most LAUNCHER_NAME_MAX */
     const struct str *argv;
     size_t n_argv;
     const struct str *env; /* "NAME=value"; nothing else is in the environment but LAUNCHER_COOKIE */

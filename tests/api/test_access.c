@@ -186,9 +186,12 @@ static void test_step_tokens(void **state)
     assert_true(conn_sql(c, "SELECT value FROM settings WHERE key = '" API_STEP_KEY_SETTING "'", NULL, &res, &err));
     struct str key = row_copy(res, 0, 0, &a);
     PQclear(res);
-    const char *now = arena_cstr(&a, step_token_make(&a, key, (struct step_claim){1, 0, 2}));
-    const char *old = arena_cstr(&a, step_token_make(&a, key, (struct step_claim){1, 0, 1}));
-    const char *forged = arena_cstr(&a, step_token_make(&a, STR("another key"), (struct step_claim){1, 0, 2}));
+    int64_t made =
+        support_number(&fx.db, "SELECT (extract(epoch FROM created_at) * 1000000)::bigint FROM runs WHERE id = 1");
+    const char *now = arena_cstr(&a, step_token_make(&a, key, (struct step_claim){1, 0, 2, made}));
+    const char *old = arena_cstr(&a, step_token_make(&a, key, (struct step_claim){1, 0, 1, made}));
+    const char *former = arena_cstr(&a, step_token_make(&a, key, (struct step_claim){1, 0, 2, made - 1}));
+    const char *forged = arena_cstr(&a, step_token_make(&a, STR("another key"), (struct step_claim){1, 0, 2, made}));
     assert_int_equal(status_with("GET", "/api/v1/runs/1", now, NULL, NULL, NULL), 200);
     assert_int_equal(status_with("GET", "/api/v1/runs/1/tasks", now, NULL, NULL, NULL), 200);
     assert_int_equal(status_with("GET", "/api/v1/version", now, NULL, NULL, NULL), 200);
@@ -196,6 +199,7 @@ static void test_step_tokens(void **state)
     assert_int_equal(status_with("GET", "/api/v1/runs", now, NULL, NULL, NULL), 403);
     assert_int_equal(status_with("POST", "/api/v1/runs/1:cancel", now, NULL, NULL, NULL), 403);
     assert_int_equal(status_with("GET", "/api/v1/runs/1", old, NULL, NULL, NULL), 401);
+    assert_int_equal(status_with("GET", "/api/v1/runs/1", former, NULL, NULL, NULL), 401);
     assert_int_equal(status_with("GET", "/api/v1/runs/1", forged, NULL, NULL, NULL), 401);
     assert_true(support_sql(&fx.db, "UPDATE tasks SET state = 7"));
     assert_int_equal(status_with("GET", "/api/v1/runs/1", now, NULL, NULL, NULL), 401);

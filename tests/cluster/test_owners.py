@@ -1,6 +1,7 @@
-"""Whose an object of the cluster is: labels that are edited, copies, pods and Services that are left or deleted."""
+"""Whose an object of the cluster is: labels that are edited, copies, pods and Services that are left or deleted, a
+number that is given again."""
 import pytest
-from harness import until
+from harness import Database, until
 from test_jobs import gone, pipeline
 from test_refusals import waiting_for
 
@@ -109,6 +110,31 @@ def test_a_pod_that_loses_its_job(cluster_server, jobs, end):
     assert server.ended(run)["state"] == ("succeeded" if end == "ends" else "cancelled"), server.tasks(run)
     assert server.tasks(run)["s"]["attempt"] == (2 if end == "unknown" else 1)
     until("all Jobs and pods to be gone", jobs.empty, 60)
+
+
+@pytest.fixture
+def database():
+    made = Database()
+    yield made.start()
+    made.remove()
+
+
+def test_a_run_that_gets_the_number_of_another(cluster_server, jobs, database):
+    """The database was set back by its own tools. What the former run has there is not its own, and goes."""
+    server = cluster_server("--database-url", database.url, "--takeover", "2s")
+    server.stop()
+    database.set_back()
+    former = server.start().submit(pipeline(f"  s: {{run: sleep 3}}\n  t: {{run: \"{STOPS}\"}}\n"))  # leave no logs
+    for path in "s", "t":
+        server.wait_task(former, path, "running")
+    server.stop()
+    until("one to end", lambda: any(pod["status"]["phase"] == "Succeeded" for pod in jobs.items("pods")))
+    database.set_back()
+    run = server.start().submit(pipeline("  s: {run: echo anew}\n  t: {run: echo anew}\n"))
+    assert run == former and server.ended(run)["state"] == "succeeded", server.tasks(run)
+    for path, task in server.tasks(run).items():
+        assert task["attempt"] == 1 and server.cli("logs", run, path).stdout == "anew\n"
+    gone(jobs)
 
 
 def test_a_service_that_is_deleted_is_made_again(cluster_server, jobs):

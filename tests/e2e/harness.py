@@ -306,6 +306,15 @@ class Database:
         self.process.wait()
         self.process = None
 
+    def set_back(self):
+        """To the moment of the first such call."""
+        kept = self.home / "kept"
+        self.crash()
+        if kept.exists():
+            shutil.rmtree(self.home / "pg")
+        self.call("cp", "-a", *((kept, self.home / "pg") if kept.exists() else (self.home / "pg", kept)))
+        self.start()
+
     def remove(self):
         if self.process:
             self.crash()

@@ -11,7 +11,7 @@
 static char folder[] = "/tmp/kube-executor-XXXXXX";
 static struct executor executor;
 static struct kube *k;
-static const struct attempt_id id = {7, 2, 1};
+static const struct attempt_id id = {7, 2, 1, 0};
 static char job_name[KUBE_JOB_NAME];
 
 #define LABELS                                                                                                         \

@@ -27,7 +27,7 @@ static const struct gpu_want one = {1, GPU_WHOLE, {"", 0}, {"", 0}}, two = {2, G
 
 static struct attempt_id id_of(int64_t run)
 {
-    return (struct attempt_id){run, 3, 1};
+    return (struct attempt_id){run, 3, 1, 0};
 }
 
 static const char *note(const struct gpus *g, int64_t run)

@@ -232,6 +232,29 @@ static const struct value *jobs_of(const char *uid, const char *labels)
     return v;
 }
 
+/* A database was set back, and gave the number again: its end is not ours, and it is known as one that counts no more.
+ */
+static void a_run_of_that_number_was_another(void **state)
+{
+    (void)state;
+    const struct attempt_id then = {7, 2, 1, 1000001}, now = {7, 2, 1, 1000002};
+    struct node node = {.workers = 1};
+    struct err err = {0};
+    char name[KUBE_JOB_NAME];
+    kube_job_name(STR("i1"), STR("train"), then, name);
+    job_told(KUBE_PRESENT, name, "j1", LABELS ",\"millrace.dev/run-made\":\"1000001\"");
+    const struct exec_request req = {.id = now, .step = STR("train"), .spec = {.node = &node}};
+    assert_true(executor.launch(executor.self, &req, true, STR("another"), &err));
+    assert_false(kube_find(k, now)->job_there);
+    assert_true(kube_find(k, then)->job_there);
+    pod_told(KUBE_PRESENT, "p1", LABELS ",\"millrace.dev/run-made\":\"1000001\"", name, "j1", DONE);
+    assert_false(kube_find(k, now)->ended);
+    assert_true(kube_find(k, then)->ended);
+    struct exec_known *known;
+    assert_int_equal(executor.known(executor.self, &arena, &known), 1);
+    assert_int_equal(known[0].id.made_us, 1000001);
+}
+
 static void whoever_has_the_name_is_looked_at(void **state)
 {
     (void)state;
@@ -339,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_got_its_label_back_is_watched, begin, end),
         cmocka_unit_test_setup_teardown(what_is_deleted_with_a_grace_or_by_us_is_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_job_that_anybody_suspends_says_so_until_it_is_resumed, begin, end),
+        cmocka_unit_test_setup_teardown(a_run_of_that_number_was_another, begin, end),
         cmocka_unit_test_setup_teardown(whoever_has_the_name_is_looked_at, begin, end),
         cmocka_unit_test_setup_teardown(a_strangers_job_is_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(a_strangers_job_is_never_deleted, begin, end),

@@ -55,7 +55,7 @@ static struct value made(const struct kube_job *job)
 static struct kube_job plain(void)
 {
     static const struct str argv[] = {STR_INIT("/bin/sh"), STR_INIT("-c"), STR_INIT("echo $HOME $(date) $$")};
-    return (struct kube_job){.id = {7, 2, 3},
+    return (struct kube_job){.id = {7, 2, 3, 1000001},
                              .name = STR("train-abc"),
                              .namespace = STR("ml"),
                              .instance = STR("i1"),
@@ -86,7 +86,8 @@ static void a_plain_step_is_one_container(void **state)
        "{\"app.kubernetes.io/component\":\"train\",\"app.kubernetes.io/managed-by\":\"millrace\","
        "\"app.kubernetes.io/name\":\"millrace-step\",\"app.kubernetes.io/part-of\":\"digits-7\","
        "\"millrace.dev/attempt\":\"3\",\"millrace.dev/instance\":\"i1\","
-       "\"millrace.dev/project\":\"default\",\"millrace.dev/run\":\"7\",\"millrace.dev/task\":\"2\"}");
+       "\"millrace.dev/project\":\"default\",\"millrace.dev/run\":\"7\",\"millrace.dev/"
+       "run-made\":\"1000001\",\"millrace.dev/task\":\"2\"}");
     is(&v, "spec.backoffLimit", "0");
     is(&v, POD "restartPolicy", "Never");
     is(&v, POD "activeDeadlineSeconds", "2"); /* rounded up: not less than was said */
@@ -266,7 +267,7 @@ static void a_service_goes_with_its_job(void **state)
     struct value v;
     BUF_AUTO text;
     buf_init(&text, 0);
-    kube_service_json(STR("train-abc"), STR("u-1"), STR("i1"), (struct attempt_id){7, 2, 3}, &text);
+    kube_service_json(STR("train-abc"), STR("u-1"), STR("i1"), (struct attempt_id){7, 2, 3, 0}, &text);
     assert_true(json_parse(&arena, buf_view(&text), 0, &v, &err));
     is(&v, "metadata.name", "train-abc");
     is(&v, "metadata.ownerReferences",
@@ -310,15 +311,19 @@ static void names_are_names(void **state)
                 {"a-very-long-name-of-a-step-that-goes-on-and-on", "a-very-long-name-of-a-step-tha-"}};
     char name[KUBE_JOB_NAME], again[KUBE_JOB_NAME];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 3}, name);
+        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 3, 0}, name);
         if (!str_starts(str_of(name), rows[i].begins)) fail_msg("%s became %s", rows[i].step, name);
         assert_int_equal(strlen(name), strlen(rows[i].begins) + 16);
         assert_int_equal(strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-"), strlen(name));
-        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 3}, again);
+        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 3, 0}, again);
         assert_string_equal(name, again);
-        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 4}, again);
+        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 4, 0}, again);
         assert_string_not_equal(name, again);
-        kube_job_name(STR("i2"), str_of(rows[i].step), (struct attempt_id){1, 2, 3}, again);
+        kube_job_name(STR("i2"), str_of(rows[i].step), (struct attempt_id){1, 2, 3, 0}, again);
+        assert_string_not_equal(name, again);
+        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 3, 1000001}, again);
+        assert_string_not_equal(name, again);
+        kube_job_name(STR("i1"), str_of(rows[i].step), (struct attempt_id){1, 2, 3, 1000002}, name);
         assert_string_not_equal(name, again);
     }
 }

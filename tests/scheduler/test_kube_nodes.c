@@ -179,7 +179,7 @@ static void what_others_have_is_taken_off(void **state)
         struct nodes k = {0};
         struct known_node n = {0};
         struct known_pod pod = {
-            .id = {rows[r].run, 0, 1}, .cpu = 500, .memory = 7, .devices = {{0, 3}}, .n_devices = 1};
+            .id = {rows[r].run, 0, 1, 0}, .cpu = 500, .memory = 7, .devices = {{0, 3}}, .n_devices = 1};
         struct queue_node *list;
         arena_init(&k.arena, 0);
         arena_init(&n.arena, 0);

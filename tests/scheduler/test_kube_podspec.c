@@ -44,7 +44,7 @@ static struct value pod_of(const char *cluster, struct resources resources)
     struct value given = parsed(cluster);
     BUF_AUTO text;
     buf_init(&text, 0);
-    const struct kube_job job = {.id = {7, 2, 3},
+    const struct kube_job job = {.id = {7, 2, 3, 0},
                                  .name = STR("train-abc"),
                                  .namespace = STR("ml"),
                                  .instance = STR("i1"),

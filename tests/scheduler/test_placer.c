@@ -116,7 +116,7 @@ static void test_a_victims_pods_may_linger(void **state)
                                            run == 1 ? "SELECT (nodes = '{n1}')::int FROM queue_work WHERE run_id = 1"
                                                     : "SELECT (nodes = '{n1}')::int FROM queue_work WHERE run_id = 2");
         world.on[run - 1] = on;
-        world.pods[run - 1] = (struct placer_pod){{run, 0, 1}, 0, on == 1 ? STR("n1") : STR("n0")};
+        world.pods[run - 1] = (struct placer_pod){{run, 0, 1, 0}, 0, on == 1 ? STR("n1") : STR("n0")};
     }
     world.n_pods = 2;
     pthread_mutex_unlock(&world.lock);
@@ -176,7 +176,7 @@ static void test_pods_go_elsewhere(void **state)
     until("SELECT count(*) FROM queue_work WHERE state = 2 AND nodes IN ('{n0,n0}', '{n1,n1}')", 1);
     bool first = support_number(&world.db, "SELECT (nodes = '{n0,n0}')::int FROM queue_work") == 1;
     pthread_mutex_lock(&world.lock);
-    world.pods[0] = (struct placer_pod){{1, 0, 1}, 1, first ? STR("n1") : STR("n0")};
+    world.pods[0] = (struct placer_pod){{1, 0, 1, 0}, 1, first ? STR("n1") : STR("n0")};
     world.on[0] = first ? 1 : 0;
     world.n_pods = 1;
     pthread_mutex_unlock(&world.lock);
@@ -188,7 +188,7 @@ static void test_pods_go_elsewhere(void **state)
     until("SELECT count(*) FROM queue_work WHERE run_id = 2 AND (why->>'free')::int = 1", 1);
     placer_stop(world.placer);
     pthread_mutex_lock(&world.lock);
-    world.pods[1] = (struct placer_pod){{1, 0, 1}, 0, first ? STR("n1") : STR("n0")};
+    world.pods[1] = (struct placer_pod){{1, 0, 1, 0}, 0, first ? STR("n1") : STR("n0")};
     world.on[1] = first ? 1 : 0;
     world.n_pods = 2;
     pthread_mutex_unlock(&world.lock);
@@ -208,7 +208,7 @@ static void test_its_node_is_gone(void **state)
     ask(1, 1, 1, 1, 0, "default");
     until(ADMITTED, 1);
     pthread_mutex_lock(&world.lock);
-    world.pods[0] = (struct placer_pod){{1, 0, 1}, 0, STR("n2")};
+    world.pods[0] = (struct placer_pod){{1, 0, 1, 0}, 0, STR("n2")};
     world.on[0] = 2;
     world.n_pods = 1;
     pthread_mutex_unlock(&world.lock);

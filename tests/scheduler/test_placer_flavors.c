@@ -14,7 +14,7 @@ static void declare_queues(void)
 static void bind_pod(void)
 {
     pthread_mutex_lock(&world.lock);
-    world.pods[0] = (struct placer_pod){{1, 0, 1}, 0, STR("n0")};
+    world.pods[0] = (struct placer_pod){{1, 0, 1, 0}, 0, STR("n0")};
     world.on[0] = 0;
     world.n_pods = 1;
     pthread_mutex_unlock(&world.lock);

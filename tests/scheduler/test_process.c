@@ -135,6 +135,30 @@ static void what_nobody_asks_for_is_known(void **state)
     assert_int_equal(x.known(x.self, &arena, &known), 0);
 }
 
+/* A database was set back: what ended under that number is not its end, and is known as another's. */
+static void a_run_of_that_number_was_another(void **state)
+{
+    (void)state;
+    struct step s;
+    struct exec_known *known;
+    step(&s, 1, "exit 0");
+    s.req.id.made_us = 1000001;
+    launch(&s.req);
+    await_end(1);
+    x.stop(x.self);
+    open_executor();
+    step(&s, 1, "exit 7");
+    s.req.id.made_us = 1000002;
+    launch(&s.req);
+    struct exec_event e = await_end(1);
+    assert_true(e.result.exit_code == 7 && e.id.made_us == 1000002);
+    assert_int_equal(x.known(x.self, &arena, &known), 2);
+    for (size_t i = 0; i < 2; i++)
+        x.disown(x.self, known[i].id, STR("default"), 100);
+    await_gone("work/1-1-1-1000001");
+    await_gone("work/1-1-1-1000002");
+}
+
 /* The launcher is a step's parent. */
 static void kill_launcher(uint32_t task)
 {
@@ -291,6 +315,7 @@ int main(int argc, char **argv)
         T(the_environment_is_its_own),
         T(a_restarted_server_hears_the_end),
         T(what_nobody_asks_for_is_known),
+        T(a_run_of_that_number_was_another),
         T(what_the_next_launcher_does_not_know_is_lost),
         T(a_clean_working_directory_serves_again),
         T(an_empty_checkpoint_serves_another),

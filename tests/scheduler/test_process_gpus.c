@@ -181,7 +181,7 @@ static void a_restart_keeps_them_apart(void **state)
     assert_string_equal(log_of(1), "[GPU-0] [GPU-0]\n");
     run(6, (struct resources){.gpu_count = 2}, SEES, "[GPU-0,GPU-2] [GPU-0,GPU-2]\n");
     assert_false(gpus_fit(x.gpus, &three));
-    x.disown(x.self, (struct attempt_id){1, 2, 1}, STR(""), 0);
+    x.disown(x.self, (struct attempt_id){1, 2, 1, 0}, STR(""), 0);
     int64_t until = os_mono_us() + PATIENCE_US;
     for (struct exec_event none; !gpus_fit(x.gpus, &three);) {
         if (os_mono_us() > until) fail_msg("what was disowned keeps its GPU");

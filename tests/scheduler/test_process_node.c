@@ -65,7 +65,7 @@ static int teardown(void **state)
 
 static struct attempt_id id_of(int64_t run)
 {
-    return (struct attempt_id){run, 3, 1};
+    return (struct attempt_id){run, 3, 1, 0};
 }
 
 /* Whose runs are below ten. */

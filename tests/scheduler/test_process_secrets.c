@@ -158,7 +158,7 @@ static void what_nobody_collects_is_covered(void **state)
         if (known[i].id.task != 1) x.disown(x.self, known[i].id, STR("default"), 100);
     await_gone("work/1-2-1");
     await_gone("work/1-3-1");
-    x.kill(x.self, (struct attempt_id){1, 1, 1}, STR("default"), 100);
+    x.kill(x.self, (struct attempt_id){1, 1, 1, 0}, STR("default"), 100);
     struct exec_event e = await_end(1);
     assert_int_equal(e.result.reason, REASON_CANCELLED);
     for (uint32_t i = 1; i <= 3; i++)
@@ -177,11 +177,11 @@ static void what_cannot_be_known_is_covered(void **state)
     assert_true(x.launch(x.self, secretive(&s, 1, "exit 99"), true, STR("process:another"), &err));
     struct exec_event e = await_end(1);
     assert_true(e.kind == EXEC_UNKNOWN && !e.never);
-    x.kill(x.self, (struct attempt_id){1, 2, 1}, STR("default"), 100); /* the launcher has told all it knows */
+    x.kill(x.self, (struct attempt_id){1, 2, 1, 0}, STR("default"), 100); /* the launcher has told all it knows */
     assert_int_equal(await_end(2).result.reason, REASON_CANCELLED);
     x.stop(x.self);
     open_executor();
-    x.kill(x.self, (struct attempt_id){1, 3, 1}, STR("default"), 100); /* now it has not */
+    x.kill(x.self, (struct attempt_id){1, 3, 1, 0}, STR("default"), 100); /* now it has not */
     assert_int_equal(await_end(3).result.reason, REASON_CANCELLED);
     for (uint32_t i = 1; i <= 3; i++)
         assert_string_equal(log_of(i), COVERED "\n");

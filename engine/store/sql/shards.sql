@@ -26,9 +26,10 @@ SELECT pg_terminate_backend(a.pid)
 
 -- name: hot_strays
 -- Of the attempts that an executor knows, by their place in the arrays: those which no record has as its own and under way.
--- With the run's project, empty when the run is gone.
+-- With the run's project, empty when the run is gone. A run that was made at another time has their run's number only.
 SELECT u.n, coalesce(p.name, '')
-  FROM unnest($1::bigint[], $2::int[], $3::int[]) WITH ORDINALITY AS u(run_id, task, attempt, n)
+  FROM unnest($1::bigint[], $2::int[], $3::int[], $5::bigint[]) WITH ORDINALITY AS u(run_id, task, attempt, made_us, n)
   LEFT JOIN runs r ON r.id = u.run_id LEFT JOIN projects p ON p.id = r.project_id
  WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.run_id = u.run_id AND t.task = u.task AND t.attempt = u.attempt
                                            AND t.state IN (5, 6) AND t.executor = $4::text)
+    OR u.made_us <> (extract(epoch FROM r.created_at) * 1000000)::bigint

@@ -342,11 +342,12 @@ static void tokens_cannot_be_made_up(void **state)
     (void)state;
     struct arena a;
     arena_init(&a, 0);
-    const struct step_claim claim = {.run = 1234567890123, .task = 7, .attempt = 2};
+    const struct step_claim claim = {1234567890123, 7, 2, 1764313562000001};
     struct step_claim got;
     struct str token = step_token_make(&a, STR("key"), claim);
     assert_true(step_token_read(token, STR("key"), &got));
-    assert_true(got.run == claim.run && got.task == claim.task && got.attempt == claim.attempt);
+    assert_true(got.run == claim.run && got.task == claim.task && got.attempt == claim.attempt &&
+                got.made_us == claim.made_us);
     assert_false(step_token_read(token, STR("kez"), &got));
     for (size_t i = 0; i < token.n; i++) { /* whatever is changed, it does not fit */
         char *copy = arena_cstr(&a, token);
