@@ -24,6 +24,7 @@ struct exec_request {
     struct launch_spec spec;  /* valid during the call only */
     struct resources resources;
     int64_t timeout_ms, grace_ms; /* 0 = none; grace 0 = the default */
+    int64_t started_us;           /* when it was recorded as running */
     struct str token;             /* for the API, scoped to this attempt; empty = none */
     struct str pin;               /* what the placer admitted it with: JSON, see kube_pin.h; empty = it was not asked */
     struct str api_url;
@@ -77,7 +78,7 @@ struct executor {
     struct str (*instance)(void *self);
     /* Launches; a name it knows already is not launched again, its end (past or future) is reported. `restored` says
      * that the attempt was recorded as running by an earlier process under instance `by`: then it must not be launched
-     * anew unless surely never launched (same instance, unknown name). It may run, so it is not refused for what a
+     * anew unless surely never launched (same instance, unknown name, and no trace where others may take it away). It may run, so it is not refused for what a
      * launch would need: what there is of the spec serves to take its end. */
     bool (*launch)(void *self, const struct exec_request *req, bool restored, struct str by, struct err *err);
     /* `project`: whose secrets its log may show, where nobody has asked for the attempt; empty = of any. */

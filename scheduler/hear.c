@@ -97,7 +97,7 @@ static void hear_unknown(struct scheduler *s, const struct exec_event *e)
 {
     struct live *l = core_run_of(s, e->id);
     if (l == NULL || run_task_attempt(l->run, e->id.task) != e->id.attempt) return;
-    if (e->never && run_task_state(l->run, e->id.task) == TASK_RUNNING) {
+    if (e->never && run_task_state(l->run, e->id.task) == TASK_RUNNING && !placing_stops(l, e->id)) {
         struct run_out *out = core_touch(s, l);
         run_relaunch(l->run, e->id.task, out);
         return;
@@ -106,7 +106,9 @@ static void hear_unknown(struct scheduler *s, const struct exec_event *e)
         .failure = FAILURE_INFRA,
         .reason = REASON_INFRA,
         .exit_code = -1,
-        .message = STR("the attempt was lost: its launcher ended, or its server was away for too long")};
+        .message = e->result.message.n > 0
+                       ? e->result.message
+                       : STR("the attempt was lost: its launcher ended, or its server was away for too long")};
     hear_result(s, e->id, &lost);
 }
 

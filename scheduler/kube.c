@@ -15,8 +15,9 @@
 #include "scheduler/kube_inner.h"
 
 #define START_MS 300000
-#define WORKERS 2       /* manifests are few and small */
-#define ANSWER_MS 30000 /* for one answer, at most */
+#define WORKERS 2          /* manifests are few and small */
+#define UNMADE_US 30000000 /* a Job is made by then, unless the API server is away */
+#define ANSWER_MS 30000    /* for one answer, at most */
 
 /* ---- the table of attempts ---- */
 
@@ -170,9 +171,11 @@ static bool open_watch(struct kube *k, const char *collection,
     return kube_watch_open(k->client, &cfg, out, err);
 }
 
-static void take_up(struct kube *k, struct kube_attempt *a, struct str by)
+/* started: when it was recorded as running; 0 = it is to end anyway. One that is not there was not made yet if that
+ * was just now; after that others may have deleted it while nobody looked, and it may have run. */
+static void take_up(struct kube *k, struct kube_attempt *a, struct str by, int64_t started_us)
 {
-    a->never = str_eq(by, str_of(k->instance));
+    a->never = str_eq(by, str_of(k->instance)) && os_now_us() - started_us < UNMADE_US;
     kube_claim_job(a);
     a->phase = a->job_there || kube_has_pod(a) ? KUBE_CREATED : KUBE_HELD;
     a->created_us = os_mono_us();
@@ -205,7 +208,7 @@ static bool executor_launch(void *self, const struct exec_request *req, bool res
     if (restored || !new) { /* it may run: nothing that a creation would need can end it */
         kube_expect(k, a, req);
         a->asked = true;
-        take_up(k, a, by);
+        take_up(k, a, by, req->started_us);
         return true;
     }
     if (!kube_prepare(k, a, req, err)) {
@@ -230,7 +233,7 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
     a->kill_wanted = true;
     if (!a->asked) { /* it was being stopped when its server ended */
         a->asked = true;
-        take_up(k, a, STR(""));
+        take_up(k, a, STR(""), 0);
     }
     switch (a->phase) {
     case KUBE_SEEN:
@@ -341,7 +344,8 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
     }
     if (a->phase != KUBE_HELD) return executor_next(self, m, out); /* it turned up meanwhile */
     out->kind = EXEC_UNKNOWN;
-    out->never = a->never && !kube_left_pod(a);
+    out->never = a->never && !kube_left_pod(a) && !kube_log_any(a);
+    out->result.message = STR("its Job is not there any more, or never was: it was deleted while no server looked");
     kube_drop(k, a);
     return true;
 }

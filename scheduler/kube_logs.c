@@ -55,6 +55,11 @@ static bool open_file(struct kube_attempt *a, bool make)
     return true;
 }
 
+bool kube_log_any(struct kube_attempt *a)
+{
+    return open_file(a, false) && a->log.fd >= 0;
+}
+
 /* Into room for n bytes; fewer at the end of the file. */
 static struct str file_part(const struct kube_attempt *a, char *room, size_t n, int64_t at)
 {

@@ -112,6 +112,7 @@ bool launching_request(struct scheduler *s, struct live *l, struct attempt_id id
         .resources = admit_wanted(l, id.task),
         .timeout_ms = n->timeout_ms,
         .grace_ms = s->cfg.grace_ms,
+        .started_us = run_task_started(l->run, id.task),
         .api_url = s->cfg.api_url,
     };
     req.pin = placing_pin(l, id.task, id.attempt);

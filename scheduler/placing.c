@@ -182,13 +182,18 @@ void placing_hear(struct scheduler *s, struct live *l, enum command c, const str
     }
 }
 
-void placing_ended(struct scheduler *s, const struct live *l, struct attempt_id id, struct task_result *res)
+bool placing_stops(const struct live *l, struct attempt_id id)
 {
     const struct placing *e = find(l, id.task);
-    if (res->ok || e == NULL || e->attempt != id.attempt || e->state != QUEUE_STOPS) return;
+    return e != NULL && e->attempt == id.attempt && e->state == QUEUE_STOPS;
+}
+
+void placing_ended(struct scheduler *s, const struct live *l, struct attempt_id id, struct task_result *res)
+{
+    if (res->ok || !placing_stops(l, id)) return;
     res->failure = FAILURE_INFRA;
     res->reason = REASON_PREEMPTED;
-    res->message = arena_printf(&s->arena, "gave way to %s", e->by);
+    res->message = arena_printf(&s->arena, "gave way to %s", find(l, id.task)->by);
 }
 
 /* ---- settling ---- */

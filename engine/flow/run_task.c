@@ -281,6 +281,11 @@ void task_ready(struct run *r, uint32_t task)
     task_fresh(r, task);
 }
 
+int64_t run_task_started(const struct run *r, uint32_t task)
+{
+    return task_extra_get(r, task)->started_us;
+}
+
 int64_t run_task_memory(const struct run *r, uint32_t task)
 {
     const struct task *k = &r->tasks[task];

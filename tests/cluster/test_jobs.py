@@ -182,6 +182,21 @@ def test_a_pod_that_went_while_nobody_looked(cluster_server, jobs):
     gone(jobs)
 
 
+def test_a_job_that_went_while_nobody_looked(cluster_server, jobs):
+    """It has run, and is not made anew as the same attempt."""
+    server = cluster_server()
+    run = server.submit(pipeline("  s: {run: 'echo here; test $MILLRACE_ATTEMPT = 2 || sleep 60'}\n"))
+    until("its log", lambda: server.cli("logs", run, "s").stdout == "here\n")
+    server.crash()
+    jobs("delete", "jobs", "--all", "--wait")
+    until("its pod to be gone", lambda: not jobs.items("pods"), 60)
+    server.start()
+    assert server.ended(run, 120)["state"] == "succeeded"
+    first, second = server.get(f"/api/v1/runs/{run}/tasks/0/attempts").json["items"]
+    assert "its Job is not there any more" in first["message"] and second["state"] == "succeeded", (first, second)
+    gone(jobs)
+
+
 def test_a_job_without_a_pod_says_why(cluster_server, jobs):
     jobs.apply(kind="ResourceQuota", metadata={"name": "none"}, spec={"hard": {"pods": "0"}})
     try:

@@ -287,3 +287,21 @@ def test_a_gang_starts_whole(cluster_server, jobs):
     until("all of it", lambda: len(jobs.items("pods", "-l", f"millrace.dev/run={gang}")) == 4)
     assert server.ended(gang)["state"] == "succeeded"
     gone(jobs)
+
+
+def test_a_victim_that_went_while_nobody_looked(cluster_server, jobs):
+    """It gave way, and is not made anew as the same attempt."""
+    server = cluster_server("--grace", "5s")
+    declare(server)
+    low = server.submit(pipeline("  s: {run: 'test $MILLRACE_ATTEMPT = 2 || { trap \"\" TERM; sleep 60; }', "
+                                 "resources: {gpu: 2}, queue: research}\n"))
+    until("its pod to run", lambda: [p for p in jobs.items("pods") if p["status"]["phase"] == "Running"])
+    high = server.submit(pipeline("  s: {run: 'true', resources: {gpu: 2}, queue: research, priority: 9}\n"))
+    until("it to stop", lambda: [p for p in jobs.items("pods") if "deletionTimestamp" in p["metadata"]])
+    server.crash()
+    until("its pod to be gone", lambda: not jobs.items("pods"), 60)
+    server.start()
+    assert server.ended(high, 120)["state"] == server.ended(low, 120)["state"] == "succeeded"
+    first, second = server.get(f"/api/v1/runs/{low}/tasks/0/attempts").json["items"]
+    assert first["reason"] == "Preempted" and second["state"] == "succeeded", (first, second)
+    gone(jobs)
