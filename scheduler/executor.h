@@ -78,8 +78,8 @@ struct executor {
     struct str (*instance)(void *self);
     /* Launches; a name it knows already is not launched again, its end (past or future) is reported. `restored` says
      * that the attempt was recorded as running by an earlier process under instance `by`: then it must not be launched
-     * anew unless surely never launched (same instance, unknown name, and no trace where others may take it away). It may run, so it is not refused for what a
-     * launch would need: what there is of the spec serves to take its end. */
+     * anew unless surely never launched (same instance, unknown name, and no trace where others may take it away). It
+     * may run, so it is not refused for what a launch would need: what there is of the spec serves to take its end. */
     bool (*launch)(void *self, const struct exec_request *req, bool restored, struct str by, struct err *err);
     /* `project`: whose secrets its log may show, where nobody has asked for the attempt; empty = of any. */
     void (*kill)(void *self, struct attempt_id id, struct str project, int64_t grace_ms);

@@ -479,7 +479,7 @@ void kube_outputs_drop(struct job *job);
 /* ---- kube_logs.c: the log is kept as it is told ---- */
 void kube_log_follow(struct kube_attempt *a); /* its container has been running for a while */
 void kube_log_drain(struct kube_attempt *a);  /* it has ended: what is missing is fetched; then kube_drained */
-bool kube_log_any(struct kube_attempt *a); /* something is there of it, by whomever */
+bool kube_log_any(struct kube_attempt *a);    /* something is there of it, by whomever */
 void kube_log_close(struct kube_attempt *a);
 void kube_log_tick(struct kube_attempt *a); /* while it is drained, once a second */
 void kube_drained(struct kube_attempt *a);  /* then it is told, unless it is being read */

@@ -112,7 +112,8 @@ static bool place_files(struct kube_attempt *a, const struct launch_spec *spec, 
         files[n++] = (struct kube_file){.path = full_path(m, spec, in->path), .text = in->text};
     }
     if (spec->script.n > 0)
-        files[n++] = (struct kube_file){.path = full_path(m, spec, STR(LAUNCH_SCRIPT)), .text = spec->script, .program = true};
+        files[n++] =
+            (struct kube_file){.path = full_path(m, spec, STR(LAUNCH_SCRIPT)), .text = spec->script, .program = true};
     job->files = files;
     job->n_files = n;
     return texts_fit(bytes, err);

@@ -150,11 +150,19 @@ static void hold_reckon(struct place *p, struct hold *h)
     h->made = true;
 }
 
+/* What a queue has of its own is not kept for who would borrow it. */
+static bool is_its_own(const struct place *p, const struct hold *h, const struct queue *q, const struct demand *d)
+{
+    const struct queue *other = &p->queues[h->queue];
+    return other != q && quota_nominal(q, d) && !quota_nominal(other, &h->need);
+}
+
 bool holds_allow(struct place *p, const struct queue *q, const struct demand *d, int64_t end_us, struct shortage *s)
 {
     for (int of = 0; of < 2; of++) {
         uint32_t h = of == 0 ? q->holds : p->cohorts[q->cohort].holds;
         for (; h != PLACE_NONE; h = p->holds[h].next) {
+            if (of == 1 && is_its_own(p, &p->holds[h], q, d)) continue;
             if (!p->holds[h].made) hold_reckon(p, &p->holds[h]);
             if (!allows(p, &p->holds[h], q, d, end_us, s)) return false;
         }

@@ -41,10 +41,19 @@ static unsigned lacks(const struct attempt *a)
     return bits != 0 ? bits : 7; /* each is somewhere, but not together */
 }
 
+/* What it has of the demand, as bits. */
+static unsigned uses(const struct attempt *a, const struct work *v)
+{
+    struct demand has = demand_of(work_key(a->p, v), v->flavor);
+    unsigned bits = 0;
+    for (unsigned i = 0; i < 3; i++)
+        if (has.res[i] == a->need.res[i] && has.amount[i] > 0 && a->need.amount[i] > 0) bits |= 1U << i;
+    return bits;
+}
+
 static bool of_use(const struct attempt *a, const struct work *v)
 {
-    if (v->state != PLACE_RUNNING || v->bumped == a->p->epoch) return false;
-    return a->key->gpu == 0 || v->flavor == a->flavor || work_key(a->p, v)->gpu == 0;
+    return v->state == PLACE_RUNNING && v->bumped != a->p->epoch && uses(a, v) != 0;
 }
 
 static void pick(struct place *p, uint32_t w)
@@ -72,16 +81,6 @@ static void pick_all(const struct attempt *a)
         const struct queue *from = &a->p->queues[c->queues[i]];
         if (from != a->q && quota_borrows(from, &a->need)) pick_of(a, from, a->q->reclaim == PLACE_PREEMPT_ANY);
     }
-}
-
-/* What it has of the demand, as bits. */
-static unsigned uses(const struct attempt *a, const struct work *v)
-{
-    struct demand has = demand_of(work_key(a->p, v), v->flavor);
-    unsigned bits = 0;
-    for (unsigned i = 0; i < 3; i++)
-        if (has.amount[i] > 0 && a->need.amount[i] > 0) bits |= 1U << i;
-    return bits;
 }
 
 /* Does another queue lose of its own, too? */

@@ -116,8 +116,8 @@ def test_code_reaches_pods(data_server, jobs, tmp_path):
     (tmp_path / "lib/beside.py").write_text("name = 'beside it'\n")
     (tmp_path / "pipeline.yaml").write_text(pipeline(
         "  code: {run: 'lib/tool.sh; touch lib/mine', inputs: {who: '${{ params.who }}'}}\n"
-        "  script: {script: 'import sys, beside; print(sys.argv[0], beside.name)', interpreter: python3, workdir: lib,\n"
-        "           image: localhost/python:1}\n"
+        "  script: {script: 'import sys, beside; print(sys.argv[0], beside.name)', interpreter: python3,\n"
+        "           workdir: lib, image: localhost/python:1}\n"
         "  alone: {image: localhost/busybox:1, command: [ls]}\n",
         params='{who: {type: string, default: me}}'))
     done = server.cli_json("run", "--detach", tmp_path)

@@ -324,13 +324,44 @@ static void test_quotas_beyond_counting(void **state)
     rig_close(&r);
 }
 
+/* What would borrow waits for others' own, and keeps nothing of it from them. */
+static void test_their_own_comes_first(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    const struct rig_quota four = {4, -1, -1};
+    uint32_t a = rig_queue(&r, "a", "all", four, 1, PLACE_PREEMPT_NEVER, PLACE_PREEMPT_NEVER);
+    uint32_t b = rig_queue(&r, "b", "all", four, 1, PLACE_PREEMPT_NEVER, PLACE_PREEMPT_NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_add(&r, (struct rig_ask){1, b, 0, 1, 1000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){2, a, 0, 1, 8000, A100, 1, 0});
+    for (uint64_t id = 3; id <= 7; id++)
+        rig_add(&r, (struct rig_ask){id, b, 0, 1, 1000, A100, 2, 0});
+    rig_cycle(&r, 2);
+    for (uint64_t id = 3; id <= 5; id++)
+        rig_expect(&r, id, PLACE_RUNNING);
+    rig_expect(&r, 6, PLACE_WAITING); /* it would borrow, too */
+    for (uint64_t id = 1; id <= 7; id++)
+        if (id != 2) assert_true(place_ended(r.p, id));
+    rig_cycle(&r, 3);
+    rig_expect(&r, 2, PLACE_RUNNING);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quotas_beyond_counting),   cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_flavor_weights),           cmocka_unit_test(test_backfill),
-        cmocka_unit_test(test_backfill_beside),          cmocka_unit_test(test_no_starving),
-        cmocka_unit_test(test_where_it_is_held),         cmocka_unit_test(test_what_is_free_beside),
+        cmocka_unit_test(test_their_own_comes_first),
+        cmocka_unit_test(test_quotas_beyond_counting),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_flavor_weights),
+        cmocka_unit_test(test_backfill),
+        cmocka_unit_test(test_backfill_beside),
+        cmocka_unit_test(test_no_starving),
+        cmocka_unit_test(test_where_it_is_held),
+        cmocka_unit_test(test_what_is_free_beside),
         cmocka_unit_test(test_a_cohort_that_lost_quota),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

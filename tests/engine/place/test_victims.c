@@ -235,12 +235,45 @@ static void test_others_are_in_the_place(void **state)
     rig_close(&r);
 }
 
+/* Cores are given back by who has GPUs of another flavor, too. */
+static void test_whatever_its_flavor(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err err = {0};
+    rig_open(&r);
+    uint32_t queues[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        const struct place_flavor_quota of[] = {{A100, {rig_gpus(8), PLACE_UNLIMITED, PLACE_UNLIMITED}},
+                                                {T4, {rig_gpus(8), PLACE_UNLIMITED, PLACE_UNLIMITED}}};
+        const struct place_queue q = {.name = k == 0 ? STR("mine") : STR("other"),
+                                      .cohort = place_cohort(r.p, STR("all")),
+                                      .weight = 1,
+                                      .reclaim = ANY,
+                                      .cpu = {thousandths(4), PLACE_UNLIMITED, PLACE_UNLIMITED},
+                                      .memory = {.nominal = PLACE_UNLIMITED},
+                                      .flavors = of,
+                                      .n_flavors = 2};
+        assert_true(place_queue(r.p, &q, &queues[k], &err));
+    }
+    rig_node(&r, "n0", A100, 8);
+    rig_node(&r, "n1", T4, 8);
+    for (uint64_t id = 1; id <= 2; id++) {
+        const struct rig_ask asked = {id, queues[2 - id], 0, 1, 1000, id == 1 ? A100 : T4, 0, 0};
+        struct place_ask ask = rig_of(&asked);
+        ask.cpu = thousandths(id == 1 ? 8 : 2);
+        assert_true(place_add(r.p, &ask, &err));
+        rig_cycle(&r, (int)id);
+    }
+    rig_expect(&r, 1, PLACE_STOPPING);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_who_gives_way),
-        cmocka_unit_test(test_each_is_elsewhere),
-        cmocka_unit_test(test_a_gang_is_promised_whole),
+        cmocka_unit_test(test_whatever_its_flavor),     cmocka_unit_test(test_who_gives_way),
+        cmocka_unit_test(test_each_is_elsewhere),       cmocka_unit_test(test_a_gang_is_promised_whole),
         cmocka_unit_test(test_others_are_in_the_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
