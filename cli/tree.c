@@ -430,6 +430,21 @@ static int by_time(const void *x, const void *y)
     return a->what == INNER_END ? -order : order;
 }
 
+/* What comes before the numbers, which change all the time. */
+static struct str wording(struct str why)
+{
+    size_t n = 0;
+    while (n < why.n && (why.p[n] < '0' || why.p[n] > '9'))
+        n++;
+    return str_sub(why, 0, n);
+}
+
+static bool waits_for_else(const struct tree_task *now, const struct tree_task *was)
+{
+    if (!str_is(now->state, "ready") || now->waiting.n == 0) return false;
+    return !was || was->waiting.n == 0 || !str_eq(wording(now->waiting), wording(was->waiting));
+}
+
 void tree_changes(struct buf *out, struct arena *a, const struct tree *before, const struct tree *after,
                   const struct tree_view *view)
 {
@@ -441,8 +456,7 @@ void tree_changes(struct buf *out, struct arena *a, const struct tree *before, c
         const struct tree_task *now = &after->tasks[i], *was = before ? find(before, now->task) : NULL;
         bool begun = !str_is(now->state, "pending") && !str_is(now->state, "ready");
         bool changed = was ? !str_eq(was->state, now->state) || was->attempt != now->attempt : begun;
-        bool explains = str_is(now->state, "ready") && now->waiting.n && (!was || !was->waiting.n);
-        if ((changed && begun) || explains) changes[n++] = change_of(now);
+        if ((changed && begun) || waits_for_else(now, was)) changes[n++] = change_of(now);
     }
     if (n) qsort(changes, n, sizeof *changes, by_time);
     for (size_t i = 0; i < n; i++)

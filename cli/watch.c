@@ -89,7 +89,9 @@ static bool fetch(struct cli *cli, struct arena *a, int64_t number, struct tree 
 bool watch_look(struct cli *cli, int64_t run, struct tree *out, struct err *err)
 {
     if (!fetch(cli, cli->arena, run, out, err)) return false;
-    out->state = STR(""); /* what it comes to is always told */
+    out->state = STR(""); /* what it comes to is always told, and why its steps wait */
+    for (size_t i = 0; i < out->n_tasks; i++)
+        out->tasks[i].waiting = STR("");
     return true;
 }
 

@@ -228,6 +228,33 @@ static void changes_line_by_line(void **state)
     assert_int_equal(out.n, 0);
 }
 
+static void why_it_waits_is_told_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *why;
+        bool told;
+    } rows[] = {{"waits in queue lab", true},
+                {"needs 4 × h100, 0 free in queue lab; position 2 of 9", true},
+                {"needs 4 × h100, 3 free in queue lab; position 1 of 9", false},
+                {"each pod needs 4 × h100", true},
+                {"", false}};
+    struct tree_view v = view(0, 0, false, true);
+    struct tree was = load(run_json, "{\"items\":[]}");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        BUF_AUTO out;
+        buf_init(&out, 0);
+        struct tree now = load(
+            run_json,
+            arena_printf(&arena, "{\"items\":[{\"task\":0,\"path\":\"s\",\"state\":\"ready\",\"waitingFor\":\"%s\"}]}",
+                         rows[i].why)
+                .p);
+        tree_changes(&out, &arena, &was, &now, &v);
+        if ((out.n > 0) != rows[i].told) fail_msg("%s: %.*s", rows[i].why, STR_ARG(buf_view(&out)));
+        was = now;
+    }
+}
+
 /* What comes in one look is told as it happened: a loop ends behind its items, and what needs it begins then. */
 static void changes_in_their_order(void **state)
 {
@@ -287,6 +314,7 @@ int main(void)
         cmocka_unit_test(never_higher_than_the_terminal),
         cmocka_unit_test(never_wider_than_the_terminal),
         cmocka_unit_test(colours_only_when_asked),
+        cmocka_unit_test(why_it_waits_is_told_once),
         cmocka_unit_test(changes_line_by_line),
         cmocka_unit_test(changes_in_their_order),
         cmocka_unit_test(odd_answers),
