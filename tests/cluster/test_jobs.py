@@ -308,12 +308,12 @@ def test_a_log_is_whole_that_its_node_rotates(cluster_server, jobs):
     followed, killed = cluster_server(), cluster_server()
     burst = followed.submit(pipeline("  s: {run: 'sleep 8; seq 100000 399999; sleep 22; seq 400000 409999'}\n"))
     steady = killed.submit(pipeline("  s: {run: 'sleep 8; for i in $(seq 10 50); do seq ${i}0000 ${i}9999; sleep 0.5; "
-                                    "done; for i in $(seq 510000 510023); do echo $i; sleep 0.5; done'}\n"))
+                                    "done; for i in $(seq 510000 510059); do echo $i; sleep 0.5; done'}\n"))
     # By then it has been rotated, and what its node tells overlaps with what is kept.
-    until("it to be kept", lambda: "510003\n" in killed.cli("logs", steady, "s").stdout, 90)
+    until("it to be kept", lambda: "510039\n" in killed.cli("logs", steady, "s").stdout, 90)
     killed.crash()
     killed.start()
-    for server, run, end in ((followed, burst, 410000), (killed, steady, 510024)):
+    for server, run, end in ((followed, burst, 410000), (killed, steady, 510060)):
         assert server.ended(run, 120)["state"] == "succeeded"
         lines = server.cli("logs", run, "s").stdout.split()
         assert (lines[0], lines[-1], len(lines)) == ("100000", str(end - 1), end - 100000), server.tail()
