@@ -85,10 +85,10 @@ struct str kube_waits_text(const struct kube_attempt *a, struct arena *m)
     const char *why = kube_waits_why(a);
     struct str note = why[0] != '\0' ? kube_mover_note(a, m) : STR("");
     if (a->unwatched == NULL || a->unwatched[0] == '\0') return arena_printf(m, "%s%.*s", why, STR_ARG(note));
-    const char *and = why[0] != '\0'                   ? "; and the cluster cannot be watched"
-                      : a->stage == KUBE_STAGE_RUNNING ? "it may have ended since: the cluster cannot be watched"
-                                                       : "waits for the cluster, which cannot be watched";
-    return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note), and, a->unwatched);
+    const char *also = why[0] != '\0'                   ? "; and the cluster cannot be watched"
+                       : a->stage == KUBE_STAGE_RUNNING ? "it may have ended since: the cluster cannot be watched"
+                                                        : "waits for the cluster, which cannot be watched";
+    return arena_printf(m, "%s%.*s%s; Kubernetes says: %s", why, STR_ARG(note), also, a->unwatched);
 }
 
 void kube_waits_quote(struct kube_attempt *a, const struct kube_pod *pod, const char *why, struct task_result *r)

@@ -288,8 +288,8 @@ uint32_t run_task_count(const struct run *r);
 enum task_state run_task_state(const struct run *r, uint32_t task);
 uint32_t run_task_attempt(const struct run *r, uint32_t task);
 const struct node *run_task_node(const struct run *r, uint32_t task);
-/* What it asks for, in bytes: its attempt, or the next one when it is ready to start. 0 = it does not say. */
 int64_t run_task_started(const struct run *r, uint32_t task); /* its attempt, or the last one; 0 = none */
+/* What it asks for, in bytes: its attempt, or the next one when it is ready to start. 0 = it does not say. */
 int64_t run_task_memory(const struct run *r, uint32_t task);
 struct str run_task_path(const struct run *r, uint32_t task, struct arena *a);
 /* The items of the loops around the task, as JSON: with the path, what its work is known by in every frame that a retry

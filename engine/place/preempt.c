@@ -28,14 +28,21 @@ static bool nodes_lack(const struct attempt *a, unsigned resource)
     return !nodes_room(a->p, &one, a->flavor, IN(LOGICAL), INT64_MAX, &fit);
 }
 
+static bool fits(const struct attempt *a, struct shortage *s)
+{
+    uint32_t fit;
+    s->stage = STAGE_NODES;
+    return quota_fits(a->p, a->q, LOGICAL, &a->need, s) &&
+           nodes_room(a->p, a->key, a->flavor, IN(LOGICAL), INT64_MAX, &fit);
+}
+
 /* Which of the demand is short, as bits; 0: it fits. */
 static unsigned lacks(const struct attempt *a)
 {
     struct shortage s;
-    uint32_t fit;
     unsigned bits = 0;
-    if (!quota_fits(a->p, a->q, LOGICAL, &a->need, &s)) return 1U << s.which;
-    if (nodes_room(a->p, a->key, a->flavor, IN(LOGICAL), INT64_MAX, &fit)) return 0;
+    if (fits(a, &s)) return 0;
+    if (s.stage != STAGE_NODES) return 1U << s.which;
     for (unsigned i = 0; i < 3; i++)
         if (nodes_lack(a, i)) bits |= 1U << i;
     return bits != 0 ? bits : 7; /* each is somewhere, but not together */
@@ -140,10 +147,11 @@ static uint32_t choose(const struct attempt *a)
         shortage = now;
     }
     bool enough = shortage == 0;
+    struct shortage s;
     for (uint32_t i = n; i-- > 0;) { /* those who are not needed; all of them when it was in vain */
         uint32_t v = p->picked[i];
         work_book(p, &p->works[v], IN(LOGICAL), 1);
-        if (enough && lacks(a) != 0) {
+        if (enough && !fits(a, &s)) {
             work_book(p, &p->works[v], IN(LOGICAL), -1);
             continue;
         }
@@ -189,7 +197,8 @@ bool preempt_try(struct place *p, uint32_t w, uint32_t possible, struct place_ou
         a.flavor = a.key->n_flavors > 0 ? a.key->flavors[i] : PLACE_NONE;
         a.need = demand_of(a.key, a.flavor);
         pick_all(&a);
-        if (p->n_picked == 0 || lacks(&a) == 0) continue; /* fits: it waits for those who stop, or for a reservation */
+        struct shortage s;
+        if (p->n_picked == 0 || fits(&a, &s)) continue; /* fits: it waits for those who stop, or for a reservation */
         qsort_r(p->picked, p->n_picked, sizeof *p->picked, by_worth, &a);
         uint32_t n = choose(&a);
         if (n == 0) continue;
