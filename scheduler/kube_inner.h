@@ -1,8 +1,8 @@
 /* What the files of the Kubernetes executor share, each a room with its name above what it offers. Nobody else includes
  * this, but for their tests. Not among them are the pure rooms, which have headers of their own: what a Job says
  * (kube_job.h, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h, kube_mover_end.h,
- * kube_refusal.h, kube_words.h, kube_garbage.h, kube_log_words.h, kube_service.h, kube_verdict.h); nor the placer's
- * source (kube_nodes.h, kube_devices.h) and what numbers of Kubernetes say (kube_quantity.h).
+ * kube_refusal.h, kube_words.h, kube_garbage.h, kube_late.h, kube_log_words.h, kube_service.h, kube_verdict.h); nor the
+ * placer's source (kube_nodes.h, kube_devices.h) and what numbers of Kubernetes say (kube_quantity.h).
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
@@ -255,6 +255,7 @@ struct kube {
     uint32_t asked_movers;        /* logs of theirs that are being asked for */
     uint32_t kueue_version;       /* of its API that is tried next */
     struct kube_garbage garbage;  /* at the last tick */
+    int64_t late_us;              /* that nodes are in telling of ends: kube_late.h */
     bool forgetful;               /* the folder of secrets may not be written: said once */
     struct kube_template *templates;
     struct kube_call *seeking; /* for templates that were left behind */

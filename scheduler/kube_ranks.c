@@ -8,6 +8,7 @@
 
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
+#include "scheduler/kube_late.h"
 
 #define TAKEN_US ((int64_t)2000000)           /* in which the one is told of that had failed before */
 #define LOST_AFTER_US ((int64_t)30 * 1000000) /* beyond the grace of a pod that is deleted */
@@ -129,6 +130,13 @@ static void may_end_so(struct kube_attempt *a, uint32_t rank, struct task_result
         ends_so(a, rank, how);
 }
 
+static void hear_how_late(const struct kube_attempt *a, const struct kube_pod *pod)
+{
+    int64_t *late = &a->owner->late_us;
+    if (a->heard_us == 0 || pod->started_us == 0 || pod->ended_us == 0 || a->collects) return;
+    *late = kube_late_heard(*late, os_mono_us() - a->heard_us, pod->ended_us - pod->started_us);
+}
+
 /* The first end counts: a kubelet that was restarted may tell another one later. */
 static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
 {
@@ -146,6 +154,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
     if (rank == 0) {
         a->first = how;
         kube_last_words(a, pod);
+        hear_how_late(a, pod);
     }
     if (a->ended) return;
     r->well = how.ok;

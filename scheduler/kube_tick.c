@@ -2,13 +2,13 @@
 #include "engine/kube/budget.h"
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
+#include "scheduler/kube_late.h"
 
 #define SECOND_US 1000000
 #define RETRY_FIRST_US (SECOND_US / 2)
 #define RETRY_MOST_US (15 * SECOND_US)   /* and half of that more or less: many who wait for a quota come one by one */
 #define PODLESS_US (5 * SECOND_US)       /* a Job without a pod for so long is asked why */
 #define JOB_SETTLES_US (3 * SECOND_US)   /* for the pod of a Job that has ended to be told of */
-#define FOLLOW_AFTER_US (2 * SECOND_US)  /* short steps' logs are fetched once, at their end */
 #define KILLED_MOST_US (120 * SECOND_US) /* beyond the grace: a node that is away never says that it stopped */
 
 int64_t kube_again_us(uint32_t tries)
@@ -87,7 +87,8 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
             kube_delete(a);
     }
     kube_belongings_tick(a, now);
-    if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING && now - a->heard_us > FOLLOW_AFTER_US)
+    if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING &&
+        now - a->heard_us > kube_follow_after_us(k->late_us))
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
     kube_untold_tick(a, now);
