@@ -239,9 +239,10 @@ static void tell_of_former(const struct place *p, struct str former)
     struct str namespace = p->cfg.kube_namespace.n > 0 ? p->cfg.kube_namespace : STR("NAMESPACE");
     cli_note(p->cli, "what ran at the backup is run again: this is an installation of its own now%s",
              former.n > 0 ? ". What the former one left on a cluster, unless it still runs there, is deleted by" : "");
-    if (former.n > 0)
-        cli_note(p->cli, "  kubectl -n %.*s delete jobs,pods,services,secrets -l " KUBE_LABEL_INSTANCE "=%.*s",
-                 STR_ARG(namespace), STR_ARG(former));
+    if (former.n == 0) return;
+    cli_note(p->cli, "  kubectl -n %.*s delete jobs,pods,services,secrets -l " KUBE_LABEL_INSTANCE "=%.*s",
+             STR_ARG(namespace), STR_ARG(former));
+    cli_note(p->cli, "and, where steps asked for device classes, by the same of resourceclaimtemplates");
 }
 
 static int work(struct cli *cli, const struct args *args, bool restore)
