@@ -21,7 +21,7 @@ struct restored { /* an attempt that was recorded as running when the run was lo
     struct restored *next;
 };
 
-struct starting { /* an attempt that was launched and cannot run yet */
+struct starting { /* an attempt that was launched and cannot run yet, or go on */
     uint32_t task, attempt;
     char *why;
     struct starting *next;

@@ -155,12 +155,20 @@ static void admitted(struct live *l, struct placing *e, const struct value *pin)
     (void)run_put_back(l->run, e->task);
 }
 
-static void preempted(struct live *l, struct placing *e, const struct value *by)
+static void stop_for(struct scheduler *s, struct live *l, struct placing *e, struct str by)
+{
+    e->state = QUEUE_STOPS;
+    set(&e->by, by);
+    e->kill = run_task_attempt(l->run, e->task) == e->attempt; /* else it has not started, and need not stop */
+    if (!e->kill) return;
+    struct str why = arena_printf(&s->arena, "gives way to %.*s: it was told to stop", STR_ARG(by));
+    (void)live_starting(l, e->task, e->attempt, why);
+}
+
+static void preempted(struct scheduler *s, struct live *l, struct placing *e, const struct value *by)
 {
     if (e->state != QUEUE_ADMITTED) return;
-    e->state = QUEUE_STOPS;
-    set(&e->by, by != NULL && by->type == VALUE_STRING ? by->u.s : STR("another step"));
-    e->kill = run_task_attempt(l->run, e->task) == e->attempt; /* else it has not started, and need not stop */
+    stop_for(s, l, e, by != NULL && by->type == VALUE_STRING ? by->u.s : STR("another step"));
 }
 
 void placing_hear(struct scheduler *s, struct live *l, enum command c, const struct value *payload)
@@ -178,7 +186,7 @@ void placing_hear(struct scheduler *s, struct live *l, enum command c, const str
         if (c == COMMAND_PLACED)
             admitted(l, e, value_get(one, "pin"));
         else
-            preempted(l, e, value_get(one, "by"));
+            preempted(s, l, e, value_get(one, "by"));
     }
 }
 
@@ -278,10 +286,7 @@ static void restore(struct scheduler *s, struct live *l, const PGresult *res, in
         return;
     }
     if (e->state != QUEUE_WAITS) set(&e->pin, row_str(res, i, 5));
-    if (e->state == QUEUE_STOPS) {
-        set(&e->by, row_str(res, i, 6));
-        e->kill = true;
-    }
+    if (e->state == QUEUE_STOPS) stop_for(s, l, e, row_str(res, i, 6));
 }
 
 bool placing_load(struct scheduler *s, const char *ids, struct err *err)

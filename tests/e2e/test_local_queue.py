@@ -118,12 +118,15 @@ def test_who_gives_way_keeps_its_gpus_until_all_of_it_is_gone(machine):
     server = machine(TWO, "--grace", "60s")
     folder = notes(server)
     declare(server, A100 + queue("research", ", quota: {a100: 2}, preemption: {within: lower}"))
-    (folder / "train").write_text(f"trap 'sleep 1; echo saved >> {folder}/used; exit 1' TERM\ntouch {folder}/low\n"
+    (folder / "train").write_text(f"trap 'until test -e {folder}/seen; do sleep 0.05; done; echo saved >> {folder}/used; exit 1' TERM\ntouch {folder}/low\n"
                                   f"until test -e {folder}/go; do sleep 0.05; done\n")
     low = server.submit(pipeline(f"low: {{run: 'sh {folder}/train && true', queue: research, priority: -5, "
                                  "resources: {cpu: 10m, memory: 32Mi, gpu: 2}}"))
     until("it to run", (folder / "low").exists)
     high = server.submit(pipeline("high: {" + holding(folder, "queue: research, priority: 5") + "}"))
+    until("it to say so", lambda: server.tasks(low)["low"].get("waitingFor") ==
+          f"gives way to run {high} high: it was told to stop")
+    (folder / "seen").touch()
     until("the other one in its place", lambda: lines(folder / "used")[1:])
     assert lines(folder / "used")[0] == "saved"
     (folder / "go").touch()
