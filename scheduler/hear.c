@@ -92,6 +92,14 @@ bool hear_result(struct scheduler *s, struct attempt_id id, const struct task_re
     return true;
 }
 
+static struct str how_lost(const struct live *l, const struct exec_event *e)
+{
+    if (run_task_state(l->run, e->id.task) == TASK_STOPPING)
+        return STR("was stopped; how far it had come is not known");
+    if (e->result.message.n > 0) return e->result.message;
+    return STR("the attempt was lost: its launcher ended, or its server was away for too long");
+}
+
 /* Nobody knows the attempt: it is launched if it surely never was, else it counts as lost with its machine. */
 static void hear_unknown(struct scheduler *s, const struct exec_event *e)
 {
@@ -103,12 +111,7 @@ static void hear_unknown(struct scheduler *s, const struct exec_event *e)
         return;
     }
     struct task_result lost = {
-        .failure = FAILURE_INFRA,
-        .reason = REASON_INFRA,
-        .exit_code = -1,
-        .message = e->result.message.n > 0
-                       ? e->result.message
-                       : STR("the attempt was lost: its launcher ended, or its server was away for too long")};
+        .failure = FAILURE_INFRA, .reason = REASON_INFRA, .exit_code = -1, .message = how_lost(l, e)};
     hear_result(s, e->id, &lost);
 }
 

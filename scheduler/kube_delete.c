@@ -31,6 +31,11 @@ bool kube_deleted(const struct kube_answer *answer)
     return answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409;
 }
 
+static bool may_have_begun(const struct kube_attempt *a)
+{
+    return a->heard_us != 0 || a->manifest.n == 0; /* or before this server was there */
+}
+
 void kube_gone(struct kube_attempt *a)
 {
     a->job_there = false;
@@ -44,7 +49,7 @@ void kube_gone(struct kube_attempt *a)
         if (a->expired)
             kube_end_by_loss(a, STR(""));
         else
-            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
+            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, may_have_begun(a) ? STR("was stopped") : STR(NEVER_BEGAN));
     }
 }
 
@@ -79,7 +84,10 @@ static void pod_told(void *ctx, const struct kube_answer *answer)
         kube_later(a);
         return;
     }
-    if (!kube_deleted(answer)) not_deleted(a, "pod", answer);
+    if (!kube_deleted(answer)) {
+        not_deleted(a, "pod", answer);
+        a->keeps_job = false; /* its pod may go with it */
+    }
     if (a->hurrying < a->n_ranks) a->ranks[a->hurrying].hurried = true;
     kube_delete(a);
 }
@@ -113,7 +121,7 @@ void kube_delete(struct kube_attempt *a)
         return;
     }
     if (a->hurry && tell_to_hurry(a)) return;
-    if (a->deleted) return;
+    if (a->deleted || (a->keeps_job && a->phase != KUBE_FORGOTTEN)) return;
     if (a->job_uid[0] == '\0') { /* another may have its name */
         kube_holder_ask(a);
         return;

@@ -9,7 +9,7 @@ struct kube_standing kube_standing(const struct kube_attempt *a)
                               .stopped = a->kill_wanted,
                               .expired = a->expired,
                               .late = a->late,
-                              .taken_back = a->held_by_kueue,
+                              .taken_back = a->held_by_kueue || a->retaken,
                               .timeout_ms = a->timeout_ms};
     for (uint32_t i = 0; i < a->n_ranks; i++) {
         s.there += a->ranks[i].uid[0] != '\0' && !a->ranks[i].ended;
@@ -48,6 +48,10 @@ void kube_finish(struct kube_attempt *a)
 
 void kube_end_by_job(struct kube_attempt *a)
 {
+    if (!a->job_completed && a->timeout_ms > 0 && a->job_ran_us >= a->timeout_ms * 1000) {
+        kube_end(a, FAILURE_TIMEOUT, REASON_TIMEOUT, kube_pod_expired(a->timeout_ms, &a->arena));
+        return;
+    }
     if (!a->job_completed) {
         kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod is gone, and how it ended with it"));
         return;

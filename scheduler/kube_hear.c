@@ -10,6 +10,15 @@ static void keep(char *room, size_t n, struct str text)
 
 /* ---- Jobs ---- */
 
+/* While no server looked: what pods there are, or are to come, are not the first ones. Only by how often its spec was
+ * changed is that known: once or twice to admit it, and more to take that back. */
+static bool was_retaken(const struct kube_attempt *a, const struct value *job, bool on)
+{
+    const struct value *meta = value_get(job, "metadata");
+    bool kueues = value_get(value_get(meta, "labels"), KUBE_LABEL_KUEUE) != NULL;
+    return kueues && a->manifest.n == 0 && value_get_int(meta, "generation") > (on ? 2 : 3);
+}
+
 /* By Kueue until it admits it, and when it takes that back; or by anybody, who may resume it. */
 static void read_suspension(struct kube_attempt *a, const struct value *job)
 {
@@ -17,12 +26,14 @@ static void read_suspension(struct kube_attempt *a, const struct value *job)
     const struct value *labels = value_get(value_get(job, "metadata"), "labels");
     a->held_by_kueue = on && value_get(labels, KUBE_LABEL_KUEUE) != NULL;
     a->suspended = on && !a->held_by_kueue;
+    a->retaken = was_retaken(a, job, on);
     if (was && !a->suspended && a->phase == KUBE_CREATED && kube_lacks_pod(a)) kube_waits(a, STR(""));
 }
 
 /* They come after the pod's end; of a pod that is gone they are all there is. */
 static void read_conditions(struct kube_attempt *a, const struct value *job)
 {
+    int64_t from_us = kube_time(value_get(job, "status"), "startTime");
     const struct value *list = value_get(value_get(job, "status"), "conditions");
     for (size_t i = 0; list != NULL && list->type == VALUE_LIST && i < list->u.list.n; i++) {
         const struct value *c = &list->u.list.items[i];
@@ -30,6 +41,8 @@ static void read_conditions(struct kube_attempt *a, const struct value *job)
         if (!str_is(kube_text(c, "status"), "True")) continue;
         a->job_completed |= str_is(type, "Complete");
         a->job_ended |= a->job_completed || str_is(type, "Failed");
+        int64_t to_us = str_is(type, "Failed") ? kube_time(c, "lastTransitionTime") : 0;
+        if (from_us > 0 && to_us > from_us) a->job_ran_us = to_us - from_us;
     }
 }
 

@@ -137,8 +137,10 @@ struct kube_attempt {
     bool job_there;                /* by the watch, or by the answer to its creation */
     bool job_ended, job_completed; /* it says so; the pod tells more, if there is one */
     bool held_by_kueue;            /* it is suspended until Kueue admits it */
+    bool retaken;                  /* Kueue had admitted it, and has taken that back since */
     bool suspended;                /* by whoever else */
     bool deleted;                  /* its deletion was accepted, or it was gone */
+    int64_t job_ran_us;            /* from its start to its failure, which says nothing of its pod; 0 = not known */
     struct kube_belonging belongings[KUBE_BELONGINGS];
 
     /* its pod */
@@ -178,6 +180,7 @@ struct kube_attempt {
     /* how it is stopped */
     bool kill_wanted;
     bool expired;      /* for it has run longer than it may */
+    bool keeps_job;    /* until its end is told; its pods are deleted alone */
     bool hurry;        /* its pod has grace_ms to end, and not what it was made with */
     uint32_t hurrying; /* the rank that is being told */
     int64_t grace_ms;

@@ -76,7 +76,7 @@ struct kube_job {
 #define KUBE_UPLOAD_MS 600000
 #define KUBE_UPLOAD_OVER_MS 10000
 /* A step with such a grace is stopped by the server; its pod's deadline comes so much later, for when none is there. */
-#define KUBE_DEADLINE_MS 60000
+#define KUBE_DEADLINE_MS 300000
 
 /* Of the attempt, always the same: readable by its step, unique by a hash of the rest. */
 void kube_job_name(struct str instance, struct str step, struct attempt_id id, char out[KUBE_JOB_NAME]);

@@ -226,7 +226,6 @@ static void let_go(struct kube_attempt *a)
 static void full(struct kube_attempt *a)
 {
     char size[32];
-    kube_delete(a);
     kube_end(a, FAILURE_ERROR, REASON_ERROR,
              arena_printf(&a->arena,
                           "wrote more than %s to its log, and was stopped; write less, or to files, or raise the "

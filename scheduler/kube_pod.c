@@ -8,7 +8,7 @@
 
 /* ---- reading ---- */
 
-static int64_t time_of(const struct value *map, const char *key)
+int64_t kube_time(const struct value *map, const char *key)
 {
     int64_t us;
     return os_time_parse(value_get_text(map, key), &us) ? us : 0;
@@ -23,7 +23,7 @@ static void told_to_stop(struct kube_pod *out, int64_t at_us)
 static void read_deletion(const struct value *meta, struct kube_pod *out)
 {
     const struct value *grace = value_get(meta, "deletionGracePeriodSeconds");
-    int64_t at_us = time_of(meta, "deletionTimestamp");
+    int64_t at_us = kube_time(meta, "deletionTimestamp");
     out->deleting = at_us > 0;
     /* Beyond what a user may ask for it is not believed. */
     if (grace != NULL && grace->type == VALUE_INT && grace->u.i > 0 && grace->u.i < INT32_MAX)
@@ -40,7 +40,7 @@ static void read_conditions(const struct value *status, struct kube_pod *out)
         if (str_is(type, "DisruptionTarget") && on) {
             out->disruption = value_get_text(c, "reason");
             out->disruption_message = value_get_text(c, "message");
-            told_to_stop(out, time_of(c, "lastTransitionTime"));
+            told_to_stop(out, kube_time(c, "lastTransitionTime"));
         } else if (str_is(type, "PodReadyToStartContainers") && on) {
             out->ready = true;
         } else if (str_is(type, "PodScheduled") && !on && out->stage == KUBE_STAGE_PLACING) {
@@ -58,8 +58,8 @@ static void read_terminated(const struct value *t, struct kube_pod *out)
     if (out->has_exit) out->exit_code = (int32_t)code->u.i;
     out->reason = value_get_text(t, "reason");
     out->message = value_get_text(t, "message");
-    out->started_us = time_of(t, "startedAt");
-    out->ended_us = time_of(t, "finishedAt");
+    out->started_us = kube_time(t, "startedAt");
+    out->ended_us = kube_time(t, "finishedAt");
 }
 
 static void read_waiting(const struct value *state, struct kube_pod *out)
@@ -100,7 +100,7 @@ static void read_before(const struct value *spec, const struct value *status, st
     if (running != NULL && (!beside || !up) && out->helper.n == 0) {
         out->helper = name;
         out->helper_beside = beside;
-        out->helper_us = time_of(running, "startedAt");
+        out->helper_us = kube_time(running, "startedAt");
     }
     if (beside || !exit_code(ended, &code) || code == 0 || out->broken.n > 0) return;
     out->broken = name;
@@ -115,10 +115,10 @@ static void read_before(const struct value *spec, const struct value *status, st
 static void read_beside(const struct value *status, struct kube_pod *out)
 {
     const struct value *state = value_get(status, "state"), *ended = value_get(state, "terminated");
-    int64_t code, at_us = time_of(ended, "finishedAt");
+    int64_t code, at_us = kube_time(ended, "finishedAt");
     if (ended == NULL && out->helper.n == 0) {
         out->helper = value_get_text(status, "name");
-        out->helper_us = time_of(value_get(state, "running"), "startedAt");
+        out->helper_us = kube_time(value_get(state, "running"), "startedAt");
     }
     if (exit_code(ended, &code) && code == 137 && out->deleting && at_us >= out->stop_us + out->grace_us - CLOCK_US)
         out->deaf = value_get_text(status, "name");
@@ -150,7 +150,7 @@ static void read_step(const struct value *status, struct kube_pod *out)
         read_terminated(value_get(state, "terminated"), out);
     } else if (running != NULL) {
         out->stage = KUBE_STAGE_RUNNING;
-        out->started_us = time_of(running, "startedAt");
+        out->started_us = kube_time(running, "startedAt");
     } else if (out->stage == KUBE_STAGE_STARTING) {
         read_waiting(state, out);
     }
@@ -189,7 +189,7 @@ static void read_containers(const struct value *spec, const struct value *status
 static void read_deadline(const struct value *spec, const struct value *status, struct kube_pod *out)
 {
     const struct value *seconds = value_get(spec, "activeDeadlineSeconds");
-    int64_t from_us = time_of(status, "startTime");
+    int64_t from_us = kube_time(status, "startTime");
     if (seconds != NULL && seconds->type == VALUE_INT && seconds->u.i > KUBE_DEADLINE_MS / 1000 &&
         seconds->u.i < INT32_MAX)
         out->timeout_us = (seconds->u.i - KUBE_DEADLINE_MS / 1000) * 1000000;

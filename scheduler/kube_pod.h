@@ -62,6 +62,8 @@ struct kube_pod {
     bool ready;                 /* its volumes and its network are there: containers can start */
 };
 
+/* A time that Kubernetes says there, in µs since 1970; 0 = it says none. */
+int64_t kube_time(const struct value *map, const char *key);
 /* False when its labels, which anybody may edit, do not say whose it is: then `id` is none; the rest is read all the
  * same. */
 bool kube_pod_read(const struct value *object, struct kube_pod *out);

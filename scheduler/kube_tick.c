@@ -25,7 +25,6 @@ static void give_up(struct kube_attempt *a)
 {
     struct str why =
         arena_printf(&a->arena, "could not start, and was given up: %.*s", STR_ARG(str_of(kube_waits_why(a))));
-    kube_delete(a); /* forgetting it will delete it, too; this is sooner */
     kube_end(a, FAILURE_ERROR, REASON_ERROR, why);
 }
 
@@ -63,10 +62,11 @@ static void look_around(struct kube *k)
 }
 
 /* A pod has one grace, which is the outputs': at its deadline a step that does not listen would have all of that more.
- * So it is stopped by us, with its own grace; the pod's deadline is for when no server is there. */
+ * So it is stopped by us, with its own grace; the pod's deadline is for when no server is there. That it is expired is
+ * recorded by its end: until then its Job stays, for whoever comes when this server is killed meanwhile. */
 static void expire(struct kube_attempt *a)
 {
-    a->expired = a->kill_wanted = a->hurry = true;
+    a->expired = a->kill_wanted = a->hurry = a->keeps_job = true;
     a->killed_us = os_mono_us();
     a->grace_ms = a->soft_ms;
     kube_delete(a);
@@ -75,6 +75,15 @@ static void expire(struct kube_attempt *a)
 static bool is_late(const struct kube_attempt *a, int64_t now)
 {
     return a->collects && a->timeout_ms > 0 && !a->kill_wanted && kube_ranks_late(a, now);
+}
+
+static void unconfirmed(struct kube_attempt *a)
+{
+    struct task_result r = {0};
+    const struct kube_standing s = kube_standing(a);
+    kube_verdict_cause(&s, &a->arena, &r);
+    kube_end(a, r.failure, r.reason,
+             arena_printf(&a->arena, "%.*s; its node has not confirmed its end", STR_ARG(r.message)));
 }
 
 static void tick_attempt(struct kube *k, struct kube_attempt *a)
@@ -101,10 +110,11 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && !kube_helper_tick(a, now)) give_up(a);
     if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
     kube_ranks_tick(a, now);
+    if (a->phase == KUBE_CREATED && a->retaken) kube_end_by_loss(a, STR(""));
     if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
         kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
     if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000)
-        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped; its node has not confirmed it"));
+        unconfirmed(a);
 }
 
 void kube_tick(struct kube *k)

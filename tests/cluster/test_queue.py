@@ -255,9 +255,16 @@ def test_kueue_may_take_back(cluster, cluster_server, jobs, kueue):
     assert (first["reason"], first["message"]) == ("Preempted", "gave way: Kueue has suspended its Job"), first
     until("the next one to say why", lambda: "waits for Kueue: " in server.tasks(run)["one"].get("waitingFor", ""), 20)
     stop_policy("None")
+    until("it to run", lambda: server.cli("logs", run, "one").stdout == "2\n")
+    server.crash()  # nobody looks as it is taken back again
+    stop_policy("HoldAndDrain")
+    until("its pod to go", lambda: not jobs.items("pods"))
+    server.start()
+    until("the next one", lambda: server.tasks(run)["one"]["attempt"] == 3)
+    stop_policy("None")
     assert server.ended(run)["state"] == "succeeded"
     task = server.tasks(run)["one"]
-    assert task["attempt"] == 2 and not task.get("failures"), task
+    assert task["attempt"] == 3 and not task.get("failures"), task
     gone(jobs)
 
 

@@ -9,13 +9,15 @@
 #define NOT_COMPLETE "\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\"}]"
 #define SUSPENDED "\"suspend\":true"
 
+static int generation = 1; /* of the Job: how often its spec was written */
+
 static void job_says(const char *spec, const char *status)
 {
     told(kube_hear_job, KUBE_PRESENT,
          arena_printf(&arena,
-                      "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"labels\":{" LABELS ",\"" KUBE_LABEL_KUEUE
-                      "\":\"q\"}},\"spec\":{%s},\"status\":{%s}}",
-                      job_name, spec, status));
+                      "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"generation\":%d,\"labels\":{" LABELS
+                      ",\"" KUBE_LABEL_KUEUE "\":\"q\"}},\"spec\":{%s},\"status\":{%s}}",
+                      job_name, generation, spec, status));
 }
 
 /* The only one, or one of two. */
@@ -171,6 +173,59 @@ static void who_is_taken_back_gave_way(void **state)
     }
 }
 
+/* While no server looked, and whether or not its pods were made again since. */
+static void who_was_taken_back_unseen_gave_way(void **state)
+{
+    (void)state;
+    static const struct {
+        int generation;
+        const char *spec;
+        bool gave_way;
+    } cases[] = {{1, SUSPENDED, false}, {2, SUSPENDED, false}, {2, "", false}, {3, "", false},
+                 {3, SUSPENDED, true},  {4, "", true},         {5, "", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        generation = cases[i].generation;
+        job_says(cases[i].spec, "");
+        if (cases[i].spec[0] == '\0') says(KUBE_PRESENT, 1, 0, RUNS);
+        struct kube_attempt *a = asked(1);
+        kube_tick(k);
+        bool gave_way = a->phase == KUBE_TOLD && a->result.reason == REASON_PREEMPTED;
+        if (gave_way != cases[i].gave_way) fail_msg("generation %d: %d", generation, gave_way);
+        forget(a);
+    }
+    generation = 1;
+}
+
+static void who_was_told_to_stop_ends_so_unconfirmed(void **state)
+{
+    (void)state;
+    for (int expired = 0; expired <= 1; expired++) {
+        struct kube_attempt *a = with_pods(1, RUNS);
+        a->timeout_ms = expired ? 90000 : 0;
+        stop(1000);
+        a->expired = expired;
+        kube_tick(k);
+        assert_int_equal(a->phase, KUBE_CREATED);
+        a->killed_us -= INT64_C(121) * 1000000;
+        kube_tick(k);
+        assert_int_equal(a->phase, KUBE_TOLD);
+        assert_int_equal(a->result.reason, expired ? REASON_TIMEOUT : REASON_CANCELLED);
+        assert_true(str_starts(a->result.message,
+                               expired ? "ran longer than its timeout (1m30s); its node" : "was stopped; its node"));
+        forget(a);
+    }
+}
+
+static void who_may_have_begun_was_stopped(void **state)
+{
+    (void)state;
+    job_says("", "");
+    struct kube_attempt *a = asked(1);
+    stop(1000);
+    kube_gone(a);
+    assert_true(str_is(a->result.message, "was stopped"));
+}
+
 /* What was told before anybody asked is all that is told of a pod that goes on. */
 static void the_time_of_a_pod_counts_after_a_restart(void **state)
 {
@@ -192,6 +247,7 @@ static void by_its_job(const char *status)
 {
     job_says("", status);
     struct kube_attempt *a = asked(1);
+    a->timeout_ms = 60000;
     a->created_us -= INT64_C(60) * 1000000; /* for its pod to be told of */
     kube_tick(k);
     turn_until(k->client, &a->queued);
@@ -208,6 +264,23 @@ static void a_job_that_is_not_complete_is(void **state)
 {
     (void)state;
     by_its_job(NOT_COMPLETE);
+    assert_int_equal(kube_find(k, id)->result.reason, REASON_INFRA);
+}
+
+/* Its pod is gone, but by that time it had run for as long as it may: whoever stopped it has not recorded that. */
+static void a_job_that_failed_late_was_late(void **state)
+{
+    (void)state;
+    by_its_job("\"startTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\","
+               "\"lastTransitionTime\":\"2026-01-01T00:01:00Z\"}]");
+    assert_int_equal(kube_find(k, id)->result.reason, REASON_TIMEOUT);
+}
+
+static void a_job_that_failed_in_time_was_not(void **state)
+{
+    (void)state;
+    by_its_job("\"startTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\","
+               "\"lastTransitionTime\":\"2026-01-01T00:00:59Z\"}]");
     assert_int_equal(kube_find(k, id)->result.reason, REASON_INFRA);
 }
 
@@ -231,6 +304,25 @@ static void pods_go_with_their_job(void **state)
     assert_true(pod < job);
     assert_non_null(strstr(pod->body, "\"gracePeriodSeconds\":3,\"preconditions\":{\"uid\":\"p0\"}"));
     assert_non_null(strstr(job->body, "\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"j1\"}"));
+}
+
+/* That it was late is known to nobody else until its end is recorded. */
+static void the_job_of_a_late_step_stays(void **state)
+{
+    (void)state;
+    for (int refused = 0; refused <= 1; refused++) {
+        struct kube_attempt *a = with_pods(1, RUNS);
+        a->collects = true;
+        a->timeout_ms = 1;
+        usleep(2000);
+        kube_tick(k);
+        turn_until(k->client, &a->ranks[0].hurried);
+        assert_true(a->call == NULL && !a->deleted);
+        a->keeps_job = !refused; /* a server without the right to delete pods */
+        kube_delete(a);
+        assert_true((a->call != NULL) == refused);
+        forget(a);
+    }
 }
 
 static void who_could_not_be_told_is_told_again(void **state)
@@ -328,10 +420,16 @@ int main(void)
         TEST(a_pod_that_is_lost_is_nobodys_fault),
         TEST(who_has_nothing_left_to_do_is_not_told_to_hurry),
         TEST(who_is_taken_back_gave_way),
+        TEST(who_was_taken_back_unseen_gave_way),
+        TEST(who_was_told_to_stop_ends_so_unconfirmed),
+        TEST(who_may_have_begun_was_stopped),
         TEST(the_time_of_a_pod_counts_after_a_restart),
         TEST_OF_JOB(a_job_that_is_complete_is_not_run_again),
         TEST_OF_JOB(a_job_that_is_not_complete_is),
+        TEST_OF_JOB(a_job_that_failed_late_was_late),
+        TEST_OF_JOB(a_job_that_failed_in_time_was_not),
         TEST_OF_JOB(pods_go_with_their_job),
+        TEST_OF_JOB(the_job_of_a_late_step_stays),
         TEST_OF_JOB(who_could_not_be_told_is_told_again),
         TEST_OF_JOB(a_job_without_a_known_uid_is_asked_for_and_not_deleted),
         TEST_OF_JOB(the_last_lines_are_those_of_the_rank_that_failed),

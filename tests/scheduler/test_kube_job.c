@@ -214,7 +214,7 @@ static void data_is_moved_beside_the_step(void **state)
     is(&v, POD "terminationGracePeriodSeconds", "80"); /* the step's own, the outputs', and some for a last word */
     is(&v, POD "initContainers.0.resources",
        "{\"limits\":{\"cpu\":\"500m\",\"memory\":\"67108864\"},\"requests\":{\"cpu\":\"0\",\"memory\":\"0\"}}");
-    is(&v, POD "activeDeadlineSeconds", "62"); /* the server is to be first */
+    is(&v, POD "activeDeadlineSeconds", "302"); /* the server is to be first */
     const struct value *notes = at(&v, "spec.template.metadata.annotations");
     assert_true(str_is(value_get(notes, "millrace.dev/moves")->u.s, "{\"version\":1}"));
     job.node_cache = STR("/var/cache/millrace");

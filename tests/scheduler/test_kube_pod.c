@@ -418,8 +418,8 @@ static void a_late_step_is_late_for_every_server(void **state)
         enum failure failure;
     } rows[] = {
 #define TOLD_AT(second) "\"deletionTimestamp\":\"2026-01-01T00:00:" second "Z\",\"deletionGracePeriodSeconds\":10,"
-        {"in time, by somebody else", TOLD_AT("32"), ",\"activeDeadlineSeconds\":65", FAILURE_INFRA},
-        {"late", TOLD_AT("36"), ",\"activeDeadlineSeconds\":65", FAILURE_TIMEOUT},
+        {"in time, by somebody else", TOLD_AT("32"), ",\"activeDeadlineSeconds\":305", FAILURE_INFRA},
+        {"late", TOLD_AT("36"), ",\"activeDeadlineSeconds\":305", FAILURE_TIMEOUT},
         {"without a timeout", TOLD_AT("36"), "", FAILURE_INFRA},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
