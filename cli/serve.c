@@ -489,6 +489,13 @@ int cmd_launcher(int argc, char **argv)
     return launcher_main(argc - 1, argv + 1);
 }
 
+static void warn_of_misspelt(struct arena *a)
+{
+    struct str name, near;
+    for (size_t cursor = 0; config_misspelt(a, &cursor, &name, &near);)
+        log_warn("a variable of the environment is no option", LOG_STR("name", name), LOG_STR("didYouMean", near));
+}
+
 int cmd_serve(int argc, char **argv)
 {
     struct server s = {.api_lock = PTHREAD_MUTEX_INITIALIZER};
@@ -499,6 +506,7 @@ int cmd_serve(int argc, char **argv)
     err_list_init(&errors, &s.arena);
     if (!config_load(&s.arena, argc - 1, argv + 1, &s.cfg, &errors)) return print_problems(&errors, &s.arena);
     log_set_level((enum log_level)s.cfg.log_level);
+    warn_of_misspelt(&s.arena);
     keep_memory_small();
     atomic_store(&stopping.leaving, WITHOUT_DATABASE);
     bool ok = watch_signals(&err) && start(&s, &err);

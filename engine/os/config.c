@@ -487,6 +487,27 @@ bool config_load(struct arena *a, int argc, char *const *argv, struct config *ou
     return true;
 }
 
+bool config_misspelt(struct arena *a, size_t *cursor, struct str *name, struct str *near)
+{
+    const size_t prefix = sizeof "MILLRACE_" - 1;
+    struct str names[OPTIONS];
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char env[64];
+        env_name(&options[i], env);
+        names[i] = arena_str(a, str_of(env + prefix));
+    }
+    for (const char *one; (one = environ[*cursor]) != NULL;) {
+        struct str rest = str_of(one);
+        ++*cursor;
+        if (!str_starts(rest, "MILLRACE_") || !str_split(&rest, '=', name)) continue;
+        *near = suggest(str_sub(*name, prefix, name->n), names, OPTIONS);
+        if (near->n == 0 || str_eq(*near, str_sub(*name, prefix, name->n))) continue;
+        *near = arena_printf(a, "MILLRACE_%.*s", STR_ARG(*near));
+        return true;
+    }
+    return false;
+}
+
 void config_help(struct buf *out)
 {
     for (size_t i = 0; i < OPTIONS; i++) {

@@ -64,6 +64,10 @@ struct config {
 /* argv without the program's and the command's name. False when anything was wrong; all problems are in *errs. */
 MUST_CHECK bool config_load(struct arena *a, int argc, char *const *argv, struct config *out, struct err_list *errs);
 
+/* A variable of the environment that is no option but looks like one; false when there is no more. Others may be there
+ * that begin so: the command line's, and what Kubernetes sets. *cursor: 0 at first. */
+bool config_misspelt(struct arena *a, size_t *cursor, struct str *name, struct str *near);
+
 /* The options for people, as in --help. */
 void config_help(struct buf *out);
 /* The same as a Markdown table, for the documentation. */

@@ -26,8 +26,14 @@ bool secret_folder(const char *secrets_dir, struct err *err)
     return err_hint(err, "chmod o-rwx %s", secrets_dir);
 }
 
-static bool fail_missing(struct str project, struct str name, struct err *err)
+static bool fail_open(int error, struct str project, struct str name, struct err *err)
 {
+    if (error == EACCES || error == EPERM) {
+        err_set(err, ERR_INVALID, "the server may not read the secret '%.*s' of project '%.*s'", STR_ARG(name),
+                STR_ARG(project));
+        return err_hint(err, "give the file %.*s/%.*s of the secrets folder to the user it runs as (%u)",
+                        STR_ARG(project), STR_ARG(name), (unsigned)geteuid());
+    }
     err_set(err, ERR_NOT_FOUND, "there is no secret '%.*s' for project '%.*s'", STR_ARG(name), STR_ARG(project));
     return err_hint(err, "an administrator puts it into the file %.*s/%.*s of the secrets folder", STR_ARG(project),
                     STR_ARG(name));
@@ -70,6 +76,7 @@ static bool read_all(int fd, struct str name, struct arena *a, struct str *out, 
 
 static int open_project(struct str secrets_dir, struct str project, struct arena *a, int flags)
 {
+    errno = ENOENT;
     if (!fs_relative(project)) return -1;
     return open(arena_printf(a, "%.*s/%.*s", STR_ARG(secrets_dir), STR_ARG(project)).p,
                 flags | O_DIRECTORY | O_CLOEXEC);
@@ -90,8 +97,9 @@ bool secret_fetch(struct str secrets_dir, struct str project, struct str name, s
         return err_set(err, ERR_INVALID, "'%.*s' is not the name of a secret", STR_ARG(name));
     int dir = open_project(secrets_dir, project, a, O_PATH);
     int fd = dir >= 0 ? fs_open_beneath(dir, arena_cstr(a, name), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0) : -1;
+    int error = errno;
     if (dir >= 0) close(dir);
-    if (fd < 0) return fail_missing(project, name, err);
+    if (fd < 0) return fail_open(error, project, name, err);
     bool ok = is_file(fd) ? read_all(fd, name, a, out, err) : fail_kind(name, err);
     close(fd);
     return ok;

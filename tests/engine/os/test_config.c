@@ -105,6 +105,22 @@ static void stronger_sources_win(void **state)
     assert_true(str_is(c.database_url, "postgres://y"));
 }
 
+static void misspelt_variables_are_found(void **state)
+{
+    (void)state;
+    struct str name, near;
+    size_t cursor = 0, n = 0;
+    for (const char *const *set = (const char *const[]){"MILLRACE_THREADS", "MILLRACE_KUBE_IMAG", "MILLRACE_URL",
+                                                        "MILLRACE_SERVICE_HOST", "THREDS", "MILLRACE_TOKEN", NULL};
+         *set != NULL; set++)
+        setenv(*set, "5", 1);
+    for (; config_misspelt(&arena, &cursor, &name, &near); n++) {
+        assert_true(str_is(name, "MILLRACE_KUBE_IMAG"));
+        assert_true(str_is(near, "MILLRACE_KUBE_IMAGE"));
+    }
+    assert_int_equal(n, 1);
+}
+
 /* Servers with data folders of their own share a store, and what they give to steps. */
 static void secrets_are_in_the_store(void **state)
 {
@@ -238,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stronger_sources_win, setup, teardown),
         cmocka_unit_test_setup_teardown(secrets_are_in_the_store, setup, teardown),
         cmocka_unit_test_setup_teardown(values_are_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(misspelt_variables_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(problems_are_told_all_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(help_names_every_option, setup, teardown),
     };

@@ -304,6 +304,31 @@ static void only_files_are_secrets(void **state)
     assert_true(fs_remove_tree(root, &err));
 }
 
+/* Root reads all: it is somebody else for a moment. */
+static void what_may_not_be_read_is_not_missing(void **state)
+{
+    (void)state;
+    char root[] = "/tmp/millrace-secrets-XXXXXX", path[128];
+    struct err err;
+    struct arena a;
+    struct str out;
+    uid_t self = geteuid();
+    arena_init(&a, 0);
+    assert_non_null(mkdtemp(root));
+    snprintf(path, sizeof path, "%s/one", root);
+    assert_true(chmod(root, 0755) == 0 && fs_mkdirs(path, 0755, &err));
+    snprintf(path, sizeof path, "%s/one/KEY", root);
+    assert_true(fs_write(path, STR("value"), 0600, false, &err) && chmod(path, 0) == 0);
+    if (self == 0) assert_int_equal(seteuid(65534), 0);
+    err_clear(&err);
+    bool ok = secret_fetch(str_of(root), STR("one"), STR("KEY"), &a, &out, &err);
+    assert_int_equal(seteuid(self), 0);
+    assert_false(ok);
+    assert_string_equal(err.message, "the server may not read the secret 'KEY' of project 'one'");
+    arena_free(&a);
+    assert_true(fs_remove_tree(root, &err));
+}
+
 static void all_projects_are_covered_or_none(void **state)
 {
     (void)state;
@@ -372,6 +397,7 @@ int main(void)
         cmocka_unit_test(a_closed_pool_hands_back_all),
         cmocka_unit_test(secrets_stay_in_their_folder),
         cmocka_unit_test(only_files_are_secrets),
+        cmocka_unit_test(what_may_not_be_read_is_not_missing),
         cmocka_unit_test(all_projects_are_covered_or_none),
         cmocka_unit_test(tokens_cannot_be_made_up),
     };
