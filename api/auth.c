@@ -286,8 +286,9 @@ static bool first_token(struct api *api, struct conn *c, struct arena *a, struct
         return false;
     }
     if (f.text.n < 20 || f.text.n > TOKEN_MAX) {
-        err_set(err, ERR_INVALID, "%s holds no token", path);
-        return err_hint(err, "remove the file, and a new token is made");
+        err_set(err, ERR_INVALID, "%s holds no token of 20 to %d characters", path, TOKEN_MAX);
+        return err_hint(err, "remove the file, and a new token is made; of a cluster's Secret it is: "
+                             "mr_$(openssl rand -hex 24)");
     }
     if (!conn_tx(c, know_tx, &f, err)) return false;
     if (!f.revoked) return true;

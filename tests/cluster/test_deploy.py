@@ -235,6 +235,29 @@ def test_probes_answer_without_a_token(cluster, server):
     assert server.get("/readyz", token=False).status == 401
 
 
+def test_secret_of_the_readme(cluster, server, tmp_path):
+    """What its command puts there is found: what lacks then is the component's right."""
+    shown = re.search(r"^```sh secret\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
+    step = "{image: localhost/busybox:1, run: 'true', env: {KEY: {secret: {file: API_KEY}}}}"
+
+    def submit():
+        return server.submit(f"apiVersion: millrace/v1\nkind: Pipeline\nname: p\nsteps:\n  s: {step}\n")
+
+    run = submit()
+    assert server.ended(run)["state"] == "failed"
+    assert "there is no secret 'API_KEY'" in server.tasks(run)["s"]["message"], server.tasks(run)
+    (tmp_path / "api-key.txt").write_text("sesame-4711\n")
+    manifest = (ROOT / "deploy/components/secrets/put-secret.yaml").read_text()
+    assert "image: busybox\n" in manifest
+    (tmp_path / "put-secret.yaml").write_text(manifest.replace("image: busybox\n", "image: localhost/busybox:1\n"))
+    here = shown.replace("deploy/components/secrets/", "")
+    cluster.inside(["bash", "-euc", here], cwd=tmp_path, check=True, capture_output=True)
+    run = submit()
+    why = until("it to say what lacks", lambda: server.tasks(run)["s"].get("waitingFor"))
+    server.post(f"/api/v1/runs/{run}:cancel")
+    assert "deploy/components/secrets" in why, why
+
+
 def test_digits_from_inside(cluster, server, s3):
     """Another pod submits the demo with Millrace's own command line, by the Service's name, and hears how it ends;
     what it leaves is in S3."""
