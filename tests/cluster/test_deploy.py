@@ -237,7 +237,7 @@ def test_probes_answer_without_a_token(cluster, server):
 
 def test_secret_of_the_readme(cluster, server, tmp_path):
     """What its command puts there is found: what lacks then is the component's right."""
-    shown = re.search(r"^```sh secret\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
+    shown = re.search(r"^```sh cluster secret\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
     step = "{image: localhost/busybox:1, run: 'true', env: {KEY: {secret: {file: API_KEY}}}}"
 
     def submit():

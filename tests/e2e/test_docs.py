@@ -1,6 +1,6 @@
 """Every command in the documents works. Blocks marked `sh` are run as they stand, a block at a time, against a real
 server; `make` is asked only what it would do. Those marked `sh serve` start a server of their own: they are run one
-behind the other, as a reader copies them, with nothing set but what they set. Those marked `sh cluster` are run by
+behind the other, as a reader copies them, with nothing set but what they set. Those marked `sh cluster…` are run by
 tests/cluster/test_deploy.py."""
 import re
 import subprocess
@@ -27,7 +27,7 @@ def blocks():
             continue
         text, serve = path.read_text(), ""
         for found in BLOCK.finditer(text):
-            if found.group(1) == "sh cluster":
+            if found.group(1).startswith("sh cluster"):
                 continue
             if found.group(1) == "sh serve":
                 serve += found.group(2)

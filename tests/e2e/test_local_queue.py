@@ -118,7 +118,8 @@ def test_who_gives_way_keeps_its_gpus_until_all_of_it_is_gone(machine):
     server = machine(TWO, "--grace", "60s")
     folder = notes(server)
     declare(server, A100 + queue("research", ", quota: {a100: 2}, preemption: {within: lower}"))
-    (folder / "train").write_text(f"trap 'until test -e {folder}/seen; do sleep 0.05; done; echo saved >> {folder}/used; exit 1' TERM\ntouch {folder}/low\n"
+    (folder / "train").write_text(f"trap 'until test -e {folder}/seen; do sleep 0.05; done; "
+                                  f"echo saved >> {folder}/used; exit 1' TERM\ntouch {folder}/low\n"
                                   f"until test -e {folder}/go; do sleep 0.05; done\n")
     low = server.submit(pipeline(f"low: {{run: 'sh {folder}/train && true', queue: research, priority: -5, "
                                  "resources: {cpu: 10m, memory: 32Mi, gpu: 2}}"))
