@@ -12,9 +12,9 @@
  *   - Within a queue: priority, then age. The whole queue is looked at; equal shapes are decided once a cycle.
  *   - A workload starts on the first of its flavors for which there is quota and, now, a node for every pod.
  *   - If there is none: on those it may preempt. Within its queue lower priorities, when the queue says so; and others
- * of its cohort who borrow, when the workload is within its own queue's nominal quota. What it is promised is booked at
- *     once, so nobody, least of all a victim, can take it; it starts when the victims have stopped. Between two changes
- *     from outside nobody is preempted twice.
+ *     of its cohort who borrow, when the workload is within its own queue's nominal quota. What it is promised is
+ *     booked at once, so nobody, least of all a victim, can take it; it starts when the victims have stopped. Between
+ *     two changes from outside nobody is preempted twice.
  *   - Otherwise the first that waits for a flavor in a queue, in a cohort, and for the flavor's nodes reserves what it
  *     needs. Who comes later passes only if it ends before the reserved time, or takes nothing of what is reserved
  *     (EASY backfill: Lifka, The ANL/IBM SP Scheduling System, JSSPP 1995). Without expected durations there is no such
