@@ -31,10 +31,59 @@ static void test_what_is_taken_since(void **state)
     rig_close(&r);
 }
 
+/* The same of who comes to another queue: what it takes is known to the next of the same cycle. */
+static void test_what_others_take(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", "c", (struct rig_quota){0, -1, 0}, 1, NEVER, NEVER);
+    uint32_t other = rig_queue(&r, "other", "c", (struct rig_quota){0, -1, 0}, 1, NEVER, NEVER);
+    rig_queue(&r, "lender", "c", (struct rig_quota){8, -1, -1}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 16);
+    rig_add(&r, (struct rig_ask){TIMED, other, 0, 1, 4000, A100, 0, 100});
+    rig_add(&r, (struct rig_ask){LONG, other, 0, 1, 1000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){WIDE, q, 0, 1, 6000, A100, 1, 0});
+    rig_add(&r, (struct rig_ask){PASSES, other, 0, 1, 1000, A100, 2, 0});
+    rig_add(&r, (struct rig_ask){LATE, other, 0, 1, 1000, A100, 3, 0});
+    rig_cycle(&r, 4);
+    rig_expect(&r, PASSES, PLACE_RUNNING);
+    rig_expect(&r, LATE, PLACE_WAITING);
+    rig_close(&r);
+}
+
+/* Four of the cohort's eight GPUs are used until 100, when there will be six: who ends before that passes. Nothing of
+ * them becomes free at 50, when somebody ends who has stopped for others, or has none of that flavor. */
+static void test_whose_end_makes_room(void **state)
+{
+    (void)state;
+    for (int victim = 0; victim < 2; victim++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t q = rig_queue(&r, "q", "c", (struct rig_quota){0, -1, 0}, 1, NEVER, NEVER);
+        rig_queue(&r, "lender", "c", (struct rig_quota){8, -1, -1}, 1, NEVER, NEVER);
+        rig_node(&r, "n0", A100, 16);
+        rig_node(&r, "n1", T4, 16);
+        rig_add(&r, (struct rig_ask){TIMED, q, 0, 1, 4000, A100, 0, 100});
+        rig_add(&r, (struct rig_ask){LONG, q, 0, 1, 2000, victim ? A100 : T4, 0, 50});
+        rig_cycle(&r, 0);
+        if (victim) assert_true(place_stopping(r.p, LONG, 99));
+        rig_add(&r, (struct rig_ask){WIDE, q, 0, 1, 6000, A100, 1, 0});
+        rig_add(&r, (struct rig_ask){PASSES, q, 0, 1, 1000, A100, 2, 80});
+        rig_cycle(&r, 2);
+        rig_expect(&r, WIDE, PLACE_WAITING);
+        if (!rig_runs(&r, PASSES)) fail_msg("an end of %s counts", victim ? "a victim" : "another flavor");
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_taken_since),
+        cmocka_unit_test(test_what_others_take),
+        cmocka_unit_test(test_whose_end_makes_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,28 +162,34 @@ static void test_the_node_is_of_another_flavor(void **state)
     rig_close(&r);
 }
 
-/* What was promised on it is not to be had. */
+/* What was promised on it is not to be had, nor on one that is no more. */
 static void test_a_promise_is_of_another_flavor(void **state)
 {
     (void)state;
-    struct rig r;
-    rig_open(&r);
-    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){-1, 0, 0}, 1, PLACE_PREEMPT_LOWER, PLACE_PREEMPT_NEVER);
-    put_node(&r, 4, 0, 0);
-    rig_add(&r, (struct rig_ask){.id = 1, .queue = q, .pods = 1, .gpu = 4 * PLACE_GPU, .flavor = A100});
-    rig_cycle(&r, 1);
-    rig_add(&r, (struct rig_ask){.id = 2, .queue = q, .priority = 5, .pods = 2, .gpu = PLACE_GPU, .flavor = A100});
-    rig_cycle(&r, 2);
-    rig_expect(&r, 2, PLACE_PROMISED);
-    put_node_of(&r, T4, 4, 4, 1000);
-    rig_expect(&r, 2, PLACE_WAITING);
-    rig_cycle(&r, 3);
-    rig_why(&r, 2, "each pod needs 1 × a100, and there is no node of that flavor");
-    assert_true(place_stopped(r.p, 1));
-    put_node(&r, 4, 0, 0);
-    rig_cycle(&r, 4);
-    rig_expect(&r, 2, PLACE_RUNNING);
-    rig_close(&r);
+    for (int gone = 0; gone < 2; gone++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t q =
+            rig_queue(&r, "q", NULL, (struct rig_quota){-1, 0, 0}, 1, PLACE_PREEMPT_LOWER, PLACE_PREEMPT_NEVER);
+        put_node(&r, 4, 0, 0);
+        rig_add(&r, (struct rig_ask){.id = 1, .queue = q, .pods = 1, .gpu = 4 * PLACE_GPU, .flavor = A100});
+        rig_cycle(&r, 1);
+        rig_add(&r, (struct rig_ask){.id = 2, .queue = q, .priority = 5, .pods = 2, .gpu = PLACE_GPU, .flavor = A100});
+        rig_cycle(&r, 2);
+        rig_expect(&r, 2, PLACE_PROMISED);
+        if (gone)
+            place_node_gone(r.p, 0);
+        else
+            put_node_of(&r, T4, 4, 4, 1000);
+        rig_expect(&r, 2, PLACE_WAITING);
+        rig_cycle(&r, 3);
+        rig_why(&r, 2, "each pod needs 1 × a100, and there is no node of that flavor");
+        assert_true(place_stopped(r.p, 1));
+        put_node(&r, 4, 0, 0);
+        rig_cycle(&r, 4);
+        rig_expect(&r, 2, PLACE_RUNNING);
+        rig_close(&r);
+    }
 }
 
 static void name_it(const void *ctx, uint64_t id, struct buf *out)

@@ -94,6 +94,34 @@ static void test_no_starving(void **state)
     }
 }
 
+/* It has been passed since it last waited: what passed it before it ran, and gave way, is past. */
+static void test_each_wait_is_counted_anew(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t lab = rig_queue(&r, "lab", NULL, four, 1, LOWER, NEVER);
+    uint32_t other = rig_queue(&r, "other", NULL, any, 1, NEVER, NEVER);
+    struct stream s = scene(&r, &other, 1, 1000, (struct rig_ask){WIDE, lab, 0, 1, 2000, A100, 1, 0});
+    for (int k = 0; k < 3; k++)
+        comes(&r, &s, 2);
+    for (int again = 0, second = 2; again < 2; again++) {
+        uint64_t starts = 0;
+        for (; !rig_runs(&r, WIDE); second++) {
+            flows(&r, &s, second);
+            rig_cycle(&r, second);
+            starts += r.out.n_admitted;
+        }
+        assert_int_equal(starts, 17); /* with its own */
+        rig_add(&r, (struct rig_ask){3, lab, 5, 1, 2000, A100, second, 0});
+        rig_cycle(&r, second);
+        assert_true(place_stopped(r.p, WIDE));
+        rig_cycle(&r, second);
+        place_ended(r.p, 3);
+    }
+    rig_close(&r);
+}
+
 /* Older ones of another queue do not pass it, whatever its own priority. */
 static void test_older_ones(void **state)
 {
@@ -368,10 +396,15 @@ static void test_not_kept_from_higher_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_starving),       cmocka_unit_test(test_older_ones),
-        cmocka_unit_test(test_what_passes),       cmocka_unit_test(test_nothing_of_the_cohort),
-        cmocka_unit_test(test_turns_stay),        cmocka_unit_test(test_higher_ones),
-        cmocka_unit_test(test_after_higher_ones), cmocka_unit_test(test_not_kept_from_higher_ones),
+        cmocka_unit_test(test_each_wait_is_counted_anew),
+        cmocka_unit_test(test_no_starving),
+        cmocka_unit_test(test_older_ones),
+        cmocka_unit_test(test_what_passes),
+        cmocka_unit_test(test_nothing_of_the_cohort),
+        cmocka_unit_test(test_turns_stay),
+        cmocka_unit_test(test_higher_ones),
+        cmocka_unit_test(test_after_higher_ones),
+        cmocka_unit_test(test_not_kept_from_higher_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

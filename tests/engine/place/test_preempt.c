@@ -238,7 +238,28 @@ static void test_a_promise_on_a_cordoned_node(void **state)
     rig_close(&r);
 }
 
-/* The preemptor is cancelled while its victims stop: they start again. */
+/* Nobody gives way where nodes are reserved for who is more important, even if there will be room beside that. Of eight
+ * GPUs seven are used, five of them until 100; four are reserved for then. */
+static void test_not_where_it_is_reserved(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t lab = rig_queue(&r, "lab", NULL, (struct rig_quota){100, 0, 0}, 1, NEVER, NEVER);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){100, 0, 0}, 1, LOWER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_add(&r, (struct rig_ask){10, q, 0, 1, 2000, A100, 0, 0});
+    rig_add(&r, (struct rig_ask){11, q, 9, 1, 5000, A100, 0, 100});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){1, lab, 9, 1, 4000, A100, 1, 0});
+    rig_add(&r, (struct rig_ask){2, q, 5, 1, 2000, A100, 1, 0});
+    rig_cycle(&r, 1);
+    rig_expect(&r, 10, PLACE_RUNNING);
+    rig_expect(&r, 2, PLACE_WAITING);
+    rig_close(&r);
+}
+
+/* The preemptor is cancelled while its victims stop: they start again, each as old as it was. */
 static void test_preemptor_leaves(void **state)
 {
     (void)state;
@@ -251,11 +272,13 @@ static void test_preemptor_leaves(void **state)
     rig_add(&r, (struct rig_ask){1, q, 1, 1, 4000, A100, 5, 0});
     rig_cycle(&r, 1);
     rig_expect(&r, 10, PLACE_STOPPING);
+    rig_add(&r, (struct rig_ask){2, q, 0, 1, 4000, A100, 6, 0});
     place_ended(r.p, 1);
     rig_cycle(&r, 2);
     place_stopped(r.p, 10);
     rig_cycle(&r, 3);
     rig_expect(&r, 10, PLACE_RUNNING);
+    rig_expect(&r, 2, PLACE_WAITING);
     rig_close(&r);
 }
 
@@ -267,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_let_off),
         cmocka_unit_test(test_whose_loss_is_least),
         cmocka_unit_test(test_nobody_gives_of_its_own),
+        cmocka_unit_test(test_not_where_it_is_reserved),
         cmocka_unit_test(test_preemptor_leaves),
         cmocka_unit_test(test_a_promise_on_a_cordoned_node),
     };

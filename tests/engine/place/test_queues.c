@@ -73,6 +73,28 @@ static void test_flavor_weights(void **state)
     rig_close(&r);
 }
 
+/* Who has the turn keeps it until something of its starts, though another's next is older. */
+static void test_a_turn_ends_with_a_start(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t x = rig_queue(&r, "x", NULL, (struct rig_quota){8, 0, 0}, 1, NEVER, NEVER);
+    uint32_t y = rig_queue(&r, "y", NULL, (struct rig_quota){8, 0, 0}, 1, NEVER, NEVER);
+    uint32_t z = rig_queue(&r, "z", NULL, (struct rig_quota){8, 0, 0}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 1);
+    rig_node(&r, "n1", T4, 2);
+    rig_add(&r, (struct rig_ask){1, z, 0, 1, 1000, T4, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){2, x, 0, 1, 2000, T4, 1, 0}); /* has no room */
+    rig_add(&r, (struct rig_ask){3, y, 0, 1, 1000, A100, 2, 0});
+    rig_add(&r, (struct rig_ask){4, x, 0, 1, 1000, A100, 3, 0});
+    rig_cycle(&r, 4);
+    rig_expect(&r, 4, PLACE_RUNNING);
+    rig_expect(&r, 3, PLACE_WAITING);
+    rig_close(&r);
+}
+
 /* ---- backfill ---- */
 
 struct fill {
@@ -151,6 +173,27 @@ static void test_backfill_beside(void **state)
     place_ended(r.p, 1);
     rig_cycle(&r, 6);
     rig_expect(&r, 2, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+/* Who lacks quota of its queue alone keeps nothing of its cohort's. */
+static void test_its_own_limit(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t a = rig_queue(&r, "a", "all", (struct rig_quota){0, 2, 0}, 1, NEVER, NEVER);
+    uint32_t b = rig_queue(&r, "b", "all", nothing_own, 1, NEVER, NEVER);
+    rig_queue(&r, "lender", "all", (struct rig_quota){8, 0, -1}, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 64);
+    rig_add(&r, (struct rig_ask){1, a, 0, 1, 2000, A100, 0, 0});
+    rig_add(&r, (struct rig_ask){2, b, 0, 1, 4000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){3, a, 0, 1, 2000, A100, 1, 0}); /* whose turn is first */
+    rig_add(&r, (struct rig_ask){4, b, 0, 1, 2000, A100, 2, 0});
+    rig_cycle(&r, 3);
+    rig_expect(&r, 3, PLACE_WAITING);
+    rig_expect(&r, 4, PLACE_RUNNING);
     rig_close(&r);
 }
 
@@ -350,10 +393,36 @@ static void test_their_own_comes_first(void **state)
     rig_close(&r);
 }
 
+/* What two queues have of their own is borrowed by a third: it is kept for the first of them that waits. */
+static void test_their_own_is_kept_for_the_first(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    const struct rig_quota four = {4, -1, -1};
+    uint32_t a = rig_queue(&r, "a", "all", four, 1, NEVER, NEVER), b = rig_queue(&r, "b", "all", four, 1, NEVER, NEVER);
+    uint32_t c = rig_queue(&r, "c", "all", nothing_own, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 64);
+    rig_add(&r, (struct rig_ask){1, c, 0, 1, 5000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_add(&r, (struct rig_ask){2, a, 0, 1, 4000, A100, 1, 0});
+    rig_add(&r, (struct rig_ask){3, b, 0, 1, 1000, A100, 2, 0});
+    rig_cycle(&r, 3);
+    rig_expect(&r, 3, PLACE_WAITING);
+    place_ended(r.p, 1);
+    rig_cycle(&r, 4);
+    rig_expect(&r, 2, PLACE_RUNNING);
+    rig_expect(&r, 3, PLACE_RUNNING);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_their_own_comes_first),
+        cmocka_unit_test(test_their_own_is_kept_for_the_first),
+        cmocka_unit_test(test_its_own_limit),
+        cmocka_unit_test(test_a_turn_ends_with_a_start),
         cmocka_unit_test(test_quotas_beyond_counting),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_flavor_weights),

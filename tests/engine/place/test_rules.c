@@ -391,8 +391,8 @@ static void test_the_first_of_many(void **state)
     rig_open(&r);
     uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){2, 2, 0}, 1, NEVER, NEVER);
     for (uint32_t i = 0; i < 500; i++) {
-        uint64_t age = i * 37 % 500; /* each once */
-        const struct place_ask ask = {.id = age + 1,
+        uint64_t age = i * 37 % 500;                   /* each once */
+        const struct place_ask ask = {.id = 500 - age, /* which says nothing of it */
                                       .queue = q,
                                       .pods = 1 + (uint32_t)(age % 3),
                                       .gpu = 1000,
@@ -403,7 +403,26 @@ static void test_the_first_of_many(void **state)
     }
     assert_int_equal(place_first(r.p, q, 100, &r.a, &ids), 100);
     for (uint32_t i = 0; i < 100; i++)
-        assert_int_equal(ids[i], i + 1);
+        assert_int_equal(ids[i], 500 - i);
+    rig_close(&r);
+}
+
+/* Who is left over when so many were admitted has its turn in the next cycle, though nothing comes from outside. */
+static void test_a_few_at_a_time(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    rig_node(&r, "n0", A100, 8);
+    for (uint64_t id = 1; id <= 2; id++) {
+        uint32_t q = rig_queue(&r, id == 1 ? "a" : "b", NULL, (struct rig_quota){4, 0, 0}, 1, NEVER, NEVER);
+        rig_add(&r, (struct rig_ask){id, q, 0, 1, 1000, A100, 0, 0});
+    }
+    for (int left = 1; left >= 0; left--) {
+        place_out_init(&r.out, &r.a);
+        assert_int_equal(place_cycle(r.p, 1, 1, &r.out), left);
+        assert_int_equal(r.out.n_admitted, 1);
+    }
     rig_close(&r);
 }
 
@@ -507,6 +526,7 @@ int main(void)
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_offers),
         cmocka_unit_test(test_the_first_of_many),
+        cmocka_unit_test(test_a_few_at_a_time),
         cmocka_unit_test(test_which_flavor_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,26 +213,41 @@ static void test_a_gang_is_promised_whole(void **state)
 static void test_others_are_in_the_place(void **state)
 {
     (void)state;
-    struct rig r;
-    rig_open(&r);
-    uint32_t q = queue_of(&r, "q", (struct amounts){-1, -1}, LOWER);
-    struct place_offer offer = {.flavor = A100, .gpus = 4};
-    rig_node_of(&r, "n0", 64000, &offer, 1);
-    add_one(&r, 10, &q, &(struct one){0, 0, {4, 1}});
-    rig_cycle(&r, 0);
-    add_one(&r, 1, &q, &(struct one){0, 1, {4, 1}});
-    rig_cycle(&r, 1);
-    rig_expect(&r, 1, PLACE_PROMISED);
-    place_ended(r.p, 10);
-    offer.taken = 1;
-    rig_node_of(&r, "n0", 64000, &offer, 1);
-    rig_cycle(&r, 2);
-    rig_expect(&r, 1, PLACE_WAITING);
-    offer.taken = 0;
-    rig_node_of(&r, "n0", 64000, &offer, 1);
-    rig_cycle(&r, 3);
-    rig_expect(&r, 1, PLACE_RUNNING);
-    rig_close(&r);
+    const int64_t cores = 64000, memory = (int64_t)64 << 30;
+    const struct {
+        const char *name;
+        uint32_t gpus;
+        int64_t cpu, memory;
+    } rows[] = {{"a GPU", 1, 0, 0}, {"the cores", 0, cores, 0}, {"the memory", 0, 0, memory}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        struct err err = {0};
+        uint32_t number;
+        rig_open(&r);
+        uint32_t q = queue_of(&r, "q", (struct amounts){-1, -1}, LOWER);
+        struct place_offer offer = {.flavor = A100, .gpus = 4};
+        struct place_node n = {
+            .name = STR("n0"), .cpu = cores, .memory = memory, .schedulable = true, .offers = &offer, .n_offers = 1};
+        assert_true(place_node(r.p, &n, &number, &err));
+        add_one(&r, 10, &q, &(struct one){0, 0, {4, 1}});
+        rig_cycle(&r, 0);
+        add_one(&r, 1, &q, &(struct one){0, 1, {4, 1}});
+        rig_cycle(&r, 1);
+        rig_expect(&r, 1, PLACE_PROMISED);
+        place_ended(r.p, 10);
+        offer.taken = rows[i].gpus;
+        n.other_cpu = rows[i].cpu;
+        n.other_memory = rows[i].memory;
+        assert_true(place_node(r.p, &n, &number, &err));
+        rig_cycle(&r, 2);
+        if (place_state(r.p, 1) != PLACE_WAITING) fail_msg("%s", rows[i].name);
+        offer.taken = 0;
+        n.other_cpu = n.other_memory = 0;
+        assert_true(place_node(r.p, &n, &number, &err));
+        rig_cycle(&r, 3);
+        rig_expect(&r, 1, PLACE_RUNNING);
+        rig_close(&r);
+    }
 }
 
 /* Cores are given back by who has GPUs of another flavor, too. */
