@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "engine/store/placing.h"
 #include "engine/store/queue_setup.h"
 #include "engine/store/queues.h"
 #include "engine/text/json.h"
@@ -129,6 +130,62 @@ static void test_delete(void **state)
     refuses(QUEUE_KIND_FLAVOR, "h100", ERR_CONFLICT); /* somebody waits for it */
     assert_true(support_sql(&db, "UPDATE queue_work SET state = 4"));
     refuses(QUEUE_KIND_FLAVOR, "h100", ERR_NONE);
+}
+
+enum word { HEARD, ADMIT, PREEMPT, MOVED, WHY, OVER, WORDS };
+
+/* Says it of the only row, and looks whether that has changed anything. */
+static bool changes(struct conn *c, const struct placing_lease *lease, enum word word, int32_t attempt, int32_t state)
+{
+    struct err err = {0};
+    int64_t id = support_number(&db, "SELECT id FROM queue_work"), run = 1, task = 0, of = attempt;
+    struct placing_heard heard = {id, attempt, state};
+    struct placing_admit admit = {id, attempt, STR("h100"), STR("{}"), STR("{n}"), false};
+    struct placing_victim victim = {id, 9, attempt, STR("another"), false};
+    struct placing_moved moved = {id, attempt, STR("{n}"), false};
+    struct placing_why why = {id, attempt, STR("WaitingForNodes"), STR("{}"), STR("why"), false};
+    const struct placing_answers answers = {&heard,        &admit,        &victim,         &why,        &moved,
+                                            word == HEARD, word == ADMIT, word == PREEMPT, word == WHY, word == MOVED};
+    struct params p;
+    params_init(&p, &db.arena);
+    params_ints(&p, &run, 1);
+    params_ints(&p, &task, 1);
+    params_ints(&p, &of, 1);
+    bool said = word == OVER ? conn_exec(c, Q_HOT_QUEUE_OVER, &p, NULL, &err)
+                             : placing_write(c, lease, &answers, &db.arena, &err);
+    if (!said) fail_msg("%s", err.message);
+    if (word == HEARD) return support_number(&db, "SELECT count(*) FROM queue_work WHERE news") == 0;
+    if (word == OVER) return support_number(&db, "SELECT count(*) FROM queue_work WHERE state = 4") == 1;
+    return admit.won || victim.won || moved.won || why.won;
+}
+
+/* What is said of an attempt that is past, or as it was before it went on, changes nothing. */
+static void test_late_words(void **state)
+{
+    (void)state;
+    struct placing_lease lease = {.domain = STR("d")};
+    struct err err = {0};
+    CONN_AUTO c = NULL;
+    assert_true(db_lease(db.db, &c, &err) && placing_lease(c, &lease, STR("me"), 0, &err));
+    for (int is = QUEUE_WAITS; is <= QUEUE_OVER; is++)
+        for (int32_t i = 0; i < WORDS * 2 * QUEUE_OVER; i++) {
+            enum word word = (enum word)(i % WORDS);
+            int32_t attempt = 1 + i / WORDS % 2, was = 1 + i / WORDS / 2;
+            const bool right[WORDS] = {[HEARD] = was == is,
+                                       [ADMIT] = is == QUEUE_WAITS,
+                                       [PREEMPT] = is == QUEUE_ADMITTED,
+                                       [MOVED] = is == QUEUE_ADMITTED || is == QUEUE_STOPS,
+                                       [WHY] = is == QUEUE_WAITS,
+                                       [OVER] = true};
+            if (word == OVER && is == QUEUE_OVER) continue;
+            assert_true(support_sql(&db, "DELETE FROM queue_work"));
+            work(1, "q", "", is, 0);
+            assert_true(support_sql(&db, "UPDATE queue_work SET attempt = 2"));
+            if (changes(c, &lease, word, attempt, was) != (attempt == 2 && right[word]))
+                fail_msg("word %d of attempt %d, as in state %d, in state %d", word, attempt, was, is);
+            int64_t left = word == HEARD && attempt == 2 && was == is && is == QUEUE_OVER ? 0 : 1;
+            assert_int_equal(support_number(&db, "SELECT count(*) FROM queue_work"), left);
+        }
 }
 
 /* Who sees only their own project's steps still hears their true places. */
@@ -372,6 +429,7 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(apply),
                                        TEST(the_flavor_of_those_who_declare_none),
                                        TEST(delete),
+                                       TEST(late_words),
                                        TEST(shown),
                                        TEST(places_among_all),
                                        TEST(wishes),
