@@ -162,6 +162,8 @@ static void who_took_lets_go_and_who_owns_keeps(void **state)
     gpus_take(g, id_of(2), &one);
     gpus_take(g, id_of(3), &one);
     assert_false(gpus_fit(g, &one));
+    gpus_release(g, (struct attempt_id){2, 3, 1, 7}); /* of a run that has the number again */
+    assert_false(gpus_fit(g, &one));
     gpus_release(g, id_of(2));
     gpus_release(g, id_of(1)); /* its process may live */
     assert_true(gpus_fit(g, &one));

@@ -1,13 +1,18 @@
 /* The placer on a real PostgreSQL: what it admits, whom it stops, what becomes of it when somebody fails. */
 #include "tests/scheduler/placer_rig.h"
 
+#define LOWER_GIVE_WAY                                                                                                 \
+    "INSERT INTO queues (name, created_by, spec) VALUES ('q', 'me', '{\"apiVersion\": \"millrace/v1\","                \
+    "\"kind\": \"Queue\", \"name\": \"q\", \"preemption\": {\"within\": \"lower\"}}')"
+
 static void test_as_many_as_there_are(void **state)
 {
     (void)state;
     world.gpus[0] = 2;
-    world.placer = placer_new("one");
     for (int run = 1; run <= 4; run++)
         ask(run, 1, 1, 1, 0, "default");
+    sql("UPDATE queue_work SET submitted_at = now() - interval '1h' WHERE run_id = 4");
+    world.placer = placer_new("one");
     until(ADMITTED, 2);
     until("SELECT count(*) FROM queue_work WHERE state = 1 AND reason = 'WaitingForNodes' AND (why->>'need')::int = 1"
           " AND (why->>'free')::int = 0 AND waiting LIKE 'each pod needs 1 × gpu%'",
@@ -17,8 +22,8 @@ static void test_as_many_as_there_are(void **state)
                                                " pin->>'resource' = 'nvidia.com/gpu' AND nodes = '{n0}' AND"
                                                " pin->'nodes' = '[\"n0\"]'"),
                      2);
-    over(1); /* the oldest two were admitted */
-    until("SELECT count(*) FROM queue_work WHERE state = 2 AND run_id IN (2, 3)", 2);
+    over(4); /* the oldest two were admitted */
+    until("SELECT count(*) FROM queue_work WHERE state = 2 AND run_id IN (1, 2)", 2);
     until("SELECT count(*) FROM queue_work", 3); /* what is over is gone */
     assert_int_equal(support_number(&world.db, TOLD), 3);
 }
@@ -82,8 +87,7 @@ static void test_the_short_one_passes(void **state)
 static void test_the_less_important_gives_way(void **state)
 {
     (void)state;
-    sql("INSERT INTO queues (name, created_by, spec) VALUES ('q', 'me', '{\"apiVersion\": \"millrace/v1\","
-        "\"kind\": \"Queue\", \"name\": \"q\", \"preemption\": {\"within\": \"lower\"}}')");
+    sql(LOWER_GIVE_WAY);
     world.gpus[0] = 1;
     world.placer = placer_new("one");
     ask(1, 1, 1, 1, 0, "q");
@@ -103,8 +107,7 @@ static void test_the_less_important_gives_way(void **state)
 static void test_a_victims_pods_may_linger(void **state)
 {
     bool cancelled = *state != NULL;
-    sql("INSERT INTO queues (name, created_by, spec) VALUES ('q', 'me', '{\"apiVersion\": \"millrace/v1\","
-        "\"kind\": \"Queue\", \"name\": \"q\", \"preemption\": {\"within\": \"lower\"}}')");
+    sql(LOWER_GIVE_WAY);
     world.gpus[0] = world.gpus[1] = 1;
     world.placer = placer_new("one");
     ask(1, 1, 1, 1, 0, "q");
@@ -314,6 +317,28 @@ static void test_another_takes_over(void **state)
     assert_int_equal(support_number(&world.db, TOLD), 3);
 }
 
+/* Who was told to stop by the one before is: nobody else gives way, though he would be the one to choose now. */
+static void test_a_victim_of_the_one_before(void **state)
+{
+    (void)state;
+    sql(LOWER_GIVE_WAY);
+    world.gpus[0] = 2;
+    world.placer = placer_new("one");
+    ask(1, 1, 1, 1, 0, "q");
+    ask(2, 1, 1, 1, 0, "q");
+    until(ADMITTED, 2);
+    ask(9, 1, 1, 1, 9, "q");
+    until("SELECT count(*) FROM queue_work WHERE state = 3", 1);
+    placer_stop(world.placer);
+    sql("UPDATE queue_work SET admitted_at = now() - interval '1h' WHERE state = 3");
+    world.placer = placer_new("two");
+    ask(8, 1, 1, 1, 0, "q");
+    until("SELECT count(*) FROM queue_work WHERE run_id = 8 AND reason IS NOT NULL", 1);
+    assert_int_equal(support_number(&world.db, "SELECT count(*) FROM inbox WHERE kind = 8"), 1);
+    over((int)support_number(&world.db, "SELECT run_id FROM queue_work WHERE state = 3"));
+    until("SELECT state FROM queue_work WHERE run_id = 9", 2);
+}
+
 /* It believes to be the one, and is not any more. */
 static void test_a_late_one_writes_nothing(void **state)
 {
@@ -355,8 +380,7 @@ static void test_an_owner_may_fail(void **state)
 {
     (void)state;
     struct err err = {0};
-    sql("INSERT INTO queues (name, created_by, spec) VALUES ('q', 'me', '{\"apiVersion\": \"millrace/v1\","
-        "\"kind\": \"Queue\", \"name\": \"q\", \"preemption\": {\"within\": \"lower\"}}')");
+    sql(LOWER_GIVE_WAY);
     world.gpus[0] = 1;
     world.taken[0] = 1;
     world.placer = placer_new("one");
@@ -459,6 +483,7 @@ int main(void)
         cmocka_unit_test_prestate_setup_teardown(test_a_victims_pods_may_linger, setup, teardown, &world),
         TEST(what_was_admitted_has_its_room),
         TEST(another_takes_over),
+        TEST(a_victim_of_the_one_before),
         TEST(a_late_one_writes_nothing),
         TEST(what_is_gone_is_swept),
         TEST(what_is_not_declared_waits),

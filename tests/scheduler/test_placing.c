@@ -37,6 +37,7 @@ static struct {
     pthread_mutex_t lock;
     struct step steps[ATTEMPTS];
     uint32_t n, launched, killed;
+    bool well;                  /* what is told to stop has just ended well */
     char pin[200];              /* of the last launch */
     struct exec_output left[2]; /* of whatever ends well */
     size_t n_left;
@@ -88,7 +89,7 @@ static void killed(void *self, struct attempt_id id, struct str project, int64_t
     (void)grace_ms;
     pthread_mutex_lock(&exec.lock);
     exec.killed++;
-    end_of(id, false);
+    end_of(id, exec.well);
     pthread_mutex_unlock(&exec.lock);
 }
 
@@ -164,6 +165,8 @@ static struct executor executor = {.name = "test",
 
 /* ---- runs ---- */
 
+static int64_t cores; /* in thousandths */
+
 static struct scheduler *start(void)
 {
     struct scheduler *s = NULL;
@@ -171,7 +174,7 @@ static struct scheduler *start(void)
     const struct scheduler_config cfg = {.conninfo = test.dsn.p,
                                          .owner = "test",
                                          .executor = &executor,
-                                         .cpu_milli = INT64_MAX / 2,
+                                         .cpu_milli = cores,
                                          .memory_bytes = INT64_MAX / 2,
                                          .poll_ms = 20,
                                          .db = test.db};
@@ -264,6 +267,8 @@ static int setup(void **state)
     executor.domain = NULL;
     exec.n = exec.launched = exec.killed = 0;
     exec.n_left = 0;
+    exec.well = false;
+    cores = INT64_MAX / 2;
     return support_db_open(&test);
 }
 
@@ -278,6 +283,8 @@ static int teardown(void **state)
     "      nodeSelector: {disk: ssd}, tolerations: [{key: t}], timeout: 90s}\n"
 #define WAITS "SELECT count(*) FROM queue_work WHERE state = 1 AND news"
 #define OVER "SELECT count(*) FROM queue_work WHERE state = 4 AND news"
+#define LONG_AGO "UPDATE queue_work SET submitted_at = '2020-01-01'"
+#define AND_LONG_AGO " AND submitted_at = '2020-01-01'"
 #define ENDED(state) "SELECT count(*) FROM runs WHERE state = " state
 
 /* ---- tests ---- */
@@ -314,8 +321,10 @@ static void test_pause_and_cancel(void **state)
     await(WAITS, 1);
     command(run, COMMAND_PAUSE);
     await(OVER, 1);
+    tell(LONG_AGO);
     command(run, COMMAND_RESUME);
     await(WAITS, 1);
+    assert_int_equal(support_number(&test, WAITS AND_LONG_AGO), 0);
     tell("UPDATE queue_work SET news = false");
     command(run, COMMAND_CANCEL);
     await(OVER, 1);
@@ -332,19 +341,39 @@ static void test_giving_way(void **state)
     await(WAITS, 1);
     tell(ADMIT);
     await_launched(1);
-    tell("UPDATE queue_work SET timeout_ms = 0"); /* as asked for before an update that tells it */
+    tell("UPDATE queue_work SET timeout_ms = 0;" LONG_AGO); /* as asked for before an update that tells it */
     tell(PREEMPT);
-    await("SELECT count(*) FROM queue_work WHERE state = 1 AND news AND attempt = 2 AND pin IS NULL AND"
-          " timeout_ms = 90000",
-          1);
+    await(WAITS " AND attempt = 2 AND pin IS NULL AND timeout_ms = 90000" AND_LONG_AGO, 1); /* as old as it was */
     assert_int_equal(exec.killed, 1);
     assert_int_equal(support_number(&test, "SELECT failures + free_failures FROM tasks"), 0);
+    tell("INSERT INTO inbox (project_id, created_by, shard, run_id, kind, payload) SELECT project_id, 'placer', shard,"
+         " run_id, 7, '{\"tasks\": [{\"task\": 0, \"attempt\": 1, \"pin\": {}}]}' FROM queue_work");
+    await("SELECT count(*) FROM inbox", 0); /* what is said of the first attempt starts no second */
+    assert_int_equal(support_number(&test, "SELECT attempt FROM tasks"), 1);
     tell(ADMIT);
     await_launched(2);
     finish(2);
     await(ENDED("5"), 1);
     assert_int_equal(support_number(&test, "SELECT count(*) FROM attempts WHERE message = 'gave way to run 9 other'"),
                      1);
+    scheduler_stop(s);
+}
+
+/* It has ended well before it hears that it is to stop: it did not give way. */
+static void test_it_is_done_already(void **state)
+{
+    (void)state;
+    struct scheduler *s = start();
+    submit(ONE);
+    await(WAITS, 1);
+    tell(ADMIT);
+    await_launched(1);
+    exec.well = true;
+    tell(PREEMPT);
+    await(ENDED("5"), 1);
+    await(OVER, 1);
+    assert_int_equal(exec.launched, 1);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE reason > 0"), 0);
     scheduler_stop(s);
 }
 
@@ -488,6 +517,23 @@ static void test_another_machine_asks_anew(void **state)
     scheduler_stop(s);
 }
 
+/* Who is there already has its room after a restart, too. */
+static void test_what_runs_has_its_cores(void **state)
+{
+    (void)state;
+    cores = 3000;
+    struct scheduler *s = start();
+    submit("  a: {run: x, image: i, resources: {cpu: 2}}\n");
+    await_launched(1);
+    submit("  b: {run: x, image: i, resources: {cpu: 2}}\n");
+    scheduler_stop(s);
+    s = start();
+    submit("  c: {run: x, image: i, resources: {cpu: 1}}\n");
+    await_launched(2);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM tasks WHERE path = 'b' AND attempt > 0"), 0);
+    scheduler_stop(s);
+}
+
 #define D(digit) "sha256:" digit "111111111111111111111111111111111111111111111111111111111111111"
 #define UPLOADED(project, digit)                                                                                       \
     "INSERT INTO blobs (project_id, digest, size, created_by) VALUES (" project ", '" D(digit) "', 5, 'x');"
@@ -537,12 +583,14 @@ int main(void)
     const struct CMUnitTest tests[] = {TEST(asked_admitted_over),
                                        TEST(pause_and_cancel),
                                        TEST(giving_way),
+                                       TEST(it_is_done_already),
                                        TEST(giving_way_before_it_begins),
                                        TEST(owners_come_and_go),
                                        TEST(owners_of_another_cluster),
                                        TEST(owners_that_ask_nobody),
                                        TEST(only_where_there_is_a_queue),
                                        TEST(another_machine_asks_anew),
+                                       TEST(what_runs_has_its_cores),
                                        TEST(what_pods_tell_is_looked_up)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
