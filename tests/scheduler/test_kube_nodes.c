@@ -71,9 +71,11 @@ static void nodes_say_what_they_have(void **state)
 }
 
 #define NEEDS(cpu, more) "{\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"" more "}}}"
-#define LABELS(run)                                                                                                    \
-    "\"millrace.dev/instance\":\"i1\",\"millrace.dev/run\":\"" run                                                     \
+#define OF(instance, run)                                                                                              \
+    "\"millrace.dev/instance\":\"" instance "\",\"millrace.dev/run\":\"" run                                           \
     "\",\"millrace.dev/task\":\"2\",\"millrace.dev/attempt\":\"1\""
+#define LABELS(run) OF("i1", run)
+#define MEMORY(ki) ",\"memory\":\"" ki "Ki\""
 
 static void pods_say_what_they_need(void **state)
 {
@@ -81,23 +83,33 @@ static void pods_say_what_they_need(void **state)
         const char *what, *labels, *spec;
         int64_t cpu, run;
         uint32_t gpus;
+        int64_t ki; /* of memory */
     } rows[] = {
-        {"of somebody else", "", "\"containers\":[" NEEDS("1", "") "]", 1000, 0, 0},
-        {"ours", LABELS("7"), "\"containers\":[" NEEDS("1", "") "]", 1000, 7, 0},
-        {"of a run that is no number", LABELS("x"), "\"containers\":[" NEEDS("1", "") "]", 1000, 0, 0},
+        {"of another installation", OF("i2", "7"), "\"containers\":[" NEEDS("1", "") "]", 1000, 0, 0, 0},
+        {"of two containers' memory", "", "\"containers\":[" NEEDS("1", MEMORY("2")) "," NEEDS("1", MEMORY("1")) "]",
+         2000, 0, 0, 3},
+        {"greedy of memory at its start", "",
+         "\"containers\":[" NEEDS("1", MEMORY("2")) "],\"initContainers\":[" NEEDS("1", MEMORY("5")) "," NEEDS(
+             "1", MEMORY("4")) "]",
+         1000, 0, 0, 5},
+        {"with memory that it costs itself", "",
+         "\"containers\":[" NEEDS("1", MEMORY("2")) "],\"overhead\":{\"memory\":\"1Ki\"}", 1000, 0, 0, 3},
+        {"of somebody else", "", "\"containers\":[" NEEDS("1", "") "]", 1000, 0, 0, 0},
+        {"ours", LABELS("7"), "\"containers\":[" NEEDS("1", "") "]", 1000, 7, 0, 0},
+        {"of a run that is no number", LABELS("x"), "\"containers\":[" NEEDS("1", "") "]", 1000, 0, 0, 0},
         {"of two containers", "", "\"containers\":[" NEEDS("1", ",\"example.com/gpu\":\"2\"") "," NEEDS("500m", "") "]",
-         1500, 0, 2},
+         1500, 0, 2, 0},
         {"greedy at its start", "", "\"containers\":[" NEEDS("1", "") "],\"initContainers\":[" NEEDS("3", "") "]", 3000,
-         0, 0},
+         0, 0, 0},
         {"modest at its start", "", "\"containers\":[" NEEDS("1", "") "],\"initContainers\":[" NEEDS("500m", "") "]",
-         1000, 0, 0},
+         1000, 0, 0, 0},
         {"with a sidecar", "",
          "\"containers\":[" NEEDS(
              "1", "") "],\"initContainers\":[{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{"
                       "\"cpu\":\"250m\"}}}]",
-         1250, 0, 0},
+         1250, 0, 0, 0},
         {"with what it costs itself", "", "\"containers\":[" NEEDS("1", "") "],\"overhead\":{\"cpu\":\"100m\"}", 1100,
-         0, 0},
+         0, 0, 0},
     };
     (void)state;
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
@@ -112,7 +124,8 @@ static void pods_say_what_they_need(void **state)
                                 rows[r].labels, rows[r].spec)
                        .p));
         bool same = str_is(STR("u1"), p.uid) && str_is(STR("n1"), p.node) && p.cpu == rows[r].cpu &&
-                    p.id.run == rows[r].run && (p.n_devices > 0 ? p.devices[0].n : 0) == rows[r].gpus;
+                    p.memory == rows[r].ki * 1024 && p.id.run == rows[r].run &&
+                    (p.n_devices > 0 ? p.devices[0].n : 0) == rows[r].gpus;
         if (!same) fail_msg("a pod %s reads otherwise", rows[r].what);
         arena_free(&k.arena);
     }
@@ -135,6 +148,8 @@ static void what_changes_is_told_apart(void **state)
         {"another label", MACHINE("\"zone\":\"b\"", TAINT("t", "v"), "8"), false},
         {"one label more", MACHINE("\"zone\":\"a\",\"disk\":\"ssd\"", TAINT("t", "v"), "8"), false},
         {"another taint", MACHINE("\"zone\":\"a\"", TAINT("t", "w"), "8"), false},
+        {"cordoned", MACHINE("\"zone\":\"a\"", TAINT("t", "v") "," TAINT("node.kubernetes.io/unschedulable", ""), "8"),
+         false},
         {"no taint", MACHINE("\"zone\":\"a\"", "", "8"), false},
         {"fewer devices", MACHINE("\"zone\":\"a\"", TAINT("t", "v"), "7"), false},
     };
