@@ -458,6 +458,11 @@ struct str kube_pod_expired(int64_t timeout_ms, struct arena *a)
     return arena_printf(a, "ran longer than its timeout (%s)", units_duration_text(timeout_ms, text));
 }
 
+bool kube_pod_stopped(const struct kube_pod *p)
+{
+    return p->stop_us > 0 && p->ended_us >= p->stop_us;
+}
+
 /* Of a container that has not been made when its pod is stopped, a kubelet says at last that it cannot locate it. */
 bool kube_pod_began(const struct kube_pod *p)
 {
@@ -479,14 +484,12 @@ void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_resu
 {
     *out = (struct task_result){
         .exit_code = p->has_exit ? p->exit_code : -1, .started_us = p->started_us, .ended_us = p->ended_us};
-    /* The first that fits decides: what happened to the pod comes before what that did to the step. A step that was
-     * told to stop and says that it ended well has not done all of its work. */
-    bool stopped = p->stop_us > 0 && p->ended_us >= p->stop_us;
+    /* The first that fits decides: what happened to the pod comes before what that did to the step. */
     bool late = (str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || kube_pod_late(p);
     if (late && !kube_pod_began(p)) out->exit_code = -1;
     if (late)
         fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, too_late(p, a));
-    else if (p->has_exit && p->exit_code == 0 && !stopped && !str_is(p->pod_reason, "Evicted"))
+    else if (p->has_exit && p->exit_code == 0 && !kube_pod_stopped(p) && !str_is(p->pod_reason, "Evicted"))
         out->ok = true;
     else if (failed_by_itself(p, a, out) || failed_by_infra(p, a, out))
         return;

@@ -77,7 +77,10 @@ void kube_pod_lost(const struct kube_pod *pod, struct arena *a, struct task_resu
 
 /* Has it been told to stop, by whoever that was, as a step that has run longer than it may? */
 bool kube_pod_late(const struct kube_pod *pod);
-/* Has the step's container? Of one that has, and was lost, a node may know as little as of one that never did. */
+/* Did the step's container end after it had been told to stop? Then it has not done all of its work, whatever it says.
+ */
+bool kube_pod_stopped(const struct kube_pod *pod);
+/* Has the step's container begun? Of one that has, and was lost, a node may know as little as of one that never did. */
 bool kube_pod_began(const struct kube_pod *pod);
 /* What is said of one that took too long; 0 = of how long is not known. */
 struct str kube_pod_expired(int64_t timeout_ms, struct arena *a);

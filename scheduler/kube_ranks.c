@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/units.h"
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 #include "scheduler/kube_late.h"
@@ -235,6 +236,17 @@ static void losing(struct kube_attempt *a, const struct kube_pod *pod)
     kube_pod_lost(pod, &a->arena, &a->lost);
 }
 
+/* That cannot be cut short: a kubelet that has begun to stop a pod takes no shorter grace any more. */
+static struct str how_it_runs(const struct kube_attempt *a, const struct kube_pod *pod, struct arena *m)
+{
+    char most[32];
+    if (!pod->deleting || a->kill_wanted || (pod->has_exit && !kube_pod_stopped(pod))) return kube_helper_text(pod, m);
+    return arena_printf(m,
+                        "its pod is being deleted by others, as when its node is drained: it was told to stop, and is "
+                        "killed if it has not after %s",
+                        units_duration_text(pod->grace_us / 1000, most));
+}
+
 static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *pod)
 {
     struct kube_rank *r = &a->ranks[rank];
@@ -259,7 +271,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     if (pod->stage < KUBE_STAGE_RUNNING)
         hope = kube_pod_waits(pod, &turn, &text);
     else
-        text = kube_helper_text(pod, &turn);
+        text = how_it_runs(a, pod, &turn);
     kube_silence_hear(&r->silence, pod, hope);
     r->hangs = hope == KUBE_PATIENCE || r->silence.hangs;
     say(r, r->silence.why != NULL ? str_of(r->silence.why) : text);

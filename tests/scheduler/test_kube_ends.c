@@ -139,6 +139,38 @@ static void a_pod_that_is_lost_is_nobodys_fault(void **state)
 
 #define COLLECTS ",\"initContainerStatuses\":[{\"name\":\"millrace-collect\",\"state\":{\"running\":{}}}]"
 
+#define DRAINED                                                                                                        \
+    "},\"deletionTimestamp\":\"2026-01-01T00:10:30Z\",\"deletionGracePeriodSeconds\":620,\"annotations\":{"
+#define ENDED(at)                                                                                                      \
+    "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":0,\"finishedAt\":\"" at "\"}}}]"
+
+/* Of a step that had ended before, what it left is being kept. */
+static void who_is_drained_says_how_long_it_may_go_on(void **state)
+{
+    (void)state;
+    static const char told[] = "its pod is being deleted by others, as when its node is drained: it was told to stop, "
+                               "and is killed if it has not after 10m20s";
+    static const struct {
+        const char *status, *says;
+    } rows[] = {{RUNS COLLECTS, told},
+                {ENDED("2026-01-01T00:00:11Z") COLLECTS, told},
+                {ENDED("2026-01-01T00:00:09Z") COLLECTS, "has ended; its outputs are being kept"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct kube_attempt *a = with_pods(1, RUNS COLLECTS);
+        pod_told(KUBE_PRESENT, "p0", LABELS DRAINED, job_name, "j1", rows[i].status);
+        assert_string_equal(a->waits, rows[i].says);
+        forget(a);
+    }
+    struct kube_attempt *a = with_pods(2, RUNS COLLECTS);
+    pod_told(KUBE_PRESENT, "p1", LABELS RANK_1 DRAINED, job_name, "j1", RUNS COLLECTS);
+    assert_string_equal(a->waits, arena_printf(&arena, "rank 1: %s", told).p);
+    forget(a);
+    a = with_pods(1, RUNS COLLECTS);
+    a->kill_wanted = true; /* it is ours that deletes it */
+    pod_told(KUBE_PRESENT, "p0", LABELS DRAINED, job_name, "j1", RUNS COLLECTS);
+    assert_null(a->waits);
+}
+
 /* The deletion of its Job does for what has ended; only rank 0's sidecar may still be at what nobody will want. */
 static void who_has_nothing_left_to_do_is_not_told_to_hurry(void **state)
 {
@@ -419,6 +451,7 @@ int main(void)
         TEST(who_is_to_stop_has_when_all_pods_have),
         TEST(a_pod_that_is_lost_is_nobodys_fault),
         TEST(who_has_nothing_left_to_do_is_not_told_to_hurry),
+        TEST(who_is_drained_says_how_long_it_may_go_on),
         TEST(who_is_taken_back_gave_way),
         TEST(who_was_taken_back_unseen_gave_way),
         TEST(who_was_told_to_stop_ends_so_unconfirmed),
