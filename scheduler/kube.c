@@ -171,6 +171,12 @@ static bool open_watch(struct kube *k, const char *collection,
     return kube_watch_open(k->client, &cfg, out, err);
 }
 
+static void go_on(struct kube_attempt *a)
+{
+    kube_belongings_create(a); /* whoever was to make them may have been killed before */
+    kube_ranks_asked(a);
+}
+
 /* started: when it was recorded as running; 0 = it is to end anyway. One that is not there was not made yet if that
  * was just now; after that others may have deleted it while nobody looked, and it may have run. */
 static void take_up(struct kube *k, struct kube_attempt *a, struct str by, int64_t started_us)
@@ -182,7 +188,7 @@ static void take_up(struct kube *k, struct kube_attempt *a, struct str by, int64
     if (a->ended)
         kube_finish(a);
     else if (a->phase == KUBE_CREATED)
-        kube_belongings_create(a); /* whoever was to make them may have been killed before */
+        go_on(a);
     else if (a->phase == KUBE_HELD && kube_synced(k))
         queue(a);
 }

@@ -169,6 +169,7 @@ struct kube_attempt {
     int64_t heard_us;                  /* that it runs, as its pod says with running_us in whole seconds */
     int64_t drain_us, drained_from_us; /* when its log went on last, and began to be drained */
     int64_t hangs_us;                  /* since when it has been unable to start; 0 = it is not */
+    int64_t hung_us, eased_us;         /* since when it was, and when that was heard last; 0 = it never was */
 
     /* why it does not run yet */
     char *waits;     /* as it was told last */
@@ -390,8 +391,10 @@ void kube_untold_drop(struct kube_attempt *a);
 /* Empty = it does. */
 void kube_waits(struct kube_attempt *a, struct str text);
 __attribute__((format(printf, 2, 3))) void kube_waits_for(struct kube_attempt *a, const char *fmt, ...);
-/* It cannot start: since when is remembered. */
+/* It cannot start: since when is remembered, over a moment in which it seems that it can. */
 void kube_hangs(struct kube_attempt *a, bool hangs);
+/* If it turns out in a moment that it cannot, it could not since then, when another server was told so. */
+void kube_hung(struct kube_attempt *a, int64_t wall_us);
 void kube_waits_tick(struct kube_attempt *a, int64_t now); /* once a second, until its pod has ended */
 void kube_news(struct kube_attempt *a);                    /* kube_waits_text reads otherwise */
 struct str kube_waits_text(const struct kube_attempt *a, struct arena *m);
@@ -430,6 +433,8 @@ uint32_t kube_rank_to_hurry(const struct kube_attempt *a);
 void kube_ranks_tick(struct kube_attempt *a, int64_t now);
 /* Does one of them still work that has had its time? */
 bool kube_ranks_late(const struct kube_attempt *a, int64_t now);
+/* What was told of them was told before anybody had asked. */
+void kube_ranks_asked(struct kube_attempt *a);
 /* How many are known was not known when they ended. */
 void kube_ranks_settle(struct kube_attempt *a);
 void kube_ranks_drop(struct kube_attempt *a);

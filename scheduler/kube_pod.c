@@ -37,10 +37,12 @@ static void read_conditions(const struct value *status, struct kube_pod *out)
     for (size_t i = 0; (c = value_item(list, i)) != NULL; i++) {
         struct str type = value_get_text(c, "type");
         bool on = str_is(value_get_text(c, "status"), "True");
+        int64_t at_us = kube_time(c, "lastTransitionTime");
+        if (str_is(type, "PodScheduled") && at_us > 0) out->since_us = at_us;
         if (str_is(type, "DisruptionTarget") && on) {
             out->disruption = value_get_text(c, "reason");
             out->disruption_message = value_get_text(c, "message");
-            told_to_stop(out, kube_time(c, "lastTransitionTime"));
+            told_to_stop(out, at_us);
         } else if (str_is(type, "PodReadyToStartContainers") && on) {
             out->ready = true;
         } else if (str_is(type, "PodScheduled") && !on && out->stage == KUBE_STAGE_PLACING) {
@@ -274,6 +276,7 @@ bool kube_pod_read(const struct value *object, struct kube_pod *out)
         .pod_message = value_get_text(status, "message"),
         .failed = str_is(phase, "Failed"),
         .taken = value_get(status, "startTime") != NULL,
+        .since_us = kube_time(meta, "creationTimestamp"),
     };
     out->rank = rank_of(meta);
     read_owner(meta, out);

@@ -21,6 +21,7 @@ struct kube_pod {
     struct str job, job_uid; /* a Job that does; empty = none */
     int32_t rank;            /* among the pods of a Job with several; -1 = it has one */
     enum kube_stage stage;
+    int64_t since_us; /* since when it has had its node, or been known to find none; else since it is there */
     bool deleting;
     int64_t grace_us; /* of its deletion */
     int64_t stop_us;  /* since when it has been told to stop, by a deletion or a disruption; 0 = it was not */

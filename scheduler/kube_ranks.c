@@ -220,6 +220,11 @@ static void say(struct kube_rank *r, struct str text)
     if (r->waits == NULL) abort();
 }
 
+void kube_ranks_asked(struct kube_attempt *a)
+{
+    tell_waits(a);
+}
+
 void kube_silence_told(struct kube_attempt *a, struct kube_rank *r)
 {
     say(r, str_of(r->silence.why));
@@ -259,6 +264,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     r->hangs = false;
     kube_helper_hear(a, &r->helped, pod);
     r->keeping = pod->collecting && pod->has_exit;
+    if (a->hung_us == 0 && a->manifest.n == 0) kube_hung(a, pod->since_us);
     if (pod->stage == KUBE_STAGE_RUNNING && r->running_us == 0) r->running_us = kube_since(a, pod->started_us);
     if (rank == 0) {
         a->stage = pod->stage;
@@ -266,7 +272,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
         a->running_us = r->running_us;
         if (pod->stage == KUBE_STAGE_RUNNING && a->heard_us == 0) a->heard_us = os_mono_us();
     }
-    if (a->phase != KUBE_CREATED) return;
+    if (a->phase != KUBE_CREATED && a->phase != KUBE_SEEN) return;
     arena_init(&turn, 0);
     if (pod->stage < KUBE_STAGE_RUNNING)
         hope = kube_pod_waits(pod, &turn, &text);
@@ -276,7 +282,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     r->hangs = hope == KUBE_PATIENCE || r->silence.hangs;
     say(r, r->silence.why != NULL ? str_of(r->silence.why) : text);
     arena_free(&turn);
-    tell_waits(a);
+    if (a->phase == KUBE_CREATED) tell_waits(a);
 }
 
 void kube_rank_hear(struct kube_attempt *a, enum kube_change change, uint32_t rank, const struct kube_pod *pod)

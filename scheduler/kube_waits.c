@@ -9,6 +9,8 @@
 #include "scheduler/kube_inner.h"
 
 #define UNWATCHED_US 5000000 /* shorter ones are not worth a word about what runs */
+#define EASED_US 30000000    /* a kubelet that was restarted says nothing for a moment of what a pod lacks */
+#define AT_LEAST_US 30000000 /* that a server lets one hang of which another was told before */
 
 void kube_news(struct kube_attempt *a)
 {
@@ -40,10 +42,25 @@ void kube_waits_for(struct kube_attempt *a, const char *fmt, ...)
 
 void kube_hangs(struct kube_attempt *a, bool hangs)
 {
-    if (!hangs)
-        a->hangs_us = 0;
-    else if (a->hangs_us == 0)
-        a->hangs_us = os_mono_us();
+    int64_t now = os_mono_us();
+    if (hangs == (a->hangs_us != 0)) return;
+    if (hangs) {
+        a->hangs_us = a->hung_us != 0 && now - a->eased_us < EASED_US ? a->hung_us : now;
+        return;
+    }
+    a->hung_us = a->hangs_us;
+    a->eased_us = now;
+    a->hangs_us = 0;
+}
+
+void kube_hung(struct kube_attempt *a, int64_t wall_us)
+{
+    int64_t now = os_mono_us(), most = a->owner->cfg.start_ms * 1000 - AT_LEAST_US;
+    int64_t ago = wall_us > 0 ? os_now_us() - wall_us : 0;
+    if (ago > most) ago = most;
+    if (ago < 0) ago = 0;
+    a->hung_us = now > ago ? now - ago : 1; /* this machine may be up for less long */
+    a->eased_us = now;
 }
 
 /* What a pod says that lacks something is how it shows, and not why: a Secret is "not found", by a name of ours. */
