@@ -23,7 +23,7 @@ static uint64_t hash_of(const struct place_why *y)
 
 static uint64_t hash_of_numbers(const struct place_why *y)
 {
-    return mixed(mixed(mixed(hash_of(y), (uint64_t)y->free), y->pods_fit), y->other) | 1;
+    return mixed(mixed(mixed(mixed(hash_of(y), (uint64_t)y->free), y->pods_fit), y->closed), y->other) | 1;
 }
 
 /* Cores and GPUs, whole where they are; memory in bytes. */

@@ -127,13 +127,14 @@ static bool no_room(struct place *p, struct shape *shape, struct shortage *s)
     if (shape->full[s->choice] == p->cycle) return false;
     shape->full[s->choice] = p->cycle;
     shape->most[s->choice] = (struct most){{0}};
-    shape->open[s->choice] = 0;
+    shape->open[s->choice] = shape->closed[s->choice] = 0;
     const struct seats *seats = seats_of(p, s->flavor);
     for (uint32_t i = 0; i < seats->n; i++) {
         const struct node *n = &p->nodes[seats->v[i].node];
         if (!selector_takes(&shape->key, n)) continue;
         if (n->schedulable) most_add(&shape->most[s->choice], n, seats->v[i].offer, &shape->key, false);
         shape->open[s->choice] += n->schedulable;
+        shape->closed[s->choice] += !n->schedulable;
     }
     int64_t *gpus = &shape->most[s->choice].of[PLACE_RESOURCE_GPU];
     int64_t leaves = adrift_leaves(p, &shape->key, s->flavor, IN_BOTH);

@@ -80,6 +80,7 @@ struct shape { /* what is asked, by however many */
     uint32_t pods_fit[PLACE_CHOICES];
     struct most most[PLACE_CHOICES]; /* then */
     uint32_t open[PLACE_CHOICES];    /* nodes that take pods */
+    uint32_t closed[PLACE_CHOICES];  /* and that do not */
 };
 
 struct group {                 /* those of a queue with equal shape and priority, by age */

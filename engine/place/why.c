@@ -140,6 +140,7 @@ struct place_why why_short(const struct place *p, const struct queue *q, const s
         why.reason = key->pods > 1 && why.pods_fit > 0 ? PLACE_WAITING_FOR_GANG : PLACE_WAITING_FOR_NODES;
         why.resource = most_lacks(&shape->most[s->choice], key, &why.need, &why.free);
         why.nodes = shape->open[s->choice];
+        why.closed = shape->closed[s->choice];
         const struct work *holder = &p->works[p->node_for[slot]];
         if (p->node_held[slot] == p->cycle && holder->priority >= p->preemptor) why.other = holder->id;
         return why;

@@ -47,6 +47,7 @@ struct place_why {
     uint32_t selector;            /* of its nodes; 0 = none. Valid while it waits */
     uint32_t nodes;           /* of its flavor, or without one all: Unschedulable: that are there, else those that take
                                * pods at all, which cordoned ones do not */
+    uint32_t closed;          /* WaitingForNodes, WaitingForGang: those that take none */
     uint64_t other;           /* who has reserved, is before it, or has preempted it; 0 = nobody */
     uint32_t position, of;    /* in its queue, from 1, of so many who wait; 0 = is not in it */
     uint32_t preempted_times; /* so far */

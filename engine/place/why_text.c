@@ -25,7 +25,7 @@ static const char *const sentences[PLACE_REASON_COUNT] = {
     [PLACE_UNSCHEDULABLE] = "each pod needs %n%u%g%s; empty nodes would have room for %f of %p, the largest has %l",
     [PLACE_WAITING_FOR_QUOTA] = "needs %n%u, %a free in queue %q%b%h",
     [PLACE_WAITING_FOR_NODES] = "each pod needs %n%u%g%s, the most that a node has free is %a%h",
-    [PLACE_WAITING_FOR_GANG] = "there is room for %f of its %p pods%s, which start together%h",
+    [PLACE_WAITING_FOR_GANG] = "each pod needs %n%u%g%s; there is room for %f of its %p pods, which start together%h%c",
     [PLACE_WAITING_FOR_VICTIMS] = "waits for others to stop that were preempted for it",
     [PLACE_PREEMPTED] = "was preempted by %o, and will run again",
 };
@@ -103,6 +103,10 @@ static void piece(struct buf *out, const struct telling *t, char what)
         if (p->selectors[why->selector].labels.n == 0) break;
         buf_c(out, " on a node with ");
         selector_text(p, why->selector, out);
+        break;
+    case 'c':
+        if (why->closed == 0) break;
+        buf_printf(out, "; %u such node%s not schedulable", why->closed, why->closed == 1 ? " is" : "s are");
         break;
     case 'h':
         if (why->other == 0) break;

@@ -37,7 +37,7 @@ static void test_a_gang_starts_whole(void **state)
     world.placer = placer_new("one");
     ask(1, 1, 4, 1, 0, "default");
     until("SELECT count(*) FROM queue_work WHERE reason = 'WaitingForGang' AND (why->>'podsFit')::int = 3"
-          " AND waiting LIKE 'there is room for 3 of its 4 pods%'",
+          " AND waiting LIKE '%there is room for 3 of its 4 pods%'",
           1);
     assert_int_equal(support_number(&world.db, ADMITTED), 0);
     world.taken[1] = 0;

@@ -168,6 +168,11 @@ static void test_cordoned_where_it_may_be(void **state)
     rig_add_in(&r, (struct rig_ask){1, q, 0, 1, 1000, A100, 1, 0}, IN_A);
     rig_cycle(&r, 1);
     rig_why(&r, 1, "each pod needs 1 × a100 on a node with zone=a, and no node that has that is schedulable");
+    rig_add(&r, (struct rig_ask){2, q, 0, 3, 4000, A100, 2, 0});
+    rig_cycle(&r, 2);
+    rig_why(&r, 2,
+            "each pod needs 4 × a100; there is room for 2 of its 3 pods, which start together; "
+            "1 such node is not schedulable");
     rig_close(&r);
 }
 

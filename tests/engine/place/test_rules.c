@@ -176,7 +176,7 @@ static const struct world worlds[] = {
      4000,
      0,
      3,
-     "there is room for 3 of its 4 pods, which start together; position 1 of 1"},
+     "each pod needs 2 × a100; there is room for 3 of its 4 pods, which start together; position 1 of 1"},
     {"a whole gang", {16, 0, 0}, {2, 0, 0}, 0, {4, 4}, 4, 2000, A100, PLACE_NO_REASON, 0, 0, 0, 0, NULL},
     {"no GPU", {0, 0, 0}, {0, 0, 0}, 0, {4}, 3, 0, A100, PLACE_NO_REASON, 0, 0, 0, 0, NULL},
 };

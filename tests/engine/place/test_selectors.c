@@ -28,7 +28,8 @@ static void test_it_goes_where_its_labels_are(void **state)
     assert_int_equal(r.out.admitted[0].id, 1);
     assert_int_equal(r.out.admitted[0].nodes[0], n1);
     assert_int_equal(r.out.admitted[1].id, 5); /* n0 is not kept for those who cannot be there */
-    rig_why(&r, 2, "there is room for 3 of its 4 pods on a node with zone=b, which start together");
+    rig_why(&r, 2,
+            "each pod needs 2 × a100 on a node with zone=b; there is room for 3 of its 4 pods, which start together");
     rig_why(&r, 3,
             "each pod needs 8 × a100 on a node with zone=a; empty nodes would have room for 0 of 1, "
             "the largest has 2");
