@@ -117,7 +117,7 @@ static void read_weight(struct spec *s, const struct spec_at *at, const struct v
     if (d > 0 && d <= 1e6)
         *(double *)out = d;
     else
-        spec_error(s, at, v, "a weight lies between 0 and 1000000");
+        spec_error(s, at, v, "a weight is above 0, and at most 1000000");
 }
 
 static void read_shared(struct spec *s, const struct spec_at *at, const struct value *v, void *out)

@@ -121,6 +121,7 @@ void spec_percent(struct spec *s, const struct spec_at *at, const struct value *
 void spec_any(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* const struct value * */
 void spec_path_in(struct spec *s, const struct spec_at *at, const struct value *v,
                   void *out); /* struct str, a safe relative path */
+void spec_path_in_volume(struct spec *s, const struct spec_at *at, const struct value *v, void *out); /* the same */
 
 /* Without "." and empty pieces, so that one file has one spelling; the folder itself is ".". */
 struct str spec_plain_path(struct arena *a, struct str path);

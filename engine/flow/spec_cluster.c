@@ -186,7 +186,7 @@ static const struct spec_field volume_fields[] = {
     {"secret", spec_kube_object, offsetof(struct volume, sources[2]), 0, false},
     {"hostPath", read_host_path, offsetof(struct volume, sources[3]), 0, false},
     {"scratch", spec_bytes, offsetof(struct volume, scratch), 0, false},
-    {"subPath", spec_path_in, offsetof(struct volume, sub), 0, false},
+    {"subPath", spec_path_in_volume, offsetof(struct volume, sub), 0, false},
     {"readOnly", spec_bool, offsetof(struct volume, read_only), 0, false},
 };
 

@@ -179,7 +179,7 @@ struct str spec_plain_path(struct arena *a, struct str path)
 }
 
 /* Relative, and staying beneath where it starts. */
-void spec_path_in(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+static void path_within(struct spec *s, const struct spec_at *at, const struct value *v, const char *what, void *out)
 {
     struct str path = {"", 0}, piece;
     spec_str(s, at, v, &path);
@@ -193,10 +193,19 @@ void spec_path_in(struct spec *s, const struct spec_at *at, const struct value *
     for (size_t i = 0; i < path.n; i++)
         bad |= (unsigned char)path.p[i] < 0x20;
     if (bad)
-        err_hint(spec_error(s, at, v, "the path leads out of the working directory"),
-                 "write it relative, without '..'");
+        err_hint(spec_error(s, at, v, "the path leads out of the %s", what), "write it relative, without '..'");
     else
         *(struct str *)out = spec_plain_path(s->arena, path);
+}
+
+void spec_path_in(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    path_within(s, at, v, "working directory", out);
+}
+
+void spec_path_in_volume(struct spec *s, const struct spec_at *at, const struct value *v, void *out)
+{
+    path_within(s, at, v, "volume", out);
 }
 
 size_t spec_word(struct spec *s, const struct spec_at *at, const struct value *v, const char *const *words, size_t n)

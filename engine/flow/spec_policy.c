@@ -336,7 +336,7 @@ static void read_share(struct spec *s, const struct spec_at *at, const struct va
     spec_percent(s, at, v, &d);
     if (s->errors->total != before) return;
     if (d <= 0 || d > 1)
-        spec_error(s, at, v, "a share of a GPU lies between 0%% and 100%%");
+        spec_error(s, at, v, "a share of a GPU is above 0%%, and at most 100%%");
     else
         *(double *)out = d == 1 ? 0 : d;
 }
