@@ -91,6 +91,7 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     if (a == NULL || a->phase == KUBE_FORGOTTEN) return;
     if (a->name[0] == '\0') keep(a->name, sizeof a->name, pod.job);
     if (pod.job_uid.n > 0) keep(a->pods_job, sizeof a->pods_job, pod.job_uid);
+    pod.memory_bound = a->memory_bound;
     uint32_t rank = kube_rank_of(a, pod.uid);
     if (rank == UINT32_MAX) {
         if (a->workers > 1 && pod.rank < 0) return; /* one of several that does not say which */

@@ -125,6 +125,7 @@ struct kube_attempt {
     /* what it may */
     int64_t timeout_ms, soft_ms; /* 0 = any time; its own grace */
     uint32_t workers;            /* how many the step has; 0 = nobody has asked yet */
+    const char *memory_bound;    /* what its author may raise; NULL = nobody has asked yet */
 
     /* its Job */
     char name[KUBE_JOB_NAME], job_uid[KUBE_UID];

@@ -403,10 +403,10 @@ static bool failed_by_memory(const struct kube_pod *p, struct arena *a, struct t
     if (may.n > 0) may = arena_printf(a, " (%.*s)", STR_ARG(may));
     fail(out, FAILURE_OOM, REASON_OOM,
          arena_printf(a,
-                      said ? "used more memory than it may%.*s: raise resources.memory; Kubernetes says: OOMKilled"
+                      said ? "used more memory than it may%.*s: raise %s; Kubernetes says: OOMKilled"
                            : "exited with code 137, which with a memory limit is taken for having used more than it "
-                             "may%.*s: raise resources.memory",
-                      STR_ARG(may)));
+                             "may%.*s: raise %s",
+                      STR_ARG(may), p->memory_bound != NULL ? p->memory_bound : "resources.memory"));
     return true;
 }
 

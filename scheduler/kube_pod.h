@@ -56,6 +56,7 @@ struct kube_pod {
     bool in_time;               /* the step's container is known to have ended before the pod's deadline */
     bool failed;                /* the pod's phase */
     struct str memory_limit;    /* of the step's container, as it stands there; empty = none */
+    const char *memory_bound;   /* what its author may raise, as its attempt knows; NULL = nobody does */
     bool probed;                /* it is ended when a probe fails */
     struct str scheduler;       /* by which it is placed */
     const struct value *claims; /* for devices, as they stand there; NULL = none */

@@ -234,6 +234,7 @@ void kube_expect(struct kube *k, struct kube_attempt *a, const struct exec_reque
     want_outputs(a, &req->spec);
     a->timeout_ms = req->timeout_ms;
     a->soft_ms = req->grace_ms;
+    a->memory_bound = retry_memory_bound(&req->spec.node->retry, req->resources.memory_bytes);
     a->workers = workers_of(&req->spec);
     a->gang = a->workers > 1;
     /* Whoever was to make its Secret may have been killed before; what cannot be had any more, the kubelet waits for.
@@ -288,6 +289,7 @@ bool kube_prepare(struct kube *k, struct kube_attempt *a, const struct exec_requ
     a->gang = a->workers > 1;
     a->timeout_ms = req->timeout_ms;
     a->soft_ms = req->grace_ms;
+    a->memory_bound = retry_memory_bound(&req->spec.node->retry, req->resources.memory_bytes);
     want_outputs(a, spec);
     if (!kube_pin_apply(m, req->pin, &job, err)) return false;
     kube_template_want(a, &job.claim);

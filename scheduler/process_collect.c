@@ -71,9 +71,10 @@ static void failed_by_end(struct attempt *a)
              arena_printf(m, "could not be started: %.*s", STR_ARG(e->error)));
     else if (e->oom)
         fail(a, FAILURE_OOM, REASON_OOM,
-             arena_printf(m, "used more memory than it may%.*s: %s at its peak; raise resources.memory%.*s",
+             arena_printf(m, "used more memory than it may%.*s: %s at its peak; raise %s%.*s",
                           STR_ARG(limit(m, a->memory_bytes, units_bytes_text)),
-                          units_bytes_text(e->memory_peak_bytes, size), STR_ARG(quote_log(a))));
+                          units_bytes_text(e->memory_peak_bytes, size),
+                          a->memory_bound != NULL ? a->memory_bound : "resources.memory", STR_ARG(quote_log(a))));
     else if (e->log_full)
         fail(a, FAILURE_ERROR, REASON_ERROR,
              arena_printf(m,

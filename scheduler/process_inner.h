@@ -60,6 +60,7 @@ struct attempt {
     char workdir[FS_PATH_MAX], log[FS_PATH_MAX];
     const char *checkpoint;           /* folder that the step's attempts share; NULL until it is requested here */
     int64_t memory_bytes, timeout_ms; /* what it may; 0 = any, or nobody has asked for it here */
+    const char *memory_bound;         /* what its author may raise; NULL = nobody has asked */
     struct launcher_event end;        /* its strings copied */
     struct err prepare_error;
     struct task_result result;

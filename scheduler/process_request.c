@@ -164,6 +164,7 @@ static void want_limits(const struct process *p, struct attempt *a, const struct
 {
     a->memory_bytes = req->resources.memory_bytes > 0 ? req->resources.memory_bytes : p->cfg.step_memory_bytes;
     a->timeout_ms = req->timeout_ms;
+    if (req->spec.node != NULL) a->memory_bound = retry_memory_bound(&req->spec.node->retry, a->memory_bytes);
 }
 
 void process_expect(struct process *p, struct attempt *a, const struct exec_request *req)

@@ -92,6 +92,8 @@ int64_t retry_delay_ms(const struct retry *retry, uint32_t n, double random);
 /* What the attempt after one that had not enough memory asks for, in bytes: never less; `most`: of the machine, 0 = any
  * number. */
 int64_t retry_memory(const struct retry *retry, int64_t first, int64_t before, int64_t most);
+/* What its author may raise when `memory` was not enough, by its place in the step. */
+const char *retry_memory_bound(const struct retry *retry, int64_t memory);
 
 /* ---- a run ---- */
 

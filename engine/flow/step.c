@@ -63,6 +63,12 @@ int64_t retry_memory(const struct retry *retry, int64_t first, int64_t before, i
     return d > (double)before ? (int64_t)d : before;
 }
 
+const char *retry_memory_bound(const struct retry *retry, int64_t memory)
+{
+    bool most = retry->memory_factor > 1 && retry->memory_most > 0 && memory >= retry->memory_most;
+    return most ? "retry.memory.max" : "resources.memory";
+}
+
 static int64_t infra_delay_ms(uint32_t n, double random)
 {
     return (int64_t)(delay(INFRA_BASE_MS, 2, INFRA_MAX_MS, n) * (0.5 + random / 2));

@@ -26,6 +26,7 @@ steps:
                 for a in server.get(f"/api/v1/runs/{run}/tasks/{step}/attempts").json["items"]]
 
     assert attempts("grows") == [("Error", 64), ("OutOfMemory", 64), (None, 192)]
+    assert "raise retry.memory.max" in tasks["bounded"]["message"], tasks
     assert attempts("bounded") == [("OutOfMemory", 64), ("OutOfMemory", 96), ("OutOfMemory", 96)]
 
 

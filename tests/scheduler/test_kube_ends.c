@@ -68,6 +68,18 @@ static void the_first_end_of_a_pod_counts(void **state)
     assert_true(a->ended && a->result.ok);
 }
 
+static void who_lacks_memory_is_told_what_bounds_it(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    assert_string_equal(a->memory_bound, "resources.memory");
+    a->memory_bound = "retry.memory.max";
+    says(KUBE_PRESENT, 1, 0,
+         "\"phase\":\"Failed\",\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":137,"
+         "\"reason\":\"OOMKilled\"}}}]");
+    assert_true(a->ended && str_starts(a->result.message, "used more memory than it may: raise retry.memory.max;"));
+}
+
 static void the_first_that_fails_counts(void **state)
 {
     (void)state;
@@ -139,10 +151,10 @@ static void a_pod_that_is_lost_is_nobodys_fault(void **state)
 
 #define COLLECTS ",\"initContainerStatuses\":[{\"name\":\"millrace-collect\",\"state\":{\"running\":{}}}]"
 
-#define DRAINED                                                                                                        \
-    "},\"deletionTimestamp\":\"2026-01-01T00:10:30Z\",\"deletionGracePeriodSeconds\":620,\"annotations\":{"
+#define DRAINED "},\"deletionTimestamp\":\"2026-01-01T00:10:30Z\",\"deletionGracePeriodSeconds\":620,\"annotations\":{"
 #define ENDED(at)                                                                                                      \
-    "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":0,\"finishedAt\":\"" at "\"}}}]"
+    "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":0,\"finishedAt\":\"" at "\"}}}" \
+    "]"
 
 /* Of a step that had ended before, what it left is being kept. */
 static void who_is_drained_says_how_long_it_may_go_on(void **state)
@@ -446,6 +458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_first_end_of_a_pod_counts),
+        TEST(who_lacks_memory_is_told_what_bounds_it),
         TEST(the_first_that_fails_counts),
         TEST(who_is_taken_away_since_another_failed_is_not_why),
         TEST(who_is_to_stop_has_when_all_pods_have),

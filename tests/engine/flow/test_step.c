@@ -265,6 +265,16 @@ static void memory_grows_within_bounds(void **state)
     }
 }
 
+static void what_bounds_memory_is_named(void **state)
+{
+    (void)state;
+    const struct retry none = {0}, grows = {.memory_factor = 2}, most = {.memory_factor = 2, .memory_most = 3 * GI};
+    assert_string_equal(retry_memory_bound(&none, GI), "resources.memory");
+    assert_string_equal(retry_memory_bound(&grows, 8 * GI), "resources.memory");
+    assert_string_equal(retry_memory_bound(&most, 2 * GI), "resources.memory");
+    assert_string_equal(retry_memory_bound(&most, 3 * GI), "retry.memory.max");
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -303,10 +313,15 @@ static void giving_way_is_free(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_pair), cmocka_unit_test(laws),
-        cmocka_unit_test(no_trap),    cmocka_unit_test(failures_and_retries),
-        cmocka_unit_test(back_off),   cmocka_unit_test(memory_grows_within_bounds),
-        cmocka_unit_test(names),      cmocka_unit_test(giving_way_is_free),
+        cmocka_unit_test(every_pair),
+        cmocka_unit_test(laws),
+        cmocka_unit_test(no_trap),
+        cmocka_unit_test(failures_and_retries),
+        cmocka_unit_test(back_off),
+        cmocka_unit_test(memory_grows_within_bounds),
+        cmocka_unit_test(what_bounds_memory_is_named),
+        cmocka_unit_test(names),
+        cmocka_unit_test(giving_way_is_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
