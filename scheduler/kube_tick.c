@@ -77,6 +77,12 @@ static bool is_late(const struct kube_attempt *a, int64_t now)
     return a->collects && a->timeout_ms > 0 && !a->kill_wanted && kube_ranks_late(a, now);
 }
 
+/* A kubelet that had begun to end a pod when it was to be stopped sooner leaves it all of its first grace. */
+static bool gave_up_on(const struct kube_attempt *a, int64_t now)
+{
+    return now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000 && now > a->lost_us;
+}
+
 static void unconfirmed(struct kube_attempt *a)
 {
     struct task_result r = {0};
@@ -113,8 +119,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->retaken) kube_end_by_loss(a, STR(""));
     if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
         kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
-    if (a->phase == KUBE_CREATED && a->kill_wanted && now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000)
-        unconfirmed(a);
+    if (a->phase == KUBE_CREATED && a->kill_wanted && gave_up_on(a, now)) unconfirmed(a);
 }
 
 void kube_tick(struct kube *k)

@@ -251,6 +251,10 @@ static void who_was_told_to_stop_ends_so_unconfirmed(void **state)
         kube_tick(k);
         assert_int_equal(a->phase, KUBE_CREATED);
         a->killed_us -= INT64_C(121) * 1000000;
+        a->lost_us = os_mono_us() + 1000000; /* others had begun to delete its pod */
+        kube_tick(k);
+        assert_int_equal(a->phase, KUBE_CREATED);
+        a->lost_us = 1;
         kube_tick(k);
         assert_int_equal(a->phase, KUBE_TOLD);
         assert_int_equal(a->result.reason, expired ? REASON_TIMEOUT : REASON_CANCELLED);
