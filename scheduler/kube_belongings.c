@@ -1,6 +1,7 @@
 /* What goes with a Job, and is gone with it: the Service by which several workers find each other, and the Secret with
- * what the server gives to them. Each is made when the Job is there, as only then there is an owner to name; until then
- * its pods wait for it. A step that needs neither costs no request. */
+ * what the server gives to them. Each is made when the Job is there, as only then there is an owner to name. Until then
+ * its pods wait for the Secret, but not for the Service: see kube_service.h. A step that needs neither costs no
+ * request. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
