@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,6 +115,10 @@ static void links_are_signed_as_aws_says(void **state)
     assert_non_null(strstr(link.p, "X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature="
                                    "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"));
     assert_non_null(strstr(link.p, "X-Amz-Credential=" ID "%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&"));
+    assert_null(strstr(link.p, "X-Amz-Security-Token"));
+    const struct sigv4_key of_a_session = {STR(ID), STR(SECRET), STR("a+b/c=")};
+    link = sigv4_link(&arena, &r, &of_a_session, 86400);
+    assert_non_null(strstr(link.p, "&X-Amz-Security-Token=a%2Bb%2Fc%3D&X-Amz-SignedHeaders="));
 }
 
 /* ---- a server with a script: an answer a connection; what is asked beyond it gets the last one ---- */
@@ -370,6 +375,41 @@ static void big_files_go_in_parts(void **state)
     end(s);
 }
 
+static void parts_grow_with_the_file(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t size;
+        size_t n;
+        int64_t part_size;
+    } rows[] = {{159999, 10000, 16}, {160001, 5001, 32}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct s3_parts parts;
+        char digest[DIGEST_TEXT];
+        FD_AUTO fd = file_of(0);
+        assert_int_equal(ftruncate(fd, rows[i].size), 0);
+        ok(s3_parts_of(fd, 16, &arena, &parts, digest, &err));
+        assert_int_equal(parts.n, rows[i].n);
+        assert_int_equal(parts.part_size, rows[i].part_size);
+    }
+}
+
+static void an_upload_that_is_gone_is_aborted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *answer;
+        bool aborted;
+    } rows[] = {{"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", true},
+                {ERROR_("404 Not Found", "NoSuchUpload", "gone"), true},
+                {ERROR_("403 Forbidden", "AccessDenied", "closed"), false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct s3 *s = begin((const char *const[]){rows[i].answer, NULL}, NULL);
+        if (s3_upload_abort(s, STR("k"), STR("u"), &err) != rows[i].aborted) fail_msg("row %zu: %s", i, err.message);
+        end(s);
+    }
+}
+
 static void a_file_that_shrinks_is_an_error(void **state)
 {
     (void)state;
@@ -434,6 +474,30 @@ static void keys_are_read_again_when_their_file_changes(void **state)
     unlink(path);
 }
 
+/* Steps may run as somebody else on this machine. */
+static void keys_that_everybody_may_read_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        mode_t mode;
+        bool fine;
+    } rows[] = {{0600, true}, {0640, true}, {0604, false}, {0602, false}};
+    char path[] = "/tmp/millrace-keys-XXXXXX";
+    FD_AUTO fd = mkstemp(path);
+    assert_true(fd >= 0);
+    ok(fs_write(path, STR("aws_access_key_id = a\naws_secret_access_key = b\n"), 0600, false, &err));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct s3 *s = NULL;
+        const struct s3_config cfg = {.bucket = STR("bucket"), .region = STR("r"), .credentials = str_of(path)};
+        assert_int_equal(chmod(path, rows[i].mode), 0);
+        bool opened = s3_open(&cfg, &s, &err);
+        s3_close(s);
+        if (opened != rows[i].fine) fail_msg("%o", rows[i].mode);
+        if (!opened) assert_non_null(strstr(err.message, "is open to everybody"));
+    }
+    unlink(path);
+}
+
 static void places_and_addresses_are_checked(void **state)
 {
     (void)state;
@@ -486,9 +550,12 @@ int main(void)
         cmocka_unit_test(cut_connections_go_on),
         cmocka_unit_test(other_bytes_than_asked_for_are_refused),
         cmocka_unit_test(big_files_go_in_parts),
+        cmocka_unit_test(parts_grow_with_the_file),
+        cmocka_unit_test(an_upload_that_is_gone_is_aborted),
         cmocka_unit_test(a_file_that_shrinks_is_an_error),
         cmocka_unit_test(lists_go_on_page_by_page),
         cmocka_unit_test(keys_are_read_again_when_their_file_changes),
+        cmocka_unit_test(keys_that_everybody_may_read_are_refused),
         cmocka_unit_test(places_and_addresses_are_checked),
         cmocka_unit_test(one_that_is_stopped_asks_no_more),
     };
