@@ -200,18 +200,27 @@ static void nothing_is_created_twice(void **state)
     server_stop();
 }
 
+/* And an idle connection may be as dead as the one on which nothing came. */
 static void what_takes_too_long_is_unknown(void **state)
 {
-    static const struct row script[] = {{"/x", .how = SILENT, .times = -1}, {"/y", 200, NULL, .body = "here"}, {0}};
+    static const struct row script[] = {{"/two", 200, NULL, .body = "", .times = 2, .delay_ms = 100},
+                                        {"/x", .how = SILENT, .times = -1},
+                                        {"/y", 200, NULL, .body = "here"},
+                                        {0}};
+    struct told two[2] = {0};
     (void)state;
     server_start(script);
     struct kube_access access = access_of_server();
     struct kube_client *c = open_client(&(struct kube_client_config){.access = &access});
+    for (size_t i = 0; i < 2; i++)
+        kube_request(c, &(struct kube_request){.method = "GET", .path = STR("/two"), .done = on_told, .ctx = &two[i]});
+    EACH(i, two) turn_until(c, &two[i].done);
     struct told t = ask(c, "POST", "/x", 5, 150);
     assert_int_equal(t.outcome, KUBE_UNKNOWN);
     assert_int_equal(t.status, 0);
     assert_int_equal(t.tries, 1);
-    assert_int_equal(ask(c, "GET", "/y", 0, 0).outcome, KUBE_DONE); /* by other connections */
+    assert_int_equal(ask(c, "GET", "/y", 0, 0).outcome, KUBE_DONE);
+    assert_int_equal(server.got[received() - 1].connection, 3);
     kube_client_close(c);
     server_stop();
 }

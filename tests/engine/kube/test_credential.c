@@ -1,6 +1,9 @@
 /* Tokens that change and plugins that give them: what is sent, and what is told when there is nothing to send. */
 #include <sys/stat.h>
 
+#include <sys/epoll.h>
+
+#include "engine/kube/credential.h"
 #include "engine/kube/plugin.h"
 #include "engine/os/fs.h"
 #include "tests/engine/kube/rig.h"
@@ -86,6 +89,49 @@ static void a_token_file_is_read_again(void **state)
     static const char *const sent[] = {"Bearer one", "Bearer one", "Bearer two", "Bearer two"};
     EACH(i, sent) assert_string_equal(server.got[i].auth, sent[i]);
     assert_int_equal(received(), 4);
+}
+
+#define S_US INT64_C(1000000)
+
+static void shows(struct kube_credential *cr, int64_t now_s, const char *token)
+{
+    struct kube_pass pass;
+    assert_int_equal(kube_credential_get(cr, now_s * S_US, &pass, NULL), KUBE_PASS_READY);
+    if (!str_ends(pass.authorization, token)) fail_msg("%s after %d s", pass.authorization.p, (int)now_s);
+}
+
+/* Without any 401: a server may take the old one for longer than it is good elsewhere. */
+static void a_token_file_is_read_again_every_minute(void **state)
+{
+    (void)state;
+    const struct kube_access access = {.token_file = str_of(path_of("token")), .origin = STR("test")};
+    struct kube_credential *cr = kube_credential_open(&access, -1);
+    put("token", "one\n");
+    shows(cr, 1, "one");
+    put("token", "two\n");
+    shows(cr, 60, "one");
+    shows(cr, 61, "two");
+    kube_credential_close(cr);
+}
+
+/* A server that likes none is no reason to spin. */
+static void a_401_renews_once_in_five_seconds(void **state)
+{
+    (void)state;
+    const struct kube_access access = {.token_file = str_of(path_of("token")), .origin = STR("test")};
+    struct kube_credential *cr = kube_credential_open(&access, -1);
+    struct kube_pass pass;
+    put("token", "one\n");
+    assert_int_equal(kube_credential_get(cr, S_US, &pass, NULL), KUBE_PASS_READY);
+    put("token", "two\n");
+    assert_true(kube_credential_rejected(cr, pass.number, 2 * S_US));
+    assert_int_equal(kube_credential_get(cr, 2 * S_US, &pass, NULL), KUBE_PASS_READY);
+    put("token", "three\n");
+    assert_false(kube_credential_rejected(cr, pass.number, 6 * S_US));
+    shows(cr, 6, "two");
+    assert_true(kube_credential_rejected(cr, pass.number, 7 * S_US));
+    shows(cr, 7, "three");
+    kube_credential_close(cr);
 }
 
 /* The same token again is no other credential. */
@@ -217,6 +263,27 @@ static void a_plugin_is_run_again_before_it_expires(void **state)
     server_stop();
 }
 
+static void what_has_expired_is_not_shown(void **state)
+{
+    (void)state;
+    struct kube_access access = plugin_access("hour");
+    put("hour", "#!/bin/sh\nat=$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)\n"
+                "echo '" CREDENTIAL("{\"token\":\"t\",\"expirationTimestamp\":\"WHEN\"}") "' | sed s/WHEN/$at/\n");
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct kube_credential *cr = kube_credential_open(&access, epoll);
+    struct kube_pass pass;
+    while (kube_credential_get(cr, os_mono_us(), &pass, NULL) == KUBE_PASS_WAIT) {
+        usleep(1000);
+        kube_credential_turn(cr, os_mono_us());
+    }
+    int64_t now = os_mono_us() / S_US;
+    shows(cr, now, " t");
+    shows(cr, now + 3570, " t"); /* while the plugin is run again */
+    assert_int_equal(kube_credential_get(cr, (now + 3602) * S_US, &pass, NULL), KUBE_PASS_WAIT);
+    kube_credential_close(cr);
+    close(epoll);
+}
+
 static void a_bad_plugin_is_told(void **state)
 {
     static const struct {
@@ -323,10 +390,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_kind_has_its_header),
         cmocka_unit_test(a_token_file_is_read_again),
+        cmocka_unit_test(a_token_file_is_read_again_every_minute),
+        cmocka_unit_test(a_401_renews_once_in_five_seconds),
         cmocka_unit_test(a_401_with_nothing_new_is_final),
         cmocka_unit_test(without_a_token_nothing_is_sent),
         cmocka_unit_test(a_plugin_gives_the_token),
         cmocka_unit_test(a_plugin_is_run_again_before_it_expires),
+        cmocka_unit_test(what_has_expired_is_not_shown),
         cmocka_unit_test(a_bad_plugin_is_told),
         cmocka_unit_test(a_slow_plugin_blocks_nothing),
         cmocka_unit_test(what_a_plugin_prints_is_judged),

@@ -326,12 +326,39 @@ static void it_may_be_closed_between_events(void **state)
     server_stop();
 }
 
+/* A proxy may end each at once. */
+static void empty_watches_do_not_spin(void **state)
+{
+    static const struct row script[] = {{"limit", 200, NULL, .body = NONE},
+                                        {"watch", 200, NULL, .body = "", .times = -1},
+                                        {"/x", 200, NULL, .body = "", .times = -1},
+                                        {0}};
+    struct told t = {0};
+    (void)state;
+    server_start(script);
+    struct kube_access access = access_of_server();
+    struct kube_client *c = open_client(&(struct kube_client_config){.access = &access});
+    struct log l = {0};
+    struct kube_watch_config config = config_of(&l);
+    struct err err;
+    config.delay_ms = config.delay_max_ms = 60000;
+    assert_true(kube_watch_open(c, &config, &l.watch, &err));
+    const struct kube_client_stats *stats = kube_client_statistics(c);
+    for (; stats->streams == 0 || (stats->streams == 1 && stats->streaming > 0); usleep(1000))
+        kube_client_turn(c);
+    kube_request(c, &(struct kube_request){.method = "GET", .path = STR("/x"), .done = on_told, .ctx = &t});
+    turn_until(c, &t.done); /* by when another watch would be there */
+    assert_int_equal(stats->streams, 1);
+    kube_watch_close(l.watch);
+    kube_client_close(c);
+    server_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sequences_are_told_and_asked_for),
-        cmocka_unit_test(a_selector_is_escaped),
-        cmocka_unit_test(it_may_be_closed_by_its_callbacks),
+        cmocka_unit_test(sequences_are_told_and_asked_for), cmocka_unit_test(a_selector_is_escaped),
+        cmocka_unit_test(empty_watches_do_not_spin),        cmocka_unit_test(it_may_be_closed_by_its_callbacks),
         cmocka_unit_test(it_may_be_closed_between_events),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
