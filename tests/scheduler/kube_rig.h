@@ -107,6 +107,27 @@ static int end(void **state)
     return teardown(state);
 }
 
+static int __attribute__((unused)) end_with_server(void **state)
+{
+    int failed = end(state);
+    server_stop();
+    server.port = 0;
+    return failed;
+}
+
+/* A cluster in which there is nothing, and that has not been heard yet. */
+static int __attribute__((unused)) begin_with_nothing(void **state)
+{
+    static const struct row script[] = {{.match = "watch=1", .how = SILENT, .times = -1},
+                                        {.match = "limit=500",
+                                         .status = 200,
+                                         .body = "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}",
+                                         .times = -1},
+                                        {.match = NULL}};
+    server_start(script);
+    return begin(state);
+}
+
 static int open_folder(void **state)
 {
     (void)state;

@@ -289,7 +289,117 @@ static void the_time_of_a_pod_counts_after_a_restart(void **state)
     }
 }
 
+/* ---- what is told, and how often ---- */
+
+static void next_is_the_end(enum reason reason)
+{
+    struct exec_event e;
+    assert_true(executor.next(executor.self, &arena, &e));
+    assert_int_equal(e.kind, EXEC_ENDED);
+    assert_int_equal(e.result.reason, reason);
+    assert_false(executor.next(executor.self, &arena, &e));
+}
+
+static void an_end_is_told_again_to_whoever_asks_again(void **state)
+{
+    (void)state;
+    (void)with_pods(1, RUNS);
+    says(KUBE_DELETED, 1, 0, RUNS);
+    next_is_the_end(REASON_INFRA);
+    (void)asked(1); /* the scheduler has lost its memory */
+    next_is_the_end(REASON_INFRA);
+    stop(1000);
+    next_is_the_end(REASON_INFRA);
+}
+
+static void there_is_one_end(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    says(KUBE_DELETED, 1, 0, RUNS);
+    next_is_the_end(REASON_INFRA);
+    kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("again"));
+    assert_false(a->queued);
+    executor.forget(executor.self, id);
+    kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR("again"));
+    assert_false(a->queued);
+    assert_int_equal(a->phase, KUBE_FORGOTTEN);
+}
+
+/* ---- what time brings ---- */
+
+static void a_node_that_never_says_that_it_stopped_is_not_waited_for(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t after_s;
+        enum kube_phase phase;
+    } rows[] = {{125, KUBE_CREATED}, {131, KUBE_TOLD}};
+    struct kube_attempt *a = with_pods(1, RUNS);
+    stop(10000);
+    EACH(i, rows)
+    {
+        a->killed_us = os_mono_us() - rows[i].after_s * 1000000;
+        kube_tick(k);
+        assert_int_equal(a->phase, rows[i].phase);
+    }
+    assert_int_equal(a->result.reason, REASON_CANCELLED);
+}
+
+/* A quota may count what lies; of a deletion that was refused it says nothing. */
+static void what_cannot_be_created_may_want_for_what_lies(void **state)
+{
+    (void)state;
+    static const struct {
+        enum kube_phase phase;
+        uint32_t tries;
+        bool refused;
+    } rows[] = {{KUBE_CREATING, 0, false}, {KUBE_CREATING, 1, true}, {KUBE_CREATED, 1, false}};
+    struct kube_attempt *a = asked(1);
+    EACH(i, rows)
+    {
+        a->phase = rows[i].phase;
+        a->tries = rows[i].tries;
+        kube_tick(k);
+        assert_int_equal(k->garbage.refused, rows[i].refused);
+    }
+}
+
 /* ---- Jobs, as a server tells and is told ---- */
+
+/* Another has its name: its own is gone. */
+static void what_was_deleted_is_gone(void **state)
+{
+    (void)state;
+    static const struct {
+        enum kube_outcome outcome;
+        long status;
+        bool deleted;
+    } rows[] = {
+        {KUBE_DONE, 200, true}, {KUBE_REFUSED, 404, true}, {KUBE_REFUSED, 409, true}, {KUBE_REFUSED, 403, false}};
+    EACH(i, rows)
+    {
+        const struct kube_answer answer = {.outcome = rows[i].outcome, .status = rows[i].status};
+        if (kube_deleted(&answer) != rows[i].deleted) fail_msg("%ld", rows[i].status);
+    }
+}
+
+/* An answer that says nothing is none; the next one counts. */
+static void what_is_not_watched_any_more_is_asked_for_until_somebody_knows(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    size_t n = 0;
+    pod_told(KUBE_DELETED, "p0", LABELS, job_name, "j1", RUNS);
+    for (int64_t until = os_mono_us() + 10000000; !a->queued && os_mono_us() < until; usleep(1000)) {
+        kube_client_turn(k->client);
+        kube_untold_tick(a, INT64_MAX);
+    }
+    assert_true(a->queued);
+    for (size_t i = 0; i < received(); i++)
+        n += strstr(server.got[i].line, "pods?fieldSelector=metadata.name%3Dpod-p0") != NULL;
+    assert_int_equal(n, 2);
+}
 
 static void by_its_job(const char *status)
 {
@@ -433,6 +543,8 @@ static int begin_with_server(void **state)
          .status = 200,
          .body = "{\"items\":[]}",
          .times = -1},
+        {.match = "pods?fieldSelector=metadata.name%3Dpod-p0", .status = 403},
+        {.match = "pods?fieldSelector=metadata.name%3Dpod-p0", .status = 200, .body = "{\"items\":[]}", .times = -1},
         {.match = "POST /api/v1/namespaces/n/services", .status = 201, .body = "{}", .times = -1},
         {.match = "/pods/pod-p0/log", .status = 200, .body = "of zero\n", .times = -1},
         {.match = "/pods/pod-p1/log", .status = 200, .body = "of one\n", .times = -1},
@@ -445,14 +557,6 @@ static int begin_with_server(void **state)
         {.match = NULL}};
     server_start(script);
     return begin(state);
-}
-
-static int end_with_server(void **state)
-{
-    int failed = end(state);
-    server_stop();
-    server.port = 0;
-    return failed;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -474,6 +578,12 @@ int main(void)
         TEST(who_was_told_to_stop_ends_so_unconfirmed),
         TEST(who_may_have_begun_was_stopped),
         TEST(the_time_of_a_pod_counts_after_a_restart),
+        TEST(an_end_is_told_again_to_whoever_asks_again),
+        TEST(there_is_one_end),
+        TEST(a_node_that_never_says_that_it_stopped_is_not_waited_for),
+        TEST(what_cannot_be_created_may_want_for_what_lies),
+        TEST(what_was_deleted_is_gone),
+        TEST_OF_JOB(what_is_not_watched_any_more_is_asked_for_until_somebody_knows),
         TEST_OF_JOB(a_job_that_is_complete_is_not_run_again),
         TEST_OF_JOB(a_job_that_is_not_complete_is),
         TEST_OF_JOB(a_job_that_failed_late_was_late),

@@ -319,6 +319,66 @@ static void a_strangers_job_is_never_deleted(void **state)
     assert_null(kube_find(k, id));
 }
 
+/* ---- what is not there ---- */
+
+/* Its Job may not have been made yet, or others have deleted it while nobody looked. */
+static void who_was_launched_just_now_by_us_may_not_have_been(void **state)
+{
+    (void)state;
+    static const struct {
+        bool ours, killed;
+        int64_t ago_s;
+        bool never;
+    } rows[] = {{true, false, 0, true}, {true, false, 31, false}, {false, false, 0, false}, {true, true, 0, false}};
+    struct node node = {.workers = 1};
+    EACH(i, rows)
+    {
+        struct err err = {0};
+        struct exec_event e;
+        const struct exec_request req = {.id = id,
+                                         .step = STR("train"),
+                                         .spec = {.node = &node},
+                                         .started_us = os_now_us() - rows[i].ago_s * 1000000};
+        struct str by = rows[i].ours ? executor.instance(executor.self) : STR("another");
+        if (rows[i].killed)
+            executor.kill(executor.self, id, STR("p"), 1000);
+        else
+            assert_true(executor.launch(executor.self, &req, true, by, &err));
+        turn_until(k->client, &kube_find(k, id)->queued);
+        assert_true(executor.next(executor.self, &arena, &e));
+        assert_int_equal(e.kind, EXEC_UNKNOWN);
+        if (e.never != rows[i].never) fail_msg("row %zu", i);
+    }
+}
+
+static struct kube_stray *orphan(const char *uid)
+{
+    pod_told(KUBE_PRESENT, uid, LABELS, NULL, NULL, RUNS);
+    struct kube_stray *s = k->strays;
+    while (strcmp(s->uid, uid) != 0)
+        s = s->next;
+    return s;
+}
+
+/* Its attempt may still be asked for. */
+static void an_orphan_is_not_deleted_at_once(void **state)
+{
+    (void)state;
+    struct kube_stray *old = orphan("p1"), *new;
+    old->since_us -= INT64_C(16) * 1000000;
+    kube_strays_tick(k);
+    assert_null(old->call); /* nor before all was told */
+    while (!kube_synced(k)) {
+        usleep(1000);
+        kube_client_turn(k->client);
+    }
+    new = orphan("p2");
+    new->since_us -= INT64_C(10) * 1000000;
+    kube_strays_tick(k);
+    assert_non_null(old->call);
+    assert_null(new->call);
+}
+
 /* ---- who has suspended it ---- */
 
 static void job_specified(const char *labels, const char *spec)
@@ -345,6 +405,31 @@ static void a_job_that_anybody_suspends_says_so_until_it_is_resumed(void **state
     assert_true(a->held_by_kueue && a->waits[0] == '\0'); /* Kueue is asked */
 }
 
+/* ---- whose a template is ---- */
+
+/* A step may name one of its user's in its pod: it is not ours to delete. */
+static void a_template_that_a_step_names_is_its_users(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool ours;
+    } rows[] = {{"mine", false},
+                {KUBE_CLAIM "-mine", false},
+                {KUBE_CLAIM "-0123456789abcdef0123456x", false},
+                {KUBE_CLAIM "-0123456789abcdef01234567", true}};
+    struct kube_attempt *a = asked(1);
+    EACH(i, rows)
+    {
+        job_specified(LABELS, arena_printf(&arena,
+                                           "\"template\":{\"spec\":{\"resourceClaims\":[{\"name\":\"c\","
+                                           "\"resourceClaimTemplateName\":\"%s\"}]}}",
+                                           rows[i].name)
+                                  .p);
+        if ((a->template != NULL) != rows[i].ours) fail_msg("%s", rows[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +447,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_got_its_label_back_is_watched, begin, end),
         cmocka_unit_test_setup_teardown(what_is_deleted_with_a_grace_or_by_us_is_gone, begin, end),
         cmocka_unit_test_setup_teardown(a_job_that_anybody_suspends_says_so_until_it_is_resumed, begin, end),
+        cmocka_unit_test_setup_teardown(who_was_launched_just_now_by_us_may_not_have_been, begin_with_nothing,
+                                        end_with_server),
+        cmocka_unit_test_setup_teardown(an_orphan_is_not_deleted_at_once, begin_with_nothing, end_with_server),
+        cmocka_unit_test_setup_teardown(a_template_that_a_step_names_is_its_users, begin, end),
         cmocka_unit_test_setup_teardown(a_run_of_that_number_was_another, begin, end),
         cmocka_unit_test_setup_teardown(whoever_has_the_name_is_looked_at, begin, end),
         cmocka_unit_test_setup_teardown(a_strangers_job_is_waited_for, begin, end),

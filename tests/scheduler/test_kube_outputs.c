@@ -1,13 +1,6 @@
-/* What a step on a cluster has left by its termination message. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "engine/text/json.h"
-#include "scheduler/kube_inner.h"
+/* What a step on a cluster has left by its termination message, or its sidecar's. */
+#include "engine/blob/store.h"
+#include "tests/scheduler/kube_rig.h"
 
 #define EMPTY "exited with code 0, but its output 'n' was not written, or is empty"
 
@@ -108,12 +101,77 @@ static void who_was_killed_is_told_so(void **state)
     }
 }
 
+#define MANIFEST "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+static void another_store(const struct store_config *cfg)
+{
+    struct err err = {0};
+    store_close(k->blobs);
+    k->blobs = NULL;
+    if (!store_open(cfg, &k->blobs, &err)) fail_msg("%s", err.message);
+}
+
+static void is_read(const struct kube_attempt *a)
+{
+    for (; a->reading != NULL; usleep(1000))
+        kube_outputs_hear(k);
+}
+
+static struct kube_attempt *with_manifest(void)
+{
+    static const struct step_output output = {.name = {"n", 1}, .param = PARAM_STRING};
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    struct kube_attempt *a = asked(1);
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+    a->outputs = &output;
+    a->n_outputs = 1;
+    a->collects = a->drained = a->result.ok = true;
+    a->manifest_said = STR("{\"manifest\":\"" MANIFEST "\"}");
+    a->phase = KUBE_DRAINING;
+    kube_outputs(a);
+    is_read(a);
+    return a;
+}
+
+/* The step is not done again for a store that is away for a while. */
+static void a_store_that_is_away_is_waited_for(void **state)
+{
+    (void)state;
+    setenv("AWS_ACCESS_KEY_ID", "a", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "b", 1);
+    another_store(&(struct store_config){.store_dir = str_of(folder),
+                                         .data_dir = str_of(folder),
+                                         .place = STR("s3://bucket/x"),
+                                         .endpoint = STR("http://127.0.0.1:9"),
+                                         .tries = 1});
+    struct kube_attempt *a = with_manifest();
+    assert_true(a->phase == KUBE_DRAINING && a->result.ok && a->reread_us > os_mono_us());
+    kube_outputs_tick(a, a->reread_us - 1);
+    assert_null(a->reading);
+    a->read_since_us -= INT64_C(601) * 1000000;
+    kube_outputs_tick(a, a->reread_us);
+    assert_non_null(a->reading);
+    is_read(a);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.failure, FAILURE_INFRA);
+}
+
+static void a_manifest_that_nobody_has_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_manifest();
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_OUTPUT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_the_output),
         cmocka_unit_test(a_message_that_is_gone_is_no_empty_one),
         cmocka_unit_test(who_was_killed_is_told_so),
+        cmocka_unit_test_setup_teardown(a_store_that_is_away_is_waited_for, begin, end),
+        cmocka_unit_test_setup_teardown(a_manifest_that_nobody_has_is_not_waited_for, begin, end),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_folder, drop_folder);
 }
