@@ -245,7 +245,8 @@ static void losing(struct kube_attempt *a, const struct kube_pod *pod)
 static struct str how_it_runs(const struct kube_attempt *a, const struct kube_pod *pod, struct arena *m)
 {
     char most[32];
-    if (!pod->deleting || a->kill_wanted || (pod->has_exit && !kube_pod_stopped(pod))) return kube_helper_text(pod, m);
+    bool by_others = pod->deleting && !a->kill_wanted && !a->hurry;
+    if (!by_others || (pod->has_exit && !kube_pod_stopped(pod))) return kube_helper_text(pod, m);
     return arena_printf(m,
                         "its pod is being deleted by others, as when its node is drained: it was told to stop, and is "
                         "killed if it has not after %s",

@@ -77,6 +77,19 @@ static bool is_late(const struct kube_attempt *a, int64_t now)
     return a->collects && a->timeout_ms > 0 && !a->kill_wanted && kube_ranks_late(a, now);
 }
 
+/* Kueue's taking back takes the pods, and those that were made again since are stopped: the next attempt is to be
+ * alone. */
+static void give_back(struct kube_attempt *a)
+{
+    if (!kube_has_pod(a)) {
+        kube_end_by_loss(a, STR(""));
+    } else if (!a->held_by_kueue && !a->hurry) {
+        a->hurry = a->keeps_job = true;
+        a->grace_ms = a->soft_ms;
+        kube_delete(a);
+    }
+}
+
 /* A kubelet that had begun to end a pod when it was to be stopped sooner leaves it all of its first grace. */
 static bool gave_up_on(const struct kube_attempt *a, int64_t now)
 {
@@ -116,7 +129,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && !kube_helper_tick(a, now)) give_up(a);
     if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
     kube_ranks_tick(a, now);
-    if (a->phase == KUBE_CREATED && a->retaken) kube_end_by_loss(a, STR(""));
+    if (a->phase == KUBE_CREATED && a->retaken) give_back(a);
     if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
         kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
     if (a->phase == KUBE_CREATED && a->kill_wanted && gave_up_on(a, now)) unconfirmed(a);

@@ -233,7 +233,9 @@ static void who_was_taken_back_unseen_gave_way(void **state)
         if (cases[i].spec[0] == '\0') says(KUBE_PRESENT, 1, 0, RUNS);
         struct kube_attempt *a = asked(1);
         kube_tick(k);
-        bool gave_way = a->phase == KUBE_TOLD && a->result.reason == REASON_PREEMPTED;
+        assert_int_equal(a->phase, cases[i].gave_way && cases[i].spec[0] != '\0' ? KUBE_TOLD : KUBE_CREATED);
+        if (a->hurry) says(KUBE_PRESENT, 1, 0, FAILED); /* it was told to stop first */
+        bool gave_way = a->result.reason == REASON_PREEMPTED;
         if (gave_way != cases[i].gave_way) fail_msg("generation %d: %d", generation, gave_way);
         forget(a);
     }
