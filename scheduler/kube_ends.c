@@ -48,17 +48,15 @@ void kube_finish(struct kube_attempt *a)
 
 void kube_end_by_job(struct kube_attempt *a)
 {
-    if (!a->job_completed && a->timeout_ms > 0 && a->job_ran_us >= a->timeout_ms * 1000) {
+    if (a->job_completed) {
+        a->ended = true;
+        a->result = (struct task_result){.ok = true, .exit_code = -1};
+        kube_finish(a);
+    } else if (a->timeout_ms > 0 && a->job_ran_us >= a->timeout_ms * 1000) {
         kube_end(a, FAILURE_TIMEOUT, REASON_TIMEOUT, kube_pod_expired(a->timeout_ms, &a->arena));
-        return;
-    }
-    if (!a->job_completed) {
+    } else {
         kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its pod is gone, and how it ended with it"));
-        return;
     }
-    a->ended = true;
-    a->result = (struct task_result){.ok = true, .exit_code = -1};
-    kube_finish(a);
 }
 
 void kube_end_by_loss(struct kube_attempt *a, struct str of)
