@@ -1,0 +1,230 @@
+/* What is asked of the cluster's server when an attempt ends or is to end, and what its answers bring: of Jobs and pods
+ * that are deleted, of Jobs that have ended, of the last lines. */
+#include "tests/scheduler/kube_ends_rig.h"
+
+#define COMPLETE "\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\"}]"
+#define NOT_COMPLETE "\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\"}]"
+
+/* Another has its name: its own is gone. */
+static void what_was_deleted_is_gone(void **state)
+{
+    (void)state;
+    static const struct {
+        enum kube_outcome outcome;
+        long status;
+        bool deleted;
+    } rows[] = {
+        {KUBE_DONE, 200, true}, {KUBE_REFUSED, 404, true}, {KUBE_REFUSED, 409, true}, {KUBE_REFUSED, 403, false}};
+    EACH(i, rows)
+    {
+        const struct kube_answer answer = {.outcome = rows[i].outcome, .status = rows[i].status};
+        if (kube_deleted(&answer) != rows[i].deleted) fail_msg("%ld", rows[i].status);
+    }
+}
+
+/* An answer that says nothing is none; the next one counts. */
+static void what_is_not_watched_any_more_is_asked_for_until_somebody_knows(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    size_t n = 0;
+    pod_told(KUBE_DELETED, "p0", LABELS, job_name, "j1", RUNS);
+    for (int64_t until = os_mono_us() + 10000000; !a->queued && os_mono_us() < until; usleep(1000)) {
+        kube_client_turn(k->client);
+        kube_untold_tick(a, INT64_MAX);
+    }
+    assert_true(a->queued);
+    for (size_t i = 0; i < received(); i++)
+        n += strstr(server.got[i].line, "pods?fieldSelector=metadata.name%3Dpod-p0") != NULL;
+    assert_int_equal(n, 2);
+}
+
+static void by_its_job(const char *status)
+{
+    job_says("", status);
+    struct kube_attempt *a = asked(1);
+    a->timeout_ms = 60000;
+    a->created_us -= INT64_C(60) * 1000000; /* for its pod to be told of */
+    kube_tick(k);
+    turn_until(k->client, &a->queued);
+}
+
+static void a_job_that_is_complete_is_not_run_again(void **state)
+{
+    (void)state;
+    by_its_job(COMPLETE);
+    assert_true(kube_find(k, id)->result.ok);
+}
+
+static void a_job_that_is_not_complete_is(void **state)
+{
+    (void)state;
+    by_its_job(NOT_COMPLETE);
+    assert_int_equal(kube_find(k, id)->result.reason, REASON_INFRA);
+}
+
+/* Its pod is gone, but by that time it had run for as long as it may: whoever stopped it has not recorded that. */
+static void a_job_that_failed_late_was_late(void **state)
+{
+    (void)state;
+    by_its_job("\"startTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\","
+               "\"lastTransitionTime\":\"2026-01-01T00:01:00Z\"}]");
+    assert_int_equal(kube_find(k, id)->result.reason, REASON_TIMEOUT);
+}
+
+static void a_job_that_failed_in_time_was_not(void **state)
+{
+    (void)state;
+    by_its_job("\"startTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\","
+               "\"lastTransitionTime\":\"2026-01-01T00:00:59Z\"}]");
+    assert_int_equal(kube_find(k, id)->result.reason, REASON_INFRA);
+}
+
+/* The first request whose line that is. */
+static const struct got *request(struct str line)
+{
+    for (size_t i = 0; i < received(); i++)
+        if (str_is(line, server.got[i].line)) return &server.got[i];
+    fail_msg("no %.*s came", STR_ARG(line));
+    return NULL;
+}
+
+static void pods_go_with_their_job(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    stop(2500);
+    turn_until(k->client, &a->deleted);
+    const struct got *pod = request(STR("DELETE /api/v1/namespaces/n/pods/pod-p0"));
+    const struct got *job = request(arena_printf(&arena, "DELETE /apis/batch/v1/namespaces/n/jobs/%s", job_name));
+    assert_true(pod < job);
+    assert_non_null(strstr(pod->body, "\"gracePeriodSeconds\":3,\"preconditions\":{\"uid\":\"p0\"}"));
+    assert_non_null(strstr(job->body, "\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"j1\"}"));
+}
+
+static struct kube_attempt *late(const char *uid)
+{
+    job_says("", "");
+    pod_told(KUBE_PRESENT, uid, LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    a->collects = true;
+    a->timeout_ms = 1;
+    usleep(2000);
+    kube_tick(k);
+    turn_until(k->client, &a->ranks[0].hurried);
+    return a;
+}
+
+/* That it was late is known to nobody else until its end is recorded. */
+static void the_job_of_a_late_step_stays(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = late("p0");
+    assert_true(a->call == NULL && !a->deleted);
+}
+
+static void the_job_of_a_late_step_goes_where_its_pod_may_not_be_deleted(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = late("forbidden");
+    turn_until(k->client, &a->deleted);
+    (void)request(arena_printf(&arena, "DELETE /apis/batch/v1/namespaces/n/jobs/%s", job_name));
+}
+
+static void who_could_not_be_told_is_told_again(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS);
+    size_t n = 0;
+    stop(1000);
+    for (; a->retry_us == 0; usleep(1000))
+        kube_client_turn(k->client);
+    a->retry_us = 1;
+    kube_tick(k);
+    turn_until(k->client, &a->deleted);
+    for (size_t i = 0; i < received(); i++)
+        n += strstr(server.got[i].line, "DELETE /api/v1/namespaces/n/pods/pod-p1") != NULL;
+    assert_int_equal(n, 5 + 1);
+}
+
+/* As when the answer to its creation was lost: another may have the name. */
+static void a_job_without_a_known_uid_is_asked_for_and_not_deleted(void **state)
+{
+    (void)state;
+    pod_told(KUBE_PRESENT, "p0", LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    assert_string_equal(a->job_uid, "");
+    kube_delete(a);
+    turn_until(k->client, &a->deleted);
+    (void)request(
+        arena_printf(&arena, "GET /apis/batch/v1/namespaces/n/jobs?fieldSelector=metadata.name%%3D%s", job_name));
+    for (size_t i = 0; i < received(); i++)
+        if (strstr(server.got[i].line, "DELETE") != NULL) fail_msg("%s", server.got[i].line);
+}
+
+/* ---- logs ---- */
+
+static void the_last_lines_are_those_of_the_rank_that_failed(void **state)
+{
+    (void)state;
+    static const struct step_output output = {.name = {"n", 1}, .param = PARAM_STRING};
+    for (uint32_t failed = 0; failed < 2; failed++) {
+        struct kube_attempt *a = with_pods(2, RUNS);
+        a->outputs = &output;
+        a->n_outputs = 1;
+        says(KUBE_PRESENT, 2, failed, FAILED);
+        turn_until(k->client, &a->queued);
+        size_t at;
+        const char *const quoted = failed == 0 ? "; its last lines:\nof zero" : "; its last lines:\n[rank 1] of one";
+        if (!str_ends(a->result.message, quoted) || !str_find(a->result.message, STR("its last"), &at) ||
+            str_find(str_sub(a->result.message, at + 1, a->result.message.n), STR("its last"), &at))
+            fail_msg("rank %u: %.*s", failed, STR_ARG(a->result.message));
+        forget(a);
+    }
+}
+
+static int begin_with_server(void **state)
+{
+    static const struct row script[] = {
+        {.match = "GET /api/v1/namespaces/n/pods?labelSelector=batch.kubernetes.io%2Fcontroller-uid%3Dj1",
+         .status = 200,
+         .body = "{\"items\":[]}",
+         .times = -1},
+        {.match = "pods?fieldSelector=metadata.name%3Dpod-p0", .status = 403},
+        {.match = "pods?fieldSelector=metadata.name%3Dpod-p0", .status = 200, .body = "{\"items\":[]}", .times = -1},
+        {.match = "POST /api/v1/namespaces/n/services", .status = 201, .body = "{}", .times = -1},
+        {.match = "/pods/pod-p0/log", .status = 200, .body = "of zero\n", .times = -1},
+        {.match = "/pods/pod-p1/log", .status = 200, .body = "of one\n", .times = -1},
+        {.match = "GET /apis/batch/v1/namespaces/n/jobs?fieldSelector=",
+         .status = 200,
+         .body = "{\"items\":[{\"metadata\":{\"uid\":\"j9\"}}]}",
+         .times = -1},
+        {.match = "DELETE /api/v1/namespaces/n/pods/pod-p1", .status = 500, .times = 5},
+        {.match = "DELETE /api/v1/namespaces/n/pods/pod-forbidden", .status = 403},
+        {.match = "DELETE ", .status = 200, .body = "{}", .times = -1},
+        {.match = NULL}};
+    server_start(script);
+    return begin(state);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin_with_server, end_with_server)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_deleted_is_gone),
+        TEST(what_is_not_watched_any_more_is_asked_for_until_somebody_knows),
+        TEST(a_job_that_is_complete_is_not_run_again),
+        TEST(a_job_that_is_not_complete_is),
+        TEST(a_job_that_failed_late_was_late),
+        TEST(a_job_that_failed_in_time_was_not),
+        TEST(pods_go_with_their_job),
+        TEST(the_job_of_a_late_step_stays),
+        TEST(the_job_of_a_late_step_goes_where_its_pod_may_not_be_deleted),
+        TEST(who_could_not_be_told_is_told_again),
+        TEST(a_job_without_a_known_uid_is_asked_for_and_not_deleted),
+        TEST(the_last_lines_are_those_of_the_rank_that_failed),
+    };
+    return cmocka_run_group_tests_name("deletions on a cluster", tests, open_folder, drop_folder);
+}
