@@ -44,8 +44,8 @@ job_told(enum kube_change change, const char *name, const char *uid, const char 
 }
 
 /* `job` NULL: nothing controls it. */
-static void pod_told(enum kube_change change, const char *uid, const char *labels, const char *job, const char *job_uid,
-                     const char *status)
+static void __attribute__((unused)) pod_told(enum kube_change change, const char *uid, const char *labels,
+                                             const char *job, const char *job_uid, const char *status)
 {
     struct str owner = STR("");
     if (job != NULL)
