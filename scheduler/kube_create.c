@@ -98,7 +98,7 @@ void kube_create(struct kube_attempt *a)
     snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs?fieldValidation=Strict",
              STR_ARG(a->owner->cfg.namespace));
     a->retry_us = 0;
-    if (a->call != NULL || (!a->unsure && !kube_template_ready(a))) return;
+    if (a->call != NULL || (!a->unsure && !kube_template_ready(a, os_mono_us()))) return;
     const struct kube_request req = {.method = "POST",
                                      .path = str_of(path),
                                      .body = manifest_of(a, &room),

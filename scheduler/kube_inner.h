@@ -296,10 +296,10 @@ struct kube_template;
 /* What the attempt claims; nothing without a class. */
 void kube_template_want(struct kube_attempt *a, const struct kube_claim *claim);
 /* May its Job be created? If not, it is when its template is there, or it ends. */
-bool kube_template_ready(struct kube_attempt *a);
+bool kube_template_ready(struct kube_attempt *a, int64_t now_us);
 void kube_template_hear(struct kube_attempt *a, const struct value *job); /* what a Job names */
 void kube_templates_seek(struct kube *k);
-void kube_templates_tick(struct kube *k);
+void kube_templates_tick(struct kube *k, int64_t now_us);
 void kube_templates_drop(struct kube *k); /* with its attempts gone */
 
 /* ---- kube_question.c: one question for all attempts ---- */

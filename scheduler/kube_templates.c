@@ -157,10 +157,9 @@ void kube_template_want(struct kube_attempt *a, const struct kube_claim *claim)
     if (a->template->body == NULL) abort();
 }
 
-bool kube_template_ready(struct kube_attempt *a)
+bool kube_template_ready(struct kube_attempt *a, int64_t now)
 {
     struct kube_template *t = a->template;
-    int64_t now = os_mono_us();
     if (t == NULL) return true;
     bool trusted = t->there && t->call == NULL && now - t->used_us < TRUST_US;
     t->used_us = now;
@@ -260,9 +259,8 @@ static bool lacks_node(const struct kube_attempt *a, int64_t now)
     return lacks && a->phase == KUBE_CREATED && now - a->created_us > PLACED_AFTER_US;
 }
 
-void kube_templates_tick(struct kube *k)
+void kube_templates_tick(struct kube *k, int64_t now)
 {
-    int64_t now = os_mono_us();
     if (k->seeking == NULL && now - k->sought_us > (k->sought ? SEEK_AGAIN_US : SEEK_SOON_US)) kube_templates_seek(k);
     for (const struct kube_attempt *a = k->first; a != NULL; a = a->next) {
         if (a->template == NULL) continue;

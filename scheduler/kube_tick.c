@@ -140,7 +140,7 @@ void kube_tick(struct kube *k)
     look_around(k);
     if (kube_pods_trouble(k) == NULL) k->watched_us = os_mono_us();
     kube_each(k, tick_attempt);
-    kube_templates_tick(k);
+    kube_templates_tick(k, os_mono_us());
     kube_strays_tick(k);
     k->ticked_us = os_mono_us();
 }
