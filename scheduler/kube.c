@@ -16,7 +16,7 @@
 
 #define START_MS 300000
 #define WORKERS 2          /* manifests are few and small */
-#define UNMADE_US 30000000 /* a Job is made by then, unless the API server is away */
+#define UNMADE_US 30000000 /* a Job is made by then, unless the API server is away or a quota is used up */
 #define ANSWER_MS 30000    /* for one answer, at most */
 
 /* ---- the table of attempts ---- */
@@ -97,6 +97,7 @@ static void queue(struct kube_attempt *a)
 
 void kube_tell(struct kube_attempt *a)
 {
+    if (kube_ranks_stop(a)) return;
     kube_log_close(a);
     kube_mover_quote(a);
     kube_without_service(&a->result, kube_belongings_denied(a), &a->arena);
@@ -115,11 +116,21 @@ int64_t kube_since(const struct kube_attempt *a, int64_t wall_us)
 
 /* ---- after a restart ---- */
 
-/* All that is there was told: what was asked for and is not among it was never launched, or has vanished. */
+/* All that is there was told: what was asked for and is not among it was never launched, or has vanished. But a watch
+ * may be cut off, and not even know it: whoever has a name is asked for. */
 static void answer_held(struct kube *k, struct kube_attempt *a)
 {
     (void)k;
-    if (a->phase == KUBE_HELD) queue(a);
+    if (a->phase != KUBE_HELD) return;
+    if (a->name[0] == '\0')
+        queue(a);
+    else if (a->call == NULL)
+        kube_holder_ask(a);
+}
+
+void kube_nowhere(struct kube_attempt *a)
+{
+    queue(a);
 }
 
 bool kube_synced(const struct kube *k)
@@ -189,8 +200,8 @@ static void take_up(struct kube *k, struct kube_attempt *a, struct str by, int64
         kube_finish(a);
     else if (a->phase == KUBE_CREATED)
         go_on(a);
-    else if (a->phase == KUBE_HELD && kube_synced(k))
-        queue(a);
+    else if (kube_synced(k))
+        answer_held(k, a);
 }
 
 /* ---- what the scheduler asks ---- */
@@ -253,6 +264,7 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
     case KUBE_TOLD: queue(a); break;
     case KUBE_HELD:
     case KUBE_DRAINING:
+    case KUBE_STOPPING:
     case KUBE_FORGOTTEN: break;
     }
 }
@@ -293,7 +305,8 @@ static size_t executor_known(void *self, struct arena *m, struct exec_known **ou
     *out = arena_array(m, struct exec_known, k->by_id.n + 1);
     for (struct kube_attempt *a = k->first; a != NULL; a = a->next) {
         bool still = (a->ended && a->phase == KUBE_SEEN) || (a->phase == KUBE_TOLD && !a->queued);
-        bool runs = !a->ended && !a->kill_wanted && (a->phase == KUBE_SEEN || a->phase == KUBE_CREATED);
+        bool runs = !a->ended && !a->kill_wanted &&
+                    (a->phase == KUBE_SEEN || a->phase == KUBE_CREATED || a->phase == KUBE_CREATING);
         if (still || runs) (*out)[n++] = (struct exec_known){a->id, still};
     }
     return n;
@@ -351,7 +364,7 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
     if (a->phase != KUBE_HELD) return executor_next(self, m, out); /* it turned up meanwhile */
     out->kind = EXEC_UNKNOWN;
     out->never = a->never && !kube_left_pod(a) && !kube_log_any(a);
-    out->result.message = STR("its Job is not there any more, or never was: it was deleted while no server looked");
+    out->result.message = STR("its Job is not there: it was deleted while no server looked, or had not been made yet");
     kube_drop(k, a);
     return true;
 }

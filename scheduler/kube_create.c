@@ -61,6 +61,10 @@ static void created(void *ctx, const struct kube_answer *answer)
         kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
         return;
     }
+    if (!there && creating && a->kill_wanted && answer->outcome == KUBE_REFUSED) { /* what came of another try? */
+        kube_holder_ask(a);
+        return;
+    }
     if (!there && creating && answer->outcome == KUBE_REFUSED) {
         refused(a, answer);
         return;

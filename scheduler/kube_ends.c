@@ -21,7 +21,7 @@ struct kube_standing kube_standing(const struct kube_attempt *a)
 
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message)
 {
-    if (a->phase == KUBE_TOLD || a->phase == KUBE_FORGOTTEN) return;
+    if (a->phase >= KUBE_STOPPING) return;
     a->result = (struct task_result){.failure = f,
                                      .reason = r,
                                      .exit_code = -1,
@@ -38,6 +38,7 @@ void kube_finish(struct kube_attempt *a)
     if (!a->result.ok) {
         const struct kube_standing s = kube_standing(a);
         kube_verdict_cause(&s, &a->arena, &a->result);
+        kube_ranks_hurry(a);
     }
     kube_belongings_late(a);
     if (a->result.exit_code >= 0 || a->gang) /* its container ran, or others' did */

@@ -26,7 +26,7 @@ static void read_suspension(struct kube_attempt *a, const struct value *job)
     const struct value *labels = value_get(value_get(job, "metadata"), "labels");
     a->held_by_kueue = on && value_get(labels, KUBE_LABEL_KUEUE) != NULL;
     a->suspended = on && !a->held_by_kueue;
-    a->retaken = was_retaken(a, job, on);
+    a->retaken |= was_retaken(a, job, on) || (a->held_by_kueue && kube_has_pod(a));
     if (was && !a->suspended && a->phase == KUBE_CREATED && kube_lacks_pod(a)) kube_waits(a, STR(""));
 }
 
@@ -49,7 +49,7 @@ static void read_conditions(struct kube_attempt *a, const struct value *job)
 /* Of an attempt that has ended it is deleted by its uid, which is sure; so that need not be. */
 static void job_gone(struct kube_attempt *a, const struct kube_pod *read)
 {
-    bool over = a->phase == KUBE_DRAINING || a->phase == KUBE_TOLD || a->phase == KUBE_FORGOTTEN;
+    bool over = a->phase >= KUBE_DRAINING;
     if ((over && !a->deleted) || kube_untold(a, true, read)) return;
     bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
     kube_gone(a);

@@ -1,6 +1,7 @@
-/* Who has the name of an attempt's Job, where the server says that somebody has and no watch has told of it, or where
- * it is to be deleted and was never seen: our own, made by a creation whose answer was lost, or somebody else's, which
- * is let be. It is asked for as a list of one: that needs no right that a watch does not. */
+/* Who has the name of an attempt's Job, where the server says that somebody has and no watch has told of it, where
+ * it is to be deleted and was never seen, or where the watches tell of none that was recorded as running: our own, made
+ * by a creation whose answer was lost, or somebody else's, which is let be. It is asked for as a list of one: that
+ * needs no right that a watch does not. */
 #include <stdio.h>
 
 #include "scheduler/kube_inner.h"
@@ -33,6 +34,8 @@ void kube_holder_hear(struct kube_attempt *a, const struct value *items)
     enum kube_holder who = kube_holder_of(items, cfg->instance, a->pods_job);
     if (who == KUBE_OURS || a->job_uid[0] != '\0') {
         is_ours(a, kube_text(value_item(items, 0), "metadata.uid"));
+    } else if (a->phase == KUBE_HELD) {
+        kube_nowhere(a);
     } else if (a->phase != KUBE_CREATING) {
         kube_gone(a);
     } else if (a->kill_wanted) {
@@ -59,7 +62,8 @@ static void told(void *ctx, const struct kube_answer *answer)
     if (items != NULL) {
         kube_holder_hear(a, items);
     } else {
-        if (a->phase == KUBE_CREATING) kube_waits_for(a, "waits for the API server: %.*s", STR_ARG(answer->message));
+        if (a->phase == KUBE_CREATING || a->phase == KUBE_HELD)
+            kube_waits_for(a, "waits for the API server: %.*s", STR_ARG(answer->message));
         kube_later(a);
     }
     arena_free(&turn);

@@ -97,7 +97,7 @@ void kube_name_job(struct kube_attempt *a, const char *name)
     a->job_there = a->job_ended = a->job_completed = a->ended = a->late = a->keeping = false;
     a->result = (struct task_result){0};
     a->stage = KUBE_STAGE_PLACING;
-    a->lost_us = a->taken_us = a->running_us = a->heard_us = 0;
+    a->taken_us = a->running_us = a->heard_us = 0;
     kube_ranks_drop(a);
 }
 

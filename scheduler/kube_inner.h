@@ -33,6 +33,7 @@ enum kube_phase {
     KUBE_CREATING, /* until it is sure that its Job is there */
     KUBE_CREATED,
     KUBE_DRAINING, /* its pod has ended */
+    KUBE_STOPPING, /* how it ended is known; its other pods stop before that is told */
     KUBE_TOLD,     /* the scheduler has its end, or will with the next event */
     KUBE_FORGOTTEN /* nobody wants to know any more: its Job is being deleted */
 };
@@ -68,8 +69,10 @@ struct kube_rank {                          /* the pod of a worker: the only one
     char *waits;
     enum kube_stage stage;
     bool hangs, ended, well, hurried;
-    bool keeping;       /* the step itself has ended there, and what it left is being kept */
-    int64_t running_us; /* monotonic; 0 = not yet */
+    bool keeping;            /* the step itself has ended there, and what it left is being kept */
+    int64_t running_us;      /* monotonic; 0 = not yet */
+    int64_t lost_us;         /* monotonic; it is being deleted: when that ought to be over; 0 = it is not */
+    struct task_result lost; /* how the attempt ends if it is not over then */
     struct kube_helped helped;
     struct kube_silence silence;
 };
@@ -154,8 +157,6 @@ struct kube_attempt {
     bool ended;                 /* `result` and `said` say how */
     bool keeping;               /* the step itself has ended well */
     bool late;                  /* a server that may have been killed since has stopped it for its time */
-    int64_t lost_us;            /* it is being deleted: when that ought to be over; 0 = it is not */
-    struct task_result lost;    /* how it ends if it is not over then */
     struct task_result first;   /* how rank 0 ended */
     int64_t taken_us;           /* one was taken away: when it is given up to hear why; 0 = none was */
     uint32_t taken_rank;        /* the first that was */
@@ -274,9 +275,10 @@ struct kube {
 struct kube_attempt *kube_find(const struct kube *k, struct attempt_id id);
 struct kube_attempt *kube_add(struct kube *k, struct attempt_id id);
 void kube_drop(struct kube *k, struct kube_attempt *a);
-void kube_timer(struct kube *k);        /* ticks as long as there is anything to look after */
-void kube_tell(struct kube_attempt *a); /* its end; a->result is set */
-bool kube_synced(const struct kube *k); /* all there is was told */
+void kube_timer(struct kube *k);           /* ticks as long as there is anything to look after */
+void kube_tell(struct kube_attempt *a);    /* its end; a->result is set */
+void kube_nowhere(struct kube_attempt *a); /* of one that was asked for after a restart: it is not there */
+bool kube_synced(const struct kube *k);    /* all there is was told */
 /* Why nothing is heard of pods; NULL = it is. */
 const char *kube_pods_trouble(const struct kube *k);
 /* On the monotonic clock, of a time that a node tells, which may have another wall clock: not after now, and not before
@@ -433,6 +435,11 @@ uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid);
 /* One that goes on and was not told to hurry; UINT32_MAX = none. */
 uint32_t kube_rank_to_hurry(const struct kube_attempt *a);
 void kube_ranks_tick(struct kube_attempt *a, int64_t now);
+/* Of several, some may go on when one has failed: until they have stopped the next attempt must not begin, nor may what
+ * they hold be given away. False: there is nothing to wait for. */
+bool kube_ranks_stop(struct kube_attempt *a);
+void kube_ranks_hurry(struct kube_attempt *a); /* tells them, while what has ended is still looked at */
+bool kube_ranks_going(const struct kube_attempt *a, int64_t now); /* is one being deleted whose node may yet say so? */
 /* Does one of them still work that has had its time? */
 bool kube_ranks_late(const struct kube_attempt *a, int64_t now);
 /* What was told of them was told before anybody had asked. */

@@ -427,6 +427,7 @@ void kube_job_json(const struct kube_job *j, struct buf *out)
     jsonw_key(&w, "spec");
     jsonw_object(&w);
     jsonw_kv_int(&w, "backoffLimit", 0);
+    jsonw_kv_cstr(&w, "podReplacementPolicy", "Failed"); /* never two pods of a rank, whoever suspends and resumes */
     jsonw_kv_int(&w, "completions", j->workers > 1 ? j->workers : 1);
     jsonw_kv_int(&w, "parallelism", j->workers > 1 ? j->workers : 1);
     if (j->workers > 1) jsonw_kv_cstr(&w, "completionMode", "Indexed");

@@ -447,11 +447,12 @@ static void failed_by_code(const struct kube_pod *p, struct arena *a, struct tas
                       last.n > 0 ? "; its last lines:\n" : "", STR_ARG(last)));
 }
 
-/* By a server that may have been killed since: see KUBE_DEADLINE_MS. Times are in whole seconds. */
+/* By a server that may have been killed since: see KUBE_DEADLINE_MS. Times are in whole seconds. What had ended before
+ * was not late, whoever deletes its pod while its outputs are being kept. */
 bool kube_pod_late(const struct kube_pod *p)
 {
     return p->deleting && p->collected && p->timeout_us > 0 && p->started_us > 0 &&
-           p->stop_us - p->started_us >= p->timeout_us;
+           p->stop_us - p->started_us >= p->timeout_us && (p->ended_us == 0 || kube_pod_stopped(p));
 }
 
 struct str kube_pod_expired(int64_t timeout_ms, struct arena *a)

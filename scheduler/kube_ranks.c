@@ -109,10 +109,66 @@ static void ends_so(struct kube_attempt *a, uint32_t rank, struct task_result ho
     finish(a);
 }
 
+/* ---- the others, when one has failed ---- */
+
+static bool any_there(const struct kube_attempt *a)
+{
+    return a->gang && kube_standing(a).there > 0;
+}
+
+/* Kubernetes stops them, too, with the grace that they were made with, which is their outputs'. */
+void kube_ranks_hurry(struct kube_attempt *a)
+{
+    if (!any_there(a) || a->hurry) return;
+    a->hurry = a->keeps_job = true; /* the Job tells whoever comes when this server is killed meanwhile */
+    a->grace_ms = a->soft_ms;
+    kube_delete(a);
+}
+
+bool kube_ranks_stop(struct kube_attempt *a)
+{
+    if (a->result.ok || a->kill_wanted || a->phase == KUBE_STOPPING || !any_there(a)) return false;
+    a->phase = KUBE_STOPPING;
+    a->killed_us = os_mono_us();
+    kube_waits(a, STR("has failed, and its other pods are being stopped"));
+    kube_ranks_hurry(a);
+    return true;
+}
+
+static void stopped(struct kube_attempt *a)
+{
+    if (a->phase == KUBE_STOPPING && !any_there(a)) kube_tell(a);
+}
+
+/* Of a pod that has ended or is gone nothing is waited for. */
+static bool is_going(const struct kube_rank *r)
+{
+    return r->uid[0] != '\0' && !r->ended && r->lost_us != 0;
+}
+
+bool kube_ranks_going(const struct kube_attempt *a, int64_t now)
+{
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        if (is_going(&a->ranks[i]) && now <= a->ranks[i].lost_us) return true;
+    return false;
+}
+
+static void lose(struct kube_attempt *a, int64_t now)
+{
+    for (uint32_t i = 0; i < a->n_ranks && a->phase == KUBE_CREATED; i++) {
+        const struct kube_rank *r = &a->ranks[i];
+        if (!is_going(r) || now <= r->lost_us) continue;
+        a->ranks[i].ended = true; /* as far as will ever be known */
+        kube_end(a, r->lost.failure, r->lost.reason,
+                 arena_printf(&a->arena, "%.*s%.*s", STR_ARG(prefix(a, i, &a->arena)), STR_ARG(r->lost.message)));
+    }
+}
+
 void kube_ranks_tick(struct kube_attempt *a, int64_t now)
 {
     if (a->phase == KUBE_CREATED && a->taken_us != 0 && !a->ended && now > a->taken_us)
         ends_so(a, a->taken_rank, a->taken);
+    if (!a->kill_wanted) lose(a, now);
 }
 
 /* After a pause, ends are told in the order of names, and not of time. */
@@ -157,7 +213,10 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
         kube_last_words(a, pod);
         hear_how_late(a, pod);
     }
-    if (a->ended) return;
+    if (a->ended || a->phase >= KUBE_DRAINING) {
+        stopped(a);
+        return;
+    }
     r->well = how.ok;
     const struct kube_standing s = kube_standing(a);
     enum kube_verdict verdict = kube_verdict_ended(&s, how.ok);
@@ -172,6 +231,7 @@ static void rank_gone(struct kube_attempt *a, uint32_t rank)
     struct kube_rank *r = &a->ranks[rank];
     r->uid[0] = '\0';
     kube_silence_drop(&r->silence);
+    stopped(a);
     if (a->phase == KUBE_SEEN && !a->job_there && !kube_has_pod(a)) {
         kube_drop(a->owner, a);
         return;
@@ -233,12 +293,12 @@ void kube_silence_told(struct kube_attempt *a, struct kube_rank *r)
 }
 
 /* When it is being deleted, it is lost if it does not end in time. */
-static void losing(struct kube_attempt *a, const struct kube_pod *pod)
+static void losing(struct kube_attempt *a, struct kube_rank *r, const struct kube_pod *pod)
 {
     a->late |= kube_pod_late(pod);
-    if (!pod->deleting || a->lost_us != 0) return;
-    a->lost_us = os_mono_us() + pod->grace_us + LOST_AFTER_US;
-    kube_pod_lost(pod, &a->arena, &a->lost);
+    if (!pod->deleting || r->lost_us != 0) return;
+    r->lost_us = os_mono_us() + pod->grace_us + LOST_AFTER_US;
+    kube_pod_lost(pod, &a->arena, &r->lost);
 }
 
 /* That cannot be cut short: a kubelet that has begun to stop a pod takes no shorter grace any more. */
@@ -259,7 +319,7 @@ static void alive(struct kube_attempt *a, uint32_t rank, const struct kube_pod *
     struct arena turn;
     struct str text = STR("");
     enum kube_hope hope = KUBE_HOPE;
-    losing(a, pod);
+    losing(a, r, pod);
     kube_begun(a);
     r->stage = pod->stage;
     r->hangs = false;

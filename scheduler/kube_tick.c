@@ -77,23 +77,23 @@ static bool is_late(const struct kube_attempt *a, int64_t now)
     return a->collects && a->timeout_ms > 0 && !a->kill_wanted && kube_ranks_late(a, now);
 }
 
-/* Kueue's taking back takes the pods, and those that were made again since are stopped: the next attempt is to be
- * alone. */
+/* The next attempt is to be alone: Kueue, that takes the pods, may let the Job make others at any moment. So it goes,
+ * too, and what there is of pods has ended first. */
 static void give_back(struct kube_attempt *a)
 {
     if (!kube_has_pod(a)) {
         kube_end_by_loss(a, STR(""));
-    } else if (!a->held_by_kueue && !a->hurry) {
-        a->hurry = a->keeps_job = true;
-        a->grace_ms = a->soft_ms;
-        kube_delete(a);
+        return;
     }
+    a->hurry = true;
+    a->grace_ms = a->soft_ms;
+    if (a->retry_us == 0) kube_delete(a);
 }
 
 /* A kubelet that had begun to end a pod when it was to be stopped sooner leaves it all of its first grace. */
 static bool gave_up_on(const struct kube_attempt *a, int64_t now)
 {
-    return now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000 && now > a->lost_us;
+    return now - a->killed_us > KILLED_MOST_US + a->grace_ms * 1000 && !kube_ranks_going(a, now);
 }
 
 static void unconfirmed(struct kube_attempt *a)
@@ -109,10 +109,16 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
 {
     int64_t now = os_mono_us();
     if (a->retry_us != 0 && now >= a->retry_us && a->call == NULL) {
-        if (a->phase == KUBE_CREATING)
-            kube_create(a);
-        else
-            kube_delete(a);
+        switch (a->phase) {
+        case KUBE_HELD: kube_holder_ask(a); break;
+        case KUBE_CREATING: kube_create(a); break;
+        case KUBE_SEEN:
+        case KUBE_CREATED:
+        case KUBE_DRAINING:
+        case KUBE_STOPPING:
+        case KUBE_TOLD:
+        case KUBE_FORGOTTEN: kube_delete(a); break;
+        }
     }
     kube_belongings_tick(a, now);
     if (a->phase == KUBE_CREATED && a->stage == KUBE_STAGE_RUNNING &&
@@ -130,9 +136,8 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
     kube_ranks_tick(a, now);
     if (a->phase == KUBE_CREATED && a->retaken) give_back(a);
-    if (a->phase == KUBE_CREATED && a->lost_us != 0 && !a->kill_wanted && now > a->lost_us)
-        kube_end(a, a->lost.failure, a->lost.reason, a->lost.message);
     if (a->phase == KUBE_CREATED && a->kill_wanted && gave_up_on(a, now)) unconfirmed(a);
+    if (a->phase == KUBE_STOPPING && gave_up_on(a, now)) kube_tell(a);
 }
 
 void kube_tick(struct kube *k)

@@ -161,7 +161,7 @@ class Bench:
             template["spec"].pop(added)
         written = {key: made["metadata"][key] for key in ("labels", "annotations")}
         return {"apiVersion": "batch/v1", "kind": "Job", "metadata": written,
-                "spec": {"backoffLimit": 0, "template": template}}
+                "spec": {"backoffLimit": 0, "podReplacementPolicy": "Failed", "template": template}}
 
     def raw_jobs(self, n, likeness):
         """Seconds until the pods of n Jobs like that have all ended."""

@@ -35,6 +35,15 @@ static struct kube_attempt *with_pods(uint32_t workers, const char *status)
     return asked(workers);
 }
 
+/* The others of a failed one, which are told to stop before its end is told. */
+static void __attribute__((unused)) others_go(struct kube_attempt *a, uint32_t workers, uint32_t failed)
+{
+    if (workers == 1) return;
+    assert_int_equal(a->phase, KUBE_STOPPING);
+    assert_true(a->hurry && a->keeps_job && !a->queued);
+    says(KUBE_DELETED, workers, 1 - failed, RUNS);
+}
+
 /* So that another may come. */
 static void forget(struct kube_attempt *a)
 {

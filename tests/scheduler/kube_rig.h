@@ -118,12 +118,14 @@ static int __attribute__((unused)) end_with_server(void **state)
 /* A cluster in which there is nothing, and that has not been heard yet. */
 static int __attribute__((unused)) begin_with_nothing(void **state)
 {
-    static const struct row script[] = {{.match = "watch=1", .how = SILENT, .times = -1},
-                                        {.match = "limit=500",
-                                         .status = 200,
-                                         .body = "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}",
-                                         .times = -1},
-                                        {.match = NULL}};
+    static const struct row script[] = {
+        {.match = "watch=1", .how = SILENT, .times = -1},
+        {.match = "limit=500",
+         .status = 200,
+         .body = "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}",
+         .times = -1},
+        {.match = "jobs?fieldSelector=metadata.name", .status = 200, .body = "{\"items\":[]}", .times = -1},
+        {.match = NULL}};
     server_start(script);
     return begin(state);
 }

@@ -150,7 +150,10 @@ static void who_is_stopped_while_nobody_knows_is_made_sure_of(void **state)
         bool waits; /* for another try, when it is stopped */
         struct row second[2];
         size_t lists;
-    } rows[] = {{false, {CREATED}, 0}, {true, {CREATED}, 0}, {true, {EXISTS, LISTED(OURS)}, 1}};
+    } rows[] = {{false, {CREATED}, 0},
+                {true, {CREATED}, 0},
+                {true, {EXISTS, LISTED(OURS)}, 1},
+                {true, {REFUSED(403, "exceeded quota: q"), LISTED(OURS)}, 1}};
     (void)state;
     EACH(i, rows)
     {
@@ -177,6 +180,19 @@ static void who_is_stopped_while_nobody_knows_is_made_sure_of(void **state)
     }
 }
 
+static void who_is_stopped_and_surely_not_there_never_began(void **state)
+{
+    static const struct row script[] = {LOST, REFUSED(403, "exceeded quota: q"), LISTED(""), {NULL}};
+    (void)state;
+    struct kube_attempt *a = creating(script);
+    settles();
+    happens(IS_KILLED);
+    turn_until(k->client, &a->queued);
+    assert_true(str_is(a->result.message, NEVER_BEGAN));
+    assert_int_equal(count(POST), 2);
+    over();
+}
+
 static void what_kueue_is_to_admit_is_suspended_once(void **state)
 {
     static const struct row script[] = {LOST, CREATED, DELETED, {NULL}};
@@ -187,6 +203,22 @@ static void what_kueue_is_to_admit_is_suspended_once(void **state)
     happens(IS_KILLED);
     settles();
     assert_non_null(strstr(server.got[received() - 2].body, "\"spec\":{\"suspend\":true}"));
+    over();
+}
+
+/* So that it can be disowned when its run has ended, or is another server's now. */
+static void what_waits_to_be_created_is_known(void **state)
+{
+    static const struct row script[] = {REFUSED(403, "exceeded quota: q"), LISTED(""), {NULL}};
+    (void)state;
+    struct exec_known *known;
+    (void)creating(script);
+    settles();
+    assert_int_equal(executor.known(executor.self, &arena, &known), 1);
+    assert_false(known[0].ended);
+    executor.disown(executor.self, id, STR("p"), 1000);
+    assert_false(settles());
+    assert_int_equal(count(POST), 1);
     over();
 }
 
@@ -240,7 +272,9 @@ int main(void)
         cmocka_unit_test(what_was_answered_settles_it),
         cmocka_unit_test(who_was_refused_is_told_why),
         cmocka_unit_test(who_is_stopped_while_nobody_knows_is_made_sure_of),
+        cmocka_unit_test(who_is_stopped_and_surely_not_there_never_began),
         cmocka_unit_test(what_kueue_is_to_admit_is_suspended_once),
+        cmocka_unit_test(what_waits_to_be_created_is_known),
         cmocka_unit_test(who_is_refused_while_it_waits_is_stopped_at_once),
         cmocka_unit_test(what_was_created_is_not_tried_again),
         cmocka_unit_test(what_is_seen_is_not_tried_again),

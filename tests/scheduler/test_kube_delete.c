@@ -131,6 +131,38 @@ static void the_job_of_a_late_step_goes_where_its_pod_may_not_be_deleted(void **
     (void)request(arena_printf(&arena, "DELETE /apis/batch/v1/namespaces/n/jobs/%s", job_name));
 }
 
+/* With their own grace, at once, and by themselves: the Job tells whoever comes when this server is killed meanwhile.
+ */
+static void the_others_stop_before_an_end_is_told(void **state)
+{
+    (void)state;
+    for (int restarted = 0; restarted <= 1; restarted++) {
+        job_says("", "");
+        says(KUBE_PRESENT, 2, 0, RUNS);
+        says(KUBE_PRESENT, 2, 1, restarted ? FAILED : RUNS);
+        struct node node = {.workers = 2};
+        struct err err = {0};
+        const struct exec_request req = {.id = id, .step = STR("train"), .spec = {.node = &node}, .grace_ms = 7000};
+        assert_true(executor.launch(executor.self, &req, true, STR("another"), &err));
+        struct kube_attempt *a = kube_find(k, id);
+        if (!restarted) says(KUBE_PRESENT, 2, 1, FAILED);
+        turn_until(k->client, &a->ranks[0].hurried);
+        turn_until(k->client, &a->drained);
+        assert_int_equal(a->phase, KUBE_STOPPING);
+        assert_string_equal(a->waits, "has failed, and its other pods are being stopped");
+        assert_non_null(
+            strstr(request(STR("DELETE /api/v1/namespaces/n/pods/pod-p0"))->body, "\"gracePeriodSeconds\":7"));
+        says(KUBE_PRESENT, 2, 0, RUNS);
+        stop(1000);
+        assert_int_equal(a->phase, KUBE_STOPPING);
+        says(KUBE_PRESENT, 2, 0, FAILED);
+        assert_int_equal(a->phase, KUBE_TOLD);
+        assert_true(str_ends(a->result.message, "rank 1: exited with code 1"));
+        assert_false(a->deleted);
+        forget(a);
+    }
+}
+
 static void who_could_not_be_told_is_told_again(void **state)
 {
     (void)state;
@@ -174,6 +206,8 @@ static void the_last_lines_are_those_of_the_rank_that_failed(void **state)
         a->outputs = &output;
         a->n_outputs = 1;
         says(KUBE_PRESENT, 2, failed, FAILED);
+        turn_until(k->client, &a->drained);
+        others_go(a, 2, failed);
         turn_until(k->client, &a->queued);
         size_t at;
         const char *const quoted = failed == 0 ? "; its last lines:\nof zero" : "; its last lines:\n[rank 1] of one";
@@ -222,6 +256,7 @@ int main(void)
         TEST(pods_go_with_their_job),
         TEST(the_job_of_a_late_step_stays),
         TEST(the_job_of_a_late_step_goes_where_its_pod_may_not_be_deleted),
+        TEST(the_others_stop_before_an_end_is_told),
         TEST(who_could_not_be_told_is_told_again),
         TEST(a_job_without_a_known_uid_is_asked_for_and_not_deleted),
         TEST(the_last_lines_are_those_of_the_rank_that_failed),

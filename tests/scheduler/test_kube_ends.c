@@ -97,6 +97,7 @@ static void a_pod_that_is_lost_is_nobodys_fault(void **state)
     for (uint32_t workers = 1; workers <= 2; workers++) {
         struct kube_attempt *a = with_pods(workers, RUNS);
         says(KUBE_DELETED, workers, workers - 1, RUNS);
+        others_go(a, workers, workers - 1);
         assert_int_equal(a->phase, KUBE_TOLD);
         assert_int_equal(a->result.reason, REASON_INFRA);
         forget(a);
@@ -159,6 +160,7 @@ static void who_is_taken_back_gave_way(void **state)
         struct kube_attempt *a = with_pods(workers, PENDING);
         job_says(SUSPENDED, "");
         says(KUBE_DELETED, workers, workers - 1, PENDING);
+        others_go(a, workers, workers - 1);
         assert_int_equal(a->phase, KUBE_TOLD);
         assert_int_equal(a->result.reason, REASON_PREEMPTED);
         forget(a);
@@ -169,6 +171,22 @@ static void who_is_taken_back_gave_way(void **state)
         assert_int_equal(a->result.reason, REASON_PREEMPTED);
         forget(a);
     }
+}
+
+/* Kueue may resume its Job before they have stopped. */
+static void who_was_taken_back_and_resumed_gave_way(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    job_says(SUSPENDED, "");
+    kube_tick(k);
+    assert_true(a->hurry && !a->keeps_job && a->call != NULL);
+    job_says("", "");
+    kube_tick(k);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    says(KUBE_DELETED, 1, 0, RUNS);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_PREEMPTED);
 }
 
 /* While no server looked, and whether or not its pods were made again since. */
@@ -207,10 +225,10 @@ static void who_was_told_to_stop_ends_so_unconfirmed(void **state)
         kube_tick(k);
         assert_int_equal(a->phase, KUBE_CREATED);
         a->killed_us -= INT64_C(121) * 1000000;
-        a->lost_us = os_mono_us() + 1000000; /* others had begun to delete its pod */
+        a->ranks[0].lost_us = os_mono_us() + 1000000; /* others had begun to delete its pod */
         kube_tick(k);
         assert_int_equal(a->phase, KUBE_CREATED);
-        a->lost_us = 1;
+        a->ranks[0].lost_us = 1;
         kube_tick(k);
         assert_int_equal(a->phase, KUBE_TOLD);
         assert_int_equal(a->result.reason, expired ? REASON_TIMEOUT : REASON_CANCELLED);
@@ -241,6 +259,47 @@ static void the_time_of_a_pod_counts_after_a_restart(void **state)
         usleep(2000);
         kube_tick(k);
         assert_true(a->kill_wanted && a->expired);
+        forget(a);
+    }
+}
+
+/* ---- the others, when one has failed ---- */
+
+static void others_that_never_say_so_are_not_waited_for(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS);
+    says(KUBE_DELETED, 2, 1, RUNS);
+    kube_tick(k);
+    assert_int_equal(a->phase, KUBE_STOPPING);
+    a->killed_us -= INT64_C(121) * 1000000;
+    kube_tick(k);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_INFRA);
+}
+
+/* Of a rank that ended well, and whose pod was deleted meanwhile, nothing is lost. */
+static void a_rank_is_lost_only_while_it_is_there(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *then;
+        enum kube_phase phase;
+    } rows[] = {{DONE, KUBE_CREATED}, {RUNS, KUBE_STOPPING}};
+    EACH(i, rows)
+    {
+        struct kube_attempt *a = with_pods(2, RUNS);
+        pod_told(KUBE_PRESENT, "p0", LABELS RANK_0 DELETING, job_name, "j1", RUNS);
+        assert_int_not_equal(a->ranks[0].lost_us, 0);
+        pod_told(KUBE_PRESENT, "p0", LABELS RANK_0 DELETING, job_name, "j1", rows[i].then);
+        a->ranks[0].lost_us = 1;
+        kube_tick(k);
+        assert_int_equal(a->phase, rows[i].phase);
+        if (rows[i].phase == KUBE_STOPPING) {
+            assert_true(str_starts(a->result.message, "rank 0: "));
+            says(KUBE_DELETED, 2, 1, RUNS);
+            assert_int_equal(a->phase, KUBE_TOLD);
+        }
         forget(a);
     }
 }
@@ -335,10 +394,13 @@ int main(void)
         TEST(who_has_nothing_left_to_do_is_not_told_to_hurry),
         TEST(who_is_drained_says_how_long_it_may_go_on),
         TEST(who_is_taken_back_gave_way),
+        TEST(who_was_taken_back_and_resumed_gave_way),
         TEST(who_was_taken_back_unseen_gave_way),
         TEST(who_was_told_to_stop_ends_so_unconfirmed),
         TEST(who_may_have_begun_was_stopped),
         TEST(the_time_of_a_pod_counts_after_a_restart),
+        TEST(others_that_never_say_so_are_not_waited_for),
+        TEST(a_rank_is_lost_only_while_it_is_there),
         TEST(an_end_is_told_again_to_whoever_asks_again),
         TEST(there_is_one_end),
         TEST(a_node_that_never_says_that_it_stopped_is_not_waited_for),

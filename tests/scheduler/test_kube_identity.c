@@ -99,7 +99,7 @@ static void what_got_its_label_back_is_watched(void **state)
     pod_told(KUBE_DELETED, "p1", LABELS RANK_1, job_name, "j1", RUNS);
     answered(a, "p1", "[{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"another\"}}]");
     assert_null(a->untold);
-    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->phase, KUBE_STOPPING);
     assert_non_null(strstr(a->result.message.p, "rank 1"));
 }
 
@@ -351,6 +351,58 @@ static void who_was_launched_just_now_by_us_may_not_have_been(void **state)
     }
 }
 
+/* The watches have told all there was, and have been cut off since. */
+static void what_no_watch_knows_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *items;
+        bool there;
+    } rows[] = {
+        {200, "{\"items\":[{\"metadata\":{\"uid\":\"j2\",\"labels\":{\"millrace.dev/instance\":\"i1\"}}}]}", true},
+        {200, "{\"items\":[{\"metadata\":{\"uid\":\"j2\",\"labels\":{}}}]}", false},
+        {200, "{\"items\":[]}", false}};
+    struct node node = {.workers = 1};
+    const struct exec_request req = {.id = id, .step = STR("train"), .spec = {.node = &node}};
+    EACH(i, rows)
+    {
+        const struct row script[] = {
+            {.match = "watch=1", .how = DROPPED, .times = -1},
+            {.match = "limit=500",
+             .status = 200,
+             .body = "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}",
+             .times = 2},
+            {.match = "limit=500", .how = DROPPED, .times = -1},
+            {.match = "fieldSelector=metadata.name", .status = 403, .body = "{\"message\":\"not now\"}"},
+            {.match = "fieldSelector=metadata.name", .status = 200, .body = rows[i].items},
+            {NULL}};
+        struct err err = {0};
+        struct exec_event e;
+        server_start(script);
+        if (begin(NULL) != 0) fail();
+        while (!kube_synced(k)) {
+            usleep(1000);
+            kube_client_turn(k->client);
+        }
+        assert_true(executor.launch(executor.self, &req, true, STR("another"), &err));
+        struct kube_attempt *a = kube_find(k, id);
+        assert_int_equal(a->phase, KUBE_HELD);
+        while (a->retry_us == 0)
+            kube_client_turn(k->client);
+        assert_false(a->queued);
+        a->retry_us = 1;
+        kube_tick(k);
+        while (a->call != NULL)
+            kube_client_turn(k->client);
+        assert_int_equal(a->phase, rows[i].there ? KUBE_CREATED : KUBE_HELD);
+        while (executor.next(executor.self, &arena, &e) && e.kind == EXEC_WAITS) {
+        }
+        assert_int_equal(e.kind == EXEC_UNKNOWN, !rows[i].there);
+        (void)end_with_server(NULL);
+    }
+}
+
 static struct kube_stray *orphan(const char *uid)
 {
     pod_told(KUBE_PRESENT, uid, LABELS, NULL, NULL, RUNS);
@@ -449,6 +501,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_job_that_anybody_suspends_says_so_until_it_is_resumed, begin, end),
         cmocka_unit_test_setup_teardown(who_was_launched_just_now_by_us_may_not_have_been, begin_with_nothing,
                                         end_with_server),
+        cmocka_unit_test(what_no_watch_knows_is_asked_for),
         cmocka_unit_test_setup_teardown(an_orphan_is_not_deleted_at_once, begin_with_nothing, end_with_server),
         cmocka_unit_test_setup_teardown(a_template_that_a_step_names_is_its_users, begin, end),
         cmocka_unit_test_setup_teardown(a_run_of_that_number_was_another, begin, end),

@@ -89,6 +89,7 @@ static void a_plain_step_is_one_container(void **state)
        "\"millrace.dev/project\":\"default\",\"millrace.dev/run\":\"7\",\"millrace.dev/"
        "run-made\":\"1000001\",\"millrace.dev/task\":\"2\"}");
     is(&v, "spec.backoffLimit", "0");
+    is(&v, "spec.podReplacementPolicy", "Failed");
     is(&v, POD "restartPolicy", "Never");
     is(&v, POD "activeDeadlineSeconds", "2"); /* rounded up: not less than was said */
     is(&v, POD "terminationGracePeriodSeconds", "10");

@@ -414,21 +414,26 @@ static void a_late_step_is_late_for_every_server(void **state)
 {
     (void)state;
     static const struct {
-        const char *name, *meta, *spec;
+        const char *name, *meta, *spec, *ended;
+        int code;
         enum failure failure;
     } rows[] = {
 #define TOLD_AT(second) "\"deletionTimestamp\":\"2026-01-01T00:00:" second "Z\",\"deletionGracePeriodSeconds\":10,"
-        {"in time, by somebody else", TOLD_AT("32"), ",\"activeDeadlineSeconds\":305", FAILURE_INFRA},
-        {"late", TOLD_AT("36"), ",\"activeDeadlineSeconds\":305", FAILURE_TIMEOUT},
-        {"without a timeout", TOLD_AT("36"), "", FAILURE_INFRA},
+        {"in time, by somebody else", TOLD_AT("32"), ",\"activeDeadlineSeconds\":305", "40", 143, FAILURE_INFRA},
+        {"late", TOLD_AT("36"), ",\"activeDeadlineSeconds\":305", "40", 143, FAILURE_TIMEOUT},
+        {"had ended well before", TOLD_AT("36"), ",\"activeDeadlineSeconds\":305", "25", 0, FAILURE_NONE},
+        {"without a timeout", TOLD_AT("36"), "", "40", 143, FAILURE_INFRA},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kube_pod pod;
         struct task_result got;
         read_told(rows[i].meta, arena_printf(&arena, NODE "%s", rows[i].spec).p,
-                  COLLECT("\"running\":{}") "," STEP(
-                      "\"terminated\":{\"exitCode\":143,\"startedAt\":\"2026-01-01T00:00:20Z\",\"finishedAt\":"
-                      "\"2026-01-01T00:00:40Z\"}"),
+                  arena_printf(&arena,
+                               COLLECT("\"running\":{}") "," STEP(
+                                   "\"terminated\":{\"exitCode\":%d,\"startedAt\":\"2026-01-01T00:00:20Z\","
+                                   "\"finishedAt\":\"2026-01-01T00:00:%sZ\"}"),
+                               rows[i].code, rows[i].ended)
+                      .p,
                   &pod);
         kube_pod_result(&pod, &arena, &got);
         if (got.failure != rows[i].failure) fail_msg("%s: failure %d", rows[i].name, (int)got.failure);
