@@ -92,25 +92,25 @@ static void what_was_answered_settles_it(void **state)
         bool again, unsure;
         size_t deletions;
     } rows[] = {
-        {"created", {CREATED, {NULL}}, NOTHING, KUBE_CREATED, "j1", "", false, false, 0},
-        {"ours already", {EXISTS, LISTED(OURS), {NULL}}, NOTHING, KUBE_CREATED, "j2", "", false, false, 0},
-        {"another's", {EXISTS, LISTED(NOT_OURS), {NULL}}, NOTHING, KUBE_CREATING, "", "not Millrace's", true, 0, 0},
-        {"gone since", {EXISTS, LISTED(""), {NULL}}, NOTHING, KUBE_CREATING, "", "", true, false, 0},
-        {"seen before", {EXISTS, {NULL}}, IS_WATCHED, KUBE_CREATED, "j4", "", false, false, 0},
-        {"broken", {REFUSED(503, "later"), {NULL}}, NOTHING, KUBE_CREATING, "", "later", true, true, 0},
-        {"busy", {REFUSED(429, "later"), {NULL}}, NOTHING, KUBE_CREATING, "", "later", true, false, 0},
-        {"quota", {REFUSED(403, "exceeded quota: q"), {NULL}}, NOTHING, KUBE_CREATING, "", "quota: q", true, 0, 0},
-        {"invalid", {REFUSED(422, "bad spec"), {NULL}}, NOTHING, KUBE_TOLD, "", "", false, false, 0},
-        {"lost", {LOST, {NULL}}, NOTHING, KUBE_CREATING, "", "waits for the API server", true, true, 0},
-        {"lost and seen", {LOST, {NULL}}, IS_WATCHED, KUBE_CREATED, "j4", "", false, true, 0},
-        {"created and killed", {CREATED, DELETED, {NULL}}, IS_KILLED, KUBE_TOLD, "j1", "", false, false, 1},
-        {"ours and killed", {EXISTS, LISTED(OURS), DELETED, {NULL}}, IS_KILLED, KUBE_TOLD, "j2", "", false, 0, 1},
-        {"another's, killed", {EXISTS, LISTED(NOT_OURS), {NULL}}, IS_KILLED, KUBE_TOLD, "", "", false, false, 0},
-        {"quota and killed", {REFUSED(403, "exceeded quota: q"), {NULL}}, IS_KILLED, KUBE_TOLD, "", "", 0, 0, 0},
-        {"lost and killed", {LOST, {NULL}}, IS_KILLED, KUBE_CREATING, "", "", true, true, 0},
-        {"created, forgotten", {CREATED, DELETED, {NULL}}, IS_FORGOTTEN, KUBE_FORGOTTEN, "", "", false, false, 1},
-        {"seen, forgotten", {EXISTS, DELETED, {NULL}}, IS_WATCHED | IS_FORGOTTEN, KUBE_FORGOTTEN, "", "", 0, 0, 1},
-        {"ours, forgotten", {EXISTS, LISTED(OURS), DELETED, {NULL}}, IS_FORGOTTEN, KUBE_FORGOTTEN, "", "", 0, 0, 1},
+        {"created", {CREATED, {0}}, NOTHING, KUBE_CREATED, "j1", "", false, false, 0},
+        {"ours already", {EXISTS, LISTED(OURS), {0}}, NOTHING, KUBE_CREATED, "j2", "", false, false, 0},
+        {"another's", {EXISTS, LISTED(NOT_OURS), {0}}, NOTHING, KUBE_CREATING, "", "not Millrace's", true, 0, 0},
+        {"gone since", {EXISTS, LISTED(""), {0}}, NOTHING, KUBE_CREATING, "", "", true, false, 0},
+        {"seen before", {EXISTS, {0}}, IS_WATCHED, KUBE_CREATED, "j4", "", false, false, 0},
+        {"broken", {REFUSED(503, "later"), {0}}, NOTHING, KUBE_CREATING, "", "later", true, true, 0},
+        {"busy", {REFUSED(429, "later"), {0}}, NOTHING, KUBE_CREATING, "", "later", true, false, 0},
+        {"quota", {REFUSED(403, "exceeded quota: q"), {0}}, NOTHING, KUBE_CREATING, "", "quota: q", true, 0, 0},
+        {"invalid", {REFUSED(422, "bad spec"), {0}}, NOTHING, KUBE_TOLD, "", "", false, false, 0},
+        {"lost", {LOST, {0}}, NOTHING, KUBE_CREATING, "", "waits for the API server", true, true, 0},
+        {"lost and seen", {LOST, {0}}, IS_WATCHED, KUBE_CREATED, "j4", "", false, true, 0},
+        {"created and killed", {CREATED, DELETED, {0}}, IS_KILLED, KUBE_TOLD, "j1", "", false, false, 1},
+        {"ours and killed", {EXISTS, LISTED(OURS), DELETED, {0}}, IS_KILLED, KUBE_TOLD, "j2", "", false, 0, 1},
+        {"another's, killed", {EXISTS, LISTED(NOT_OURS), {0}}, IS_KILLED, KUBE_TOLD, "", "", false, false, 0},
+        {"quota and killed", {REFUSED(403, "exceeded quota: q"), {0}}, IS_KILLED, KUBE_TOLD, "", "", 0, 0, 0},
+        {"lost and killed", {LOST, {0}}, IS_KILLED, KUBE_CREATING, "", "", true, true, 0},
+        {"created, forgotten", {CREATED, DELETED, {0}}, IS_FORGOTTEN, KUBE_FORGOTTEN, "", "", false, false, 1},
+        {"seen, forgotten", {EXISTS, DELETED, {0}}, IS_WATCHED | IS_FORGOTTEN, KUBE_FORGOTTEN, "", "", 0, 0, 1},
+        {"ours, forgotten", {EXISTS, LISTED(OURS), DELETED, {0}}, IS_FORGOTTEN, KUBE_FORGOTTEN, "", "", 0, 0, 1},
     };
     EACH(i, rows)
     {
@@ -133,7 +133,7 @@ static void what_was_answered_settles_it(void **state)
 
 static void who_was_refused_is_told_why(void **state)
 {
-    static const struct row script[] = {REFUSED(422, "bad spec"), {NULL}};
+    static const struct row script[] = {REFUSED(422, "bad spec"), {0}};
     (void)state;
     const struct kube_attempt *a = creating(script);
     settles();
@@ -157,7 +157,7 @@ static void who_is_stopped_while_nobody_knows_is_made_sure_of(void **state)
     (void)state;
     EACH(i, rows)
     {
-        const struct row script[] = {LOST, rows[i].second[0], DELETED, rows[i].second[1], {NULL}};
+        const struct row script[] = {LOST, rows[i].second[0], DELETED, rows[i].second[1], {0}};
         struct kube_attempt *a = creating(script);
         if (rows[i].waits) settles();
         happens(IS_KILLED);
@@ -195,7 +195,7 @@ static void who_is_stopped_and_surely_not_there_never_began(void **state)
 
 static void what_kueue_is_to_admit_is_suspended_once(void **state)
 {
-    static const struct row script[] = {LOST, CREATED, DELETED, {NULL}};
+    static const struct row script[] = {LOST, CREATED, DELETED, {0}};
     (void)state;
     struct kube_attempt *a = creating(script);
     settles();
@@ -224,7 +224,7 @@ static void what_waits_to_be_created_is_known(void **state)
 
 static void who_is_refused_while_it_waits_is_stopped_at_once(void **state)
 {
-    static const struct row script[] = {REFUSED(403, "exceeded quota: q"), {NULL}};
+    static const struct row script[] = {REFUSED(403, "exceeded quota: q"), {0}};
     (void)state;
     const struct kube_attempt *a = creating(script);
     settles();
@@ -238,7 +238,7 @@ static void who_is_refused_while_it_waits_is_stopped_at_once(void **state)
 /* The next try would be of its deletion. */
 static void what_was_created_is_not_tried_again(void **state)
 {
-    static const struct row script[] = {REFUSED(500, "etcd"), CREATED, {NULL}};
+    static const struct row script[] = {REFUSED(500, "etcd"), CREATED, {0}};
     (void)state;
     struct kube_attempt *a = creating(script);
     settles();
@@ -256,7 +256,7 @@ static void what_was_created_is_not_tried_again(void **state)
 
 static void what_is_seen_is_not_tried_again(void **state)
 {
-    static const struct row script[] = {LOST, {NULL}};
+    static const struct row script[] = {LOST, {0}};
     (void)state;
     struct kube_attempt *a = creating(script);
     settles();

@@ -90,7 +90,7 @@ static void gone(void)
 
 static void one_is_made_for_all_before_their_jobs(void **state)
 {
-    static const struct row scripts[][4] = {{MADE, JOBS, NONE_LEFT, {NULL}}, {THERE, JOBS, NONE_LEFT, {NULL}}};
+    static const struct row scripts[][4] = {{MADE, JOBS, NONE_LEFT, {0}}, {THERE, JOBS, NONE_LEFT, {0}}};
     (void)state;
     EACH(i, scripts)
     {
@@ -109,7 +109,7 @@ static void one_is_made_for_all_before_their_jobs(void **state)
 /* Another server may have taken it away, that has heard of no Job with it for longer. */
 static void it_is_made_sure_of_when_no_job_named_it_for_a_while(void **state)
 {
-    static const struct row script[] = {MADE, JOBS, NONE_LEFT, THERE, {NULL}};
+    static const struct row script[] = {MADE, JOBS, NONE_LEFT, THERE, {0}};
     (void)state;
     start(script);
     struct kube_attempt *a = creating(2);
@@ -139,7 +139,7 @@ static void who_cannot_have_one_is_told(void **state)
     (void)state;
     EACH(i, rows)
     {
-        const struct row script[] = {rows[i].answer, MADE, JOBS, NONE_LEFT, {NULL}};
+        const struct row script[] = {rows[i].answer, MADE, JOBS, NONE_LEFT, {0}};
         start(script);
         struct kube_attempt *other = asked(1);
         const struct kube_attempt *a = creating(3);
@@ -160,7 +160,7 @@ static void who_cannot_have_one_is_told(void **state)
 /* Its Job may be there, which is found by its name: it needs none. */
 static void who_is_unsure_does_not_wait_for_one(void **state)
 {
-    static const struct row script[] = {{.match = MAKE, .how = SILENT}, JOBS, NONE_LEFT, {NULL}};
+    static const struct row script[] = {{.match = MAKE, .how = SILENT}, JOBS, NONE_LEFT, {0}};
     (void)state;
     start(script);
     struct kube_attempt *a = creating(2);
@@ -174,7 +174,7 @@ static void who_is_unsure_does_not_wait_for_one(void **state)
 
 static void it_goes_when_nobody_names_it(void **state)
 {
-    static const struct row script[] = {MADE, JOBS, NONE_LEFT, {.match = TAKE, .status = 500}, TAKEN, {NULL}};
+    static const struct row script[] = {MADE, JOBS, NONE_LEFT, {.match = TAKE, .status = 500}, TAKEN, {0}};
     (void)state;
     start(script);
     struct kube_attempt *a = creating(2);
@@ -192,7 +192,7 @@ static void it_goes_when_nobody_names_it(void **state)
 
 static void what_may_not_be_taken_away_is_tried_again_later(void **state)
 {
-    static const struct row script[] = {MADE, JOBS, NONE_LEFT, {.match = TAKE, .status = 403}, TAKEN, {NULL}};
+    static const struct row script[] = {MADE, JOBS, NONE_LEFT, {.match = TAKE, .status = 403}, TAKEN, {0}};
     (void)state;
     start(script);
     kube_drop(k, creating(2));
@@ -212,7 +212,7 @@ static void what_may_not_be_taken_away_is_tried_again_later(void **state)
 static void who_comes_while_it_goes_has_it_again(void **state)
 {
     static const struct row script[] = {
-        MADE, JOBS, NONE_LEFT, {.match = TAKE, .status = 200, .body = "{}", .delay_ms = 100}, MADE, {NULL}};
+        MADE, JOBS, NONE_LEFT, {.match = TAKE, .status = 200, .body = "{}", .delay_ms = 100}, MADE, {0}};
     (void)state;
     start(script);
     kube_drop(k, creating(2));
@@ -237,7 +237,7 @@ static void placed(const struct kube_attempt *a, const char *node)
 
 static void what_is_missing_is_made_again_for_who_stays_without_a_node(void **state)
 {
-    static const struct row script[] = {MADE, JOBS, NONE_LEFT, MADE, {NULL}};
+    static const struct row script[] = {MADE, JOBS, NONE_LEFT, MADE, {0}};
     static const struct {
         int64_t since_s, at_s;
         const char *node;
@@ -269,7 +269,7 @@ static void what_is_missing_is_made_again_for_who_stays_without_a_node(void **st
 /* By a server that was killed: of what a step names itself nothing is taken away. */
 static void what_others_made_goes_unless_it_is_named(void **state)
 {
-    static const struct row script[] = {LEFT, {.match = TAKE, .status = 404, .times = -1}, {NULL}};
+    static const struct row script[] = {LEFT, {.match = TAKE, .status = 404, .times = -1}, {0}};
     (void)state;
     for (int named = 0; named <= 1; named++) {
         struct value job;
@@ -298,7 +298,7 @@ static void who_could_not_look_does_so_again_soon(void **state)
     (void)state;
     EACH(i, rows)
     {
-        const struct row script[] = {{SEEK, rows[i].status, NULL, "{}", WHOLE, (int)rows[i].tries, 0}, LEFT, {NULL}};
+        const struct row script[] = {{SEEK, rows[i].status, NULL, "{}", WHOLE, (int)rows[i].tries, 0}, LEFT, {0}};
         start(script);
         comes(SEEK, rows[i].tries);
         kube_templates_tick(k, os_mono_us() + 61 * SECOND);
