@@ -22,62 +22,79 @@ static void what_was_deleted_is_gone(void **state)
     }
 }
 
+static size_t count(const char *part)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < received(); i++)
+        n += strstr(server.got[i].line, part) != NULL;
+    return n;
+}
+
 /* An answer that says nothing is none; the next one counts. */
 static void what_is_not_watched_any_more_is_asked_for_until_somebody_knows(void **state)
 {
     (void)state;
     struct kube_attempt *a = with_pods(1, RUNS);
-    size_t n = 0;
     pod_told(KUBE_DELETED, "p0", LABELS, job_name, "j1", RUNS);
     for (int64_t until = os_mono_us() + 10000000; !a->queued && os_mono_us() < until; usleep(1000)) {
         kube_client_turn(k->client);
         kube_untold_tick(a, INT64_MAX);
     }
     assert_true(a->queued);
-    for (size_t i = 0; i < received(); i++)
-        n += strstr(server.got[i].line, "pods?fieldSelector=metadata.name%3Dpod-p0") != NULL;
-    assert_int_equal(n, 2);
+    assert_int_equal(count("pods?fieldSelector=metadata.name%3Dpod-p0"), 2);
 }
 
-static void by_its_job(const char *status)
+#define FROM_TO(to)                                                                                                    \
+    "\"startTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\","                 \
+    "\"lastTransitionTime\":\"" to "\"}]"
+
+/* What is complete is not run again. What has run for as long as it may was late: whoever stopped it has not recorded
+ * that. */
+static void a_job_whose_pods_are_gone_says_how_it_ended(void **state)
 {
-    job_says("", status);
+    (void)state;
+    static const struct {
+        const char *name, *status;
+        int64_t timeout_ms;
+        bool rank_0; /* of two it has been told of, and of the other one never */
+        enum reason reason;
+    } rows[] = {{"complete", COMPLETE, 60000, false, REASON_NONE},
+                {"complete, of two", COMPLETE, 60000, true, REASON_NONE},
+                {"not complete", NOT_COMPLETE, 60000, false, REASON_INFRA},
+                {"late", FROM_TO("2026-01-01T00:01:00Z"), 60000, false, REASON_TIMEOUT},
+                {"in time", FROM_TO("2026-01-01T00:00:59Z"), 60000, false, REASON_INFRA},
+                {"without a time", FROM_TO("2026-01-01T00:01:00Z"), 0, false, REASON_INFRA},
+                {"without either", NOT_COMPLETE, 0, false, REASON_INFRA}};
+    EACH(i, rows)
+    {
+        job_says("", rows[i].status);
+        if (rows[i].rank_0) says(KUBE_PRESENT, 2, 0, DONE);
+        struct kube_attempt *a = asked(rows[i].rank_0 ? 2 : 1);
+        a->timeout_ms = rows[i].timeout_ms;
+        a->created_us -= INT64_C(60) * 1000000; /* for its pods to be told of */
+        kube_tick(k);
+        assert_non_null(a->question);
+        turn_until(k->client, &a->queued);
+        if (a->result.ok != (rows[i].reason == REASON_NONE) || a->result.reason != rows[i].reason)
+            fail_msg("%s: %d", rows[i].name, (int)a->result.reason);
+        forget(a);
+    }
+}
+
+static void an_answer_without_a_list_ends_nothing(void **state)
+{
+    (void)state;
+    job_told(KUBE_PRESENT, job_name, "j2", LABELS);
     struct kube_attempt *a = asked(1);
-    a->timeout_ms = 60000;
-    a->created_us -= INT64_C(60) * 1000000; /* for its pod to be told of */
+    a->job_ended = true;
+    a->created_us -= INT64_C(60) * 1000000;
+    kube_tick(k);
+    for (; a->question != NULL; usleep(1000))
+        kube_client_turn(k->client);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    a->looked_us = 0;
     kube_tick(k);
     turn_until(k->client, &a->queued);
-}
-
-static void a_job_that_is_complete_is_not_run_again(void **state)
-{
-    (void)state;
-    by_its_job(COMPLETE);
-    assert_true(kube_find(k, id)->result.ok);
-}
-
-static void a_job_that_is_not_complete_is(void **state)
-{
-    (void)state;
-    by_its_job(NOT_COMPLETE);
-    assert_int_equal(kube_find(k, id)->result.reason, REASON_INFRA);
-}
-
-/* Its pod is gone, but by that time it had run for as long as it may: whoever stopped it has not recorded that. */
-static void a_job_that_failed_late_was_late(void **state)
-{
-    (void)state;
-    by_its_job("\"startTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\","
-               "\"lastTransitionTime\":\"2026-01-01T00:01:00Z\"}]");
-    assert_int_equal(kube_find(k, id)->result.reason, REASON_TIMEOUT);
-}
-
-static void a_job_that_failed_in_time_was_not(void **state)
-{
-    (void)state;
-    by_its_job("\"startTime\":\"2026-01-01T00:00:00Z\",\"conditions\":[{\"type\":\"Failed\",\"status\":\"True\","
-               "\"lastTransitionTime\":\"2026-01-01T00:00:59Z\"}]");
-    assert_int_equal(kube_find(k, id)->result.reason, REASON_INFRA);
 }
 
 /* The first request whose line that is. */
@@ -167,16 +184,55 @@ static void who_could_not_be_told_is_told_again(void **state)
 {
     (void)state;
     struct kube_attempt *a = with_pods(2, RUNS);
-    size_t n = 0;
     stop(1000);
     for (; a->retry_us == 0; usleep(1000))
         kube_client_turn(k->client);
     a->retry_us = 1;
     kube_tick(k);
     turn_until(k->client, &a->deleted);
-    for (size_t i = 0; i < received(); i++)
-        n += strstr(server.got[i].line, "DELETE /api/v1/namespaces/n/pods/pod-p1") != NULL;
-    assert_int_equal(n, 5 + 1);
+    assert_int_equal(count("DELETE /api/v1/namespaces/n/pods/pod-p1"), 5 + 1);
+}
+
+static void a_job_that_may_not_be_deleted_is_tried_again(void **state)
+{
+    (void)state;
+    job_says("", "");
+    struct kube_attempt *a = asked(1);
+    snprintf(a->name, sizeof a->name, "forbidden");
+    stop(1000);
+    for (; a->call != NULL; usleep(1000))
+        kube_client_turn(k->client);
+    assert_non_null(strstr(kube_waits_why(a), "its Job cannot be deleted"));
+    assert_int_not_equal(a->retry_us, 0);
+    a->retry_us = 1;
+    kube_tick(k);
+    turn_until(k->client, &a->deleted);
+}
+
+static void who_was_to_stop_before_its_job_was_told_of_is_stopped(void **state)
+{
+    (void)state;
+    stop(1000);
+    job_says("", "");
+    struct kube_attempt *a = kube_find(k, id);
+    turn_until(k->client, &a->queued);
+    assert_int_equal(a->result.reason, REASON_CANCELLED);
+    (void)request(arena_printf(&arena, "DELETE /apis/batch/v1/namespaces/n/jobs/%s", job_name));
+}
+
+/* Its pods would wait for it. */
+static void who_is_refused_what_belongs_to_its_job_loses_that(void **state)
+{
+    (void)state;
+    static const struct str secret = STR_INIT("sesame");
+    struct kube_attempt *a = asked(1);
+    a->secrets = &secret;
+    a->n_secrets = 1;
+    job_says("", "");
+    turn_until(k->client, &a->deleted);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.failure, FAILURE_INVALID);
+    (void)request(arena_printf(&arena, "DELETE /apis/batch/v1/namespaces/n/jobs/%s", job_name));
 }
 
 /* As when the answer to its creation was lost: another may have the name. */
@@ -191,8 +247,7 @@ static void a_job_without_a_known_uid_is_asked_for_and_not_deleted(void **state)
     turn_until(k->client, &a->deleted);
     (void)request(
         arena_printf(&arena, "GET /apis/batch/v1/namespaces/n/jobs?fieldSelector=metadata.name%%3D%s", job_name));
-    for (size_t i = 0; i < received(); i++)
-        if (strstr(server.got[i].line, "DELETE") != NULL) fail_msg("%s", server.got[i].line);
+    assert_int_equal(count("DELETE"), 0);
 }
 
 /* ---- logs ---- */
@@ -225,9 +280,12 @@ static int begin_with_server(void **state)
          .status = 200,
          .body = "{\"items\":[]}",
          .times = -1},
+        {.match = "%3Dj2", .status = 200, .body = "{}"},
+        {.match = "%3Dj2", .status = 200, .body = "{\"items\":[]}"},
         {.match = "pods?fieldSelector=metadata.name%3Dpod-p0", .status = 403},
         {.match = "pods?fieldSelector=metadata.name%3Dpod-p0", .status = 200, .body = "{\"items\":[]}", .times = -1},
         {.match = "POST /api/v1/namespaces/n/services", .status = 201, .body = "{}", .times = -1},
+        {.match = "POST /api/v1/namespaces/n/secrets", .status = 422},
         {.match = "/pods/pod-p0/log", .status = 200, .body = "of zero\n", .times = -1},
         {.match = "/pods/pod-p1/log", .status = 200, .body = "of one\n", .times = -1},
         {.match = "GET /apis/batch/v1/namespaces/n/jobs?fieldSelector=",
@@ -236,6 +294,7 @@ static int begin_with_server(void **state)
          .times = -1},
         {.match = "DELETE /api/v1/namespaces/n/pods/pod-p1", .status = 500, .times = 5},
         {.match = "DELETE /api/v1/namespaces/n/pods/pod-forbidden", .status = 403},
+        {.match = "jobs/forbidden", .status = 403},
         {.match = "DELETE ", .status = 200, .body = "{}", .times = -1},
         {.match = NULL}};
     server_start(script);
@@ -249,15 +308,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_deleted_is_gone),
         TEST(what_is_not_watched_any_more_is_asked_for_until_somebody_knows),
-        TEST(a_job_that_is_complete_is_not_run_again),
-        TEST(a_job_that_is_not_complete_is),
-        TEST(a_job_that_failed_late_was_late),
-        TEST(a_job_that_failed_in_time_was_not),
+        TEST(a_job_whose_pods_are_gone_says_how_it_ended),
+        TEST(an_answer_without_a_list_ends_nothing),
         TEST(pods_go_with_their_job),
         TEST(the_job_of_a_late_step_stays),
         TEST(the_job_of_a_late_step_goes_where_its_pod_may_not_be_deleted),
         TEST(the_others_stop_before_an_end_is_told),
         TEST(who_could_not_be_told_is_told_again),
+        TEST(a_job_that_may_not_be_deleted_is_tried_again),
+        TEST(who_was_to_stop_before_its_job_was_told_of_is_stopped),
+        TEST(who_is_refused_what_belongs_to_its_job_loses_that),
         TEST(a_job_without_a_known_uid_is_asked_for_and_not_deleted),
         TEST(the_last_lines_are_those_of_the_rank_that_failed),
     };

@@ -22,6 +22,22 @@ static void the_first_end_of_a_pod_counts(void **state)
     assert_true(a->ended && a->result.ok);
 }
 
+/* The Job controller may make another for it, as when it takes the first for lost. */
+static void a_rank_has_its_first_pod(void **state)
+{
+    (void)state;
+    for (uint32_t workers = 1; workers <= 2; workers++) {
+        const char *labels = workers == 1 ? LABELS : LABELS RANK_0;
+        struct kube_attempt *a = with_pods(workers, RUNS);
+        pod_told(KUBE_PRESENT, "p9", labels, job_name, "j1", DONE);
+        pod_told(KUBE_DELETED, "p9", labels, job_name, "j1", DONE);
+        assert_true(!a->ended && a->phase == KUBE_CREATED);
+        assert_string_equal(a->ranks[0].uid, "p0");
+        assert_int_equal(a->ranks[0].stage, KUBE_STAGE_RUNNING);
+        forget(a);
+    }
+}
+
 static void who_lacks_memory_is_told_what_bounds_it(void **state)
 {
     (void)state;
@@ -110,6 +126,37 @@ static void a_pod_that_is_lost_is_nobodys_fault(void **state)
 #define ENDED(at)                                                                                                      \
     "\"containerStatuses\":[{\"name\":\"step\",\"state\":{\"terminated\":{\"exitCode\":0,\"finishedAt\":\"" at "\"}}}" \
     "]"
+
+static void of_several_what_rank_0_leaves_is_waited_for(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS COLLECTS);
+    says(KUBE_PRESENT, 2, 0, ENDED("2026-01-01T00:00:09Z") COLLECTS);
+    says(KUBE_PRESENT, 2, 1, ENDED("2026-01-01T00:00:09Z") COLLECTS);
+    assert_false(a->ended);
+    says(KUBE_PRESENT, 2, 0, DONE);
+    assert_true(a->ended && a->result.ok);
+}
+
+static void what_takes_long_to_be_kept_is_not_late(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *status;
+        bool late;
+    } rows[] = {{RUNS COLLECTS, true}, {ENDED("2026-01-01T00:00:09Z") COLLECTS, false}};
+    EACH(i, rows)
+    {
+        struct kube_attempt *a = with_pods(1, RUNS COLLECTS);
+        a->collects = true;
+        a->timeout_ms = 1000;
+        a->ranks[0].running_us -= INT64_C(2000000);
+        says(KUBE_PRESENT, 1, 0, rows[i].status);
+        kube_tick(k);
+        assert_int_equal(a->expired, rows[i].late);
+        forget(a);
+    }
+}
 
 /* Of a step that had ended before, what it left is being kept. */
 static void who_is_drained_says_how_long_it_may_go_on(void **state)
@@ -304,6 +351,30 @@ static void a_rank_is_lost_only_while_it_is_there(void **state)
     }
 }
 
+/* A pod that is still there says how it ends; and a Job of another uid is another one. */
+static void a_job_that_is_deleted_is_missed_where_no_pod_is(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t pods;
+        const char *uid;
+        enum kube_phase phase;
+        bool there;
+    } rows[] = {{0, "j1", KUBE_TOLD, false}, {1, "j1", KUBE_CREATED, false}, {0, "j0", KUBE_CREATED, true}};
+    EACH(i, rows)
+    {
+        job_says("", "");
+        if (rows[i].pods > 0) says(KUBE_PRESENT, 1, 0, RUNS);
+        struct kube_attempt *a = asked(1);
+        job_told(KUBE_DELETED, job_name, rows[i].uid, LABELS DELETING);
+        if (a->phase != rows[i].phase || a->job_there != rows[i].there) fail_msg("row %zu: %d", i, a->phase);
+        if (a->phase == KUBE_TOLD) assert_int_equal(a->result.reason, REASON_INFRA);
+        if (rows[i].pods > 0) says(KUBE_PRESENT, 1, 0, DONE);
+        assert_int_equal(a->ended && a->result.ok, rows[i].pods > 0);
+        forget(a);
+    }
+}
+
 /* ---- what is told, and how often ---- */
 
 static void next_is_the_end(enum reason reason)
@@ -341,7 +412,39 @@ static void there_is_one_end(void **state)
     assert_int_equal(a->phase, KUBE_FORGOTTEN);
 }
 
+static void who_is_forgotten_too_early_is_told_of_first(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(1, RUNS);
+    says(KUBE_DELETED, 1, 0, RUNS);
+    kube_gone(a);
+    executor.forget(executor.self, id);
+    assert_ptr_equal(kube_find(k, id), a);
+    next_is_the_end(REASON_INFRA);
+    executor.forget(executor.self, id);
+    assert_null(kube_find(k, id));
+}
+
 /* ---- what time brings ---- */
+
+/* Though it still grows. */
+static void a_log_without_an_end_is_not_waited_for(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t after_s;
+        enum kube_phase phase;
+    } rows[] = {{590, KUBE_DRAINING}, {601, KUBE_TOLD}};
+    struct kube_attempt *a = with_pods(1, RUNS);
+    says(KUBE_PRESENT, 1, 0, FAILED);
+    EACH(i, rows)
+    {
+        a->drain_us = os_mono_us();
+        a->drained_from_us = os_mono_us() - rows[i].after_s * 1000000;
+        kube_tick(k);
+        assert_int_equal(a->phase, rows[i].phase);
+    }
+}
 
 static void a_node_that_never_says_that_it_stopped_is_not_waited_for(void **state)
 {
@@ -386,12 +489,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_first_end_of_a_pod_counts),
+        TEST(a_rank_has_its_first_pod),
         TEST(who_lacks_memory_is_told_what_bounds_it),
         TEST(the_first_that_fails_counts),
         TEST(who_is_taken_away_since_another_failed_is_not_why),
         TEST(who_is_to_stop_has_when_all_pods_have),
         TEST(a_pod_that_is_lost_is_nobodys_fault),
         TEST(who_has_nothing_left_to_do_is_not_told_to_hurry),
+        TEST(of_several_what_rank_0_leaves_is_waited_for),
+        TEST(what_takes_long_to_be_kept_is_not_late),
         TEST(who_is_drained_says_how_long_it_may_go_on),
         TEST(who_is_taken_back_gave_way),
         TEST(who_was_taken_back_and_resumed_gave_way),
@@ -401,8 +507,11 @@ int main(void)
         TEST(the_time_of_a_pod_counts_after_a_restart),
         TEST(others_that_never_say_so_are_not_waited_for),
         TEST(a_rank_is_lost_only_while_it_is_there),
+        TEST(a_job_that_is_deleted_is_missed_where_no_pod_is),
         TEST(an_end_is_told_again_to_whoever_asks_again),
         TEST(there_is_one_end),
+        TEST(who_is_forgotten_too_early_is_told_of_first),
+        TEST(a_log_without_an_end_is_not_waited_for),
         TEST(a_node_that_never_says_that_it_stopped_is_not_waited_for),
         TEST(what_cannot_be_created_may_want_for_what_lies),
     };

@@ -411,6 +411,14 @@ static struct kube_stray *orphan(const char *uid)
     return s;
 }
 
+static void all_is_told(void)
+{
+    while (!kube_synced(k)) {
+        usleep(1000);
+        kube_client_turn(k->client);
+    }
+}
+
 /* Its attempt may still be asked for. */
 static void an_orphan_is_not_deleted_at_once(void **state)
 {
@@ -419,15 +427,29 @@ static void an_orphan_is_not_deleted_at_once(void **state)
     old->since_us -= INT64_C(16) * 1000000;
     kube_strays_tick(k);
     assert_null(old->call); /* nor before all was told */
-    while (!kube_synced(k)) {
-        usleep(1000);
-        kube_client_turn(k->client);
-    }
+    all_is_told();
     new = orphan("p2");
     new->since_us -= INT64_C(10) * 1000000;
     kube_strays_tick(k);
     assert_non_null(old->call);
     assert_null(new->call);
+}
+
+/* Somebody has deleted its Job without it. */
+static void a_pod_that_lost_its_job_is_left_to_its_attempt(void **state)
+{
+    (void)state;
+    all_is_told();
+    job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+    pod_told(KUBE_PRESENT, "p1", LABELS, job_name, "j1", RUNS);
+    struct kube_attempt *a = asked(1);
+    struct kube_stray *s = orphan("p1");
+    for (int forgotten = 0; forgotten <= 1; forgotten++) {
+        if (forgotten) a->phase = KUBE_FORGOTTEN;
+        s->since_us = os_mono_us() - INT64_C(16) * 1000000;
+        kube_strays_tick(k);
+        assert_int_equal(s->call != NULL, forgotten);
+    }
 }
 
 /* ---- who has suspended it ---- */
@@ -502,6 +524,8 @@ int main(void)
                                         end_with_server),
         cmocka_unit_test(what_no_watch_knows_is_asked_for),
         cmocka_unit_test_setup_teardown(an_orphan_is_not_deleted_at_once, begin_with_nothing, end_with_server),
+        cmocka_unit_test_setup_teardown(a_pod_that_lost_its_job_is_left_to_its_attempt, begin_with_nothing,
+                                        end_with_server),
         cmocka_unit_test_setup_teardown(a_template_that_a_step_names_is_its_users, begin, end),
         cmocka_unit_test_setup_teardown(a_run_of_that_number_was_another, begin, end),
         cmocka_unit_test_setup_teardown(whoever_has_the_name_is_looked_at, begin, end),

@@ -66,6 +66,25 @@ static void another_server_was_told_of_it_before(void **state)
     }
 }
 
+static void who_hangs_for_longer_than_a_start_may_take_is_given_up(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t seconds;
+        enum kube_phase phase;
+    } rows[] = {{START_S - 10, KUBE_CREATED}, {START_S + 1, KUBE_TOLD}};
+    struct kube_attempt *a = made();
+    says(WAITS("ErrImagePull"));
+    EACH(i, rows)
+    {
+        a->hangs_us = os_mono_us() - rows[i].seconds * SECOND_US;
+        kube_tick(k);
+        assert_int_equal(a->phase, rows[i].phase);
+    }
+    assert_int_equal(a->result.reason, REASON_ERROR);
+    assert_true(str_is(a->result.message, "could not start, and was given up: ErrImagePull"));
+}
+
 static void it_hangs_for_no_longer_than_its_pod_is_placed(void **state)
 {
     (void)state;
@@ -91,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_moment_without_a_word_does_not_begin_it_anew),
         TEST(another_server_was_told_of_it_before),
+        TEST(who_hangs_for_longer_than_a_start_may_take_is_given_up),
         TEST(it_hangs_for_no_longer_than_its_pod_is_placed),
     };
     return cmocka_run_group_tests_name("what hangs", tests, open_folder, drop_folder);
