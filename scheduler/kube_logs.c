@@ -364,15 +364,21 @@ static void say_full(struct kube_attempt *a)
                                  units_bytes_text(a->owner->cfg.step_log_bytes, size)));
 }
 
-void kube_drained(struct kube_attempt *a)
+static void complete(struct kube_attempt *a)
 {
-    if (!a->drained) quote_last_lines(a);
+    quote_last_lines(a);
     say_refused(a);
     say_full(a);
     if (a->log.asked && !a->log.whole && !a->log.full)
         log_warn("the end of a log may be missing", LOG_INT("run", a->id.run), LOG_INT("task", a->id.task),
                  LOG_INT("attempt", a->id.attempt));
     kube_log_close(a);
+}
+
+/* Once more for each that comes later than the log. */
+void kube_drained(struct kube_attempt *a)
+{
+    if (!a->drained) complete(a);
     a->drained = true;
     a->result.log_bytes = a->log.bytes;
     if (a->reading == NULL && a->reread_us == 0 && !kube_belongings_asked(a)) kube_tell(a);

@@ -1,4 +1,5 @@
 /* What a step on a cluster has left by its termination message, or its sidecar's. */
+#include "engine/blob/logs.h"
 #include "engine/blob/store.h"
 #include "tests/scheduler/kube_rig.h"
 
@@ -164,6 +165,30 @@ static void a_manifest_that_nobody_has_is_not_waited_for(void **state)
     assert_int_equal(a->result.reason, REASON_OUTPUT);
 }
 
+/* Its manifest comes when its log is there already. */
+static void a_log_that_is_cut_says_so_once(void **state)
+{
+    (void)state;
+    BUF_AUTO log;
+    struct err err = {0};
+    int64_t size = 0;
+    buf_init(&log, 0);
+    k->cfg.step_log_bytes = 1024;
+    struct kube_attempt *a = asked(1);
+    a->phase = KUBE_DRAINING;
+    a->result.ok = a->log.full = true;
+    for (int reads = 1; reads >= 0; reads--) {
+        a->reread_us = reads;
+        kube_drained(a);
+    }
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_true(
+        step_log_read(k->cfg.store_dir, id.run, (int32_t)id.task, (int32_t)id.attempt, 0, 1024, &log, &size, &err));
+    assert_true(str_is(buf_view(&log), "\nmillrace: the log is cut here: it is longer than 1Ki, the server's "
+                                       "step-log-max\n"));
+    assert_int_equal(a->result.log_bytes, size);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +197,7 @@ int main(void)
         cmocka_unit_test(who_was_killed_is_told_so),
         cmocka_unit_test_setup_teardown(a_store_that_is_away_is_waited_for, begin, end),
         cmocka_unit_test_setup_teardown(a_manifest_that_nobody_has_is_not_waited_for, begin, end),
+        cmocka_unit_test_setup_teardown(a_log_that_is_cut_says_so_once, begin, end),
     };
     return cmocka_run_group_tests(tests, open_folder, drop_folder);
 }
