@@ -111,6 +111,7 @@ void kube_claim_job(struct kube_attempt *a)
         snprintf(a->job_uid, sizeof a->job_uid, "%s", s->uid);
         a->job_there = true;
         drop(k, at);
+        kube_untold_job(a);
         return;
     }
 }

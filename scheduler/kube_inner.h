@@ -383,10 +383,11 @@ void kube_holder_hear(struct kube_attempt *a, const struct value *items); /* the
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object);
 void kube_hear_pod(void *ctx, enum kube_change change, const struct value *object);
 
-/* ---- kube_untold.c: what is there, and not watched any more ---- */
+/* ---- kube_untold.c: what watches do not tell ---- */
 /* A watch says that it is gone: `object`, a pod or a Job, of which a pod's reader has read what both have. False: it
  * is. Else it is told of again, by whom it is asked. */
 bool kube_untold(struct kube_attempt *a, bool job, const struct kube_pod *object);
+void kube_untold_job(struct kube_attempt *a); /* its Job: what that says, nobody has heard */
 void kube_untold_hear(struct kube_attempt *a, const char *uid, const struct value *items); /* the answer */
 void kube_untold_tick(struct kube_attempt *a, int64_t now);                                /* once a second */
 void kube_untold_drop(struct kube_attempt *a);

@@ -1,8 +1,10 @@
-/* Objects of which a watch tells that they are gone, and that are there: somebody has taken off the label by which they
- * are watched. What is deleted with a grace says so itself; whatever else goes while its attempt has not ended is asked
- * for by its name, and if it is there, every few seconds, until it has gone or is watched again. Its label is not put
- * back: the right to do that is one to change whatever runs there. It is asked for as a list of one, which needs no
- * right that a watch does not. */
+/* What watches do not tell. Of a Job that was told of before anybody knew whose it is, what it says is asked for once.
+ *
+ * And there are objects of which a watch tells that they are gone, and that are there: somebody has taken off the label
+ * by which they are watched. What is deleted with a grace says so itself; whatever else goes while its attempt has not
+ * ended is asked for by its name, and if it is there, every few seconds, until it has gone or is watched again. Its
+ * label is not put back: the right to do that is one to change whatever runs there. It is asked for as a list of one,
+ * which needs no right that a watch does not. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -84,7 +86,10 @@ void kube_untold_hear(struct kube_attempt *a, const char *uid, const struct valu
         is_there(u, object);
         return;
     }
-    if (!there) is_gone(u); /* which leaves the attempt: it was asked for */
+    if (!there)
+        is_gone(u); /* which leaves the attempt: it was asked for */
+    else if (u->job)
+        hear(u, KUBE_PRESENT, object); /* of a pod its watch may have told more since */
     drop(untold_at(a, str_of(u->uid)));
 }
 
@@ -110,20 +115,30 @@ static void ask(struct kube_untold *u)
     u->call = kube_request(u->of->owner->client, &req);
 }
 
+static void ask_for(struct kube_attempt *a, bool job, struct str name, struct str uid)
+{
+    struct kube_untold **at = untold_at(a, uid), *u = *at;
+    if (u == NULL) u = *at = calloc(1, sizeof *u);
+    if (u == NULL) abort();
+    u->of = a;
+    u->job = job;
+    snprintf(u->name, sizeof u->name, "%.*s", STR_ARG(name));
+    snprintf(u->uid, sizeof u->uid, "%.*s", STR_ARG(uid));
+    kube_cancel(a->owner->client, u->call); /* which may be answered with what was before */
+    ask(u);
+}
+
 bool kube_untold(struct kube_attempt *a, bool job, const struct kube_pod *object)
 {
     bool ours = job && (a->deleted || a->kill_wanted); /* a Job has no grace: it goes as we have wanted */
     if (object->deleting || object->stage == KUBE_STAGE_ENDED || ours || a->phase != KUBE_CREATED) return false;
-    struct kube_untold **at = untold_at(a, object->uid);
-    if (*at != NULL) return true;
-    *at = calloc(1, sizeof **at);
-    if (*at == NULL) abort();
-    (*at)->of = a;
-    (*at)->job = job;
-    snprintf((*at)->name, sizeof(*at)->name, "%.*s", STR_ARG(object->name));
-    snprintf((*at)->uid, sizeof(*at)->uid, "%.*s", STR_ARG(object->uid));
-    ask(*at);
+    ask_for(a, job, object->name, object->uid);
     return true;
+}
+
+void kube_untold_job(struct kube_attempt *a)
+{
+    ask_for(a, true, str_of(a->name), str_of(a->job_uid));
 }
 
 void kube_untold_tick(struct kube_attempt *a, int64_t now)

@@ -97,6 +97,20 @@ static void an_answer_without_a_list_ends_nothing(void **state)
     turn_until(k->client, &a->queued);
 }
 
+/* What is being answered may be older. */
+static void what_is_said_to_be_gone_again_is_asked_for_again(void **state)
+{
+    (void)state;
+    job_says("", "");
+    struct kube_attempt *a = asked(1);
+    snprintf(a->name, sizeof a->name, "silent");
+    job_told(KUBE_DELETED, "silent", "j1", LABELS);
+    for (; count("%3Dsilent") == 0; usleep(1000))
+        kube_client_turn(k->client);
+    job_told(KUBE_DELETED, "silent", "j1", LABELS);
+    turn_until(k->client, &a->queued);
+}
+
 /* The first request whose line that is. */
 static const struct got *request(struct str line)
 {
@@ -280,6 +294,7 @@ static int begin_with_server(void **state)
          .status = 200,
          .body = "{\"items\":[]}",
          .times = -1},
+        {.match = "%3Dsilent", .how = SILENT},
         {.match = "%3Dj2", .status = 200, .body = "{}"},
         {.match = "%3Dj2", .status = 200, .body = "{\"items\":[]}"},
         {.match = "pods?fieldSelector=metadata.name%3Dpod-p0", .status = 403},
@@ -310,6 +325,7 @@ int main(void)
         TEST(what_is_not_watched_any_more_is_asked_for_until_somebody_knows),
         TEST(a_job_whose_pods_are_gone_says_how_it_ended),
         TEST(an_answer_without_a_list_ends_nothing),
+        TEST(what_is_said_to_be_gone_again_is_asked_for_again),
         TEST(pods_go_with_their_job),
         TEST(the_job_of_a_late_step_stays),
         TEST(the_job_of_a_late_step_goes_where_its_pod_may_not_be_deleted),

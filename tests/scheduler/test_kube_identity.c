@@ -205,6 +205,26 @@ static void the_last_of_a_job_that_is_gone_is_its_pod(void **state)
     assert_string_equal(a->ranks[0].uid, "p1");
 }
 
+/* Nobody knew whose it was when it said so. */
+static void a_job_that_is_found_is_asked_how_it_ended(void **state)
+{
+    (void)state;
+    for (int watched = 0; watched <= 1; watched++) {
+        job_told(KUBE_PRESENT, job_name, "j1", "\"millrace.dev/instance\":\"i1\"");
+        struct kube_attempt *a = asked(1);
+        assert_non_null(a->untold);
+        answered(a, "j1",
+                 arena_printf(&arena,
+                              "[{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"labels\":{%s}},\"status\":{"
+                              "\"conditions\":[{\"type\":\"Complete\",\"status\":\"True\"}]}}]",
+                              job_name, watched ? "\"millrace.dev/instance\":\"i1\"" : "")
+                     .p);
+        assert_true(a->job_ended && a->job_completed);
+        assert_int_equal(a->untold == NULL, watched);
+        kube_drop(k, a);
+    }
+}
+
 static void a_job_is_found_by_its_name(void **state)
 {
     (void)state;
@@ -514,6 +534,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_copy_with_the_hash_in_its_name_is_found_out, begin, end),
         cmocka_unit_test_setup_teardown(a_pod_is_held_until_its_job_is_told_of, begin, end),
         cmocka_unit_test_setup_teardown(the_last_of_a_job_that_is_gone_is_its_pod, begin, end),
+        cmocka_unit_test_setup_teardown(a_job_that_is_found_is_asked_how_it_ended, begin, end),
         cmocka_unit_test_setup_teardown(a_job_is_found_by_its_name, begin, end),
         cmocka_unit_test_setup_teardown(what_lost_its_label_is_not_gone, begin, end),
         cmocka_unit_test_setup_teardown(what_is_being_stopped_and_lost_its_label_is_not_gone, begin, end),
