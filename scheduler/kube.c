@@ -281,7 +281,7 @@ static void executor_forget(void *self, struct attempt_id id)
     a->phase = KUBE_FORGOTTEN;
     a->forgotten_us = os_mono_us();
     kube_log_close(a);
-    if (a->deleted)
+    if (a->deleted || a->name[0] == '\0') /* nothing was ever told of it */
         kube_drop(k, a);
     else
         kube_delete(a);

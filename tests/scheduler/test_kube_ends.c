@@ -425,6 +425,16 @@ static void who_is_forgotten_too_early_is_told_of_first(void **state)
     assert_null(kube_find(k, id));
 }
 
+static void who_was_never_seen_is_forgotten_at_once(void **state)
+{
+    (void)state;
+    stop(1000);
+    assert_int_equal(kube_find(k, id)->phase, KUBE_HELD);
+    executor.disown(executor.self, id, STR("p"), 1000);
+    assert_null(kube_find(k, id));
+    assert_false(k->ticking);
+}
+
 /* ---- what time brings ---- */
 
 /* Though it still grows. */
@@ -511,6 +521,7 @@ int main(void)
         TEST(an_end_is_told_again_to_whoever_asks_again),
         TEST(there_is_one_end),
         TEST(who_is_forgotten_too_early_is_told_of_first),
+        TEST(who_was_never_seen_is_forgotten_at_once),
         TEST(a_log_without_an_end_is_not_waited_for),
         TEST(a_node_that_never_says_that_it_stopped_is_not_waited_for),
         TEST(what_cannot_be_created_may_want_for_what_lies),
