@@ -70,26 +70,28 @@ static bool may_have_devices(const struct nodes *k, const struct value *object)
            str_eq(value_get_text(labels, KUBE_LABEL_INSTANCE), k->instance);
 }
 
-static void hear_pod(void *ctx, enum kube_change change, const struct value *object)
+void kube_nodes_hear_pod(void *self, enum kube_change change, const struct value *object)
 {
-    struct nodes *k = ctx;
+    struct nodes *k = self;
     struct str uid = kube_text(object, "metadata.uid"), phase = kube_text(object, "status.phase");
     uint64_t found = 0;
-    struct known_pod *old = map_get(&k->by_uid, uid, &found) ? (struct known_pod *)(uintptr_t)found : NULL;
+    struct known_pod *old = map_get(&k->by_uid, uid, &found) ? (struct known_pod *)(uintptr_t)found : NULL, *p = NULL;
     bool over = change == KUBE_DELETED || str_is(phase, "Succeeded") || str_is(phase, "Failed");
-    struct str node = kube_text(object, "spec.nodeName");
-    if (old != NULL && !over && str_is(node, old->node)) return; /* what it asks for does not change */
-    if (old != NULL) {
-        drop_pod(k, old);
-        k->generation++;
+    bool nowhere = kube_text(object, "spec.nodeName").n == 0 && !may_have_devices(k, object);
+    if (!over && !nowhere && uid.n < sizeof p->uid) {
+        p = calloc(1, sizeof *p);
+        if (p == NULL) abort();
+        kube_nodes_read_pod(k, p, object);
     }
-    if (over || (node.n == 0 && !may_have_devices(k, object)) || uid.n >= sizeof old->uid) return;
-    struct known_pod *p = calloc(1, sizeof *p);
-    if (p == NULL) abort();
-    kube_nodes_read_pod(k, p, object);
+    if (old == NULL ? p == NULL : p != NULL && kube_nodes_same_pod(old, p)) {
+        free(p);
+        return;
+    }
+    k->generation++;
+    if (old != NULL) drop_pod(k, old);
+    if (p == NULL) return;
     map_put(&k->by_uid, str_of(p->uid), (uint64_t)(uintptr_t)p, NULL);
     LINK(&k->first_pod, p);
-    k->generation++;
 }
 
 /* ---- devices ---- */
@@ -199,7 +201,7 @@ static void source_wanted(void *self)
 {
     struct nodes *k = self;
     struct err err;
-    if (k->pods != NULL || open_watch(k, PODS_PATH, hear_pod, trouble, &k->pods, &err)) return;
+    if (k->pods != NULL || open_watch(k, PODS_PATH, kube_nodes_hear_pod, trouble, &k->pods, &err)) return;
     snprintf(k->trouble, sizeof k->trouble, "%s", err.message);
     k->generation++;
 }

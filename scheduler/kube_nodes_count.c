@@ -4,11 +4,11 @@
 static void take(struct queue_node *n, struct place_devices *devices, const struct known_node *on,
                  const struct known_pod *p)
 {
-    n->other_cpu += p->cpu;
-    n->other_memory += p->memory;
-    for (uint32_t i = 0; i < p->n_devices; i++)
+    n->other_cpu += p->has.cpu;
+    n->other_memory += p->has.memory;
+    for (uint32_t i = 0; i < p->has.n_devices; i++)
         for (uint32_t d = 0; d < on->n_devices; d++)
-            if (on->devices[d].resource == p->devices[i].resource) devices[d].taken += p->devices[i].n;
+            if (on->devices[d].resource == p->has.devices[i].resource) devices[d].taken += p->has.devices[i].n;
 }
 
 struct asking {

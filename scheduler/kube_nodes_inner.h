@@ -8,7 +8,8 @@
 #include "scheduler/kube_devices.h"
 #include "scheduler/kube_nodes.h"
 
-#define RESOURCES_MAX 64 /* kinds of devices in a cluster */
+#define RESOURCES_MAX 64  /* kinds of devices in a cluster */
+#define POD_DEVICES_MAX 8 /* of them in a pod */
 
 struct amount { /* of a kind of device */
     uint32_t resource;
@@ -25,14 +26,18 @@ struct known_node {
     struct known_node *next, **link;
 };
 
+struct portion { /* of a node */
+    int64_t cpu, memory;
+    struct amount devices[POD_DEVICES_MAX];
+    uint32_t n_devices;
+};
+
 struct known_pod {
     char uid[64];
     char node[254];
     struct attempt_id id; /* run 0 = not of this installation */
     uint32_t index;
-    int64_t cpu, memory;
-    struct amount devices[8];
-    uint32_t n_devices;
+    struct portion has;
     struct known_pod *next, **link;
 };
 
@@ -59,10 +64,12 @@ struct nodes {
 /* Into what is zero, but for the node's arena; kinds of devices that are seen for the first time are added to `k`. */
 void kube_nodes_read_node(struct nodes *k, struct known_node *n, const struct value *object);
 void kube_nodes_read_pod(struct nodes *k, struct known_pod *p, const struct value *object);
-/* A node tells of itself all the time; only what the placer asks of counts. */
+/* Nodes and pods tell of themselves all the time; only what the placer asks of counts. */
 bool kube_nodes_same(const struct known_node *a, const struct known_node *b);
+bool kube_nodes_same_pod(const struct known_pod *a, const struct known_pod *b);
 
 /* ---- kube_nodes.c: what is heard ---- */
+void kube_nodes_hear_pod(void *self, enum kube_change change, const struct value *object);
 /* NULL = it is not known. */
 struct known_node *kube_nodes_find(const struct nodes *k, struct str name);
 bool kube_nodes_devices_known(const struct nodes *k);

@@ -116,41 +116,100 @@ bool kube_nodes_same(const struct known_node *a, const struct known_node *b)
 
 /* ---- pods ---- */
 
-static void add_requests(struct nodes *k, struct known_pod *p, const struct value *container)
+static void read_requests(struct nodes *k, struct portion *into, const struct value *map)
 {
-    const struct value *map = value_get(value_get(container, "resources"), "requests");
     int64_t milli;
     for (size_t i = 0; map != NULL && map->type == VALUE_MAP && i < map->u.map.n; i++) {
         const struct value_entry *e = &map->u.map.entries[i];
         if (!kube_quantity(&e->value, &milli)) continue;
         if (str_is(e->key, "cpu"))
-            p->cpu += milli;
+            into->cpu = milli;
         else if (str_is(e->key, "memory"))
-            p->memory += milli / 1000;
+            into->memory = milli / 1000;
         else
-            add_device(p->devices, &p->n_devices, 8, resource_of(k, e->key), milli / 1000);
+            add_device(into->devices, &into->n_devices, POD_DEVICES_MAX, resource_of(k, e->key), milli / 1000);
     }
 }
 
-/* What a pod has: its containers and sidecars together, or its greediest init container. */
-static void read_requests(struct nodes *k, struct known_pod *p, const struct value *spec)
+static void add(struct portion *to, const struct portion *more)
 {
-    const struct value *c, *overhead = value_get(spec, "overhead");
-    int64_t milli;
-    for (size_t i = 0; (c = value_item(value_get(spec, "containers"), i)) != NULL; i++)
-        add_requests(k, p, c);
-    for (size_t i = 0; (c = value_item(value_get(spec, "initContainers"), i)) != NULL; i++) {
-        struct known_pod one = {0};
-        if (str_is(value_get_text(c, "restartPolicy"), "Always")) {
-            add_requests(k, p, c);
-            continue;
-        }
-        add_requests(k, &one, c);
-        if (one.cpu > p->cpu) p->cpu = one.cpu;
-        if (one.memory > p->memory) p->memory = one.memory;
+    to->cpu += more->cpu;
+    to->memory += more->memory;
+    for (uint32_t i = 0; i < more->n_devices; i++)
+        add_device(to->devices, &to->n_devices, POD_DEVICES_MAX, more->devices[i].resource, more->devices[i].n);
+}
+
+static void at_least(struct portion *to, const struct portion *least)
+{
+    struct portion lack = {.n_devices = 0};
+    if (least->cpu > to->cpu) lack.cpu = least->cpu - to->cpu;
+    if (least->memory > to->memory) lack.memory = least->memory - to->memory;
+    for (uint32_t i = 0; i < least->n_devices; i++) {
+        int64_t many = least->devices[i].n;
+        for (uint32_t d = 0; d < to->n_devices; d++)
+            if (to->devices[d].resource == least->devices[i].resource) many -= to->devices[d].n;
+        add_device(lack.devices, &lack.n_devices, POD_DEVICES_MAX, least->devices[i].resource, many);
     }
-    if (kube_quantity(value_get(overhead, "cpu"), &milli)) p->cpu += milli;
-    if (kube_quantity(value_get(overhead, "memory"), &milli)) p->memory += milli / 1000;
+    add(to, &lack);
+}
+
+static const struct value *named(const struct value *list, struct str name)
+{
+    const struct value *one;
+    for (size_t i = 0; (one = value_item(list, i)) != NULL; i++)
+        if (str_eq(value_get_text(one, "name"), name)) return one;
+    return NULL;
+}
+
+/* A container is resized where it runs: it has what it asks for, unless its node cannot give that, and what its node
+ * says that it has until then. */
+static struct portion container(struct nodes *k, const struct value *c, const struct value *statuses, bool infeasible)
+{
+    const struct value *status = named(statuses, value_get_text(c, "name"));
+    struct portion has = {.cpu = 0}, actual = {.cpu = 0}, allocated = {.cpu = 0};
+    read_requests(k, &has, value_get(value_get(c, "resources"), "requests"));
+    if (infeasible) has.cpu = has.memory = 0;
+    read_requests(k, &actual, value_get(value_get(status, "resources"), "requests"));
+    read_requests(k, &allocated, value_get(status, "allocatedResources"));
+    at_least(&has, &actual);
+    at_least(&has, &allocated);
+    return has;
+}
+
+static bool is_infeasible(const struct value *status)
+{
+    const struct value *list = value_get(status, "conditions"), *c;
+    for (size_t i = 0; (c = value_item(list, i)) != NULL; i++)
+        if (str_is(value_get_text(c, "type"), "PodResizePending"))
+            return str_is(value_get_text(c, "reason"), "Infeasible");
+    return false;
+}
+
+/* What a pod has: its containers and sidecars together, but no less than an init container with the sidecars before
+ * it; of CPUs and memory what the pod asks for as a whole, if it does.
+ * https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers */
+static void read_portion(struct nodes *k, struct portion *p, const struct value *spec, const struct value *status)
+{
+    struct portion sidecars = {.cpu = 0}, start = {.cpu = 0}, overhead = {.cpu = 0};
+    bool infeasible = is_infeasible(status);
+    const struct value *c;
+    for (size_t i = 0; (c = value_item(value_get(spec, "initContainers"), i)) != NULL; i++) {
+        struct portion one = container(k, c, value_get(status, "initContainerStatuses"), infeasible);
+        add(&one, &sidecars);
+        if (str_is(value_get_text(c, "restartPolicy"), "Always"))
+            sidecars = one;
+        else
+            at_least(&start, &one);
+    }
+    for (size_t i = 0; (c = value_item(value_get(spec, "containers"), i)) != NULL; i++) {
+        struct portion one = container(k, c, value_get(status, "containerStatuses"), infeasible);
+        add(p, &one);
+    }
+    add(p, &sidecars);
+    at_least(p, &start);
+    read_requests(k, p, value_get(value_get(spec, "resources"), "requests"));
+    read_requests(k, &overhead, value_get(spec, "overhead"));
+    add(p, &overhead);
 }
 
 static void read_attempt(const struct nodes *k, struct known_pod *p, const struct value *labels)
@@ -170,6 +229,14 @@ void kube_nodes_read_pod(struct nodes *k, struct known_pod *p, const struct valu
 {
     snprintf(p->uid, sizeof p->uid, "%.*s", STR_ARG(kube_text(object, "metadata.uid")));
     snprintf(p->node, sizeof p->node, "%.*s", STR_ARG(kube_text(object, "spec.nodeName")));
-    read_requests(k, p, value_get(object, "spec"));
+    read_portion(k, &p->has, value_get(object, "spec"), value_get(object, "status"));
     read_attempt(k, p, value_get(value_get(object, "metadata"), "labels"));
+}
+
+bool kube_nodes_same_pod(const struct known_pod *a, const struct known_pod *b)
+{
+    return strcmp(a->node, b->node) == 0 && a->id.run == b->id.run && a->id.task == b->id.task &&
+           a->id.attempt == b->id.attempt && a->index == b->index && a->has.cpu == b->has.cpu &&
+           a->has.memory == b->has.memory && a->has.n_devices == b->has.n_devices &&
+           memcmp(a->has.devices, b->has.devices, a->has.n_devices * sizeof *a->has.devices) == 0;
 }

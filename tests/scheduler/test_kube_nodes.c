@@ -70,7 +70,16 @@ static void nodes_say_what_they_have(void **state)
     }
 }
 
-#define NEEDS(cpu, more) "{\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"" more "}}}"
+#define NEEDS(cpu, more) "{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"" more "}}}"
+#define SIDECAR(cpu, more) "{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"" more "}}}"
+#define GPUS(n) ",\"example.com/gpu\":\"" n "\""
+#define HAS(actual, allocated) /* after a pod's spec */                                                                \
+    "},\"status\":{\"containerStatuses\":[{\"name\":\"other\",\"allocatedResources\":{\"cpu\":\"9\"}},{\"name\":"      \
+    "\"c\",\"resources\":"                                                                                             \
+    "{\"requests\":{\"cpu\":\"" actual "\"}},\"allocatedResources\":{\"cpu\":\"" allocated "\"}}]"
+#define RESIZE(reason)                                                                                                 \
+    ",\"conditions\":[{\"type\":\"Ready\"},{\"type\":\"PodResizePending\",\"status\":\"True\",\"reason\":\"" reason    \
+    "\"}]"
 #define OF(instance, run)                                                                                              \
     "\"millrace.dev/instance\":\"" instance "\",\"millrace.dev/run\":\"" run                                           \
     "\",\"millrace.dev/task\":\"2\",\"millrace.dev/attempt\":\"1\""
@@ -110,6 +119,31 @@ static void pods_say_what_they_need(void **state)
          1250, 0, 0, 0},
         {"with what it costs itself", "", "\"containers\":[" NEEDS("1", "") "],\"overhead\":{\"cpu\":\"100m\"}", 1100,
          0, 0, 0},
+        {"with GPUs at its start alone", "", "\"initContainers\":[" NEEDS("1", GPUS("8")) "]", 1000, 0, 8, 0},
+        {"with more GPUs at its start", "",
+         "\"containers\":[" NEEDS("1", GPUS("2")) "],\"initContainers\":[" NEEDS("1", GPUS("3")) "]", 1000, 0, 3, 0},
+        {"with a sidecar before its start", "",
+         "\"containers\":[" NEEDS("1", "") "],\"initContainers\":[" SIDECAR("2", "") "," NEEDS("3", "") "]", 5000, 0, 0,
+         0},
+        {"with a sidecar after its start", "",
+         "\"containers\":[" NEEDS("1", "") "],\"initContainers\":[" NEEDS("3", "") "," SIDECAR("2", "") "]", 3000, 0, 0,
+         0},
+        {"with a GPU of a sidecar", "",
+         "\"containers\":[" NEEDS("1", GPUS("2")) "],\"initContainers\":[" SIDECAR("1", GPUS("1")) "]", 2000, 0, 3, 0},
+        {"that asks as a whole", "",
+         "\"resources\":{\"requests\":{\"cpu\":\"4\",\"memory\":\"9Ki\"}},\"containers\":[{}]", 4000, 0, 0, 9},
+        {"that asks for CPUs as a whole", "",
+         "\"resources\":{\"requests\":{\"cpu\":\"4\"}},\"overhead\":{\"cpu\":\"1\"},\"containers\":[" NEEDS(
+             "1", MEMORY("2") GPUS("2")) "," NEEDS("2", "") "]",
+         5000, 0, 2, 2},
+        {"that is to grow", "", "\"containers\":[" NEEDS("6", GPUS("1")) "]" HAS("1", "1"), 6000, 0, 1, 0},
+        {"that is to shrink", "", "\"containers\":[" NEEDS("1", "") "]" HAS("6", "1"), 6000, 0, 0, 0},
+        {"that may shrink", "", "\"containers\":[" NEEDS("1", "") "]" HAS("1", "6"), 6000, 0, 0, 0},
+        {"that has shrunk", "", "\"containers\":[" NEEDS("1", "") "]" HAS("1", "1"), 1000, 0, 0, 0},
+        {"that is to grow later", "", "\"containers\":[" NEEDS("6", "") "]" HAS("1", "1") RESIZE("Deferred"), 6000, 0,
+         0, 0},
+        {"that cannot grow", "", "\"containers\":[" NEEDS("6", GPUS("1")) "]" HAS("1", "1") RESIZE("Infeasible"), 1000,
+         0, 1, 0},
     };
     (void)state;
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
@@ -123,9 +157,9 @@ static void pods_say_what_they_need(void **state)
                                 "%s}}",
                                 rows[r].labels, rows[r].spec)
                        .p));
-        bool same = str_is(STR("u1"), p.uid) && str_is(STR("n1"), p.node) && p.cpu == rows[r].cpu &&
-                    p.memory == rows[r].ki * 1024 && p.id.run == rows[r].run &&
-                    (p.n_devices > 0 ? p.devices[0].n : 0) == rows[r].gpus;
+        bool same = str_is(STR("u1"), p.uid) && str_is(STR("n1"), p.node) && p.has.cpu == rows[r].cpu &&
+                    p.has.memory == rows[r].ki * 1024 && p.id.run == rows[r].run &&
+                    (p.has.n_devices > 0 ? p.has.devices[0].n : 0) == rows[r].gpus;
         if (!same) fail_msg("a pod %s reads otherwise", rows[r].what);
         arena_free(&k.arena);
     }
@@ -193,8 +227,8 @@ static void what_others_have_is_taken_off(void **state)
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         struct nodes k = {0};
         struct known_node n = {0};
-        struct known_pod pod = {
-            .id = {rows[r].run, 0, 1, 0}, .cpu = 500, .memory = 7, .devices = {{0, 3}}, .n_devices = 1};
+        struct known_pod pod = {.id = {rows[r].run, 0, 1, 0},
+                                .has = {.cpu = 500, .memory = 7, .devices = {{0, 3}}, .n_devices = 1}};
         struct queue_node *list;
         arena_init(&k.arena, 0);
         arena_init(&n.arena, 0);
@@ -216,6 +250,43 @@ static void what_others_have_is_taken_off(void **state)
     }
 }
 
+static void what_pods_have_is_kept_up(void **state)
+{
+#define POD(meta, node, cpu)                                                                                           \
+    "{\"metadata\":{\"uid\":\"u1\",\"labels\":{" meta "}},\"spec\":{\"nodeName\":\"" node                              \
+    "\",\"containers\":[" NEEDS(cpu, GPUS("2")) "]},\"status\":{\"phase\":"
+    static const struct { /* one after the other */
+        const char *what, *pod;
+        bool news;
+        int64_t cpu; /* -1 = it is not known */
+        enum kube_change change;
+    } rows[] = {
+        {"without a node", POD("", "", "6") "\"Pending\"}}", false, -1, KUBE_PRESENT},
+        {"on its node", POD("", "n1", "6") "\"Pending\"}}", true, 6000, KUBE_PRESENT},
+        {"tells of itself", POD("\"a\":\"b\"", "n1", "6") "\"Running\"}}", false, 6000, KUBE_PRESENT},
+        {"resized", POD("", "n1", "1") "\"Running\"}}", true, 1000, KUBE_PRESENT},
+        {"found to be a step's", POD(LABELS("7"), "n1", "1") "\"Running\"}}", true, 1000, KUBE_PRESENT},
+        {"over", POD(LABELS("7"), "n1", "1") "\"Succeeded\"}}", true, -1, KUBE_PRESENT},
+        {"over still", POD(LABELS("7"), "n1", "1") "\"Succeeded\"}}", false, -1, KUBE_PRESENT},
+        {"there again", POD("", "n1", "2") "\"Running\"}}", true, 2000, KUBE_PRESENT},
+        {"gone", POD("", "n1", "2") "\"Running\"}}", true, -1, KUBE_DELETED},
+    };
+    (void)state;
+    struct nodes k = {.instance = STR("i1")};
+    arena_init(&k.arena, 0);
+    map_init(&k.by_uid, 0);
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        uint64_t before = k.generation;
+        kube_nodes_hear_pod(&k, rows[r].change, parsed(rows[r].pod));
+        int64_t cpu = k.first_pod != NULL ? k.first_pod->has.cpu : -1;
+        if (cpu != rows[r].cpu || (k.generation != before) != rows[r].news)
+            fail_msg("%s: it has %lld", rows[r].what, (long long)cpu);
+        assert_int_equal(k.by_uid.n, rows[r].cpu >= 0);
+    }
+    map_free(&k.by_uid);
+    arena_free(&k.arena);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -233,10 +304,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nodes_say_what_they_have),
-        cmocka_unit_test(pods_say_what_they_need),
-        cmocka_unit_test(what_changes_is_told_apart),
-        cmocka_unit_test(what_others_have_is_taken_off),
+        cmocka_unit_test(nodes_say_what_they_have),   cmocka_unit_test(pods_say_what_they_need),
+        cmocka_unit_test(what_changes_is_told_apart), cmocka_unit_test(what_others_have_is_taken_off),
+        cmocka_unit_test(what_pods_have_is_kept_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
