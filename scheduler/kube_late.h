@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define KUBE_FOLLOW_LEAST_US ((int64_t)2000000)
-#define KUBE_LATE_MOST_US ((int64_t)4000000) /* nobody who looks at a log waits longer for what nodes are late */
+#define KUBE_LATE_MOST_US ((int64_t)4000000) /* what seems to run is followed after 8 s at the latest */
 
 /* late: of those before, 0 at first; given how long this one seemed to run and did. */
 int64_t kube_late_heard(int64_t late_us, int64_t seemed_us, int64_t ran_us);

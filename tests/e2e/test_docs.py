@@ -1,6 +1,7 @@
-"""Every command in the documents works. Blocks marked `sh` are run as they stand, a block at a time, against a real
-server; `make` is asked only what it would do. Those marked `sh serve` start a server of their own: they are run one
-behind the other, as a reader copies them, with nothing set but what they set. Those marked `sh cluster…` are run by
+"""The blocks of commands in the documents work; what stands within a sentence is not looked at. Blocks marked `sh` are
+run as they stand, a block at a time, against a real server; `make` is asked only what it would do, and `cmake`,
+`ninja` and `ctest` are left out. Those marked `sh serve` start a server of their own: they are run one behind the
+other, as a reader copies them, with nothing set but what they set. Those marked `sh cluster…` are run by
 tests/cluster/test_deploy.py."""
 import re
 import subprocess

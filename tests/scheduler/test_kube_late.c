@@ -46,6 +46,7 @@ static void followed_later_by_that(void **state)
     (void)state;
     assert_int_equal(kube_follow_after_us(0), 2000 * MS);
     assert_int_equal(kube_follow_after_us(1500 * MS), 4250 * MS);
+    assert_int_equal(kube_follow_after_us(KUBE_LATE_MOST_US), 8000 * MS);
 }
 
 int main(void)
