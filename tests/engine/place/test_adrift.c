@@ -38,6 +38,7 @@ static void test_it_goes_where_there_is_room(void **state)
     assert_true(place_moved(r.p, 1, 0, other));
     assert_true(place_moved(r.p, 2, 0, other)); /* who has turned up stays, however full it is */
     assert_int_equal(place_unbound(r.p, 1, 0, PLACE_NONE), other);
+    assert_int_equal(place_unbound(r.p, 2, 0, PLACE_NONE), other);
     rig_cycle(&r, 4);
     rig_expect(&r, 3, PLACE_RUNNING);
     rig_close(&r);

@@ -78,12 +78,46 @@ static void test_whose_end_makes_room(void **state)
     }
 }
 
+/* Nodes that are reserved for two, of a flavor each, are passed by who ends before the first of these has them. */
+static void test_the_first_of_two_on_a_node(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        int a100_s, t4_s; /* when they are free */
+        enum place_state then;
+    } rows[] = {
+        {"the GPUs that it asks for come first", 100, 200, PLACE_WAITING},
+        {"the others come first", 200, 100, PLACE_WAITING},
+        {"it ends before both", 200, 300, PLACE_RUNNING},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rig r;
+        rig_open(&r);
+        uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){-1, 0, 0}, 1, NEVER, NEVER);
+        const struct place_offer offers[] = {{.flavor = A100, .gpus = 4}, {.flavor = T4, .gpus = 2}};
+        rig_node(&r, "n1", T4, 4);
+        rig_add(&r, (struct rig_ask){11, q, 0, 1, 4000, T4, 0, rows[i].t4_s});
+        rig_cycle(&r, 0);
+        rig_node_of(&r, "n0", 64000, offers, 2);
+        rig_add(&r, (struct rig_ask){10, q, 0, 1, 2000, A100, 0, rows[i].a100_s});
+        rig_cycle(&r, 0);
+        rig_add(&r, (struct rig_ask){1, q, 9, 1, 4000, A100, 1, 0});
+        rig_add(&r, (struct rig_ask){2, q, 8, 3, 2000, T4, 1, 0}); /* of the one node, and of both */
+        rig_add(&r, (struct rig_ask){3, q, 0, 1, 1000, A100, 1, 150});
+        rig_cycle(&r, 1);
+        if (place_state(r.p, 3) != rows[i].then) fail_msg("%s", rows[i].what);
+        rig_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_taken_since),
         cmocka_unit_test(test_what_others_take),
         cmocka_unit_test(test_whose_end_makes_room),
+        cmocka_unit_test(test_the_first_of_two_on_a_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

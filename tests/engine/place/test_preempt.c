@@ -201,6 +201,61 @@ static void test_preempt_for_nodes(void **state)
     rig_close(&r);
 }
 
+/* Where its first choice would be, too few may give way. */
+static void test_preempt_for_the_second_flavor(void **state)
+{
+    (void)state;
+    static const uint32_t choice[] = {T4, A100};
+    struct rig r;
+    struct err err = {0};
+    rig_open(&r);
+    uint32_t q = rig_queue(&r, "q", NULL, (struct rig_quota){-1, 0, 0}, 1, LOWER, NEVER);
+    rig_node(&r, "n0", T4, 4);
+    rig_node(&r, "n1", A100, 4);
+    rig_add(&r, (struct rig_ask){10, q, 0, 1, 2000, T4, 0, 0});
+    rig_add(&r, (struct rig_ask){11, q, 5, 1, 2000, T4, 0, 0});
+    rig_add(&r, (struct rig_ask){12, q, 0, 1, 4000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    struct place_ask ask = rig_of(&(struct rig_ask){1, q, 5, 1, 4000, T4, 1, 0});
+    ask.flavors = choice;
+    ask.n_flavors = 2;
+    assert_true(place_add(r.p, &ask, &err));
+    rig_cycle(&r, 1);
+    assert_int_equal(r.out.n_victims, 1);
+    rig_expect(&r, 12, PLACE_STOPPING);
+    assert_true(place_stopped(r.p, 12));
+    rig_cycle(&r, 2);
+    rig_expect(&r, 1, PLACE_RUNNING);
+    rig_close(&r);
+}
+
+/* Who was stopping when it was told of is a victim as any other: once it runs again nothing stops it before something
+ * has come from outside. */
+static void test_not_twice_in_a_row(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r);
+    uint32_t mine = rig_queue(&r, "mine", "all", (struct rig_quota){8, 0, -1}, 1, NEVER, ANY);
+    uint32_t other = rig_queue(&r, "other", "all", nothing_own, 1, NEVER, NEVER);
+    rig_node(&r, "n0", A100, 8);
+    rig_add(&r, (struct rig_ask){2, mine, 0, 1, 4000, A100, 0, 0});
+    rig_add(&r, (struct rig_ask){10, other, 0, 1, 4000, A100, 0, 0});
+    rig_cycle(&r, 0);
+    rig_expect(&r, 10, PLACE_RUNNING);
+    rig_add(&r, (struct rig_ask){1, mine, 0, 1, 4000, A100, 1, 0});
+    assert_true(place_stopping(r.p, 10, 99));
+    assert_true(place_stopped(r.p, 10));
+    rig_cycle(&r, 1); /* it is the turn of who has less */
+    assert_int_equal(r.out.n_victims, 0);
+    rig_expect(&r, 10, PLACE_RUNNING);
+    rig_node(&r, "n1", T4, 1);
+    rig_cycle(&r, 2);
+    rig_expect(&r, 10, PLACE_STOPPING);
+    rig_expect(&r, 1, PLACE_PROMISED);
+    rig_close(&r);
+}
+
 /* What was promised on a node that is cordoned meanwhile does not start there. */
 static void test_a_promise_on_a_cordoned_node(void **state)
 {
@@ -287,6 +342,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_preemption),
         cmocka_unit_test(test_preempt_for_nodes),
+        cmocka_unit_test(test_preempt_for_the_second_flavor),
+        cmocka_unit_test(test_not_twice_in_a_row),
         cmocka_unit_test(test_let_off),
         cmocka_unit_test(test_whose_loss_is_least),
         cmocka_unit_test(test_nobody_gives_of_its_own),

@@ -129,6 +129,9 @@ static void test_labels_come_and_go(void **state)
     rig_cycle(&r, 3);
     assert_int_equal(r.out.n_admitted, 0);
     rig_why(&r, 4, "each pod needs 1 × a100 on a node with zone=c, and there is no such node");
+    relabel(&r, "machine", NULL, 0, false);
+    rig_cycle(&r, 4);
+    assert_int_equal(r.out.n_admitted, 0);
     relabel(&r, "machine", NULL, 0, true);
     rig_cycle(&r, 4);
     assert_int_equal(r.out.n_admitted, 1);
