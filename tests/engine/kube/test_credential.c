@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include "engine/kube/client_inner.h"
 #include "engine/kube/credential.h"
 #include "engine/kube/plugin.h"
 #include "engine/os/fs.h"
@@ -132,6 +133,62 @@ static void a_401_renews_once_in_five_seconds(void **state)
     assert_true(kube_credential_rejected(cr, pass.number, 7 * S_US));
     shows(cr, 7, "three");
     kube_credential_close(cr);
+}
+
+static void an_unreadable_token_file_is_read_again_in_five_seconds(void **state)
+{
+    (void)state;
+    const struct kube_access access = {.token_file = str_of(path_of("late")), .origin = STR("test")};
+    struct kube_credential *cr = kube_credential_open(&access, -1);
+    struct kube_pass pass;
+    assert_int_equal(kube_credential_get(cr, S_US, &pass, NULL), KUBE_PASS_MISSING);
+    put("late", "one\n");
+    assert_int_equal(kube_credential_get(cr, 5 * S_US, &pass, NULL), KUBE_PASS_MISSING);
+    shows(cr, 6, "one");
+    unlink(path_of("late"));
+    shows(cr, 66, "one");
+    put("late", "two\n");
+    shows(cr, 70, "one");
+    shows(cr, 71, "two");
+    kube_credential_close(cr);
+}
+
+/* While a request is under way that the server has: it answers nothing before this is done. */
+static void renew_under_way(struct kube_client *c, const struct kube_call *call, size_t request, const char *token)
+{
+    struct kube_pass pass;
+    pthread_mutex_lock(&server.lock);
+    while (kube_client_statistics(c)->requests < request || !call->sent)
+        kube_client_turn(c);
+    put("token", token);
+    int64_t now = os_mono_us() + (int64_t)request * 10 * S_US;
+    assert_int_equal(kube_credential_get(c->credential, now, &pass, NULL), KUBE_PASS_READY);
+    assert_true(kube_credential_rejected(c->credential, pass.number, now));
+    pthread_mutex_unlock(&server.lock);
+}
+
+/* Else a server that likes none is asked without end, if others renew the token as fast as it answers. */
+static void a_second_401_is_final(void **state)
+{
+    static const struct row script[] = {{"/x", 401, NULL, .body = "", .times = -1}, {0}};
+    struct told t = {0};
+    (void)state;
+    server_start(script);
+    struct kube_access access = access_of_server();
+    access.token_file = str_of(path_of("token"));
+    put("token", "one\n");
+    struct kube_client *c = open_client(&(struct kube_client_config){.access = &access});
+    const struct kube_call *call =
+        kube_request(c, &(struct kube_request){.method = "GET", .path = STR("/x"), .done = on_told, .ctx = &t});
+    renew_under_way(c, call, 1, "two\n");
+    while (received() < 1)
+        usleep(1000);
+    renew_under_way(c, call, 2, "three\n");
+    turn_until(c, &t.done);
+    assert_int_equal(t.outcome, KUBE_REFUSED);
+    kube_client_close(c);
+    server_stop();
+    assert_int_equal(received(), 2);
 }
 
 /* The same token again is no other credential. */
@@ -392,7 +449,9 @@ int main(void)
         cmocka_unit_test(a_token_file_is_read_again),
         cmocka_unit_test(a_token_file_is_read_again_every_minute),
         cmocka_unit_test(a_401_renews_once_in_five_seconds),
+        cmocka_unit_test(an_unreadable_token_file_is_read_again_in_five_seconds),
         cmocka_unit_test(a_401_with_nothing_new_is_final),
+        cmocka_unit_test(a_second_401_is_final),
         cmocka_unit_test(without_a_token_nothing_is_sent),
         cmocka_unit_test(a_plugin_gives_the_token),
         cmocka_unit_test(a_plugin_is_run_again_before_it_expires),
