@@ -45,7 +45,7 @@ static void __attribute__((unused)) others_go(struct kube_attempt *a, uint32_t w
 }
 
 /* So that another may come. */
-static void forget(struct kube_attempt *a)
+static void __attribute__((unused)) forget(struct kube_attempt *a)
 {
     struct exec_event told;
     while (a->queued)
@@ -53,7 +53,7 @@ static void forget(struct kube_attempt *a)
     kube_drop(k, a);
 }
 
-static void stop(uint32_t grace_ms)
+static void __attribute__((unused)) stop(uint32_t grace_ms)
 {
     executor.kill(executor.self, id, STR("p"), grace_ms);
 }

@@ -235,6 +235,8 @@ static void what_was_stopped_has_not_ended_well(void **state)
         {"ended well, then disrupted", "", DISRUPTED AT("0", "20"), FAILURE_NONE},
         {"evicted, then ended well", "", "\"reason\":\"Evicted\"," AT("0", "31"), FAILURE_INFRA},
         {"late, then ended well", "", "\"reason\":\"DeadlineExceeded\"," AT("0", "31"), FAILURE_TIMEOUT},
+        {"deleted before it began", DELETED, "\"phase\":\"Failed\"," BEFORE("\"terminated\":{\"exitCode\":143}"),
+         FAILURE_INFRA},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct kube_pod pod;
@@ -409,6 +411,36 @@ static void a_rank_is_a_label(void **state)
     }
 }
 
+static void only_a_controller_counts(void **state)
+{
+    (void)state;
+#define OWNER(kind, more) "{\"kind\":\"" kind "\",\"name\":\"a\",\"uid\":\"u3\"" more "}"
+#define CONTROLS ",\"controller\":true"
+    static const struct {
+        const char *name, *owners;
+        bool owned, by_job;
+    } rows[] = {
+        {"none", "", false, false},
+        {"a Job", OWNER("Job", CONTROLS), true, true},
+        {"another kind", OWNER("ReplicaSet", CONTROLS), true, false},
+        {"a Job that only owns it", OWNER("Job", ""), false, false},
+        {"one that says so", OWNER("Job", ",\"controller\":false"), false, false},
+        {"one that says nothing that counts", OWNER("Job", ",\"controller\":\"true\""), false, false},
+        {"another than the first", OWNER("Workload", "") "," OWNER("Job", CONTROLS), true, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err err = {0};
+        struct value v;
+        struct kube_pod pod;
+        struct str text = arena_printf(&arena, "{\"metadata\":{\"ownerReferences\":[%s]}}", rows[i].owners);
+        assert_true(json_parse(&arena, text, 0, &v, &err));
+        assert_false(kube_pod_read(&v, &pod));
+        if (pod.owned != rows[i].owned || str_is(pod.job, "a") != rows[i].by_job ||
+            str_is(pod.job_uid, "u3") != rows[i].by_job)
+            fail_msg("%s: '%.*s'", rows[i].name, STR_ARG(pod.job));
+    }
+}
+
 /* Whoever told it to stop may have been killed since. */
 static void a_late_step_is_late_for_every_server(void **state)
 {
@@ -446,6 +478,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_rank_is_a_label, begin, end),
+        cmocka_unit_test_setup_teardown(only_a_controller_counts, begin, end),
         cmocka_unit_test_setup_teardown(ends_are_classified, begin, end),
         cmocka_unit_test_setup_teardown(an_output_is_not_quoted, begin, end),
         cmocka_unit_test_setup_teardown(reasons_are_known, begin, end),

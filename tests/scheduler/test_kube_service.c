@@ -1,12 +1,6 @@
-/* How attempts end that had no Service, in rows. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+/* How attempts end that had no Service, in rows, and when it is known that they had none. */
 #include "scheduler/kube_service.h"
+#include "tests/scheduler/kube_rig.h"
 
 #define QUOTA "waits for quota; Kubernetes says: services \"x\" is forbidden: exceeded quota"
 
@@ -55,8 +49,42 @@ static void what_ends_without_it(void **state)
     }
 }
 
+/* What has no answer may be there. */
+static void only_an_answer_denies_it(void **state)
+{
+    static const struct {
+        const char *what;
+        struct row answer;
+        bool denied;
+    } rows[] = {
+        {"refused", {"/services", 403, .body = ""}, true},
+        {"not made, by an error of the API server's", {"/services", 500, .body = ""}, true},
+        {"asked to wait", {"/services", 429, .body = ""}, false},
+        {"an API server that goes away", {"/services", .how = DROPPED}, false},
+        {"made", {"/services", 201, .body = "{}"}, false},
+        {"made before", {"/services", 409, .body = "{\"kind\":\"Status\",\"reason\":\"AlreadyExists\"}"}, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        server_start((const struct row[]){rows[i].answer, {.match = "", .how = SILENT, .times = -1}, {.match = NULL}});
+        assert_int_equal(begin(NULL), 0);
+        job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+        struct kube_attempt *a = asked(2);
+        kube_belongings_create(a);
+        assert_non_null(a->belongings[KUBE_SERVICE].call);
+        while (a->belongings[KUBE_SERVICE].call != NULL) {
+            struct pollfd p = {.fd = kube_client_fd(k->client), .events = POLLIN};
+            poll(&p, 1, 100);
+            kube_client_turn(k->client);
+        }
+        if ((kube_belongings_denied(a) != NULL) != rows[i].denied) fail_msg("%s", rows[i].what);
+        assert_int_equal(end_with_server(NULL), 0);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_ends_without_it)};
-    return cmocka_run_group_tests_name("without a Service", tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_ends_without_it),
+                                       cmocka_unit_test(only_an_answer_denies_it)};
+    return cmocka_run_group_tests_name("without a Service", tests, open_folder, drop_folder);
 }

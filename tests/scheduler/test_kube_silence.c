@@ -74,11 +74,47 @@ static void only_kubernetes_own_scheduler_hangs_on_claims(void **state)
     }
 }
 
+static bool is_told(struct str reason)
+{
+    return !str_is(reason, "Scheduled");
+}
+
+/* In whatever order they are listed. */
+static void the_newest_event_of_its_own_counts(void **state)
+{
+    (void)state;
+#define EVENT(uid, reason, second)                                                                                     \
+    "{\"involvedObject\":{\"uid\":\"" uid "\"},\"reason\":\"" reason "\",\"lastTimestamp\":\"2026-01-01T00:00:" second \
+    "Z\"}"
+    static const struct {
+        const char *events, *reason; /* reason NULL = none */
+    } rows[] = {
+        {"", NULL},
+        {EVENT("p1", "Killing", "01"), NULL},
+        {EVENT("p0", "Scheduled", "01"), NULL},
+        {EVENT("p0", "Pulling", "01") "," EVENT("p0", "Failed", "02"), "Failed"},
+        {EVENT("p0", "Failed", "02") "," EVENT("p0", "Pulling", "01"), "Failed"},
+        {EVENT("p0", "Pulling", "01") "," EVENT("p0", "Failed", "03") "," EVENT("p0", "BackOff", "02"), "Failed"},
+        {EVENT("p0", "Pulling", "01") "," EVENT("p0", "Failed", "01"), "Failed"},
+        {EVENT("p0", "Pulling", "01") "," EVENT("p1", "Failed", "02") "," EVENT("p0", "Scheduled", "03"), "Pulling"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct value v;
+        struct err err = {0};
+        assert_true(json_parse(&arena, arena_printf(&arena, "[%s]", rows[i].events), 0, &v, &err));
+        const struct value *e = kube_newest_event(&v, "p0", is_told);
+        if (e == NULL ? rows[i].reason != NULL
+                      : rows[i].reason == NULL || !str_is(kube_text(e, "reason"), rows[i].reason))
+            fail_msg("%s", rows[i].events);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_newest_event_of_its_own_counts),
         TEST(a_node_that_takes_no_notice_is_named),
         TEST(only_kubernetes_own_scheduler_hangs_on_claims),
     };

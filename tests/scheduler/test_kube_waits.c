@@ -103,6 +103,33 @@ static void it_hangs_for_no_longer_than_its_pod_is_placed(void **state)
     has_hung_for(a, 100);
 }
 
+/* Without a watch nobody knows whether it has begun since. */
+static void it_does_not_hang_while_nobody_can_hear_of_it(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = made();
+    says(WAITS("ImagePullBackOff"));
+    for (int away = 0; away < 2; away++) {
+        k->ticked_us = os_mono_us() - 200 * SECOND_US;
+        a->hangs_us = k->ticked_us - 50 * SECOND_US;
+        kube_tick(k);
+        has_hung_for(a, away ? 50 : 250);
+        while (kube_pods_trouble(k) == NULL) {
+            struct pollfd p = {.fd = kube_client_fd(k->client), .events = POLLIN};
+            poll(&p, 1, 100);
+            kube_client_turn(k->client);
+        }
+    }
+}
+
+/* A cluster that does not let itself be watched. */
+static int begin_unwatched(void **state)
+{
+    static const struct row script[] = {{"", 403, .body = "", .times = -1}, {.match = NULL}};
+    server_start(script);
+    return begin(state);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -112,6 +139,7 @@ int main(void)
         TEST(another_server_was_told_of_it_before),
         TEST(who_hangs_for_longer_than_a_start_may_take_is_given_up),
         TEST(it_hangs_for_no_longer_than_its_pod_is_placed),
+        cmocka_unit_test_setup_teardown(it_does_not_hang_while_nobody_can_hear_of_it, begin_unwatched, end_with_server),
     };
     return cmocka_run_group_tests_name("what hangs", tests, open_folder, drop_folder);
 }
