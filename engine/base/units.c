@@ -191,6 +191,11 @@ bool units_percent(const struct value *v, double *share, struct err *err)
     char number[32], percent[32];
     double n;
     if (bare_number(v, number) && str_double(str_of(number), &n)) {
+        if (n > 1) { /* nobody means more than all */
+            err_set(err, ERR_INVALID, "%s has no unit: as a percentage it is %s%%", number, number);
+            err_at(err, v->at, 0);
+            return err_hint(err, "write %s%%", number);
+        }
         snprintf(percent, sizeof percent, "%g", n * 100);
         err_set(err, ERR_INVALID, "%s has no unit: as a share it is %s%%, as a percentage it is %s%%", number, percent,
                 number);

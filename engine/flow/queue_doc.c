@@ -177,32 +177,33 @@ struct reading {
     const struct value *quota, *borrow, *lend;
 };
 
+static bool read_gpus(struct spec *s, const struct spec_at *at, const struct value *v, int64_t *out)
+{
+    double d = v->type == VALUE_INT ? (double)v->u.i : v->type == VALUE_DOUBLE ? v->u.d : -1;
+    if (v->type == VALUE_STRING) (void)str_double(v->u.s, &d);
+    if (d >= 0 && d <= 1e6) {
+        *out = (int64_t)(d * QUEUE_GPU + 0.5);
+        return true;
+    }
+    spec_error(s, at, v, "a quota is a number of GPUs, from 0 to 1000000, or unlimited");
+    return false;
+}
+
 static bool read_amount(struct spec *s, const struct spec_at *at, struct str of, const struct value *v, int64_t *out)
 {
+    static const struct str unlimited = STR_INIT("unlimited");
     struct err err = {0};
-    double d = 0;
-    if (v->type == VALUE_STRING && str_is(v->u.s, "unlimited")) {
+    if (v->type == VALUE_STRING && str_eq(v->u.s, unlimited)) {
         *out = QUEUE_UNLIMITED;
         return true;
     }
-    bool ok = true;
-    size_t before = s->errors->total;
-    if (str_is(of, "cpu"))
-        ok = units_cpu(v, out, &err);
-    else if (str_is(of, "memory"))
-        ok = units_bytes(v, out, &err);
-    else
-        spec_double(s, at, v, &d);
-    if (!ok) spec_adopt(s, at, v, &err);
-    if (s->errors->total != before) return false;
-    if (!str_is(of, "cpu") && !str_is(of, "memory")) {
-        if (!(d >= 0 && d <= 1e6)) {
-            spec_error(s, at, v, "a quota is a number of GPUs, from 0 to 1000000, or unlimited");
-            return false;
-        }
-        *out = (int64_t)(d * QUEUE_GPU + 0.5);
-    }
-    return true;
+    if (v->type == VALUE_STRING && suggest(v->u.s, &unlimited, 1).n > 0)
+        return err_hint(spec_error(s, at, v, "'%.*s' is no quota", STR_ARG(str_sub(v->u.s, 0, 60))),
+                        "did you mean 'unlimited'?");
+    if (!str_is(of, "cpu") && !str_is(of, "memory")) return read_gpus(s, at, v, out);
+    if (str_is(of, "cpu") ? units_cpu(v, out, &err) : units_bytes(v, out, &err)) return true;
+    spec_adopt(s, at, v, &err);
+    return false;
 }
 
 static void one_quota(struct spec *s, const struct spec_at *at, struct str key, const struct value *v, void *out,

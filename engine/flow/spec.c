@@ -42,10 +42,60 @@ struct err *spec_error(struct spec *s, const struct spec_at *at, const struct va
     return e;
 }
 
+struct example {
+    const char *field, *text;
+};
+
+static const struct example of_steps[] = {
+    {"command", "[python, train.py]"},
+    {"args", "[--epochs, \"3\"]"},
+    {"env", "{NAME: value}"},
+    {"inputs", "{data: '${{ steps.prepare.outputs.data }}'}"},
+    {"outputs", "{model: {path: model.pt}}"},
+    {"resources", "{cpu: 2, memory: 4Gi, gpu: 1}"},
+    {"volumes", "[{path: /data, claim: NAME}]"},
+    {"tolerations", "[{key: nvidia.com/gpu, operator: Exists}]"},
+    {"nodeSelector", "{disktype: ssd}"},
+    {"labels", "{team: vision}"},
+    {"annotations", "{example.org/owner: me}"},
+    {"envFrom", "[{secret: NAME}]"},
+    {"imagePullSecrets", "[NAME]"},
+    {"securityContext", "{runAsUser: 1000}"},
+};
+
+static const struct example of_documents[] = {
+    {"params", "{epochs: 3}"},
+    {"labels", "{team: vision}"},
+    {"outputs", "{model: '${{ steps.train.outputs.model }}'}"},
+    {"nodes", "{kubernetes.io/hostname: gpu-1}"},
+    {"tolerations", "[{key: nvidia.com/gpu}]"},
+    {"shared", "4, into how many parts each GPU is divided"},
+    {"quota", "{h100: 4, cpu: 64}"},
+    {"borrow", "{h100: 2}"},
+    {"lend", "{h100: 2}"},
+    {"preemption", "{within: lower, reclaim: any}"},
+};
+
+/* Of a step's field, or a document's; within them other things may have the same names. NULL = none. */
+static const char *example_of(const struct spec_at *at)
+{
+    const struct spec_at *up = at ? at->up : NULL, *steps = up ? up->up : NULL;
+    bool step = steps && !steps->up && (str_is(steps->key, "steps") || str_is(steps->key, "onExit"));
+    step |= up && !steps && str_is(up->key, "defaults");
+    if (!at || (up && !step)) return NULL;
+    const struct example *all = step ? of_steps : of_documents;
+    for (size_t i = 0; i < (step ? SPEC_COUNT(of_steps) : SPEC_COUNT(of_documents)); i++)
+        if (str_is(at->key, all[i].field)) return all[i].text;
+    return NULL;
+}
+
 struct err *spec_expected(struct spec *s, const struct spec_at *at, const struct value *v, const char *what)
 {
     static const char *const articles[] = {"nothing", "a bool", "an int", "a double", "a string", "a list", "a map"};
-    return spec_error(s, at, v, "expected %s, found %s", what, articles[v->type]);
+    struct err *e = spec_error(s, at, v, "expected %s, found %s", what, articles[v->type]);
+    const char *example = example_of(at);
+    if (example) err_hint(e, "for example %.*s: %s", STR_ARG(at->key), example);
+    return e;
 }
 
 void spec_adopt(struct spec *s, const struct spec_at *at, const struct value *v, const struct err *e)
@@ -104,6 +154,9 @@ static struct str translated(struct str key)
         {{"tasks", "jobs", "stages"}, "steps"},
         {{"json", "data", "payload"}, "body"},
         {{"attempts", "max_attempts", "maxAttempts", "count", "times"}, "limit"},
+        {{"mountPath", "mount_path", "mount", "target", "destination"}, "path"},
+        {{"persistentVolumeClaim", "claimName", "pvc"}, "claim"},
+        {{"emptyDir"}, "scratch"},
         {{"delay", "interval", "base", "factor", "jitter"}, "backoff"},
     };
     for (size_t i = 0; i < SPEC_COUNT(rows); i++)

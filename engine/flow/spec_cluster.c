@@ -202,7 +202,8 @@ static void one_volume(struct spec *s, const struct spec_at *at, struct str key,
     if (!spec_fields(s, at, v, volume_fields, SPEC_COUNT(volume_fields), 0, "a volume", &volume)) return;
     unsigned sources = 0;
     for (size_t k = 0; k < SPEC_COUNT(volume_sources); k++)
-        sources += value_get(v, volume_sources[k]) != NULL;
+        sources += value_get(v, volume_sources[k]) != NULL ||
+                   spec_misspelled(v, volume_fields, SPEC_COUNT(volume_fields), volume_sources[k]);
     paths[i] = volume.path;
     if (sources != 1)
         err_hint(spec_error(s, at, v, "a volume has one source"), "claim, configMap, secret, hostPath or scratch");

@@ -357,7 +357,8 @@ static void read_gpu(struct spec *s, const struct spec_at *at, const struct valu
     }
     r->gpu_count = 1;
     if (v->type != VALUE_MAP) {
-        spec_expected(s, at, v, "a number of GPUs, or a map");
+        err_hint(spec_expected(s, at, v, "a number of GPUs, or a map"),
+                 "2, {count: 2, flavor: h100}, or a part of one: {share: 50%%}");
         return;
     }
     if (!spec_fields(s, at, v, gpu_fields, SPEC_COUNT(gpu_fields), 0, "gpu", r)) return;

@@ -231,6 +231,8 @@ static void units_are_read(void **state)
         {'p', "50%", true, 0.5, ""},
         {'p', "-0.5%", true, -0.005, ""},
         {'p', "0.5", false, 0, "as a share it is 50%, as a percentage it is 0.5%"},
+        {'p', "50", false, 0, "50 has no unit: as a percentage it is 50%"},
+        {'p', "1", false, 0, "as a share it is 100%, as a percentage it is 1%"},
         {'p', "half", false, 0, "share in percent"},
     };
     (void)state;

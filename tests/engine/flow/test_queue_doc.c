@@ -190,10 +190,40 @@ static void test_bad(void **state)
     }
 }
 
+static void test_cures(void **state)
+{
+    static const struct {
+        const char *text, *message, *hint;
+    } rows[] = {
+        {HEAD "kind: Queue\nname: q\nquota: {h100: unlimted}\n", "'unlimted' is no quota", "did you mean 'unlimited'?"},
+        {HEAD "kind: Queue\nname: q\nquota: {cpu: unlimted}\n", "'unlimted' is no quota", "did you mean 'unlimited'?"},
+        {HEAD "kind: Queue\nname: q\nquota: {h100: many}\n",
+         "a quota is a number of GPUs, from 0 to 1000000, or unlimited", ""},
+        {HEAD "kind: Queue\nname: q\nquota: {h100: [1]}\n",
+         "a quota is a number of GPUs, from 0 to 1000000, or unlimited", ""},
+        {HEAD "kind: Queue\nname: q\nquota: 4\n", "expected a map of flavors, cpu and memory, found an int",
+         "for example quota: {h100: 4, cpu: 64}"},
+        {HEAD "kind: Queue\nname: q\npreemption: lower\n", "expected a map, found a string",
+         "for example preemption: {within: lower, reclaim: any}"},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nnodes: [gpu-1]\n",
+         "expected a map of a node's labels, found a list", "for example nodes: {kubernetes.io/hostname: gpu-1}"},
+        {HEAD "kind: Flavor\nname: x\nresource: a/b\nshared: true\n", "expected a whole number, found a bool",
+         "for example shared: 4, into how many parts each GPU is divided"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct queue_docs d;
+        if (read_text(rows[i].text, &d)) fail_msg("this was taken:\n%s", rows[i].text);
+        assert_string_equal(errors.items[0].message, rows[i].message);
+        assert_string_equal(errors.items[0].hint, rows[i].hint);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_good), cmocka_unit_test(test_devices),
-                                       cmocka_unit_test(test_bad), cmocka_unit_test(test_stored)};
+                                       cmocka_unit_test(test_bad), cmocka_unit_test(test_stored),
+                                       cmocka_unit_test(test_cures)};
     arena_init(&arena, 0);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     arena_free(&arena);
