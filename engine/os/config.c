@@ -123,8 +123,8 @@ static const struct option options[] = {
     {"kube-companion-memory", "SIZE", OPTION_BYTES, FIELD(kube_companion_memory), 32 << 20, 4096 * GI, "256Mi", NULL,
      NULL, NULL, "what each of them may use of memory"},
     {"kube-cache", "DIR", OPTION_STRING, FIELD(kube_cache), 0, 0, "", NULL, NULL, NULL,
-     "folder of each node where pods share code and artifacts that they fetched (a hostPath); empty: each fetches "
-     "anew"},
+     "folder of each node, by an absolute path, where pods that run as root share code and artifacts that they fetched "
+     "(a hostPath); empty: each fetches anew"},
     {"kube-cache-size", "SIZE", OPTION_BYTES, FIELD(kube_cache_bytes), 1 << 20, 65536 * GI, "10Gi", NULL, NULL, NULL,
      "what is kept there"},
     {"kube-jobs", "N", OPTION_INT, FIELD(kube_jobs), 1, 100000, "500", NULL, NULL, NULL,
@@ -462,6 +462,20 @@ static void split_address(struct loading *l, const char *option, struct str text
     *host_out = host;
 }
 
+/* It is a hostPath: nothing of this machine, and Kubernetes would refuse or misread another in each step. */
+static void check_cache(struct loading *l)
+{
+    struct str path = l->config->kube_cache, rest = path, piece;
+    bool bad = path.n > 0 && path.p[0] != '/';
+    while (str_split(&rest, '/', &piece))
+        bad |= str_is(piece, "..");
+    if (!bad) return;
+    struct err *e = err_list_add(l->errs, ERR_INVALID, (struct pos){0}, "'%.*s' is not an absolute path without '..'",
+                                 STR_ARG(path));
+    err_path(e, "kube-cache");
+    err_hint(e, "it is a folder of each node: write --kube-cache=/var/cache/millrace");
+}
+
 bool config_load(struct arena *a, int argc, char *const *argv, struct config *out, struct err_list *errs)
 {
     struct config c = {0};
@@ -476,6 +490,7 @@ bool config_load(struct arena *a, int argc, char *const *argv, struct config *ou
     struct str health_host;
     int64_t health_port;
     split_address(&l, "listen", c.listen, &c.listen_host, &c.listen_port);
+    check_cache(&l);
     if (c.health_listen.n > 0) split_address(&l, "health-listen", c.health_listen, &health_host, &health_port);
     if (c.role != ROLE_ALL && c.database_url.n == 0 && errs->total == before)
         err_hint(err_list_add(errs, ERR_INVALID, (struct pos){0}, "role %s needs database-url", roles[c.role]),
