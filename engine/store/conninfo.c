@@ -93,17 +93,37 @@ static const struct {
     {"3D000", ERR_UNAVAILABLE, "the database does not exist", "create it, or check the name in the database URL"},
 };
 
+#define WHERE_URL "--database-url (DATABASE_URL; of deploy/millrace.yaml, in the Secret millrace)"
+
+/* Before there is a connection libpq gives no SQLSTATE, only words; those of a server that speaks another language than
+ * English are taken for one that is away. */
+static const struct {
+    const char *words, *hint;
+} away[] = {
+    {"authentication failed", "check user, password and database in " WHERE_URL},
+    {"no password supplied", "check user, password and database in " WHERE_URL},
+    {"root certificate file", "check sslmode and sslrootcert in " WHERE_URL},
+    {"\" does not exist", "check user, password and database in " WHERE_URL},
+    {"no pg_hba.conf entry", "check user, database and sslmode in " WHERE_URL ", or let the user in by pg_hba.conf"},
+    {"could not translate host name", "check the host's name in " WHERE_URL},
+    {"", "check that PostgreSQL runs; Millrace goes on as soon as it is back"},
+};
+
+static bool is_away(struct err *err, const char *text)
+{
+    size_t i = 0;
+    while (strstr(text, away[i].words) == NULL)
+        i++;
+    err_set(err, ERR_UNAVAILABLE, "the database cannot be reached: %.*s", (int)strcspn(text, "\n"), text);
+    return err_hint(err, "%s", away[i].hint);
+}
+
 bool db_fail(struct err *err, const PGconn *pg, const PGresult *res)
 {
     const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     const char *said = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     if (!state) {
-        if (!pg || PQstatus(pg) != CONNECTION_OK) {
-            const char *text = pg ? PQerrorMessage(pg) : "out of memory";
-            int n = (int)strcspn(text, "\n");
-            err_set(err, ERR_UNAVAILABLE, "the database cannot be reached: %.*s", n, text);
-            return err_hint(err, "check that PostgreSQL runs; Millrace goes on as soon as it is back");
-        }
+        if (!pg || PQstatus(pg) != CONNECTION_OK) return is_away(err, pg ? PQerrorMessage(pg) : "out of memory");
         const char *text = PQerrorMessage(pg);
         return err_set(err, ERR_INTERNAL, "the database answered in a way that makes no sense: %.*s",
                        (int)strcspn(text, "\n"), text);

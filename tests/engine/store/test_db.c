@@ -244,6 +244,33 @@ static void a_database_that_is_away_says_so(void **state)
     assert_null(strstr(err.message, "secret-word"));
 }
 
+/* What it takes to be back is said by what is wrong. */
+static void a_wrong_url_is_told_from_one_that_is_away(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *other, *hint;
+    } rows[] = {
+        {"password=wrong", "check user, password and database in --database-url"},
+        {"user=stranger", "check user, password and database in --database-url"},
+        {"dbname=nowhere", "check user, password and database in --database-url"},
+        {"host=no-such-host.invalid", "check the host's name in --database-url"},
+        {"host=127.0.0.1 port=1", "check that PostgreSQL runs"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct db *db = NULL;
+        struct err err;
+        char dsn[1000];
+        snprintf(dsn, sizeof dsn, "%.*s %s", STR_ARG(t.dsn), rows[i].other);
+        const struct db_config config = {.dsn = str_of(dsn), .wait_ms = 100};
+        ok(db_open(&config, &db, &err), &err);
+        assert_false(db_ping(db, &err));
+        if (strstr(err.hint, rows[i].hint) == NULL) fail_msg("%s: %s; %s", rows[i].other, err.message, err.hint);
+        assert_int_equal(err.code, ERR_UNAVAILABLE);
+        db_close(db);
+    }
+}
+
 static void every_query_fits_the_schema(void **state)
 {
     (void)state;
@@ -316,6 +343,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_pool_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_connections_are_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_database_that_is_away_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_wrong_url_is_told_from_one_that_is_away, setup, teardown),
         cmocka_unit_test_setup_teardown(every_query_fits_the_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(migrations_apply_once, setup_empty, teardown),
         cmocka_unit_test_setup_teardown(our_migrations_apply, setup_empty, teardown),
