@@ -123,8 +123,8 @@ static const struct option options[] = {
     {"kube-companion-memory", "SIZE", OPTION_BYTES, FIELD(kube_companion_memory), 32 << 20, 4096 * GI, "256Mi", NULL,
      NULL, NULL, "what each of them may use of memory"},
     {"kube-cache", "DIR", OPTION_STRING, FIELD(kube_cache), 0, 0, "", NULL, NULL, NULL,
-     "folder of each node, by an absolute path, where pods that run as root share code and artifacts that they fetched "
-     "(a hostPath); empty: each fetches anew"},
+     "folder of each node (a hostPath) where pods share code and artifacts that they fetched, but for those of steps "
+     "that run as another user than root by runAsUser or runAsNonRoot; empty: each fetches anew"},
     {"kube-cache-size", "SIZE", OPTION_BYTES, FIELD(kube_cache_bytes), 1 << 20, 65536 * GI, "10Gi", NULL, NULL, NULL,
      "what is kept there"},
     {"kube-jobs", "N", OPTION_INT, FIELD(kube_jobs), 1, 100000, "500", NULL, NULL, NULL,
