@@ -1,9 +1,9 @@
 /* What the files of the Kubernetes executor share, each a room with its name above what it offers. Nobody else includes
  * this, but for their tests. Not among them are the pure rooms, which have headers of their own: what a Job says
  * (kube_job.h with kube_companion.c, kube_podspec.h, kube_pin.h, kube_claim.h), and what is heard of it (kube_pod.h,
- * kube_mover_end.h, kube_refusal.h, kube_words.h, kube_garbage.h, kube_late.h, kube_log_words.h, kube_service.h,
- * kube_verdict.h); nor the placer's source (kube_nodes.h with kube_nodes_read.c and kube_nodes_count.c, kube_devices.h
- * with kube_devices_read.c) and what numbers of Kubernetes say (kube_quantity.h).
+ * kube_mover_end.h, kube_refusal.h, kube_words.h, kube_garbage.h, kube_late.h, kube_log_words.h, kube_room.h,
+ * kube_service.h, kube_verdict.h); nor the placer's source (kube_nodes.h with kube_nodes_read.c and kube_nodes_count.c,
+ * kube_devices.h with kube_devices_read.c) and what numbers of Kubernetes say (kube_quantity.h).
  *
  * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
  * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */

@@ -4,6 +4,7 @@
 #include "engine/base/units.h"
 #include "engine/os/clock.h"
 #include "scheduler/kube_job.h"
+#include "scheduler/kube_room.h"
 #include "scheduler/step_moves.h"
 
 /* ---- reading ---- */
@@ -548,7 +549,8 @@ static bool lacks_an_object(struct str said)
 static enum kube_hope waits_for_a_node(const struct kube_pod *p, struct str said, struct arena *a, struct str *text)
 {
     if (p->reason.n == 0) return KUBE_SILENCE;
-    *text = arena_printf(a, "%.*s: %.*s", STR_ARG(p->reason), STR_ARG(said.n > 0 ? said : STR("no node yet")));
+    *text = arena_printf(a, "%.*s: %.*s%.*s", STR_ARG(p->reason), STR_ARG(said.n > 0 ? said : STR("no node yet")),
+                         STR_ARG(kube_room_keys(said, a)));
     return lacks_an_object(said) ? KUBE_PATIENCE : KUBE_HOPE;
 }
 

@@ -47,7 +47,13 @@ static const struct {
      KUBE_STAGE_PLACING, KUBE_HOPE, "Unschedulable: pod has unbound immediate persistentvolumeclaim \"c\""},
     {"no victims", "", UNPLACED("0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"),
      KUBE_STAGE_PLACING, KUBE_HOPE,
-     "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found"},
+     "Unschedulable: 0/1 nodes are available: 1 Insufficient cpu. preemption: No victims found "
+     "(see the step's resources.cpu)"},
+    {"too little of all", "",
+     UNPLACED("0/3 nodes are available: 1 Insufficient ephemeral-storage, 2 Insufficient memory, 3 Insufficient cpu."),
+     KUBE_STAGE_PLACING, KUBE_HOPE,
+     "Unschedulable: 0/3 nodes are available: 1 Insufficient ephemeral-storage, 2 Insufficient memory, 3 Insufficient "
+     "cpu. (see the step's resources.cpu, resources.memory, resources.storage)"},
     {"no node", "",
      "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\",\"message\":\"0/1 "
      "nodes are "
