@@ -41,7 +41,7 @@ void kube_finish(struct kube_attempt *a)
         kube_ranks_hurry(a);
     }
     kube_belongings_late(a);
-    if (a->result.exit_code >= 0 || a->gang) /* its container ran, or others' did */
+    if (a->result.exit_code >= 0 || a->running_us != 0 || a->gang) /* its container ran, or others' did */
         kube_log_drain(a);
     else
         kube_drained(a);

@@ -364,12 +364,21 @@ static void say_full(struct kube_attempt *a)
                                  units_bytes_text(a->owner->cfg.step_log_bytes, size)));
 }
 
+/* Of what never began there is no log that could be missing. */
+static bool ran(const struct kube_attempt *a)
+{
+    bool any = a->result.exit_code >= 0 || a->log.bytes > 0;
+    for (uint32_t i = 0; i < a->n_ranks; i++)
+        any |= a->ranks[i].running_us != 0;
+    return any;
+}
+
 static void complete(struct kube_attempt *a)
 {
     quote_last_lines(a);
     say_refused(a);
     say_full(a);
-    if (a->log.asked && !a->log.whole && !a->log.full)
+    if (a->log.asked && !a->log.whole && !a->log.full && ran(a))
         log_warn("the end of a log may be missing", LOG_INT("run", a->id.run), LOG_INT("task", a->id.task),
                  LOG_INT("attempt", a->id.attempt));
     kube_log_close(a);

@@ -487,11 +487,11 @@ static struct str too_late(const struct kube_pod *p, struct arena *a)
 
 void kube_pod_result(const struct kube_pod *p, struct arena *a, struct task_result *out)
 {
-    *out = (struct task_result){
-        .exit_code = p->has_exit ? p->exit_code : -1, .started_us = p->started_us, .ended_us = p->ended_us};
+    *out = (struct task_result){.exit_code = p->has_exit && kube_pod_began(p) ? p->exit_code : -1,
+                                .started_us = p->started_us,
+                                .ended_us = p->ended_us};
     /* The first that fits decides: what happened to the pod comes before what that did to the step. */
     bool late = (str_is(p->pod_reason, "DeadlineExceeded") && !p->in_time) || kube_pod_late(p);
-    if (late && !kube_pod_began(p)) out->exit_code = -1;
     if (late)
         fail(out, FAILURE_TIMEOUT, REASON_TIMEOUT, too_late(p, a));
     else if (p->has_exit && p->exit_code == 0 && !kube_pod_stopped(p) && !str_is(p->pod_reason, "Evicted"))

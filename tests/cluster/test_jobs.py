@@ -102,15 +102,21 @@ def test_ends_are_told(cluster_server, jobs):
 def test_waits_are_told_within_seconds(cluster_server, jobs):
     server = cluster_server()
     run = server.submit(pipeline("  cpu: {run: 'true', resources: {cpu: 900}}\n"
+                                 "  memory: {run: 'true', resources: {memory: 900Ti}}\n"
                                  "  image: {run: 'true', image: 'localhost/no:1'}\n"
+                                 "  secret: {run: 'true', envFrom: [{secret: none}]}\n"
+                                 "  config: {run: 'true', envFrom: [{configMap: none}]}\n"
+                                 "  ranks: {run: 'true', workers: 2, envFrom: [{secret: none}]}\n"
                                  "  node: {run: 'true', nodeSelector: {disk: none}}\n"))
-    said = {"cpu": "Insufficient cpu", "image": "ErrImagePull|ImagePullBackOff",
-            "node": "didn't match Pod's node"}
+    said = {"cpu": r"Insufficient cpu.*\(see the step's resources.cpu\)", "memory": "see the step's resources.memory",
+            "image": "ErrImagePull|ImagePullBackOff", "node": "didn't match Pod's node",
+            "secret": 'secret "none" not found', "config": 'configmap "none" not found'}
     for path, words in said.items():
         until(f"{path} to say why", lambda: re.search(words, server.tasks(run)[path].get("waitingFor", "")), 10)
     server.post(f"/api/v1/runs/{run}:cancel")
     assert server.ended(run)["state"] == "cancelled"
     gone(jobs)
+    assert "may be missing" not in server.tail(), server.tail()  # of a log that there never was
 
 
 def test_a_bound_on_unfinished_jobs(cluster_server, jobs):

@@ -81,7 +81,7 @@ static const struct {
     {"no room", NODE, "\"phase\":\"Failed\",\"reason\":\"OutOfcpu\"", FAILURE_INFRA, -1, "OutOfcpu"},
 
     {"node lost", NODE, ENDED("\"exitCode\":137,\"reason\":\"ContainerStatusUnknown\",\"message\":\"gone\""),
-     FAILURE_INFRA, 137, "its node does not know"},
+     FAILURE_INFRA, -1, "its node does not know"}, /* or it never began */
     {"its helper failed", NODE, "\"phase\":\"Failed\"," BEFORE("\"terminated\":{\"exitCode\":3,\"reason\":\"Error\"}"),
      FAILURE_ERROR, -1, "'warm', which runs before it, exited with code 3; Kubernetes says: Error"},
     {"its helper's last lines", NODE,
