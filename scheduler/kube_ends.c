@@ -9,7 +9,8 @@ struct kube_standing kube_standing(const struct kube_attempt *a)
                               .stopped = a->kill_wanted,
                               .expired = a->expired,
                               .late = a->late,
-                              .taken_back = a->held_by_kueue || a->retaken,
+                              .taken_back = a->held_by_kueue || a->retaken || a->retaken_unseen,
+                              .unseen = !a->held_by_kueue && !a->retaken,
                               .timeout_ms = a->timeout_ms};
     for (uint32_t i = 0; i < a->n_ranks; i++) {
         s.there += a->ranks[i].uid[0] != '\0' && !a->ranks[i].ended;

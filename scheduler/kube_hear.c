@@ -11,7 +11,8 @@ static void keep(char *room, size_t n, struct str text)
 /* ---- Jobs ---- */
 
 /* While no server looked: what pods there are, or are to come, are not the first ones. Only by how often its spec was
- * changed is that known: once or twice to admit it, and more to take that back. */
+ * changed is that known: once or twice to admit it, and more to take that back. Others who change it have it taken for
+ * that, which costs an attempt; not to notice would let one run twice. */
 static bool was_retaken(const struct kube_attempt *a, const struct value *job, bool on)
 {
     const struct value *meta = value_get(job, "metadata");
@@ -26,7 +27,8 @@ static void read_suspension(struct kube_attempt *a, const struct value *job)
     const struct value *labels = value_get(value_get(job, "metadata"), "labels");
     a->held_by_kueue = on && value_get(labels, KUBE_LABEL_KUEUE) != NULL;
     a->suspended = on && !a->held_by_kueue;
-    a->retaken |= was_retaken(a, job, on) || (a->held_by_kueue && kube_has_pod(a));
+    a->retaken |= a->held_by_kueue && kube_has_pod(a);
+    a->retaken_unseen = was_retaken(a, job, on);
     if (was && !a->suspended && a->phase == KUBE_CREATED && kube_lacks_pod(a)) kube_waits(a, STR(""));
 }
 

@@ -143,6 +143,7 @@ struct kube_attempt {
     bool job_ended, job_completed; /* it says so; the pod tells more, if there is one */
     bool held_by_kueue;            /* it is suspended until Kueue admits it */
     bool retaken;                  /* Kueue had admitted it, and has taken that back since */
+    bool retaken_unseen;           /* so it seems: no server has looked */
     bool suspended;                /* by whoever else */
     bool deleted;                  /* its deletion was accepted, or it was gone */
     int64_t job_ran_us;            /* from its start to its failure, which says nothing of its pod; 0 = not known */

@@ -14,7 +14,8 @@ static void say(struct kube_attempt *a, struct str why)
 {
     size_t at;
     kube_waits_for(a, "its pod cannot be created: %.*s", STR_ARG(why));
-    kube_hangs(a, !str_find(why, STR("exceeded quota"), &at));
+    /* A quota is waited for however long that takes, but not by some of several, who hold what they have. */
+    kube_hangs(a, kube_has_pod(a) || !str_find(why, STR("exceeded quota"), &at));
 }
 
 bool kube_is_podless(const struct kube_attempt *a)

@@ -34,5 +34,9 @@ void kube_verdict_cause(const struct kube_standing *s, struct arena *a, struct t
     else if (s->stopped)
         say(r, FAILURE_ERROR, REASON_CANCELLED, STR("was stopped"));
     else if (s->taken_back)
-        say(r, FAILURE_INFRA, REASON_PREEMPTED, STR("gave way: Kueue has suspended its Job"));
+        say(r, FAILURE_INFRA, REASON_PREEMPTED,
+            s->unseen
+                ? STR("gave way: its Job was changed more than once while no server looked, as Kueue does when it "
+                      "takes one back and runs it again")
+                : STR("gave way: Kueue has suspended its Job"));
 }

@@ -79,6 +79,13 @@ static const struct {
     {"late, by another", {.late = true}, FAILURE_TIMEOUT, REASON_TIMEOUT, "ran longer than its timeout"},
     {"stopped while it was late", {.stopped = true, .late = true}, FAILURE_ERROR, REASON_CANCELLED, "was stopped"},
     {"taken back", {.taken_back = true}, FAILURE_INFRA, REASON_PREEMPTED, "gave way: Kueue has suspended its Job"},
+    {"taken back unseen",
+     {.taken_back = true, .unseen = true},
+     FAILURE_INFRA,
+     REASON_PREEMPTED,
+     "gave way: its Job was changed more than once while no server looked, as Kueue does when it takes one back and "
+     "runs "
+     "it again"},
     {"stopped, and taken back", {.stopped = true, .taken_back = true}, FAILURE_ERROR, REASON_CANCELLED, "was stopped"},
 };
 

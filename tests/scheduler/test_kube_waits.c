@@ -122,6 +122,43 @@ static void it_does_not_hang_while_nobody_can_hear_of_it(void **state)
     }
 }
 
+/* One of two holds what it has; who has nothing may wait for a quota for any time. */
+static void who_has_some_of_its_pods_hangs_on_a_quota(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t pods;
+        bool hangs;
+    } rows[] = {{0, false}, {1, true}};
+    EACH(i, rows)
+    {
+        job_told(KUBE_PRESENT, job_name, "j1", LABELS);
+        if (rows[i].pods > 0) pod_told(KUBE_PRESENT, "p0", LABELS RANK_0, job_name, "j1", RUNS);
+        struct kube_attempt *a = asked(2);
+        k->podless.answered_us = 0;
+        kube_ask_why(k);
+        while (k->podless.call != NULL) {
+            kube_client_turn(k->client);
+            usleep(1000);
+        }
+        assert_non_null(strstr(a->waits, "exceeded quota: q"));
+        assert_int_equal(a->hangs_us != 0, rows[i].hangs);
+        kube_drop(k, a);
+    }
+}
+
+static int begin_with_quota(void **state)
+{
+    static const struct row script[] = {
+        {"n/events?", 200,
+         .body = "{\"items\":[{\"involvedObject\":{\"uid\":\"j1\"},\"reason\":\"FailedCreate\","
+                 "\"message\":\"exceeded quota: q\"}]}",
+         .times = -1},
+        {.match = NULL}};
+    server_start(script);
+    return begin(state);
+}
+
 /* A cluster that does not let itself be watched. */
 static int begin_unwatched(void **state)
 {
@@ -139,6 +176,7 @@ int main(void)
         TEST(another_server_was_told_of_it_before),
         TEST(who_hangs_for_longer_than_a_start_may_take_is_given_up),
         TEST(it_hangs_for_no_longer_than_its_pod_is_placed),
+        cmocka_unit_test_setup_teardown(who_has_some_of_its_pods_hangs_on_a_quota, begin_with_quota, end_with_server),
         cmocka_unit_test_setup_teardown(it_does_not_hang_while_nobody_can_hear_of_it, begin_unwatched, end_with_server),
     };
     return cmocka_run_group_tests_name("what hangs", tests, open_folder, drop_folder);
