@@ -263,7 +263,7 @@ static int work(struct cli *cli, const struct args *args, bool restore)
                            claim_restored(p.db, p.cfg.store_dir, cli->arena, &former, &err) &&
                            claim_blobs_restored(p.db, &p.blobs_at, &err)
                      : was_used(&p, &err) && claim_store(p.db, p.cfg.store_dir, &err) &&
-                           claim_blobs(p.db, &p.blobs_at, &err) && know_secrets(&p, args, &err) &&
+                           claim_blobs(p.db, &p.blobs_at, NULL, &err) && know_secrets(&p, args, &err) &&
                            backup_make(&cfg, &done, &err);
     }
     close_place(&p);

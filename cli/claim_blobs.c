@@ -5,7 +5,8 @@
 #include "engine/store/artifacts.h"
 #include "engine/store/settings.h"
 
-#define LOOKED_UP 16 /* blobs of the database, of which the place must have one */
+#define ASKED_AGAIN 2 /* tries of a request */
+#define LOOKED_UP 16  /* blobs of the database, of which the place must have one */
 
 static void close_store(struct blob_store **s)
 {
@@ -96,15 +97,19 @@ static bool decide(struct claim_place *p, struct conn *c, struct err *err)
     return settings_put(c, STR(CLAIM_PLACE_SETTING), place, err);
 }
 
-bool claim_blobs(struct db *db, const struct store_config *cfg, struct err *err)
+bool claim_blobs(struct db *db, const struct store_config *cfg, enum claim_lack *lack, struct err *err)
 {
     STORE_AUTO *s = NULL;
     CONN_AUTO c = NULL;
     struct arena a;
-    if (!store_open(cfg, &s, err) || !db_lease(db, &c, err)) return false;
+    struct store_config asked = *cfg;
+    if (lack != NULL) *lack = CLAIM_REFUSED;
+    if (lack != NULL) asked.tries = ASKED_AGAIN;
+    if (!store_open(&asked, &s, err) || !db_lease(db, &c, err)) return false;
     arena_init(&a, 0);
     struct claim_place p = {.cfg = cfg, .store = s, .arena = &a};
     bool ok = decide(&p, c, err);
+    if (lack != NULL && store_is_away(s)) *lack = str_eq(p.remembered, named(cfg)) ? CLAIM_KNOWN_AWAY : CLAIM_AWAY;
     arena_free(&a);
     return ok;
 }

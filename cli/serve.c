@@ -43,6 +43,7 @@
 #define NO_BOUND (INT64_MAX / 2)
 #define START_POLL_MS 500
 #define STANDBY_POLL_MS 100
+#define LOOK_AGAIN_US 5000000
 #define HANGS_US 300000000     /* a turn that takes longer will not end */
 #define STOP_PATIENCE_MS 10000 /* for what hangs in the database */
 #define POLL_WITHOUT_HINTS_MS 50
@@ -67,6 +68,8 @@ struct server {
     struct upkeep *upkeep;
     int lock, executor_lock, secrets_lock;
     bool standing_by;
+    bool unseen;     /* the artifact store has not answered yet */
+    int64_t look_us; /* when it is asked again, monotonic */
 };
 
 /* Signals have a thread of their own, which hears them at any time, and outlives the wait for whatever hangs. */
@@ -363,13 +366,49 @@ static bool open_api(struct server *s, struct err *err)
     return ok;
 }
 
-static bool claim_places(struct server *s, struct err *err)
+static bool claim_artifacts(struct server *s, enum claim_lack *lack, struct err *err)
 {
-    if (!claim_store(s->db, s->cfg.store_dir, err)) return false;
     atomic_store(&stopping.leaving, WITHOUT_STORE);
-    bool ok = claim_blobs(s->db, &s->blobs, err);
+    bool ok = claim_blobs(s->db, &s->blobs, lack, err);
     atomic_store(&stopping.leaving, WITHOUT_DATABASE);
     return ok;
+}
+
+/* An artifact store that the database has had is not waited for: steps without artifacts need none, and the others
+ * wait for it by themselves. */
+static bool claim_places(struct server *s, struct err *err)
+{
+    enum claim_lack lack;
+    int64_t give_up = os_mono_us() + START_PATIENCE_US;
+    if (!claim_store(s->db, s->cfg.store_dir, err)) return false;
+    while (!claim_artifacts(s, &lack, err)) {
+        s->unseen = lack == CLAIM_KNOWN_AWAY;
+        s->look_us = os_mono_us() + LOOK_AGAIN_US;
+        if (lack == CLAIM_REFUSED || (!s->unseen && os_mono_us() > give_up)) return false;
+        log_err(LEVEL_WARN,
+                s->unseen ? "the artifact store does not answer: going on without it"
+                          : "waiting for the artifact store",
+                err);
+        if (stop_asked(s->unseen ? 0 : START_POLL_MS)) return false;
+        err_clear(err);
+        if (s->unseen) return true;
+    }
+    return true;
+}
+
+/* Whose it is, it says when it answers; nothing is swept in it before. */
+static bool look_again(struct server *s, struct err *err)
+{
+    enum claim_lack lack;
+    if (!s->unseen || os_mono_us() < s->look_us) return true;
+    s->unseen = !claim_artifacts(s, &lack, err);
+    s->look_us = os_mono_us() + LOOK_AGAIN_US;
+    if (!s->unseen) log_info("the artifact store is this database's, as it was");
+    if (!s->unseen) return upkeep_start(s->db, &s->cfg, &s->upkeep, err);
+    if (err->code == ERR_CONFLICT) return false;
+    if (lack == CLAIM_REFUSED) log_err(LEVEL_WARN, "whose the artifact store is cannot be seen yet", err);
+    err_clear(err);
+    return true;
 }
 
 static bool start(struct server *s, struct err *err)
@@ -384,7 +423,7 @@ static bool start(struct server *s, struct err *err)
         !secrets_hold(s->cfg.store_dir, s->cfg.secrets_dir, &s->secrets_lock, err) || !read_step_key(s, err) ||
         !try_scheduling(s, err) || !open_api(s, err))
         return false;
-    return upkeep_start(s->db, &s->cfg, &s->upkeep, err);
+    return s->unseen || upkeep_start(s->db, &s->cfg, &s->upkeep, err);
 }
 
 static void stop(struct server *s)
@@ -478,8 +517,8 @@ static int print_help(char **argv)
 
 static bool serve_until_signal(struct server *s, struct err *err)
 {
-    while (!stop_asked(s->standing_by ? STANDBY_POLL_MS : -1))
-        if (!try_scheduling(s, err)) return false;
+    while (!stop_asked(s->standing_by ? STANDBY_POLL_MS : s->unseen ? START_POLL_MS : -1))
+        if (!try_scheduling(s, err) || !look_again(s, err)) return false;
     return true;
 }
 

@@ -108,6 +108,11 @@ bool store_is_remote(const struct blob_store *s)
     return s->s3 != NULL;
 }
 
+bool store_is_away(const struct blob_store *s)
+{
+    return s->s3 != NULL && s3_is_away(s->s3);
+}
+
 bool store_clear(struct blob_store *s, struct err *err)
 {
     return s->ops->clear(s, err);

@@ -40,6 +40,7 @@ void store_close(struct blob_store *s); /* NULL is fine */
 /* What is under way ends soon, with an error, and so does all that follows: for whoever is about to close it. */
 void store_stop(struct blob_store *s); /* NULL is fine */
 bool store_is_remote(const struct blob_store *s);
+bool store_is_away(const struct blob_store *s); /* see s3_is_away(); never on disk */
 /* What dead writers left behind, also in S3: parts of uploads that nobody goes on with. */
 MUST_CHECK bool store_clear(struct blob_store *s, struct err *err);
 

@@ -28,6 +28,9 @@ MUST_CHECK bool s3_location(struct str text, struct str *bucket, struct str *pre
 MUST_CHECK bool s3_open(const struct s3_config *cfg, struct s3 **out, struct err *err);
 void s3_close(struct s3 *s); /* NULL is fine */
 void s3_stop(struct s3 *s);  /* what is under way, and all that follows, ends with ERR_UNAVAILABLE */
+/* It did not answer when it was last asked, or said that it cannot now; what it refuses for good is an answer. Known
+ * where there are two tries at least. */
+bool s3_is_away(const struct s3 *s);
 
 /* ---- objects, by their key below the prefix ---- */
 

@@ -440,6 +440,11 @@ static void note_answer(struct s3 *s)
         log_info("the artifact store answers again", LOG_STR("store", s->base));
 }
 
+bool s3_is_away(const struct s3 *s)
+{
+    return atomic_load(&s->troubled_us) != 0;
+}
+
 bool s3_do(struct s3 *s, const struct s3_call *call, struct s3_answer *out, struct err *err)
 {
     struct arena a;
@@ -457,7 +462,7 @@ bool s3_do(struct s3 *s, const struct s3_call *call, struct s3_answer *out, stru
             if (s3_element(buf_view(&out->body), "Error", &error, NULL)) said = s3_text(&a, error, "Code");
         }
         done = enough(&t, code) && said.n == 0;
-        if (done) note_answer(s);
+        if (done || (code == CURLE_OK && !may_help(&t, code, said))) note_answer(s); /* also if it refuses */
         if (done) break;
         if (t.got > before) tries = 0; /* it gets on */
         again = another(&t, code, said, tries + 1);

@@ -308,6 +308,38 @@ def test_a_wrong_setting_is_named_at_the_start(gateway, wrong, said):
         server.remove()
 
 
+def test_a_server_that_knows_its_store_starts_without_it(gateway, stored):
+    """What needs no artifacts goes on; whose the store is, is looked at once it answers."""
+    stored.crash()
+    gateway.crash()
+    stored.start()
+    assert "the artifact store does not answer: going on without it" in stored.tail()
+    succeeded(stored, stored.submit(HEAD + "name: plain\nsteps: {go: {run: 'true'}}\n"))
+    gateway.start()
+    until("the store to be seen", lambda: "the artifact store is this database's, as it was" in stored.tail())
+    succeeded(stored, stored.submit(HEAD + CHAIN.replace("    shell: bash\n", "").replace(
+        "cmp inputs/text <(seq 100000)", "seq 100000 | cmp - inputs/text")))
+    stored.crash()
+    gateway.crash()
+    (gateway.bucket / PREFIX / "store.id").write_text("0" * 32)
+    stored.start()
+    gateway.start()
+    assert stored.process.wait(PATIENCE) != 0 and "artifact store of another database" in stored.tail()
+    stored.process = None
+
+
+def test_a_first_start_waits_for_the_store(gateway):
+    gateway.crash()
+    server = Server(*gateway.options())
+    try:
+        server.start(wait=False)
+        until("the store to be waited for", lambda: "waiting for the artifact store" in server.tail())
+        gateway.start()
+        server.wait_ready()
+    finally:
+        server.remove()
+
+
 def test_a_store_that_does_not_answer_is_said_at_once(gateway):
     """The first try tells the log; the host of a bucket that nobody knows tells what to do about it, and a stop while
     it is waited for does not blame the database."""
@@ -320,8 +352,8 @@ def test_a_store_that_does_not_answer_is_said_at_once(gateway):
         assert server.process.poll() is None
         assert "bucket.store.invalid" in server.tail() and "--s3-path-style" in server.tail(), server.tail()
         server.process.terminate()
-        server.process.wait(PATIENCE)
+        assert server.process.wait(PATIENCE) == 0
         server.process = None
-        assert "the artifact store does not answer: leaving without it" in server.tail(), server.tail()
+        assert "the database" not in server.tail(), server.tail()
     finally:
         server.remove()
