@@ -282,7 +282,7 @@ static void executor_forget(void *self, struct attempt_id id)
     a->forgotten_us = os_mono_us();
     kube_log_close(a);
     if (a->deleted || a->name[0] == '\0') /* nothing was ever told of it */
-        kube_drop(k, a);
+        kube_gone(a);
     else
         kube_delete(a);
 }
@@ -365,6 +365,7 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
     out->kind = EXEC_UNKNOWN;
     out->never = a->never && !kube_left_pod(a) && !kube_log_any(a);
     out->result.message = STR("its Job is not there: it was deleted while no server looked, or had not been made yet");
+    kube_belongings_remove(a);
     kube_drop(k, a);
     return true;
 }

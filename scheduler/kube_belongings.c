@@ -1,7 +1,12 @@
 /* What goes with a Job, and is gone with it: the Service by which several workers find each other, and the Secret with
  * what the server gives to them. Each is made when the Job is there, as only then there is an owner to name. Until then
  * its pods wait for the Secret, but not for the Service: see kube_service.h. A step that needs neither costs no
- * request. */
+ * request.
+ *
+ * Where others have deleted the Job they may have told Kubernetes to leave its orphans, which say nothing of their
+ * owner any more: then each is deleted by its name when the attempt is over. One stays for ever whose Job went so while
+ * no server was there, if the last one was killed between the record of the attempt's end and this; or if it had the
+ * attempt in hand only to stop it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +22,11 @@ static bool has_workers(const struct kube_attempt *a)
     return a->workers > 1;
 }
 
+static struct str name_of_service(const struct kube_attempt *a)
+{
+    return has_workers(a) ? str_of(a->name) : STR("");
+}
+
 static void write_service(const struct kube_attempt *a, struct buf *out)
 {
     kube_service_json(str_of(a->name), str_of(a->job_uid), a->owner->cfg.instance, a->id, out);
@@ -27,17 +37,24 @@ static bool has_secrets(const struct kube_attempt *a)
     return a->n_secrets > 0;
 }
 
+/* Also of one whose values cannot be had any more. */
+static struct str name_of_secret(const struct kube_attempt *a)
+{
+    return a->secret_name;
+}
+
 static const struct kind {
     const char *collection;
     enum kube_refused refused;
     bool (*needed)(const struct kube_attempt *a);
+    struct str (*name)(const struct kube_attempt *a); /* empty = it never had one */
     void (*write)(const struct kube_attempt *a, struct buf *out);
     int64_t again_us; /* so often it is asked for anew once it is there; 0 = never */
 } kinds[KUBE_BELONGINGS] = {
     /* Somebody may delete it while workers look for each other. A watch would cost more than asking for it anew now and
      * then, which is harmless while it is there. */
-    [KUBE_SERVICE] = {"services", KUBE_REFUSED_SERVICE, has_workers, write_service, AGAIN_US},
-    [KUBE_SECRET] = {"secrets", KUBE_REFUSED_SECRET, has_secrets, kube_secret_json, 0},
+    [KUBE_SERVICE] = {"services", KUBE_REFUSED_SERVICE, has_workers, name_of_service, write_service, AGAIN_US},
+    [KUBE_SECRET] = {"secrets", KUBE_REFUSED_SECRET, has_secrets, name_of_secret, kube_secret_json, 0},
 };
 
 static const struct kind *kind_of(const struct kube_belonging *b)
@@ -165,6 +182,29 @@ void kube_belongings_tick(struct kube_attempt *a, int64_t now)
 {
     for (int i = 0; i < KUBE_BELONGINGS; i++)
         if (a->belongings[i].retry_us != 0 && now >= a->belongings[i].retry_us) create(&a->belongings[i], KUBE_CREATED);
+}
+
+static void removed(void *ctx, const struct kube_answer *answer)
+{
+    (void)ctx;
+    if (!kube_deleted(answer))
+        log_warn("what belonged to a Job that others have deleted stays: may the server's account delete it there, as "
+                 "deploy/components lets it?",
+                 LOG_STR("message", answer->message));
+}
+
+void kube_belongings_remove(const struct kube_attempt *a)
+{
+    char path[1024];
+    for (int i = 0; i < KUBE_BELONGINGS; i++) {
+        struct str name = kinds[i].name(a);
+        if (name.n == 0) continue; /* it would be all of them */
+        snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/%s/%.*s", STR_ARG(a->owner->cfg.namespace),
+                 kinds[i].collection, STR_ARG(name));
+        const struct kube_request req = {
+            .method = "DELETE", .path = str_of(path), .priority = KUBE_IDLE, .done = removed, .ctx = a->owner};
+        kube_request(a->owner->client, &req);
+    }
 }
 
 void kube_belongings_drop(struct kube_attempt *a)

@@ -40,6 +40,7 @@ void kube_gone(struct kube_attempt *a)
 {
     a->job_there = false;
     a->deleted = true;
+    if (a->phase == KUBE_FORGOTTEN && a->job_uid[0] != '\0' && !a->dismissed) kube_belongings_remove(a);
     if (a->phase == KUBE_FORGOTTEN || (a->phase == KUBE_SEEN && !kube_has_pod(a))) {
         kube_drop(a->owner, a);
         return;
@@ -68,6 +69,7 @@ static void deleted(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
     a->call = NULL;
+    a->dismissed &= answer->outcome == KUBE_DONE;
     if (kube_deleted(answer)) {
         kube_gone(a);
         return;
@@ -135,5 +137,6 @@ void kube_delete(struct kube_attempt *a)
                                      .priority = a->phase == KUBE_FORGOTTEN ? KUBE_IDLE : KUBE_URGENT,
                                      .done = deleted,
                                      .ctx = a};
+    a->dismissed = true;
     a->call = kube_request(a->owner->client, &req);
 }

@@ -146,6 +146,7 @@ struct kube_attempt {
     bool retaken_unseen;           /* so it seems: no server has looked */
     bool suspended;                /* by whoever else */
     bool deleted;                  /* its deletion was accepted, or it was gone */
+    bool dismissed;                /* by us: what belongs to it goes with it */
     int64_t job_ran_us;            /* from its start to its failure, which says nothing of its pod; 0 = not known */
     struct kube_belonging belongings[KUBE_BELONGINGS];
 
@@ -343,6 +344,7 @@ void kube_strays_drop(struct kube *k);
 void kube_belongings_create(struct kube_attempt *a); /* when its Job is there; harmless if they are, too */
 void kube_belongings_tick(struct kube_attempt *a, int64_t now);
 void kube_belongings_drop(struct kube_attempt *a);
+void kube_belongings_remove(const struct kube_attempt *a); /* by name: it is over, and others have deleted its Job */
 /* Its workers have failed: whether they had their Service is asked once more, by making it. It may have been refused
  * for the last time since, or made by a request whose answer was lost, or nobody has asked: the server is a new one. */
 void kube_belongings_late(struct kube_attempt *a);

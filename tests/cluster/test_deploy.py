@@ -133,15 +133,15 @@ def rights_of(role):
             for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
 
 
-# What the server asks for besides, and where: kube_ranks.c, kube_nodes.c, kube_templates.c, kube_kueue.c and
-# kube_secrets.c of the scheduler.
+# What the server asks for besides, and where: kube_belongings.c, kube_nodes.c, kube_templates.c and kube_kueue.c
+# of the scheduler.
 ADDED = {
-    "distributed": {("create", "services", JOBS)},
+    "distributed": {("create", "services", JOBS), ("delete", "services", JOBS)},
     "gpu-queue": {(verb, resource, None) for verb in ("list", "watch") for resource in (
         "nodes", "pods", "resourceclaims.resource.k8s.io", "resourceslices.resource.k8s.io")} | {
         (verb, "resourceclaimtemplates.resource.k8s.io", JOBS) for verb in ("create", "delete", "list")},
     "kueue": {("list", "workloads.kueue.x-k8s.io", JOBS)},
-    "secrets": {("create", "secrets", JOBS)},
+    "secrets": {("create", "secrets", JOBS), ("delete", "secrets", JOBS)},
 }
 
 

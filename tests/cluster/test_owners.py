@@ -92,10 +92,14 @@ def test_copies_count_for_nothing(cluster_server, jobs):
 
 
 @pytest.mark.parametrize("end", ("ends", "cancelled", "unknown"))
-def test_a_pod_that_loses_its_job(cluster_server, jobs, end):
-    server = cluster_server()
+def test_a_pod_that_loses_its_job(data_server, jobs, end):
+    """What its step was given by a Secret of that Job's goes all the same, though nothing owns it any more."""
+    server = data_server()
+    folder = server.data / "secrets/default"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "key").write_text("sesame-4711\n")
     line = "sleep 20; echo ended" if end == "ends" else STOPS  # longer than an orphan that nobody wants is left
-    run = server.submit(pipeline(f"  s: {{run: \"{line}\"}}\n"))
+    run = server.submit(pipeline(f"  s: {{run: \"{line}\", env: {{KEY: {{secret: {{file: key}}}}}}}}\n"))
     server.wait_task(run, "s", "running")
     first = the_pod(jobs, run)["uid"]
     jobs("delete", "jobs", "--all", "--cascade=orphan")
@@ -110,6 +114,7 @@ def test_a_pod_that_loses_its_job(cluster_server, jobs, end):
     assert server.ended(run)["state"] == ("succeeded" if end == "ends" else "cancelled"), server.tasks(run)
     assert server.tasks(run)["s"]["attempt"] == (2 if end == "unknown" else 1)
     until("all Jobs and pods to be gone", jobs.empty, 60)
+    until("all Secrets to be gone", lambda: not jobs.items("secrets"))
 
 
 @pytest.fixture
