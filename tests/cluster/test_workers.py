@@ -47,12 +47,16 @@ def test_ranks_find_each_other(cluster_server, jobs):
     until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
 
 
-def test_one_rank_that_dies_ends_all(cluster_server, jobs):
+def test_one_rank_that_dies_ends_all(cluster_server, jobs, marks):
+    """And the next attempt begins when the last of them has ended."""
     server = cluster_server()
+    now = f"cat /proc/uptime >{marks}"
     run = server.submit(pipeline(
         "  a:\n    workers: 3\n    retry: {limit: 1, backoff: 10ms}\n    outputs: {n: int}\n"
-        "    run: 'echo 5 > outputs/n; echo rank $RANK of attempt $MILLRACE_ATTEMPT; trap \"exit 9\" TERM;"
-        " test $MILLRACE_ATTEMPT = 2 && exit 0; test $RANK = 2 && sleep 1 && exit 7; sleep 600 & wait'\n"))
+        f"    volumes: [{{path: {marks}, hostPath: {marks}}}]\n"
+        "    run: 'echo 5 > outputs/n; echo rank $RANK of attempt $MILLRACE_ATTEMPT;"
+        f" test $MILLRACE_ATTEMPT = 2 && {now}/second.$RANK && exit 0; trap \"sleep 3; {now}/first.$RANK; exit 9\" TERM;"
+        " test $RANK = 2 && sleep 1 && exit 7; sleep 600 & wait'\n"))
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     first, second = server.get(f"/api/v1/runs/{run}/tasks/a/attempts").json["items"]
     assert (first["reason"], first["exitCode"]) == ("Error", 7)
@@ -60,6 +64,9 @@ def test_one_rank_that_dies_ends_all(cluster_server, jobs):
     log = server.get(f"/api/v1/runs/{run}/tasks/a/logs?attempt=1").body.decode()
     assert log.startswith("rank 0 of attempt 1\n") and "[rank 2] rank 2 of attempt 1\n" in log, log
     assert second["state"] == "succeeded"
+    at = {mark.name: float(mark.read_text().split()[0]) for mark in marks.iterdir()}
+    assert sorted(at) == ["first.0", "first.1", "second.0", "second.1", "second.2"]
+    assert max(at["first.0"], at["first.1"]) <= min(at[f"second.{rank}"] for rank in range(3)), at
     until("all of it to be gone", lambda: jobs.empty() and not services(jobs))
 
 
