@@ -182,7 +182,7 @@ static void who_is_stopped_while_nobody_knows_is_made_sure_of(void **state)
 
 static void who_is_stopped_and_surely_not_there_never_began(void **state)
 {
-    static const struct row script[] = {LOST, REFUSED(403, "exceeded quota: q"), LISTED(""), {NULL}};
+    static const struct row script[] = {LOST, REFUSED(403, "exceeded quota: q"), LISTED(""), {0}};
     (void)state;
     struct kube_attempt *a = creating(script);
     settles();
@@ -209,7 +209,7 @@ static void what_kueue_is_to_admit_is_suspended_once(void **state)
 /* So that it can be disowned when its run has ended, or is another server's now. */
 static void what_waits_to_be_created_is_known(void **state)
 {
-    static const struct row script[] = {REFUSED(403, "exceeded quota: q"), LISTED(""), {NULL}};
+    static const struct row script[] = {REFUSED(403, "exceeded quota: q"), LISTED(""), {0}};
     (void)state;
     struct exec_known *known;
     (void)creating(script);
