@@ -11,9 +11,19 @@ static bool is_held(const struct kube_attempt *a)
     return kube_is_podless(a) && a->held_by_kueue;
 }
 
+/* Of its queue's LocalQueue, which may be mistyped: a queue that names another one since does not take it back. */
+static const char *cure(struct str why)
+{
+    size_t at;
+    bool missing = str_starts(why, "LocalQueue ") && str_find(why, STR("doesn't exist"), &at);
+    return missing
+               ? "; make it, or cancel the run and retry it when the queue names another: what was handed over stays so"
+               : "";
+}
+
 static void say_held(struct kube_attempt *a, struct str why)
 {
-    kube_waits_for(a, "waits for Kueue: %.*s", STR_ARG(why));
+    kube_waits_for(a, "waits for Kueue: %.*s%s", STR_ARG(why), cure(why));
 }
 
 /* The condition that is not met says why, and the one that was met last what it waits for. */
