@@ -55,7 +55,8 @@ def test_one_rank_that_dies_ends_all(cluster_server, jobs, marks):
         "  a:\n    workers: 3\n    retry: {limit: 1, backoff: 10ms}\n    outputs: {n: int}\n"
         f"    volumes: [{{path: {marks}, hostPath: {marks}}}]\n"
         "    run: 'echo 5 > outputs/n; echo rank $RANK of attempt $MILLRACE_ATTEMPT;"
-        f" test $MILLRACE_ATTEMPT = 2 && {now}/second.$RANK && exit 0; trap \"sleep 3; {now}/first.$RANK; exit 9\" TERM;"
+        f" test $MILLRACE_ATTEMPT = 2 && {now}/second.$RANK && exit 0;"
+        f" trap \"sleep 3; {now}/first.$RANK; exit 9\" TERM;"
         " test $RANK = 2 && sleep 1 && exit 7; sleep 600 & wait'\n"))
     assert server.ended(run)["state"] == "succeeded", server.tasks(run)
     first, second = server.get(f"/api/v1/runs/{run}/tasks/a/attempts").json["items"]
