@@ -365,7 +365,7 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
     out->kind = EXEC_UNKNOWN;
     out->never = a->never && !kube_left_pod(a) && !kube_log_any(a);
     out->result.message = STR("its Job is not there: it was deleted while no server looked, or had not been made yet");
-    kube_belongings_remove(a);
+    if (!out->never) kube_belongings_remove(a); /* what is launched again has the same names */
     kube_drop(k, a);
     return true;
 }

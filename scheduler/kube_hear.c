@@ -10,14 +10,19 @@ static void keep(char *room, size_t n, struct str text)
 
 /* ---- Jobs ---- */
 
-/* While no server looked: what pods there are, or are to come, are not the first ones. Only by how often its spec was
- * changed is that known: once or twice to admit it, and more to take that back. Others who change it have it taken for
- * that, which costs an attempt; not to notice would let one run twice. */
-static bool was_retaken(const struct kube_attempt *a, const struct value *job, bool on)
+/* How often its spec was written tells what Kueue did: once to make it, once or twice to admit it, and once more to
+ * take that back. A watch that lags behind the one of pods may tell of a Job that is still to be admitted. */
+static bool is_retaken(const struct kube_attempt *a, int64_t generation)
 {
-    const struct value *meta = value_get(job, "metadata");
-    bool kueues = value_get(value_get(meta, "labels"), KUBE_LABEL_KUEUE) != NULL;
-    return kueues && a->manifest.n == 0 && value_get_int(meta, "generation") > (on ? 2 : 3);
+    return a->held_by_kueue && kube_has_pod(a) && generation > 2;
+}
+
+/* While no server looked: what pods there are, or are to come, are not the first ones. Others who change it have it
+ * taken for that, which costs an attempt; not to notice would let one run twice. */
+static bool was_retaken(const struct kube_attempt *a, const struct value *labels, int64_t generation)
+{
+    bool kueues = value_get(labels, KUBE_LABEL_KUEUE) != NULL;
+    return kueues && a->manifest.n == 0 && generation > (a->held_by_kueue ? 2 : 3);
 }
 
 /* By Kueue until it admits it, and when it takes that back; or by anybody, who may resume it. */
@@ -25,10 +30,11 @@ static void read_suspension(struct kube_attempt *a, const struct value *job)
 {
     bool was = a->suspended, on = value_get_bool(value_get(job, "spec"), "suspend");
     const struct value *labels = value_get(value_get(job, "metadata"), "labels");
+    int64_t generation = value_get_int(value_get(job, "metadata"), "generation");
     a->held_by_kueue = on && value_get(labels, KUBE_LABEL_KUEUE) != NULL;
     a->suspended = on && !a->held_by_kueue;
-    a->retaken |= a->held_by_kueue && kube_has_pod(a);
-    a->retaken_unseen = was_retaken(a, job, on);
+    a->retaken |= is_retaken(a, generation);
+    a->retaken_unseen = was_retaken(a, labels, generation);
     if (was && !a->suspended && a->phase == KUBE_CREATED && kube_lacks_pod(a)) kube_waits(a, STR(""));
 }
 

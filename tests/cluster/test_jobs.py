@@ -199,7 +199,8 @@ def test_a_job_that_went_while_nobody_looked(cluster_server, jobs):
     server.start()
     assert server.ended(run, 120)["state"] == "succeeded"
     first, second = server.get(f"/api/v1/runs/{run}/tasks/0/attempts").json["items"]
-    assert "its Job is not there: it was deleted" in first["message"] and second["state"] == "succeeded", (first, second)
+    assert "its Job is not there: it was deleted" in first["message"], first
+    assert second["state"] == "succeeded", second
     gone(jobs)
 
 

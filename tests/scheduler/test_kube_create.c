@@ -34,14 +34,6 @@
 
 enum meanwhile { NOTHING, IS_KILLED = 1, IS_FORGOTTEN = 2, IS_WATCHED = 4 };
 
-static size_t count(const char *part)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < received(); i++)
-        n += strncmp(server.got[i].line, part, strlen(part)) == 0;
-    return n;
-}
-
 /* One that nobody has created yet, of a cluster that answers by the script. */
 static struct kube_attempt *creating(const struct row *script)
 {
@@ -125,8 +117,8 @@ static void what_was_answered_settles_it(void **state)
                      a->retry_us != 0, a->unsure);
         if (known && strstr(kube_waits_why(a), rows[i].waits) == NULL)
             fail_msg("%s: waits '%s'", rows[i].name, kube_waits_why(a));
-        if (count(POST) != 1 || count(DELETE) != rows[i].deletions)
-            fail_msg("%s: %zu created, %zu deleted", rows[i].name, count(POST), count(DELETE));
+        if (received_of(POST) != 1 || received_of(DELETE) != rows[i].deletions)
+            fail_msg("%s: %zu created, %zu deleted", rows[i].name, received_of(POST), received_of(DELETE));
         over();
     }
 }
@@ -169,9 +161,9 @@ static void who_is_stopped_while_nobody_knows_is_made_sure_of(void **state)
         }
         turn_until(k->client, &a->queued);
         assert_int_equal(a->result.reason, REASON_CANCELLED);
-        assert_int_equal(count(POST), 2);
-        assert_int_equal(count(LIST), rows[i].lists);
-        assert_int_equal(count(DELETE), 1);
+        assert_int_equal(received_of(POST), 2);
+        assert_int_equal(received_of(LIST), rows[i].lists);
+        assert_int_equal(received_of(DELETE), 1);
         for (size_t n = 0, posts = 0; n < received(); n++)
             if (strstr(server.got[n].line, POST) != NULL &&
                 (strstr(server.got[n].body, "\"spec\":{\"suspend\":true,\"backoffLimit\"") != NULL) != (posts++ > 0))
@@ -189,7 +181,7 @@ static void who_is_stopped_and_surely_not_there_never_began(void **state)
     happens(IS_KILLED);
     turn_until(k->client, &a->queued);
     assert_true(str_is(a->result.message, NEVER_BEGAN));
-    assert_int_equal(count(POST), 2);
+    assert_int_equal(received_of(POST), 2);
     over();
 }
 
@@ -202,7 +194,7 @@ static void what_kueue_is_to_admit_is_suspended_once(void **state)
     a->manifest = STR("{\"metadata\":{}," KUBE_JOB_SPEC "\"suspend\":true}}");
     happens(IS_KILLED);
     settles();
-    assert_non_null(strstr(server.got[received() - 2].body, "\"spec\":{\"suspend\":true}"));
+    assert_non_null(strstr(received_last(POST)->body, "\"spec\":{\"suspend\":true}"));
     over();
 }
 
@@ -218,7 +210,7 @@ static void what_waits_to_be_created_is_known(void **state)
     assert_false(known[0].ended);
     executor.disown(executor.self, id, STR("p"), 1000);
     assert_false(settles());
-    assert_int_equal(count(POST), 1);
+    assert_int_equal(received_of(POST), 1);
     over();
 }
 
@@ -231,7 +223,7 @@ static void who_is_refused_while_it_waits_is_stopped_at_once(void **state)
     happens(IS_KILLED);
     assert_int_equal(a->phase, KUBE_TOLD);
     assert_true(str_is(a->result.message, NEVER_BEGAN));
-    assert_int_equal(count(POST), 1);
+    assert_int_equal(received_of(POST), 1);
     over();
 }
 

@@ -225,7 +225,14 @@ static void who_was_taken_back_and_resumed_gave_way(void **state)
 {
     (void)state;
     struct kube_attempt *a = with_pods(1, RUNS);
+    a->manifest = STR("{}"); /* this server made it */
+    job_says(SUSPENDED, ""); /* as a watch tells that lags behind */
+    job_says("", "");
+    kube_tick(k);
+    assert_false(a->hurry);
+    generation = 3;
     job_says(SUSPENDED, "");
+    generation = 4;
     kube_tick(k);
     assert_true(a->hurry && !a->keeps_job && a->call != NULL);
     job_says("", "");
@@ -234,6 +241,7 @@ static void who_was_taken_back_and_resumed_gave_way(void **state)
     says(KUBE_DELETED, 1, 0, RUNS);
     assert_int_equal(a->phase, KUBE_TOLD);
     assert_int_equal(a->result.reason, REASON_PREEMPTED);
+    generation = 1;
 }
 
 /* While no server looked, and whether or not its pods were made again since. */

@@ -36,31 +36,15 @@
 
 static const struct kube_claim claim = {.device_class = STR_INIT("gpu.example.com"), .count = 1};
 
-static size_t count(const char *part)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < received(); i++)
-        n += strncmp(server.got[i].line, part, strlen(part)) == 0;
-    return n;
-}
-
-static const struct got *newest(const char *part)
-{
-    for (size_t i = received(); i-- > 0;)
-        if (strncmp(server.got[i].line, part, strlen(part)) == 0) return &server.got[i];
-    fail_msg("no %s came", part);
-    return NULL;
-}
-
 /* Until so many such requests have been answered, and nothing more comes of it for a moment. */
 static void comes(const char *part, size_t n)
 {
     int64_t until = os_mono_us() + 10 * SECOND, quiet;
-    for (; count(part) < n && os_mono_us() < until; usleep(1000))
+    for (; received_of(part) < n && os_mono_us() < until; usleep(1000))
         kube_client_turn(k->client);
     for (quiet = os_mono_us() + SECOND / 20; os_mono_us() < quiet; usleep(1000))
         kube_client_turn(k->client);
-    if (count(part) != n) fail_msg("%zu times %s, and not %zu", count(part), part, n);
+    if (received_of(part) != n) fail_msg("%zu times %s, and not %zu", received_of(part), part, n);
 }
 
 static void start(const struct row *script)
@@ -100,8 +84,8 @@ static void one_is_made_for_all_before_their_jobs(void **state)
         comes(JOB, 3);
         (void)creating(5);
         comes(JOB, 4);
-        assert_int_equal(count(MAKE), 1);
-        assert_non_null(strstr(newest(MAKE)->body, "gpu.example.com"));
+        assert_int_equal(received_of(MAKE), 1);
+        assert_non_null(strstr(received_last(MAKE)->body, "gpu.example.com"));
         gone();
     }
 }
@@ -220,8 +204,8 @@ static void who_comes_while_it_goes_has_it_again(void **state)
     kube_templates_tick(k, os_mono_us() + 21 * SECOND);
     assert_null(creating(3)->call);
     comes(JOB, 1);
-    assert_int_equal(count(TAKE), 1);
-    assert_int_equal(count(MAKE), 2);
+    assert_int_equal(received_of(TAKE), 1);
+    assert_int_equal(received_of(MAKE), 2);
     gone();
 }
 
@@ -283,7 +267,7 @@ static void what_others_made_goes_unless_it_is_named(void **state)
         comes(SEEK, 1);
         kube_templates_tick(k, os_mono_us() + 21 * SECOND);
         comes(TAKE, named ? 0 : 1);
-        if (!named) assert_non_null(strstr(newest(TAKE)->line, OURS));
+        if (!named) assert_non_null(strstr(received_last(TAKE)->line, OURS));
         assert_int_equal(k->templates != NULL, named);
         gone();
     }

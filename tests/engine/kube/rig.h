@@ -237,6 +237,24 @@ static size_t __attribute__((unused)) received(void)
     return n;
 }
 
+/* Those whose line begins so. */
+static size_t __attribute__((unused)) received_of(const char *begin)
+{
+    size_t n = received(), fit = 0;
+    for (size_t i = 0; i < n; i++)
+        fit += strncmp(server.got[i].line, begin, strlen(begin)) == 0;
+    return fit;
+}
+
+/* The last of these. */
+static const struct got __attribute__((unused)) * received_last(const char *begin)
+{
+    for (size_t i = received(); i-- > 0;)
+        if (strncmp(server.got[i].line, begin, strlen(begin)) == 0) return &server.got[i];
+    fail_msg("no %s came", begin);
+    return NULL;
+}
+
 /* ---- clients ---- */
 
 static struct kube_access __attribute__((unused)) access_of_server(void)
