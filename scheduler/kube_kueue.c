@@ -11,14 +11,12 @@ static bool is_held(const struct kube_attempt *a)
     return kube_is_podless(a) && a->held_by_kueue;
 }
 
-/* Of its queue's LocalQueue, which may be mistyped: a queue that names another one since does not take it back. */
+/* Of its queue's LocalQueue, which may be mistyped. */
 static const char *cure(struct str why)
 {
     size_t at;
     bool missing = str_starts(why, "LocalQueue ") && str_find(why, STR("doesn't exist"), &at);
-    return missing
-               ? "; make it, or cancel the run and retry it when the queue names another: what was handed over stays so"
-               : "";
+    return missing ? "; make it, or let the queue name another: millrace queue apply" : "";
 }
 
 static void say_held(struct kube_attempt *a, struct str why)

@@ -91,6 +91,7 @@ void placer_stop_again(struct placer *p, struct placer_work *w)
     struct placing_answers *x = &p->answers;
     const struct placer_work *by = placer_work_by_id(p, w->by);
     struct str name = by != NULL ? str_of(by->name) : STR("another step");
+    if (w->phase == PLACER_RETAKEN) name = arena_printf(&p->turn, "what its queue, %s, is declared as now", w->queue);
     x->victims = grow(&p->turn, x->victims, x->n_victims, &p->room_victims, sizeof *x->victims);
     x->victims[x->n_victims++] = (struct placing_victim){w->id, w->by, w->attempt, name, false};
 }

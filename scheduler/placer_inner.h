@@ -10,12 +10,13 @@
 #include "scheduler/placer.h"
 
 enum placer_phase {
-    PLACER_HELD,     /* it cannot be told to the rules: no such queue, or no flavor of it fits */
-    PLACER_WAITS,    /* by the rules: waiting, promised */
-    PLACER_RUNS,     /* admitted */
-    PLACER_STOPS,    /* a victim */
-    PLACER_LEAVES,   /* a victim that has ended, whose pods may be there still */
-    PLACER_ELSEWHERE /* handed over to Kueue, or runs on what is not declared any more */
+    PLACER_HELD,      /* it cannot be told to the rules: no such queue, or no flavor of it fits */
+    PLACER_WAITS,     /* by the rules: waiting, promised */
+    PLACER_RUNS,      /* admitted */
+    PLACER_STOPS,     /* a victim */
+    PLACER_LEAVES,    /* a victim that has ended, whose pods may be there still */
+    PLACER_ELSEWHERE, /* handed over to Kueue, or runs on what is not declared any more */
+    PLACER_RETAKEN    /* handed over, and taken back: its queue is another one's now */
 };
 
 struct placer_work { /* a row of queue_work */
@@ -32,6 +33,7 @@ struct placer_work { /* a row of queue_work */
     char *nodes;                 /* {a,b}: where its pods are, or are to be, each empty = nowhere; NULL = all */
     bool moved;                  /* the database knows other nodes */
     bool strange;                /* it has devices that are not of its flavor any more */
+    bool mislaid;                /* with Kueue, whose LocalQueue is no longer that of its queue */
     struct str *bound;           /* of the turn: the nodes that its pods have, where `nodes` is set */
     uint64_t told, told_numbers; /* hashes of the reason told last: of what lasts, and of all its numbers */
     char *name;                  /* "run 17 train[2]" */

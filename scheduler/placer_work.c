@@ -226,7 +226,8 @@ static void look_at(struct placer *p, const struct placing_row *row)
     if (w == NULL) return;
     w->unsure = false;
     if (w->attempt != row->attempt) return;
-    if (row->state == QUEUE_ADMITTED && w->phase == PLACER_STOPS) placer_stop_again(p, w);
+    bool stops = w->phase == PLACER_STOPS || w->phase == PLACER_RETAKEN;
+    if (row->state == QUEUE_ADMITTED && stops) placer_stop_again(p, w);
     if (row->state != QUEUE_WAITS || (w->phase != PLACER_RUNS && w->phase != PLACER_ELSEWHERE)) return;
     drop(p, w);
     wait_for(p, row);
@@ -283,6 +284,17 @@ static char *unquoted(struct str nodes)
     return copy;
 }
 
+/* It was handed over, and its queue names another LocalQueue since, or has a quota of its own. */
+static bool is_mislaid(struct placer *p, const struct placing_row *row, size_t queue)
+{
+    struct value pin;
+    struct err ignored;
+    if (!p->cfg.source.hands_over || row->state != QUEUE_ADMITTED || queue == SIZE_MAX) return false;
+    if (!json_reload(&p->turn, row->pin, &pin, &ignored)) return false;
+    struct str given = value_get_text(&pin, "kueue");
+    return given.n > 0 && !str_eq(given, p->setup.queues[queue].kueue);
+}
+
 void placer_restore(struct placer *p, const struct placing_row *row)
 {
     struct place_ask ask;
@@ -300,6 +312,7 @@ void placer_restore(struct placer *p, const struct placing_row *row)
     w->strange = flavor != PLACE_NONE && w->gpu > 0 && !placer_pinned(p, row->pin, flavor, w->gpu);
     struct str nodes = w->strange ? STR("{}") : row->nodes;
     size_t q = queue_setup_find(&p->setup, row->queue);
+    w->mislaid = is_mislaid(p, row, q);
     bool known = q != SIZE_MAX && p->setup.queues[q].kueue.n == 0 && to_rules(p, row, &ask, &err) &&
                  place_add_running(p->setup.place, &ask, flavor, nodes_of(p, nodes, w->pods), row->admitted_us, &err);
     if (!known) return;
@@ -350,7 +363,9 @@ static void move_pods(struct placer *p)
         if (w->nodes != NULL) w->bound = arena_calloc(&p->turn, w->pods + 1, sizeof *w->bound);
     for (size_t i = 0; i < n; i++) {
         struct placer_work *w = by_task(p, pods[i].id.run, pods[i].id.task);
-        if (w == NULL || !is_there(w, pods[i].id.attempt)) continue;
+        if (w == NULL) continue;
+        if ((uint32_t)w->attempt == pods[i].id.attempt) w->mislaid = false; /* Kueue has begun it */
+        if (!is_there(w, pods[i].id.attempt)) continue;
         uint32_t number = node_number(p, pods[i].node);
         w->seen = p->round;
         if (pods[i].node.n == 0 || w->strange) continue;
@@ -395,6 +410,11 @@ static void look_at_works(struct placer *p)
         next = w->next;
         if (w->phase == PLACER_LEAVES) {
             if (w->seen != p->round) left(p, w);
+            continue;
+        }
+        if (w->mislaid) {
+            w->phase = PLACER_RETAKEN;
+            placer_stop_again(p, w);
             continue;
         }
         if (w->nodes == NULL || (w->phase != PLACER_RUNS && w->phase != PLACER_STOPS)) continue;

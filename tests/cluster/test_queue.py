@@ -268,6 +268,22 @@ def test_kueue_may_take_back(cluster, cluster_server, jobs, kueue):
     gone(jobs)
 
 
+def test_a_local_queue_that_was_mistyped(cluster_server, jobs, kueue):
+    def local_queues():
+        return sorted(j["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] for j in jobs.items("jobs"))
+
+    server = cluster_server()
+    declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-b}\n")
+    run = server.submit(pipeline("  one: {run: 'true', queue: theirs, resources: {gpu: 1}}\n"))
+    until("it to say so", lambda: "let the queue name another" in server.tasks(run)["one"].get("waitingFor", ""), 20)
+    assert local_queues() == ["team-b"]
+    declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
+    assert server.ended(run)["state"] == "succeeded"
+    task = server.tasks(run)["one"]
+    assert task["attempt"] == 2 and not task.get("failures"), task
+    gone(jobs)
+
+
 def test_a_kueue_that_is_not_there(cluster_server, jobs):
     server = cluster_server()
     declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")

@@ -42,9 +42,8 @@ static void who_is_held_says_why(void **state)
         {LISTED(ITEM("j2", "False", "no room") "," ITEM("j1", "True", "")),
          "waits for Kueue: it has the quota, and is about to be admitted"},
         {LISTED(ITEM("j1", "False", "LocalQueue nowhere doesn't exist")),
-         "waits for Kueue: LocalQueue nowhere doesn't exist; make it, or cancel the run and retry it when the queue "
-         "names "
-         "another: what was handed over stays so"},
+         "waits for Kueue: LocalQueue nowhere doesn't exist; make it, or let the queue name another: millrace queue "
+         "apply"},
         {LISTED(ITEM("j2", "False", "no room")),
          "waits for Kueue: it has not taken notice of the suspended Job; does it run?"},
         {{WORKLOADS, 403, NULL, "{\"kind\":\"Status\",\"message\":\"forbidden\"}", WHOLE, 0, 0},
