@@ -240,7 +240,7 @@ class Bench:
 
     def millrace_post(self):
         before = set(self.seen_jobs.seen)
-        _, start = self.run("  s: {run: [/bin/true]}\n")
+        _, start = self.run("  s: {run: [/bin/true]}\n", 1)
         first = min(t for name, t in self.seen_jobs.seen.items() if name not in before)
         until("it to be gone", self.space.empty)
         return (first - start) * 1000
@@ -250,7 +250,7 @@ class Bench:
         step before it: by that it is ready, and durably so a commit later."""
         jobs_before, pods_before = set(self.seen_jobs.seen), set(self.pods.seen)
         number, _ = self.run("".join(f"  s{i}: {{run: [/bin/true]{f', needs: [s{i - 1}]' if i else ''}}}\n"
-                                     for i in range(steps)))
+                                     for i in range(steps)), steps)
         wall = time.time() - time.monotonic()
         events = self.server.get(f"/api/v1/runs/{number}/events?page_size=1000").json["items"]
         ready = sorted(datetime.datetime.fromisoformat(e["at"]).timestamp() - wall for e in events
