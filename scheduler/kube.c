@@ -269,6 +269,12 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
     }
 }
 
+static void executor_requeue(void *self, struct attempt_id id)
+{
+    struct kube_attempt *a = kube_find(self, id);
+    if (a != NULL) a->requeue = true;
+}
+
 static void executor_forget(void *self, struct attempt_id id)
 {
     struct kube *k = self;
@@ -454,6 +460,7 @@ bool kube_executor_open(const struct kube_config *cfg, struct executor *out, str
                              .instance = executor_instance,
                              .launch = executor_launch,
                              .kill = executor_kill,
+                             .requeue = executor_requeue,
                              .forget = executor_forget,
                              .disown = executor_disown,
                              .known = executor_known,

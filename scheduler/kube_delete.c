@@ -113,9 +113,22 @@ static bool can_wait(const struct kube_attempt *a)
 }
 
 /* The pods go with it; without a policy they would be left behind. */
+void kube_delete_job(struct kube_attempt *a, const char *version, enum kube_priority priority,
+                     void (*done)(void *ctx, const struct kube_answer *answer))
+{
+    char path[512], body[384], as[KUBE_UID + 32] = "";
+    snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs/%s", STR_ARG(a->owner->cfg.namespace), a->name);
+    if (version[0] != '\0') snprintf(as, sizeof as, ",\"resourceVersion\":\"%s\"", version);
+    snprintf(body, sizeof body, OPTIONS ",\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"%s\"%s}}",
+             a->job_uid, as);
+    const struct kube_request req = {
+        .method = "DELETE", .path = str_of(path), .body = str_of(body), .priority = priority, .done = done, .ctx = a};
+    a->dismissed = true;
+    a->call = kube_request(a->owner->client, &req);
+}
+
 void kube_delete(struct kube_attempt *a)
 {
-    char path[512], body[256];
     a->retry_us = 0;
     if (a->call != NULL || a->name[0] == '\0') return; /* without a name it would be all Jobs */
     if (can_wait(a)) {
@@ -128,15 +141,5 @@ void kube_delete(struct kube_attempt *a)
         kube_holder_ask(a);
         return;
     }
-    snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs/%s", STR_ARG(a->owner->cfg.namespace), a->name);
-    snprintf(body, sizeof body, OPTIONS ",\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"%s\"}}",
-             a->job_uid);
-    const struct kube_request req = {.method = "DELETE",
-                                     .path = str_of(path),
-                                     .body = str_of(body),
-                                     .priority = a->phase == KUBE_FORGOTTEN ? KUBE_IDLE : KUBE_URGENT,
-                                     .done = deleted,
-                                     .ctx = a};
-    a->dismissed = true;
-    a->call = kube_request(a->owner->client, &req);
+    kube_delete_job(a, "", a->phase == KUBE_FORGOTTEN ? KUBE_IDLE : KUBE_URGENT, deleted);
 }

@@ -61,7 +61,10 @@ static void job_gone(struct kube_attempt *a, const struct kube_pod *read)
     if ((over && !a->deleted) || kube_untold(a, true, read)) return;
     bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
     kube_gone(a);
-    if (unwanted) kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
+    if (unwanted && a->requeue && a->dismissed)
+        kube_requeued(a);
+    else if (unwanted)
+        kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
 }
 
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object)
@@ -78,6 +81,7 @@ void kube_hear_job(void *ctx, enum kube_change change, const struct value *objec
     }
     keep(a->name, sizeof a->name, name);
     keep(a->job_uid, sizeof a->job_uid, uid);
+    keep(a->job_version, sizeof a->job_version, kube_text(object, "metadata.resourceVersion"));
     a->job_there = true;
     a->deleted = kube_text(object, "metadata.deletionTimestamp").n > 0;
     read_conditions(a, object);

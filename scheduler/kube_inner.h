@@ -141,7 +141,9 @@ struct kube_attempt {
     bool unsure;                   /* a creation may have been carried out, nobody knows */
     bool job_there;                /* by the watch, or by the answer to its creation */
     bool job_ended, job_completed; /* it says so; the pod tells more, if there is one */
+    char job_version[KUBE_UID];    /* as it was told last */
     bool held_by_kueue;            /* it is suspended until Kueue admits it */
+    bool requeue;                  /* then it is to end: its queue is another one's now */
     bool retaken;                  /* Kueue had admitted it, and has taken that back since */
     bool retaken_unseen;           /* so it seems: no server has looked */
     bool suspended;                /* by whoever else */
@@ -324,7 +326,9 @@ void kube_suspended(struct kube_attempt *a); /* by whoever else: is said */
 void kube_ask_pod(struct kube_attempt *a);
 
 /* ---- kube_kueue.c: what a Job waits for that is suspended for Kueue ---- */
-void kube_ask_kueue(struct kube *k); /* there are such */
+void kube_ask_kueue(struct kube *k);        /* there are such */
+void kube_requeue(struct kube_attempt *a);  /* its queue is another one's: its Job is deleted if it is held */
+void kube_requeued(struct kube_attempt *a); /* that is done */
 
 /* ---- kube_identity.c: whose an object is ---- */
 /* NULL = nobody's that is known. One that is told of for the first time is added. */
@@ -356,6 +360,9 @@ const char *kube_belongings_lack(const struct kube_attempt *a);
 
 /* ---- kube_delete.c: Jobs and pods are deleted ---- */
 void kube_delete(struct kube_attempt *a); /* what is known to be its, by uids */
+/* version: of no other than that; empty = of any. */
+void kube_delete_job(struct kube_attempt *a, const char *version, enum kube_priority priority,
+                     void (*done)(void *ctx, const struct kube_answer *answer));
 /* One pod by itself; it leaves the Job as it is. */
 struct kube_deletion {
     const char *pod, *uid; /* the pod of that name is let be if it is another */

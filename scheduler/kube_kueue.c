@@ -1,5 +1,5 @@
 /* A Job that Kueue holds is suspended, and its Workload says why (https://kueue.sigs.k8s.io/docs/concepts/workload/).
- */
+ * It is taken back when its queue is declared otherwise meanwhile. */
 #include "scheduler/kube_inner.h"
 
 #define NO_WORKLOAD "it has not taken notice of the suspended Job; does it run?"
@@ -86,4 +86,34 @@ void kube_ask_kueue(struct kube *k)
 {
     kube_ask(k, &k->held, told_workloads, "/apis/kueue.x-k8s.io/%s/namespaces/%.*s/workloads?limit=" KUBE_ASKED_MOST,
              versions[k->kueue_version % (sizeof versions / sizeof *versions)], STR_ARG(k->cfg.namespace));
+}
+
+/* ---- taking back ---- */
+
+void kube_requeued(struct kube_attempt *a)
+{
+    kube_end(a, FAILURE_INFRA, REASON_PREEMPTED,
+             STR("gave way: its queue hands over to another LocalQueue now, or to none"));
+}
+
+static void deleted(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_attempt *a = ctx;
+    bool gone = answer->outcome == KUBE_DONE || answer->status == 404, ends = a->phase == KUBE_CREATED;
+    a->call = NULL;
+    a->dismissed = gone;
+    if (gone)
+        kube_gone(a);
+    else if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) /* that came meanwhile */
+        kube_delete(a);
+    if (gone && ends && a->phase == KUBE_CREATED) kube_requeued(a);
+}
+
+/* Not at all unless it is as it was told last, suspended: Kueue may be about to let it run. Else it is looked at again
+ * in a second. */
+void kube_requeue(struct kube_attempt *a)
+{
+    bool begun = kube_has_pod(a) || a->retaken || a->retaken_unseen;
+    if (is_held(a) && !begun && !a->kill_wanted && a->call == NULL)
+        kube_delete_job(a, a->job_version, KUBE_URGENT, deleted);
 }

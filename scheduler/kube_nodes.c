@@ -266,7 +266,6 @@ bool kube_nodes_open(const struct kube_config *cfg, struct str domain, struct pl
     }
     *out = (struct placer_source){.self = k,
                                   .domain = k->domain,
-                                  .hands_over = true,
                                   .whole_parts = true,
                                   .flavors = source_flavors,
                                   .wanted = source_wanted,

@@ -135,6 +135,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && !kube_helper_tick(a, now)) give_up(a);
     if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
     kube_ranks_tick(a, now);
+    if (a->phase == KUBE_CREATED && a->requeue) kube_requeue(a);
     if (a->phase == KUBE_CREATED && (a->retaken || a->retaken_unseen)) give_back(a);
     if (a->phase == KUBE_CREATED && a->kill_wanted && gave_up_on(a, now)) unconfirmed(a);
     if (a->phase == KUBE_STOPPING && gave_up_on(a, now)) kube_tell(a);

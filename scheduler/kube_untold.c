@@ -130,7 +130,8 @@ static void ask_for(struct kube_attempt *a, bool job, struct str name, struct st
 
 bool kube_untold(struct kube_attempt *a, bool job, const struct kube_pod *object)
 {
-    bool ours = job && (a->deleted || a->kill_wanted); /* a Job has no grace: it goes as we have wanted */
+    bool ours =
+        job && (a->deleted || a->kill_wanted || a->dismissed); /* a Job has no grace: it goes as we have wanted */
     if (object->deleting || object->stage == KUBE_STAGE_ENDED || ours || a->phase != KUBE_CREATED) return false;
     ask_for(a, job, object->name, object->uid);
     return true;

@@ -86,14 +86,22 @@ static void take_admitted(struct placer *p, const struct place_admitted *a)
     admit(p, w, f != NULL ? f->name : STR(""), placer_pin(p, pin), quoted(p, nodes));
 }
 
-void placer_stop_again(struct placer *p, struct placer_work *w)
+static void stop(struct placer *p, const struct placer_work *w, int64_t by, struct str name)
 {
     struct placing_answers *x = &p->answers;
-    const struct placer_work *by = placer_work_by_id(p, w->by);
-    struct str name = by != NULL ? str_of(by->name) : STR("another step");
-    if (w->phase == PLACER_RETAKEN) name = arena_printf(&p->turn, "what its queue, %s, is declared as now", w->queue);
     x->victims = grow(&p->turn, x->victims, x->n_victims, &p->room_victims, sizeof *x->victims);
-    x->victims[x->n_victims++] = (struct placing_victim){w->id, w->by, w->attempt, name, false};
+    x->victims[x->n_victims++] = (struct placing_victim){w->id, by, w->attempt, name, false};
+}
+
+void placer_stop_again(struct placer *p, struct placer_work *w)
+{
+    const struct placer_work *by = placer_work_by_id(p, w->by);
+    stop(p, w, w->by, by != NULL ? str_of(by->name) : STR("another step"));
+}
+
+void placer_take_back(struct placer *p, const struct placer_work *w)
+{
+    stop(p, w, w->id, arena_printf(&p->turn, "what its queue, %s, is declared as now", w->queue));
 }
 
 static void take_victim(struct placer *p, const struct place_victim *v)

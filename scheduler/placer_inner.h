@@ -10,13 +10,12 @@
 #include "scheduler/placer.h"
 
 enum placer_phase {
-    PLACER_HELD,      /* it cannot be told to the rules: no such queue, or no flavor of it fits */
-    PLACER_WAITS,     /* by the rules: waiting, promised */
-    PLACER_RUNS,      /* admitted */
-    PLACER_STOPS,     /* a victim */
-    PLACER_LEAVES,    /* a victim that has ended, whose pods may be there still */
-    PLACER_ELSEWHERE, /* handed over to Kueue, or runs on what is not declared any more */
-    PLACER_RETAKEN    /* handed over, and taken back: its queue is another one's now */
+    PLACER_HELD,     /* it cannot be told to the rules: no such queue, or no flavor of it fits */
+    PLACER_WAITS,    /* by the rules: waiting, promised */
+    PLACER_RUNS,     /* admitted */
+    PLACER_STOPS,    /* a victim */
+    PLACER_LEAVES,   /* a victim that has ended, whose pods may be there still */
+    PLACER_ELSEWHERE /* handed over to Kueue, or runs on what is not declared any more */
 };
 
 struct placer_work { /* a row of queue_work */
@@ -33,7 +32,6 @@ struct placer_work { /* a row of queue_work */
     char *nodes;                 /* {a,b}: where its pods are, or are to be, each empty = nowhere; NULL = all */
     bool moved;                  /* the database knows other nodes */
     bool strange;                /* it has devices that are not of its flavor any more */
-    bool mislaid;                /* with Kueue, whose LocalQueue is no longer that of its queue */
     struct str *bound;           /* of the turn: the nodes that its pods have, where `nodes` is set */
     uint64_t told, told_numbers; /* hashes of the reason told last: of what lasts, and of all its numbers */
     char *name;                  /* "run 17 train[2]" */
@@ -114,6 +112,7 @@ void placer_hand_over(struct placer *p, struct placer_work *w, const struct queu
 void placer_why(struct placer *p, struct placing_why why);
 void placer_written(struct placer *p); /* the answers, as far as they were won */
 void placer_stop_again(struct placer *p, struct placer_work *w);
+void placer_take_back(struct placer *p, const struct placer_work *w); /* from Kueue, unless it has begun */
 void placer_heard(struct placer *p, const struct placing_row *row);
 
 /* ---- placer_whys.c: why the others wait ---- */

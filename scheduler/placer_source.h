@@ -19,7 +19,6 @@ typedef bool placer_counts_fn(const void *ctx, const struct attempt_id *id, stru
 struct placer_source {
     void *self;
     const char *domain; /* instance of the executor that runs what is admitted */
-    bool hands_over;    /* what a queue's LocalQueue is given waits for Kueue */
     bool whole_parts;   /* a shared GPU is had in parts that are counted: queue_ask */
     /* What is declared, which devices are told apart by; before nodes are asked for, and again when it has changed.
      * Valid during the call. NULL = the source tells of resources only. */

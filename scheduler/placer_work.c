@@ -218,6 +218,19 @@ void placer_hear(struct placer *p, const struct placing_row *row)
     wait_for(p, row);
 }
 
+/* It was handed over, and its queue names another LocalQueue since, or has a quota of its own. Whether it has begun is
+ * its owner's to know, who is told once. */
+static bool is_mislaid(struct placer *p, const struct placing_row *row)
+{
+    struct value pin;
+    struct err ignored;
+    size_t q = queue_setup_find(&p->setup, row->queue);
+    if (row->state != QUEUE_ADMITTED || row->by == row->id || q == SIZE_MAX) return false;
+    if (!json_reload(&p->turn, row->pin, &pin, &ignored)) return false;
+    struct str given = value_get_text(&pin, "kueue");
+    return given.n > 0 && !str_eq(given, p->setup.queues[q].kueue);
+}
+
 /* The owner had the row when the placer answered. It may have let go of it as it was: then it is decided again, or said
  * again; else there are news of it. */
 static void look_at(struct placer *p, const struct placing_row *row)
@@ -226,8 +239,8 @@ static void look_at(struct placer *p, const struct placing_row *row)
     if (w == NULL) return;
     w->unsure = false;
     if (w->attempt != row->attempt) return;
-    bool stops = w->phase == PLACER_STOPS || w->phase == PLACER_RETAKEN;
-    if (row->state == QUEUE_ADMITTED && stops) placer_stop_again(p, w);
+    if (row->state == QUEUE_ADMITTED && w->phase == PLACER_STOPS) placer_stop_again(p, w);
+    if (is_mislaid(p, row)) placer_take_back(p, w);
     if (row->state != QUEUE_WAITS || (w->phase != PLACER_RUNS && w->phase != PLACER_ELSEWHERE)) return;
     drop(p, w);
     wait_for(p, row);
@@ -284,17 +297,6 @@ static char *unquoted(struct str nodes)
     return copy;
 }
 
-/* It was handed over, and its queue names another LocalQueue since, or has a quota of its own. */
-static bool is_mislaid(struct placer *p, const struct placing_row *row, size_t queue)
-{
-    struct value pin;
-    struct err ignored;
-    if (!p->cfg.source.hands_over || row->state != QUEUE_ADMITTED || queue == SIZE_MAX) return false;
-    if (!json_reload(&p->turn, row->pin, &pin, &ignored)) return false;
-    struct str given = value_get_text(&pin, "kueue");
-    return given.n > 0 && !str_eq(given, p->setup.queues[queue].kueue);
-}
-
 void placer_restore(struct placer *p, const struct placing_row *row)
 {
     struct place_ask ask;
@@ -306,13 +308,13 @@ void placer_restore(struct placer *p, const struct placing_row *row)
         return;
     }
     struct placer_work *w = add(p, row);
+    if (is_mislaid(p, row)) placer_take_back(p, w);
     for (uint32_t i = 0; i < p->setup.n_flavors; i++)
         if (str_eq(p->setup.flavors[i].name, row->got)) flavor = i;
     w->phase = PLACER_ELSEWHERE;
     w->strange = flavor != PLACE_NONE && w->gpu > 0 && !placer_pinned(p, row->pin, flavor, w->gpu);
     struct str nodes = w->strange ? STR("{}") : row->nodes;
     size_t q = queue_setup_find(&p->setup, row->queue);
-    w->mislaid = is_mislaid(p, row, q);
     bool known = q != SIZE_MAX && p->setup.queues[q].kueue.n == 0 && to_rules(p, row, &ask, &err) &&
                  place_add_running(p->setup.place, &ask, flavor, nodes_of(p, nodes, w->pods), row->admitted_us, &err);
     if (!known) return;
@@ -363,9 +365,7 @@ static void move_pods(struct placer *p)
         if (w->nodes != NULL) w->bound = arena_calloc(&p->turn, w->pods + 1, sizeof *w->bound);
     for (size_t i = 0; i < n; i++) {
         struct placer_work *w = by_task(p, pods[i].id.run, pods[i].id.task);
-        if (w == NULL) continue;
-        if ((uint32_t)w->attempt == pods[i].id.attempt) w->mislaid = false; /* Kueue has begun it */
-        if (!is_there(w, pods[i].id.attempt)) continue;
+        if (w == NULL || !is_there(w, pods[i].id.attempt)) continue;
         uint32_t number = node_number(p, pods[i].node);
         w->seen = p->round;
         if (pods[i].node.n == 0 || w->strange) continue;
@@ -410,11 +410,6 @@ static void look_at_works(struct placer *p)
         next = w->next;
         if (w->phase == PLACER_LEAVES) {
             if (w->seen != p->round) left(p, w);
-            continue;
-        }
-        if (w->mislaid) {
-            w->phase = PLACER_RETAKEN;
-            placer_stop_again(p, w);
             continue;
         }
         if (w->nodes == NULL || (w->phase != PLACER_RUNS && w->phase != PLACER_STOPS)) continue;

@@ -165,10 +165,12 @@ static void stop_for(struct scheduler *s, struct live *l, struct placing *e, str
     (void)live_starting(l, e->task, e->attempt, why);
 }
 
-static void preempted(struct scheduler *s, struct live *l, struct placing *e, const struct value *by)
+/* unbegun: only if it is not under way. */
+static void preempted(struct scheduler *s, struct live *l, struct placing *e, struct str by, bool unbegun)
 {
     if (e->state != QUEUE_ADMITTED) return;
-    stop_for(s, l, e, by != NULL && by->type == VALUE_STRING ? by->u.s : STR("another step"));
+    e->requeue = unbegun && run_task_attempt(l->run, e->task) == e->attempt;
+    if (!e->requeue) stop_for(s, l, e, by);
 }
 
 void placing_hear(struct scheduler *s, struct live *l, enum command c, const struct value *payload)
@@ -186,7 +188,7 @@ void placing_hear(struct scheduler *s, struct live *l, enum command c, const str
         if (c == COMMAND_PLACED)
             admitted(l, e, value_get(one, "pin"));
         else
-            preempted(s, l, e, value_get(one, "by"));
+            preempted(s, l, e, value_get_text(one, "by"), value_get_bool(one, "unbegun"));
     }
 }
 
@@ -260,10 +262,14 @@ void placing_effects(struct scheduler *s, struct live *l)
     struct executor *x = s->cfg.executor;
     for (uint32_t i = 0; x != NULL && i < l->n_placings; i++) {
         struct placing *e = &l->placings[i];
-        if (!e->kill) continue;
-        e->kill = false;
-        if (run_task_state(l->run, e->task) == TASK_RUNNING)
-            x->kill(x->self, core_attempt(l, e->task, e->attempt), run_head(l->run)->project, s->cfg.grace_ms);
+        bool kill = e->kill, requeue = e->requeue && x->requeue != NULL;
+        e->kill = e->requeue = false;
+        if ((!kill && !requeue) || run_task_state(l->run, e->task) != TASK_RUNNING) continue;
+        struct attempt_id id = core_attempt(l, e->task, e->attempt);
+        if (kill)
+            x->kill(x->self, id, run_head(l->run)->project, s->cfg.grace_ms);
+        else
+            x->requeue(x->self, id);
     }
 }
 
@@ -287,6 +293,7 @@ static void restore(struct scheduler *s, struct live *l, const PGresult *res, in
     }
     if (e->state != QUEUE_WAITS) set(&e->pin, row_str(res, i, 5));
     if (e->state == QUEUE_STOPS) stop_for(s, l, e, row_str(res, i, 6));
+    if (row_bool(res, i, 7)) preempted(s, l, e, row_str(res, i, 6), true);
 }
 
 bool placing_load(struct scheduler *s, const char *ids, struct err *err)

@@ -26,7 +26,7 @@ struct placing_admit {
     bool won;
 };
 struct placing_victim {
-    int64_t id, by;
+    int64_t id, by; /* by = id: only if it has not begun */
     int32_t attempt;
     struct str by_text;
     bool won;

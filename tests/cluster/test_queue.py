@@ -274,13 +274,19 @@ def test_a_local_queue_that_was_mistyped(cluster_server, jobs, kueue):
 
     server = cluster_server()
     declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-b}\n")
-    run = server.submit(pipeline("  one: {run: 'true', queue: theirs, resources: {gpu: 1}}\n"))
+    run = server.submit(pipeline("  one: {run: 'sleep 4; exit 7', queue: theirs, resources: {gpu: 1}}\n"))
     until("it to say so", lambda: "let the queue name another" in server.tasks(run)["one"].get("waitingFor", ""), 20)
     assert local_queues() == ["team-b"]
     declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-a}\n")
-    assert server.ended(run)["state"] == "succeeded"
+    until("its pod to run", lambda: [p for p in jobs.items("pods") if p["status"]["phase"] == "Running"])
+    assert local_queues() == ["team-a"]
+    declare(server, "{apiVersion: millrace/v1, kind: Queue, name: theirs, kueue: team-b}\n")  # what runs stays
+    server.crash()  # and ends while nobody looks
+    until("its pod to end", lambda: [p for p in jobs.items("pods") if p["status"]["phase"] == "Failed"])
+    server.start()
+    assert server.ended(run)["state"] == "failed"
     task = server.tasks(run)["one"]
-    assert task["attempt"] == 2 and not task.get("failures"), task
+    assert (task["attempt"], task["exitCode"]) == (2, 7), task
     gone(jobs)
 
 

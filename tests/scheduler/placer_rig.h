@@ -123,7 +123,6 @@ static inline struct placer *placer_new(const char *owner)
                                       .sweep_ms = 200,
                                       .source = {.self = &world,
                                                  .domain = DOMAIN,
-                                                 .hands_over = true,
                                                  .wanted = nothing,
                                                  .fd = no_fd,
                                                  .turn = nothing,

@@ -39,7 +39,7 @@ struct step {
 static struct {
     pthread_mutex_t lock;
     struct step steps[ATTEMPTS];
-    uint32_t n, launched, killed;
+    uint32_t n, launched, killed, requeued;
     bool well;                  /* what is told to stop has just ended well */
     char pin[200];              /* of the last launch */
     struct exec_output left[2]; /* of whatever ends well */
@@ -94,6 +94,14 @@ static void killed(void *self, struct attempt_id id, struct str project, int64_t
     pthread_mutex_lock(&exec.lock);
     exec.killed++;
     end_of(id, exec.well);
+    pthread_mutex_unlock(&exec.lock);
+}
+
+static void requeue(void *self, struct attempt_id id)
+{
+    (void)self;
+    pthread_mutex_lock(&exec.lock);
+    exec.requeued += step_of(id) != NULL;
     pthread_mutex_unlock(&exec.lock);
 }
 
@@ -165,6 +173,7 @@ static struct executor executor = {.name = "test",
                                    .instance = instance,
                                    .launch = launch,
                                    .kill = killed,
+                                   .requeue = requeue,
                                    .forget = forget,
                                    .disown = killed,
                                    .known = known,
@@ -262,6 +271,7 @@ static void finish(uint32_t attempt)
     "jsonb_build_object('task', task, 'attempt', attempt, " what "))) FROM queue_work WHERE state < 4;"
 #define ADMIT TELL("7", "2", "'pin', pin")
 #define PREEMPT TELL("8", "3", "'by', by")
+#define TAKE_BACK TELL("8", "2", "'by', by, 'unbegun', true") "UPDATE queue_work SET by_id = id WHERE state < 4;"
 
 static void tell(const char *sql)
 {
@@ -274,7 +284,7 @@ static int setup(void **state)
     log_set_level(LEVEL_NONE);
     mode = EXEC_PLACES;
     executor.domain = NULL;
-    exec.n = exec.launched = exec.killed = 0;
+    exec.n = exec.launched = exec.killed = exec.requeued = 0;
     exec.n_left = 0;
     exec.well = false;
     cores = INT64_MAX / 2;

@@ -12,13 +12,18 @@
         WORKLOADS, 200, NULL, "{\"items\":[" items "]}", WHOLE, 0, 0                                                   \
     }
 
+static void job_says(enum kube_change change, int version, bool suspended)
+{
+    told(kube_hear_job, change,
+         arena_printf(&arena,
+                      "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"generation\":1,\"resourceVersion\":\"%d\","
+                      "\"labels\":{" LABELS ",\"" KUBE_LABEL_KUEUE "\":\"team-a\"}},\"spec\":{\"suspend\":%s}}",
+                      job_name, version, suspended ? "true" : "false"));
+}
+
 static struct kube_attempt *held(void)
 {
-    told(kube_hear_job, KUBE_PRESENT,
-         arena_printf(&arena,
-                      "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"generation\":1,\"labels\":{" LABELS
-                      ",\"" KUBE_LABEL_KUEUE "\":\"team-a\"}},\"spec\":{\"suspend\":true}}",
-                      job_name));
+    job_says(KUBE_PRESENT, 7, true);
     return asked(1);
 }
 
@@ -84,11 +89,121 @@ static void another_version_is_tried(void **state)
     (void)end_with_server(NULL);
 }
 
+/* ---- its queue is another one's ---- */
+
+#define DELETE "DELETE /apis/batch/v1/namespaces/n/jobs/"
+
+static void turn(const struct kube_attempt *a)
+{
+    for (int64_t until = os_mono_us() + 10000000; a->call != NULL && os_mono_us() < until; usleep(1000))
+        kube_client_turn(k->client);
+    assert_null(a->call);
+}
+
+static void requeue(struct kube_attempt *a)
+{
+    executor.requeue(executor.self, a->id);
+    kube_tick(k);
+}
+
+static void what_is_held_goes(void **state)
+{
+    (void)state;
+    static const struct row script[] = {{.match = DELETE, .status = 409}, {.match = DELETE, .status = 200}, {0}};
+    server_start(script);
+    if (begin(NULL) != 0) fail();
+    struct kube_attempt *a = held();
+    kube_tick(k);
+    assert_null(a->call);
+    requeue(a);
+    turn(a);
+    assert_non_null(strstr(received_last(DELETE)->body, "\"uid\":\"j1\",\"resourceVersion\":\"7\""));
+    assert_int_equal(a->phase, KUBE_CREATED); /* somebody has written it since */
+    job_says(KUBE_PRESENT, 8, true);
+    kube_tick(k);
+    turn(a);
+    assert_non_null(strstr(received_last(DELETE)->body, "\"resourceVersion\":\"8\""));
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_PREEMPTED);
+    assert_int_equal(a->result.failure, FAILURE_INFRA);
+    job_says(KUBE_DELETED, 8, true);
+    executor.forget(executor.self, a->id);
+    (void)end_with_server(NULL);
+}
+
+/* The watch may be quicker than the answer, and the answer may be that of a second try. */
+static void that_it_is_gone_is_heard_twice(void **state)
+{
+    (void)state;
+    static const struct row script[] = {{.match = DELETE, .status = 404, .times = -1}, {0}};
+    for (int first = 0; first < 2; first++) {
+        server_start(script);
+        if (begin(NULL) != 0) fail();
+        struct kube_attempt *a = held();
+        requeue(a);
+        assert_non_null(a->call);
+        if (first) job_says(KUBE_DELETED, 8, true);
+        if (first) assert_int_equal(a->phase, KUBE_TOLD);
+        turn(a);
+        if (!first) job_says(KUBE_DELETED, 8, true);
+        assert_int_equal(a->phase, KUBE_TOLD);
+        assert_int_equal(a->result.reason, REASON_PREEMPTED);
+        (void)end_with_server(NULL);
+    }
+}
+
+static void what_has_begun_stays(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        bool admitted, pod, cancelled;
+    } rows[] = {{.what = "admitted", .admitted = true},
+                {.what = "has a pod", .pod = true},
+                {.what = "is cancelled", .cancelled = true}};
+    static const struct row script[] = {{.match = DELETE, .status = 200, .times = -1}, {0}};
+    EACH(i, rows)
+    {
+        server_start(script);
+        if (begin(NULL) != 0) fail();
+        struct kube_attempt *a = held();
+        if (rows[i].admitted) job_says(KUBE_PRESENT, 8, false);
+        if (rows[i].pod) pod_told(KUBE_PRESENT, "p0", LABELS, job_name, "j1", "\"phase\":\"Pending\"");
+        if (rows[i].cancelled) executor.kill(executor.self, a->id, STR(""), 0);
+        requeue(a);
+        turn(a);
+        if (rows[i].cancelled) assert_int_equal(a->result.reason, REASON_CANCELLED);
+        if (received_of(DELETE) != rows[i].cancelled) fail_msg("%s: it was deleted", rows[i].what);
+        (void)end_with_server(NULL);
+    }
+}
+
+/* A cancel comes while its deletion is under way, which may be refused. */
+static void cancelled_meanwhile(void **state)
+{
+    (void)state;
+    for (int status = 200; status <= 409; status += 209) {
+        const struct row script[] = {
+            {.match = DELETE, .status = status, .delay_ms = 50}, {.match = DELETE, .status = 200}, {0}};
+        server_start(script);
+        if (begin(NULL) != 0) fail();
+        struct kube_attempt *a = held();
+        requeue(a);
+        executor.kill(executor.self, a->id, STR(""), 0);
+        turn(a);
+        assert_int_equal(a->phase, KUBE_TOLD);
+        assert_int_equal(a->result.reason, REASON_CANCELLED);
+        assert_int_equal(received_of(DELETE), status == 200 ? 1 : 2);
+        (void)end_with_server(NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_is_held_says_why),
-        cmocka_unit_test(another_version_is_tried),
+        cmocka_unit_test(who_is_held_says_why), cmocka_unit_test(another_version_is_tried),
+        cmocka_unit_test(what_is_held_goes),    cmocka_unit_test(that_it_is_gone_is_heard_twice),
+        cmocka_unit_test(what_has_begun_stays), cmocka_unit_test(cancelled_meanwhile),
     };
     return cmocka_run_group_tests_name("held by Kueue", tests, open_folder, drop_folder);
 }

@@ -119,6 +119,33 @@ static void test_giving_way_before_it_begins(void **state)
     scheduler_stop(s);
 }
 
+/* Only the executor knows whether it has begun: it is asked to, and again by the next owner. */
+static void test_being_taken_back(void **state)
+{
+    (void)state;
+    struct scheduler *s = start();
+    submit(ONE);
+    await(WAITS, 1);
+    tell("BEGIN;" ADMIT TAKE_BACK "COMMIT");
+    await("SELECT count(*) FROM queue_work WHERE state = 1 AND news AND attempt = 1", 1); /* it was not launched */
+    assert_int_equal(exec.requeued, 0);
+    tell(ADMIT);
+    await_launched(1);
+    tell(TAKE_BACK);
+    await("SELECT count(*) FROM inbox", 0);
+    scheduler_stop(s);
+    assert_int_equal(exec.requeued, 1);
+    s = start();
+    for (int64_t end = os_mono_us() + PATIENCE_US; exec.requeued < 2 && os_mono_us() < end; usleep(10000))
+        ;
+    assert_int_equal(exec.requeued, 2);
+    assert_int_equal(exec.killed, 0);
+    finish(1);
+    await(ENDED("5"), 1);
+    await(OVER, 1);
+    scheduler_stop(s);
+}
+
 /* What the placer says while no owner lives is heard by the next; what it said before is known by the row. */
 static void test_owners_come_and_go(void **state)
 {
@@ -311,6 +338,7 @@ int main(void)
                                        TEST(giving_way),
                                        TEST(it_is_done_already),
                                        TEST(giving_way_before_it_begins),
+                                       TEST(being_taken_back),
                                        TEST(owners_come_and_go),
                                        TEST(owners_of_another_cluster),
                                        TEST(owners_that_ask_nobody),

@@ -171,9 +171,10 @@ told AS (
 SELECT at, (SELECT pg_notify('millrace_inbox', '')) FROM won
 
 -- name: placer_preempt
+-- What is to give way to itself goes on: its owner takes it back, unless it has begun.
 WITH mine AS (SELECT id FROM queue_work WHERE id = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED),
 won AS (
-    UPDATE queue_work w SET state = 3, by = u.by, by_id = u.by_id
+    UPDATE queue_work w SET state = CASE WHEN u.by_id = u.id THEN 2 ELSE 3 END, by = u.by, by_id = u.by_id
       FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[]) WITH ORDINALITY AS u(id, attempt, by_id, by, at)
       JOIN mine ON mine.id = u.id
      WHERE w.id = u.id AND w.attempt = u.attempt AND w.state = 2 AND w.domain = $5
@@ -181,7 +182,8 @@ won AS (
 told AS (
     INSERT INTO inbox (project_id, created_by, shard, run_id, kind, payload)
     SELECT project_id, 'placer', shard, run_id, 8,
-           jsonb_build_object('domain', domain, 'tasks', jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'by', by)))
+           jsonb_build_object('domain', domain, 'tasks',
+                              jsonb_agg(jsonb_build_object('task', task, 'attempt', attempt, 'by', by, 'unbegun', by_id = id)))
       FROM won GROUP BY project_id, shard, run_id, domain
     RETURNING 1)
 SELECT at, (SELECT pg_notify('millrace_inbox', '')) FROM won
@@ -245,5 +247,5 @@ WITH over AS (
 SELECT pg_notify('millrace_queue', '') FROM over LIMIT 1
 
 -- name: hot_queue_load
-SELECT run_id, task, attempt, state, domain, coalesce(pin::text, ''), coalesce(by, '')
+SELECT run_id, task, attempt, state, domain, coalesce(pin::text, ''), coalesce(by, ''), coalesce(by_id = id, false)
   FROM queue_work WHERE run_id = ANY($1::bigint[]) AND state < 4 ORDER BY run_id, task
