@@ -113,7 +113,7 @@ static void deleted(void *ctx, const struct kube_answer *answer)
  * in a second. */
 void kube_requeue(struct kube_attempt *a)
 {
-    bool begun = kube_has_pod(a) || a->retaken || a->retaken_unseen;
+    bool begun = kube_has_pod(a) || a->retaken_unseen;
     if (is_held(a) && !begun && !a->kill_wanted && a->call == NULL)
         kube_delete_job(a, a->job_version, KUBE_URGENT, deleted);
 }

@@ -82,7 +82,8 @@ static bool is_late(const struct kube_attempt *a, int64_t now)
 static void give_back(struct kube_attempt *a)
 {
     if (!kube_has_pod(a)) {
-        kube_end_by_loss(a, STR(""));
+        bool untold = kube_watch_synced(a->owner->jobs) && !kube_synced(a->owner); /* after a start */
+        if (!untold) kube_end_by_loss(a, STR(""));
         return;
     }
     a->hurry = true;

@@ -12,13 +12,15 @@
         WORKLOADS, 200, NULL, "{\"items\":[" items "]}", WHOLE, 0, 0                                                   \
     }
 
+static int generation = 1;
+
 static void job_says(enum kube_change change, int version, bool suspended)
 {
     told(kube_hear_job, change,
          arena_printf(&arena,
-                      "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"generation\":1,\"resourceVersion\":\"%d\","
+                      "{\"metadata\":{\"name\":\"%s\",\"uid\":\"j1\",\"generation\":%d,\"resourceVersion\":\"%d\","
                       "\"labels\":{" LABELS ",\"" KUBE_LABEL_KUEUE "\":\"team-a\"}},\"spec\":{\"suspend\":%s}}",
-                      job_name, version, suspended ? "true" : "false"));
+                      job_name, generation, version, suspended ? "true" : "false"));
 }
 
 static struct kube_attempt *held(void)
@@ -157,23 +159,27 @@ static void what_has_begun_stays(void **state)
     (void)state;
     static const struct {
         const char *what;
-        bool admitted, pod, cancelled;
+        bool admitted, pod, cancelled, unseen;
     } rows[] = {{.what = "admitted", .admitted = true},
-                {.what = "has a pod", .pod = true},
+                {.what = "has one pod of two", .pod = true},
+                {.what = "had pods", .unseen = true},
                 {.what = "is cancelled", .cancelled = true}};
     static const struct row script[] = {{.match = DELETE, .status = 200, .times = -1}, {0}};
     EACH(i, rows)
     {
         server_start(script);
         if (begin(NULL) != 0) fail();
+        generation = rows[i].unseen ? 3 : 1;
         struct kube_attempt *a = held();
+        a->workers = 2;
         if (rows[i].admitted) job_says(KUBE_PRESENT, 8, false);
-        if (rows[i].pod) pod_told(KUBE_PRESENT, "p0", LABELS, job_name, "j1", "\"phase\":\"Pending\"");
+        if (rows[i].pod) pod_told(KUBE_PRESENT, "p0", LABELS RANK_0, job_name, "j1", "\"phase\":\"Pending\"");
         if (rows[i].cancelled) executor.kill(executor.self, a->id, STR(""), 0);
         requeue(a);
         turn(a);
         if (rows[i].cancelled) assert_int_equal(a->result.reason, REASON_CANCELLED);
         if (received_of(DELETE) != rows[i].cancelled) fail_msg("%s: it was deleted", rows[i].what);
+        generation = 1;
         (void)end_with_server(NULL);
     }
 }

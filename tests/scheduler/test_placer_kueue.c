@@ -35,7 +35,8 @@ static void test_what_was_handed_over_follows_its_queue(void **state)
     assert_int_equal(support_number(&world.db, TOLD_BACK "1"), 1);
     ask(1, 2, 1, 1, 0, "q");
     until(HANDED(1, "team"), 1);
-    world.generation = world.gpus[0] = 1;
+    world.gpus[0] = 1;
+    world.generation = 1;
     declare("\"quota\": {\"gpu\": 0}");
     until(TOLD_BACK "1", 2);
     until(TOLD_BACK "2", 1);
