@@ -1,6 +1,6 @@
-/* Pods that do not start, and whose status does not say why: of a volume that cannot be mounted, or a sandbox that
- * cannot be made, only events tell, or of a claim for devices that cannot be made; of one that is not there, or of a
- * scheduler or a kubelet that does not run, nothing does.
+/* Pods that do not start, and whose status does not say why: of a volume that cannot be mounted, a sandbox that cannot
+ * be made, or a claim for devices that cannot be made, or not be readied on the node, only events tell; of one that is
+ * not there, or of a scheduler or a kubelet that does not run, nothing does.
  * https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-has-network */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,8 @@
 static const char *const telling[] = {"FailedMount",
                                       "FailedAttachVolume",
                                       "FailedMapVolume",
+                                      "FailedCreatePodContainer", /* its cgroup */
+                                      "FailedPrepareDynamicResources",
                                       "FailedCreatePodSandBox",
                                       "FailedPodSandBoxStatus",
                                       "NetworkNotReady",

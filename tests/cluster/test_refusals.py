@@ -134,7 +134,26 @@ def test_an_account_that_may_not_read_events(cluster_server, jobs, account, tmp_
             assert words in task["message"], task
 
 
-def test_what_is_not_there(cluster_server, jobs):
+@pytest.fixture
+def undriven(cluster, jobs):
+    """A claim of that name, for a device of the node whose driver does not run there."""
+    if cluster.kind != "own":
+        pytest.skip("another cluster's devices are its own")
+    name, api = f"{jobs.name}.test", {"apiVersion": "resource.k8s.io/v1"}
+    claim = {"requests": [{"name": "g", "exactly": {"deviceClassName": name}}]}
+    cluster.apply({**api, "kind": "DeviceClass", "metadata": {"name": name},
+                   "spec": {"selectors": [{"cel": {"expression": f'device.driver == "{name}"'}}]}},
+                  {**api, "kind": "ResourceSlice", "metadata": {"name": name},
+                   "spec": {"driver": name, "nodeName": cluster.node, "devices": [{"name": "d"}],
+                            "pool": {"name": cluster.node, "generation": 1, "resourceSliceCount": 1}}},
+                  {**api, "kind": "ResourceClaim", "metadata": {"name": "undriven", "namespace": jobs.name},
+                   "spec": {"devices": claim}})
+    yield name
+    jobs("delete", "resourceclaim", "undriven")
+    cluster.kubectl("delete", "deviceclass,resourceslice", name)
+
+
+def test_what_is_not_there(cluster_server, jobs, undriven):
     """A volume, a sandbox: what only events tell is told, and not waited for for ever."""
     lacks = {"map": ("volumes: [{path: /a, configMap: nope}]", 'configmap "nope" not found'),
              "secret": ("volumes: [{path: /a, secret: nope}]", 'secret "nope" not found'),
@@ -143,6 +162,8 @@ def test_what_is_not_there(cluster_server, jobs):
              "device": ("pod: {resourceClaims: [{name: g, resourceClaimName: nope}]}", "there: ResourceClaim 'nope'"),
              "template": ("pod: {resourceClaims: [{name: g, resourceClaimTemplateName: nope}]}",
                           'resourceclaimtemplate.resource.k8s.io "nope" not found'),
+             "driver": ("pod: {resourceClaims: [{name: g, resourceClaimName: undriven}]}",
+                        f"DRA driver {undriven} is not registered"),
              "small": ("resources: {memory: 1B}", "FailedCreatePodSandBox")}
     server = cluster_server("--kube-start", "8s")
     run = server.submit(pipeline("".join(f"  {path}: {{run: 'true', {keys}}}\n" for path, (keys, _) in lacks.items())))

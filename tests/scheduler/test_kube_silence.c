@@ -19,11 +19,11 @@ static struct kube_attempt *not_placed(const char *scheduler, bool claims)
     return a;
 }
 
-static struct kube_attempt *on_a_node(const char *status)
+static struct kube_attempt *on_a_node(const char *uid, const char *status)
 {
     job_told(KUBE_PRESENT, job_name, "j1", LABELS);
     struct kube_attempt *a = asked(1);
-    pod_told(KUBE_PRESENT, "p0", LABELS, job_name, "j1", status);
+    pod_told(KUBE_PRESENT, uid, LABELS, job_name, "j1", status);
     return a;
 }
 
@@ -37,7 +37,7 @@ static void seconds_pass(struct kube_attempt *a, int seconds)
 static void a_node_that_takes_no_notice_is_named(void **state)
 {
     (void)state;
-    struct kube_attempt *a = on_a_node(PENDING);
+    struct kube_attempt *a = on_a_node("p0", PENDING);
     seconds_pass(a, 9);
     assert_string_equal(a->waits, "starts on node n1");
     seconds_pass(a, 2);
@@ -109,6 +109,60 @@ static void the_newest_event_of_its_own_counts(void **state)
     }
 }
 
+/* What keeps a pod from starting, and what only accompanies it; each of a pod of its own. */
+static const struct {
+    const char *reason;
+    bool tells;
+} warnings[] = {
+    {"FailedMount", true},
+    {"FailedAttachVolume", true},
+    {"FailedMapVolume", true},
+    {"FailedCreatePodContainer", true},
+    {"FailedPrepareDynamicResources", true},
+    {"FailedCreatePodSandBox", true},
+    {"FailedPodSandBoxStatus", true},
+    {"NetworkNotReady", true},
+    {"FailedResourceClaimCreation", true},
+    {"FailedToRetrieveImagePullSecret", false},
+    {"DNSConfigForming", false},
+};
+
+static void warnings_that_say_why_it_does_not_start_are_quoted(void **state)
+{
+    (void)state;
+    EACH(i, warnings)
+    {
+        char uid[8], quoted[128];
+        snprintf(uid, sizeof uid, "p%zu", i);
+        snprintf(quoted, sizeof quoted, "Kubernetes says: %s: it says so", warnings[i].reason);
+        struct kube_attempt *a = on_a_node(uid, TAKEN);
+        k->silent.answered_us = 0;
+        seconds_pass(a, 6);
+        while (k->silent.call != NULL) {
+            kube_client_turn(k->client);
+            usleep(1000);
+        }
+        bool told = strstr(a->waits, quoted) != NULL;
+        if (told != warnings[i].tells || (a->hangs_us != 0) != warnings[i].tells)
+            fail_msg("%s: '%s'", warnings[i].reason, a->waits);
+        kube_drop(k, a);
+    }
+}
+
+static int begin_with_warnings(void **state)
+{
+    static char events[4096];
+    const struct row script[] = {{"n/events?", 200, .body = events, .times = -1}, {.match = NULL}};
+    size_t n = (size_t)snprintf(events, sizeof events, "{\"items\":[");
+    EACH(i, warnings)
+    n += (size_t)snprintf(events + n, sizeof events - n,
+                          "%s{\"involvedObject\":{\"uid\":\"p%zu\"},\"reason\":\"%s\",\"message\":\"it says so\"}",
+                          i > 0 ? "," : "", i, warnings[i].reason);
+    snprintf(events + n, sizeof events - n, "]}");
+    server_start(script);
+    return begin(state);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -117,6 +171,8 @@ int main(void)
         TEST(the_newest_event_of_its_own_counts),
         TEST(a_node_that_takes_no_notice_is_named),
         TEST(only_kubernetes_own_scheduler_hangs_on_claims),
+        cmocka_unit_test_setup_teardown(warnings_that_say_why_it_does_not_start_are_quoted, begin_with_warnings,
+                                        end_with_server),
     };
     return cmocka_run_group_tests_name("silent pods", tests, open_folder, drop_folder);
 }
