@@ -94,6 +94,8 @@ static bool make_place(const struct place *p, struct str folder, struct err *err
 static bool open_place(struct place *p, const struct args *args, bool restore, struct err *err)
 {
     if (!find_config(p, args, err)) return false;
+    /* One of its own brings them. */
+    if (p->cfg.database_url.n > 0 && !backup_has_tools(p->cfg.postgres_bin_dir, err)) return false;
     if (restore ? !make_place(p, str_of(args_word(args, 0)), err) : !has_data(p, err)) return false;
     p->dsn = p->cfg.database_url;
     if (p->dsn.n == 0) {

@@ -41,6 +41,8 @@ struct backup_result {
     int32_t schema; /* number of the last migration in it */
 };
 
+/* Are pg_dump and pg_restore there? Both commands need one; whoever lacks them hears of it before anything is done. */
+MUST_CHECK bool backup_has_tools(struct str bin_dir, struct err *err);
 /* Has a server used the database? ERR_NOT_FOUND when none has. */
 MUST_CHECK bool backup_has_schema(struct conn *c, struct err *err);
 /* The folder must be missing or empty, and is so again when it fails. ERR_NOT_FOUND: no server has used the database.

@@ -58,6 +58,28 @@ static bool ended_well(pid_t pid, int log, const char *program, struct err *err)
     return err_set(err, ERR_UNAVAILABLE, "%s failed: %.*s", program, STR_ARG(text));
 }
 
+static bool find_tools(struct str bin_dir, struct arena *a, struct str *out, struct err *err)
+{
+    static const char *const tools[2] = {"pg_dump", "pg_restore"};
+    if (embedded_find_bin(bin_dir, tools, a, out)) return true;
+    err_set(err, ERR_UNAVAILABLE,
+            "there are no pg_dump and pg_restore %s%.*s: a backup needs PostgreSQL's client programs",
+            bin_dir.n > 0 ? "in " : "here", STR_ARG(bin_dir));
+    return err_hint(err,
+                    "install them (Debian: apt-get install postgresql-client-15), or do this on a machine that has "
+                    "them, and reaches the same database and store by the server's options");
+}
+
+bool backup_has_tools(struct str bin_dir, struct err *err)
+{
+    struct arena a;
+    struct str found;
+    arena_init(&a, 0);
+    bool ok = find_tools(bin_dir, &a, &found, err);
+    arena_free(&a);
+    return ok;
+}
+
 bool backup_run_tool(const struct backup_config *config, char *argv[], struct err *err)
 {
     struct arena a;
@@ -66,8 +88,8 @@ bool backup_run_tool(const struct backup_config *config, char *argv[], struct er
     char path[FS_PATH_MAX], *env[ENV_MAX];
     const char *program = argv[0];
     FD_AUTO log = memfd_create("log", MFD_CLOEXEC);
-    bool ok = embedded_find_bin(config->bin_dir, &a, &bin, err) &&
-              fs_path(path, err, "%.*s/%s", STR_ARG(bin), program) && environment(config->dsn, &a, env, err);
+    bool ok = find_tools(config->bin_dir, &a, &bin, err) && fs_path(path, err, "%.*s/%s", STR_ARG(bin), program) &&
+              environment(config->dsn, &a, env, err);
     if (ok) {
         pid_t pid;
         posix_spawn_file_actions_t files;

@@ -35,7 +35,7 @@ MUST_CHECK bool embedded_database(struct embedded_pg *pg, struct str name, struc
 /* Ends the supervision, and PostgreSQL too (a fast shutdown, waited for) unless another server uses it. */
 void embedded_stop(struct embedded_pg *pg);
 
-/* The folder of PostgreSQL's programs, as embedded_start looks for it. */
-MUST_CHECK bool embedded_find_bin(struct str wanted, struct arena *a, struct str *out, struct err *err);
+/* The folder of PostgreSQL's programs that has these, as embedded_start looks for its own; false: there is none. */
+MUST_CHECK bool embedded_find_bin(struct str wanted, const char *const programs[2], struct arena *a, struct str *out);
 
 #endif

@@ -19,11 +19,12 @@
 
 /* ---- programs ---- */
 
-static bool has_programs(const char *dir)
+static bool has_programs(const char *dir, const char *const programs[2])
 {
     char path[FS_PATH_MAX];
-    return fs_path(path, NULL, "%s/postgres", dir) && access(path, X_OK) == 0 &&
-           fs_path(path, NULL, "%s/initdb", dir) && access(path, X_OK) == 0;
+    for (size_t i = 0; i < 2; i++)
+        if (!fs_path(path, NULL, "%s/%s", dir, programs[i]) || access(path, X_OK) != 0) return false;
+    return true;
 }
 
 static const char *const bin_patterns[] = {"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgsql/bin"};
@@ -35,7 +36,7 @@ static double version_of(const char *dir)
 }
 
 /* The newest, or the one of `version` when it is not 0. */
-static bool find_installed(double version, char out[FS_PATH_MAX])
+static bool find_installed(const char *const programs[2], double version, char out[FS_PATH_MAX])
 {
     double best = -1;
     for (size_t i = 0; i < sizeof bin_patterns / sizeof *bin_patterns; i++) {
@@ -44,44 +45,50 @@ static bool find_installed(double version, char out[FS_PATH_MAX])
         for (size_t j = 0; j < found.gl_pathc; j++) {
             double v = version_of(found.gl_pathv[j]);
             bool fits = version > 0 ? v >= version && v < version + 1 : v > best;
-            if (fits && has_programs(found.gl_pathv[j]) && fs_path(out, NULL, "%s", found.gl_pathv[j])) best = v;
+            if (fits && has_programs(found.gl_pathv[j], programs) && fs_path(out, NULL, "%s", found.gl_pathv[j]))
+                best = v;
         }
         globfree(&found);
     }
     return best >= 0;
 }
 
-static bool find_in_path(char out[FS_PATH_MAX])
+static bool find_in_path(const char *const programs[2], char out[FS_PATH_MAX])
 {
     struct str rest = str_of(getenv("PATH")), dir;
     while (rest.n > 0 && str_split(&rest, ':', &dir))
-        if (dir.n > 0 && fs_path(out, NULL, "%.*s", STR_ARG(dir)) && has_programs(out)) return true;
+        if (dir.n > 0 && fs_path(out, NULL, "%.*s", STR_ARG(dir)) && has_programs(out, programs)) return true;
     return false;
 }
 
-static bool find_bin(struct str wanted, double version, char out[FS_PATH_MAX], struct err *err)
+static bool find_bin(struct str wanted, const char *const programs[2], double version, char out[FS_PATH_MAX])
 {
+    if (wanted.n > 0) return fs_path(out, NULL, "%.*s", STR_ARG(wanted)) && has_programs(out, programs);
+    return find_installed(programs, version, out) || find_in_path(programs, out);
+}
+
+bool embedded_find_bin(struct str wanted, const char *const programs[2], struct arena *a, struct str *out)
+{
+    char path[FS_PATH_MAX];
+    if (!find_bin(wanted, programs, 0, path)) return false;
+    *out = arena_str(a, str_of(path));
+    return true;
+}
+
+static bool find_server(struct str wanted, double version, char out[FS_PATH_MAX], struct err *err)
+{
+    static const char *const programs[2] = {"postgres", "initdb"};
+    if (find_bin(wanted, programs, version, out)) return true;
     if (wanted.n > 0) {
-        if (!fs_path(out, err, "%.*s", STR_ARG(wanted))) return false;
-        if (has_programs(out)) return true;
-        err_set(err, ERR_INVALID, "there are no postgres and initdb in %s", out);
+        err_set(err, ERR_INVALID, "there are no postgres and initdb in %.*s", STR_ARG(wanted));
         return err_hint(err, "name the folder of PostgreSQL's programs, for example /usr/lib/postgresql/15/bin");
     }
-    if (find_installed(version, out) || find_in_path(out)) return true;
     if (version > 0) {
         err_set(err, ERR_UNAVAILABLE, "the data folder was made by PostgreSQL %g, which is not installed", version);
         return err_hint(err, "install postgresql-%g", version);
     }
     err_set(err, ERR_UNAVAILABLE, "PostgreSQL is not installed");
     return err_hint(err, "install it (Debian: apt-get install postgresql-15), or give the URL of a database");
-}
-
-bool embedded_find_bin(struct str wanted, struct arena *a, struct str *out, struct err *err)
-{
-    char path[FS_PATH_MAX];
-    if (!find_bin(wanted, 0, path, err)) return false;
-    *out = arena_str(a, str_of(path));
-    return true;
 }
 
 /* ---- folders ---- */
@@ -112,7 +119,7 @@ bool pg_paths_resolve(const struct embedded_config *config, struct pg_paths *out
         digest_of(str_of(resolved), digest);
         if (!fs_path(out->socket, err, "/tmp/millrace-pg-%.16s", digest + strlen("sha256:"))) return false;
     }
-    return find_bin(config->bin_dir, cluster_version(out->cluster), out->bin, err);
+    return find_server(config->bin_dir, cluster_version(out->cluster), out->bin, err);
 }
 
 /* Ours and closed to others, or made so; never a link that somebody else put there. */

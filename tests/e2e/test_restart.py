@@ -356,6 +356,31 @@ def test_second_server_on_the_same_data_is_refused(server):
     assert server.get("/readyz").status == 200
 
 
+def test_backup_by_client_programs_alone(tmp_path):
+    """A machine without PostgreSQL's server can make one; where these lack, too, that is said, and nothing is done."""
+    database, bin_dir = Database(), tmp_path / "bin"
+    server = Server("--database-url", database.url)
+    bin_dir.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        (bin_dir / name).symlink_to(database.bin / name)
+    words = ["--data-dir", server.data, "--database-url", database.url]
+    env = {"MILLRACE_POSTGRES_BIN_DIR": str(bin_dir)}
+    try:
+        database.start()
+        server.start()
+        server.cli("backup", tmp_path / "saved", *words, env=env)
+        (bin_dir / "pg_restore").unlink()
+        for command, folder in (("backup", "more"), ("restore", "saved")):
+            words[1] = server.data if command == "backup" else tmp_path / "new"
+            lacks = server.cli(command, tmp_path / folder, *words, env=env, expect=None)
+            assert lacks.returncode != 0 and f"there are no pg_dump and pg_restore in {bin_dir}" in lacks.stderr, lacks
+            assert "client programs" in lacks.stderr and "on a machine that has them" in lacks.stderr, lacks
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["bin", "saved"]
+    finally:
+        server.remove()
+        database.remove()
+
+
 def test_backup_and_restore(fresh):
     server = fresh()
     number = server.submit(pipeline("keep: {run: echo precious > a.txt, outputs: {a: {artifact: text, path: a.txt}}}",
