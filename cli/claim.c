@@ -59,6 +59,14 @@ static bool read_claim(struct claim *c, struct err *err)
     return true;
 }
 
+static bool cannot_lock(const char *lock, struct str store_dir, int why, struct err *err)
+{
+    err_set(err, ERR_IO, "cannot lock %s: %s", lock, strerror(why));
+    if (why != EACCES) return false;
+    return err_hint(err, "give the store to the user that the server runs as: chown -R %u:%u %.*s", (unsigned)geteuid(),
+                    (unsigned)getegid(), STR_ARG(store_dir));
+}
+
 static bool lock_claim(struct claim *c, struct str store_dir, struct err *err)
 {
     char lock[FS_PATH_MAX];
@@ -70,7 +78,7 @@ static bool lock_claim(struct claim *c, struct str store_dir, struct err *err)
     int got = c->lock;
     while (got >= 0 && (got = flock(c->lock, LOCK_EX)) != 0 && errno == EINTR)
         got = 0;
-    return got >= 0 || err_set(err, ERR_IO, "cannot lock %s: %s", lock, strerror(errno));
+    return got >= 0 || cannot_lock(lock, store_dir, errno, err);
 }
 
 /* Reads the identity, or makes one that is still to be confirmed. */

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/server.h"
@@ -230,6 +231,22 @@ static void a_database_with_blobs_wants_them(void **state)
     ok(claim(&other, elsewhere));
 }
 
+/* As when a restore was root's, and the server is not. */
+static void a_store_of_another_user_says_whose_it_must_be(void **state)
+{
+    (void)state;
+    char path[FS_PATH_MAX], cure[320];
+    uid_t self = geteuid();
+    ok(claim(&t, dir) && fs_path(path, &err, "%s/" CLAIM_FILE ".lock", dir));
+    assert_int_equal(chmod(path, 0), 0);
+    if (self == 0) assert_int_equal(seteuid(65534), 0);
+    bool claimed = claim(&t, dir);
+    snprintf(cure, sizeof cure, "chown -R %u:%u %s", (unsigned)geteuid(), (unsigned)getegid(), dir);
+    assert_int_equal(seteuid(self), 0);
+    if (claimed || strstr(err.message, "Permission denied") == NULL || strstr(err.hint, cure) == NULL)
+        fail_msg("%s (%s) %s", err.message, err_name(err.code), err.hint);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +257,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restore_that_failed_is_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_restored_is_another_installation, setup, teardown),
         cmocka_unit_test_setup_teardown(a_database_with_blobs_wants_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_store_of_another_user_says_whose_it_must_be, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
