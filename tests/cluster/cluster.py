@@ -145,9 +145,14 @@ class Postgres(Database):
         with open(self.home / "pg/pg_hba.conf", "a") as rules:
             rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
         self.start()
-        self.call(self.bin / "psql", "-q", self.url, "-c", f"create role millrace login password '{secret}'",
-                  "-c", "create database millrace owner millrace")
-        self.url = f"postgresql://millrace:{secret}@{cluster.address}:{self.port}/millrace"
+        self.own = self.url
+        self.call(self.bin / "psql", "-q", self.own, "-c", f"create role millrace login password '{secret}'")
+        self.host = f"postgresql://millrace:{secret}@{cluster.address}:{self.port}"
+        self.url = self.make("millrace")
+
+    def make(self, name):
+        self.call(self.bin / "psql", "-q", self.own, "-c", f"create database {name} owner millrace")
+        return f"{self.host}/{name}"
 
 
 class Pods:

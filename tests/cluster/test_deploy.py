@@ -61,25 +61,25 @@ def make_bucket(cluster, s3):
                    check=True)
 
 
-def follow_the_readme(cluster, database, s3, home):
+def follow_the_readme(cluster, part, names, home, folder=ROOT):
     """Runs its commands as they stand, but for the names of what a site has; gives back what they printed."""
-    script = re.search(r"^```sh cluster\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S).group(1)
-    ours = {"registry.example/millrace:0.1": "localhost/millrace:1", "python:3.11-slim": "localhost/python:1",
-            "postgresql://millrace:PASSWORD@db.example/millrace": database.url,
-            "s3://BUCKET/PREFIX": f"s3://{BUCKET}/runs",
-            "eu-central-1": f"{s3.REGION} --from-literal=MILLRACE_S3_ENDPOINT={s3.url} "
-                            "--from-literal=MILLRACE_S3_PATH_STYLE=true"}
-    for theirs, here in ours.items():
+    script = "".join(re.findall(rf"^```sh {part}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S))
+    for theirs, here in names.items():
         assert theirs in script, theirs
         script = script.replace(theirs, here)
+    environment = {**cluster.environment, "HOME": str(home), "PATH": f"{BIN.parent}:{cluster.environment['PATH']}"}
+    shims = "docker() { :; }\nset -eu\ntrap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n"  # the image is there already
+    done = cluster.inside(["bash", "-c", shims + script], env=environment, capture_output=True, cwd=folder)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def make_home(s3, home):
     (home / ".aws").mkdir()
+    (home / ".aws/credentials").touch(0o600)
     (home / ".aws/credentials").write_text(
         f"[default]\naws_access_key_id = {s3.ACCESS}\naws_secret_access_key = {s3.SECRET}\n")
-    environment = {**cluster.environment, "HOME": str(home), "PATH": f"{BIN.parent}:{cluster.environment['PATH']}"}
-    shims = "docker() { :; }\nset -eu\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n"  # the image is there already
-    done = cluster.inside(["bash", "-c", shims + script], env=environment, capture_output=True, cwd=ROOT)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    return done.stdout
+    return home
 
 
 def clear(cluster):
@@ -101,9 +101,15 @@ def server(cluster, s3, tmp_path_factory):
     deployed = None
     try:
         cluster.apply(volume(str(store)))
-        said = follow_the_readme(cluster, database, s3, tmp_path_factory.mktemp("home"))
+        home = make_home(s3, tmp_path_factory.mktemp("home"))
+        said = follow_the_readme(cluster, "cluster", {
+            "registry.example/millrace:0.1": "localhost/millrace:1", "python:3.11-slim": "localhost/python:1",
+            "postgresql://millrace:PASSWORD@db.example/millrace": database.url,
+            "s3://BUCKET/PREFIX": f"s3://{BUCKET}/runs",
+            "eu-central-1": f"{s3.REGION} --from-literal=MILLRACE_S3_ENDPOINT={s3.url} "
+                            "--from-literal=MILLRACE_S3_PATH_STYLE=true"}, home)
         deployed = Deployed(cluster)
-        deployed.said = said
+        deployed.said, deployed.database, deployed.store, deployed.admin = said, database, store, home
         yield deployed
     finally:
         if deployed:
@@ -248,8 +254,8 @@ def test_secret_of_the_readme(cluster, server, tmp_path):
     assert "there is no secret 'API_KEY'" in server.tasks(run)["s"]["message"], server.tasks(run)
     (tmp_path / "api-key.txt").write_text("sesame-4711\n")
     manifest = (ROOT / "deploy/components/secrets/put-secret.yaml").read_text()
-    assert "image: busybox\n" in manifest
-    (tmp_path / "put-secret.yaml").write_text(manifest.replace("image: busybox\n", "image: localhost/busybox:1\n"))
+    assert "image: busybox:1.37 " in manifest
+    (tmp_path / "put-secret.yaml").write_text(manifest.replace("image: busybox:1.37 ", "image: localhost/busybox:1 "))
     here = shown.replace("deploy/components/secrets/", "")
     cluster.inside(["bash", "-euc", here], cwd=tmp_path, check=True, capture_output=True)
     run = submit()
@@ -415,3 +421,25 @@ def test_missing_rights_name_their_component(cluster, server):
     for run in (queued, gang):
         server.post(f"/api/v1/runs/{run}:cancel")
         assert server.ended(run)["state"] == "cancelled"
+
+
+def test_backup_of_the_readme(cluster, server, s3):
+    """And what its restore brings back is what the servers go on with. Last, since they do."""
+    keep = ("apiVersion: millrace/v1\nkind: Pipeline\nname: keep\nsteps:\n  keep: {run: echo precious | tee m, "
+            "outputs: {m: {artifact: model, path: m}}}\n")
+    run = server.submit(keep)
+    assert server.ended(run, 60)["state"] == "succeeded"
+    (server.store / "secrets/default").mkdir(0o700, parents=True, exist_ok=True)
+    said = follow_the_readme(cluster, "cluster backup", {
+        "postgresql://millrace:PASSWORD@db.example/millrace": server.database.url,
+        "postgresql://millrace:PASSWORD@db.example/restored": server.database.make("restored"),
+        "s3://BUCKET/": f"s3://{BUCKET}/", "PREFIX ": "runs ", "/mnt/store": str(server.store),
+        "eu-central-1": f"{s3.REGION} MILLRACE_S3_ENDPOINT={s3.url} MILLRACE_S3_PATH_STYLE=true"},
+        server.admin, server.admin)
+    assert "saved: the database" in said and "kubectl -n millrace-jobs delete jobs" in said, said
+    server.rollout()
+    assert server.run(run)["state"] == "succeeded"
+    kept = server.get(f"/api/v1/runs/{run}/artifacts").json["items"][0]["id"]
+    assert server.get(f"/api/v1/artifacts/{kept}/content").body == b"precious\n"
+    assert server.get(f"/api/v1/runs/{run}/tasks/keep/logs").body == b"precious\n"
+    assert server.ended(server.submit(keep), 60)["state"] == "succeeded"

@@ -256,6 +256,8 @@ def test_backups_hold_the_bytes_and_go_into_any_store(gateway, stored):
         assert refused.returncode != 0 and "in use by another database" in refused.stderr, refused
         elsewhere.cli("restore", where, "--data-dir", elsewhere.data, env=gateway.environment("other"))
         assert sha(data) in gateway.blobs("other")
+        kept = [p.read_bytes() for p in (elsewhere.data / "cache").rglob("*") if p.is_file()]
+        assert data in kept, "what it brought into S3 is in the cache, too"
         token = stored.token
         for restored in on_disk, elsewhere:
             restored.start()
