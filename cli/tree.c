@@ -70,6 +70,7 @@ static void read_task(const struct value *v, struct tree_task *out)
         .started_us = time_parse(field_str(v, "startedAt")),
         .ended_us = time_parse(field_str(v, "endedAt")),
         .due_us = time_parse(field_str(v, "dueAt")),
+        .needs = value_get(v, "needs"),
     };
     if (!out->message.n) out->message = field_str(v, "reasonText");
 }
@@ -439,10 +440,27 @@ static struct str wording(struct str why)
     return str_sub(why, 0, n);
 }
 
-static bool waits_for_else(const struct tree_task *now, const struct tree_task *was)
+/* Nothing before it is left: it is no wait of its own that it is not its turn. */
+static bool could_begin(const struct tree *t, const struct tree_task *task)
 {
-    if (!str_is(now->state, "ready") || now->waiting.n == 0) return false;
-    return !was || was->waiting.n == 0 || !str_eq(wording(now->waiting), wording(was->waiting));
+    const struct value *need;
+    if (!str_is(task->state, "ready") && !str_is(task->state, "pending")) return false;
+    for (size_t i = 0; (need = value_item(task->needs, i)) != NULL; i++) {
+        const struct tree_task *other = need->type == VALUE_INT ? find(t, need->u.i) : NULL;
+        if (other && !state_ended(other->state)) return false;
+    }
+    return true;
+}
+
+static bool same_wait(const struct tree_task *x, const struct tree_task *y)
+{
+    return x->waiting.n > 0 && y->waiting.n > 0 && str_eq(wording(x->waiting), wording(y->waiting));
+}
+
+/* Of a loop's items that wait for the same, the first says it. */
+static bool same_item_wait(const struct tree_task *x, const struct tree_task *y)
+{
+    return x->parent == y->parent && str_ends(x->path, "]") && str_ends(y->path, "]") && same_wait(x, y);
 }
 
 void tree_changes(struct buf *out, struct arena *a, const struct tree *before, const struct tree *after,
@@ -450,13 +468,17 @@ void tree_changes(struct buf *out, struct arena *a, const struct tree *before, c
 {
     bool run_changed = !before || !str_eq(before->state, after->state);
     struct change *changes = arena_array(a, struct change, after->n_tasks + 1);
+    const struct tree_task *waiting = NULL; /* the last before this one */
     size_t n = 0;
     if (run_changed && !tree_ended(after)) run_line(out, after, view);
     for (size_t i = 0; i < after->n_tasks; i++) {
         const struct tree_task *now = &after->tasks[i], *was = before ? find(before, now->task) : NULL;
         bool begun = !str_is(now->state, "pending") && !str_is(now->state, "ready");
         bool changed = was ? !str_eq(was->state, now->state) || was->attempt != now->attempt : begun;
-        if ((changed && begun) || waits_for_else(now, was)) changes[n++] = change_of(now);
+        bool waits = now->waiting.n > 0 && could_begin(after, now);
+        bool tells = waits && !(was && same_wait(was, now)) && !(waiting && same_item_wait(waiting, now));
+        if ((changed && begun) || tells) changes[n++] = change_of(now);
+        if (waits) waiting = now;
     }
     if (n) qsort(changes, n, sizeof *changes, by_time);
     for (size_t i = 0; i < n; i++)

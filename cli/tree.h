@@ -13,6 +13,7 @@ struct tree_task {
     bool wrote; /* its last attempt has a log */
     int64_t attempt;
     int64_t started_us, ended_us, due_us;
+    const struct value *needs; /* numbers of tasks; may be NULL */
     /* links, as indices + 1; 0 = none */
     uint32_t first_child, last_child, next;
 };
@@ -36,8 +37,8 @@ struct tree_view {
 void tree_load(struct arena *a, const struct value *run, const struct value *pages, size_t n_pages, struct tree *out);
 /* At most term.height - 1 lines (when it is not 0): what runs, waits or failed is kept, the rest is counted. */
 void tree_render(struct buf *out, struct arena *a, const struct tree *t, const struct tree_view *view);
-/* A line for each task whose state or attempt differs, in the order in which that happened, and for the run. `before`
- * may be NULL. */
+/* A line for each task whose state or attempt differs, in the order in which that happened, and for the run; and for
+ * one that could begin, once, why it does not, and again when that is something else. `before` may be NULL. */
 void tree_changes(struct buf *out, struct arena *a, const struct tree *before, const struct tree *after,
                   const struct tree_view *view);
 bool tree_ended(const struct tree *t);

@@ -68,7 +68,7 @@ static const char tasks_json[] =
     "{\"task\":0,\"path\":\"data\",\"state\":\"succeeded\",\"attempt\":1,\"startedAt\":\"" T0
     "\",\"endedAt\":\"2026-01-02T03:04:01.250Z\"},"
     "{\"task\":1,\"path\":\"train\",\"state\":\"running\",\"startedAt\":\"2026-01-02T03:04:01.3Z\"},"
-    "{\"task\":2,\"path\":\"best\",\"state\":\"pending\",\"waitingFor\":\"waits for train\"},"
+    "{\"task\":2,\"path\":\"best\",\"state\":\"pending\",\"needs\":[1],\"waitingFor\":\"waits for train\"},"
     "{\"task\":3,\"parent\":1,\"path\":\"train[0]\",\"state\":\"succeeded\",\"attempt\":1,\"reason\":\"Cached\","
     "\"startedAt\":\"" T0 "\",\"endedAt\":\"" T0 "\"},"
     "{\"task\":4,\"parent\":1,\"path\":\"train[1]\",\"state\":\"running\",\"attempt\":2,\"startedAt\":\"2026-01-02T03:"
@@ -228,9 +228,22 @@ static void changes_line_by_line(void **state)
     assert_int_equal(out.n, 0);
 }
 
+/* The lines that tell what came behind `*was`, which becomes that. */
+static const char *told_next(struct tree *was, struct str tasks)
+{
+    struct tree_view v = view(0, 0, false, true);
+    BUF_AUTO out;
+    buf_init(&out, 0);
+    struct tree now = load(run_json, arena_cstr(&arena, tasks));
+    tree_changes(&out, &arena, was, &now, &v);
+    *was = now;
+    return arena_cstr(&arena, buf_view(&out));
+}
+
 static void why_it_waits_is_told_once(void **state)
 {
     (void)state;
+    static const char *const states[] = {"pending", "ready"}; /* what has not been tried yet has no record of its own */
     static const struct {
         const char *why;
         bool told;
@@ -239,20 +252,32 @@ static void why_it_waits_is_told_once(void **state)
                 {"needs 4 × h100, 3 free in queue lab; position 1 of 9", false},
                 {"each pod needs 4 × h100", true},
                 {"", false}};
-    struct tree_view v = view(0, 0, false, true);
-    struct tree was = load(run_json, "{\"items\":[]}");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        BUF_AUTO out;
-        buf_init(&out, 0);
-        struct tree now = load(
-            run_json,
-            arena_printf(&arena, "{\"items\":[{\"task\":0,\"path\":\"s\",\"state\":\"ready\",\"waitingFor\":\"%s\"}]}",
-                         rows[i].why)
-                .p);
-        tree_changes(&out, &arena, &was, &now, &v);
-        if ((out.n > 0) != rows[i].told) fail_msg("%s: %.*s", rows[i].why, STR_ARG(buf_view(&out)));
-        was = now;
+    for (size_t s = 0; s < sizeof states / sizeof *states; s++) {
+        struct tree was = load(run_json, "{\"items\":[]}");
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            const char *told = told_next(
+                &was,
+                arena_printf(&arena, "{\"items\":[{\"task\":0,\"path\":\"s\",\"state\":\"%s\",\"waitingFor\":\"%s\"}]}",
+                             states[s], rows[i].why));
+            if ((*told != '\0') != rows[i].told) fail_msg("%s: %s", rows[i].why, told);
+        }
     }
+}
+
+/* That something comes before it says its place in the pipeline; and what all items wait for, the first of them. */
+static void who_only_comes_later_or_waits_as_others_do_is_silent(void **state)
+{
+    (void)state;
+    struct tree was = load(run_json, "{\"items\":[]}");
+    static const char items[] =
+        "{\"items\":[{\"task\":0,\"path\":\"a\",\"state\":\"pending\"},"
+        "{\"task\":1,\"path\":\"b\",\"state\":\"pending\",\"needs\":[0],\"waitingFor\":\"waits for a\"},"
+        "{\"task\":2,\"parent\":9,\"path\":\"f[0]\",\"state\":\"pending\",\"waitingFor\":\"needs 1 CPU\"},"
+        "{\"task\":3,\"parent\":9,\"path\":\"f[1]\",\"state\":\"pending\",\"waitingFor\":\"needs 1 CPU\"}%s]}";
+    static const char one_more[] =
+        ",{\"task\":4,\"parent\":9,\"path\":\"f[2]\",\"state\":\"pending\",\"waitingFor\":\"needs 1 CPU\"}";
+    assert_string_equal(told_next(&was, arena_printf(&arena, items, "")), "· f[0]: pending  needs 1 CPU\n");
+    assert_string_equal(told_next(&was, arena_printf(&arena, items, one_more)), "");
 }
 
 /* What comes in one look is told as it happened: a loop ends behind its items, and what needs it begins then. */
@@ -315,6 +340,7 @@ int main(void)
         cmocka_unit_test(never_wider_than_the_terminal),
         cmocka_unit_test(colours_only_when_asked),
         cmocka_unit_test(why_it_waits_is_told_once),
+        cmocka_unit_test(who_only_comes_later_or_waits_as_others_do_is_silent),
         cmocka_unit_test(changes_line_by_line),
         cmocka_unit_test(changes_in_their_order),
         cmocka_unit_test(odd_answers),

@@ -3,10 +3,12 @@ says of the GPUs, each step its own whatever is killed. The GPUs are played by t
 import collections
 import json
 import re
+import subprocess
 
 import pytest
-from harness import Server, until
+from harness import BIN, Server, until
 from test_cli import pipeline
+from test_cli_live import environment
 from test_gpus import FAKE, FOUR, hold, machine, own_database  # noqa: F401  (fixtures)
 from test_restart import lines, notes
 from test_takeover import SHARDS, owned
@@ -73,6 +75,10 @@ def test_six_steps_on_two_gpus(machine):
             {re.search(r"; position (\d) of 4$", w)[1] for w in why} == set("1234")
 
     until("the others to say why, and their places", told)
+    said = server.home / "said"
+    with open(said, "wb") as out:
+        watcher = subprocess.Popen([BIN, "watch", str(run)], env=environment(server), stdout=out)
+    until("a watcher to say so where there is no terminal", lambda: "pending  needs 1 × a100" in said.read_text())
     assert len(running(server, run)) == 2 and sorted(lines(folder / "used")) == ["GPU-0", "GPU-1"]
     until("gpus to show them", lambda: node(server)["gpus"] == [
         {"flavor": "a100", "resource": "nvidia.com/gpu", "total": 2, "used": 2, "others": 0}])
@@ -85,6 +91,7 @@ def test_six_steps_on_two_gpus(machine):
     (folder / "go").touch()
     assert server.ended(run)["state"] == "succeeded"
     assert len(lines(folder / "used")) == 6
+    assert watcher.wait(60) == 0
     until("nobody to be in the queue", lambda: node(server)["gpus"][0]["used"] == 0 and not node(server)["steps"])
 
 
