@@ -262,9 +262,9 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
         if (a->call == NULL) kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
         break;
     case KUBE_TOLD: queue(a); break;
+    case KUBE_STOPPING: kube_cause(a, &a->result); break; /* as whoever comes later would say */
     case KUBE_HELD:
     case KUBE_DRAINING:
-    case KUBE_STOPPING:
     case KUBE_FORGOTTEN: break;
     }
 }

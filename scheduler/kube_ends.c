@@ -20,6 +20,12 @@ struct kube_standing kube_standing(const struct kube_attempt *a)
     return s;
 }
 
+void kube_cause(struct kube_attempt *a, struct task_result *r)
+{
+    const struct kube_standing s = kube_standing(a);
+    kube_verdict_cause(&s, &a->arena, r);
+}
+
 void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str message)
 {
     if (a->phase >= KUBE_STOPPING) return;
@@ -37,8 +43,7 @@ void kube_finish(struct kube_attempt *a)
     if (a->result.ok) kube_outputs(a);
     a->drain_us = a->drained_from_us = os_mono_us();
     if (!a->result.ok) {
-        const struct kube_standing s = kube_standing(a);
-        kube_verdict_cause(&s, &a->arena, &a->result);
+        kube_cause(a, &a->result);
         kube_ranks_hurry(a);
     }
     kube_belongings_late(a);
@@ -63,12 +68,11 @@ void kube_end_by_job(struct kube_attempt *a)
 
 void kube_end_by_loss(struct kube_attempt *a, struct str of)
 {
-    const struct kube_standing s = kube_standing(a);
     struct task_result r = {
         .failure = FAILURE_INFRA,
         .reason = REASON_INFRA,
         .message = arena_printf(&a->arena, "%.*sits pod was deleted by somebody else, or with its node", STR_ARG(of))};
-    kube_verdict_cause(&s, &a->arena, &r);
+    kube_cause(a, &r);
     kube_end(a, r.failure, r.reason, r.message);
 }
 

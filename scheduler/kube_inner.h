@@ -424,7 +424,9 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
 struct kube_standing kube_standing(const struct kube_attempt *a);
 void kube_end_by_job(struct kube_attempt *a);                 /* which has; no pod is left to say how */
 void kube_end_by_loss(struct kube_attempt *a, struct str of); /* of its pod, or one `of` several */
-void kube_finish(struct kube_attempt *a);                     /* its pod has ended, and somebody has asked */
+/* Of one that was not left to itself, that is how it ended. */
+void kube_cause(struct kube_attempt *a, struct task_result *r);
+void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
 void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod); /* what that left by its messages */
 
 /* ---- kube_tick.c: what time brings ---- */

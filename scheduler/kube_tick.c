@@ -100,8 +100,7 @@ static bool gave_up_on(const struct kube_attempt *a, int64_t now)
 static void unconfirmed(struct kube_attempt *a)
 {
     struct task_result r = {0};
-    const struct kube_standing s = kube_standing(a);
-    kube_verdict_cause(&s, &a->arena, &r);
+    kube_cause(a, &r);
     kube_end(a, r.failure, r.reason,
              arena_printf(&a->arena, "%.*s; its node has not confirmed its end", STR_ARG(r.message)));
 }
