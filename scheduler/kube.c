@@ -123,14 +123,21 @@ static void answer_held(struct kube *k, struct kube_attempt *a)
     (void)k;
     if (a->phase != KUBE_HELD) return;
     if (a->name[0] == '\0')
-        queue(a);
+        kube_nowhere(a);
     else if (a->call == NULL)
         kube_holder_ask(a);
 }
 
+/* Pods that it has left may go on for as long as they like. */
 void kube_nowhere(struct kube_attempt *a)
 {
-    queue(a);
+    if (!kube_left_going(a)) {
+        queue(a);
+        return;
+    }
+    kube_belongings_remove(a);
+    a->deleted = true;
+    kube_end_lost(a, STR("its Job is not there: it was deleted while no server looked"));
 }
 
 bool kube_synced(const struct kube *k)

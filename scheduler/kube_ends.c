@@ -66,14 +66,17 @@ void kube_end_by_job(struct kube_attempt *a)
     }
 }
 
-void kube_end_by_loss(struct kube_attempt *a, struct str of)
+void kube_end_lost(struct kube_attempt *a, struct str how)
 {
-    struct task_result r = {
-        .failure = FAILURE_INFRA,
-        .reason = REASON_INFRA,
-        .message = arena_printf(&a->arena, "%.*sits pod was deleted by somebody else, or with its node", STR_ARG(of))};
+    struct task_result r = {.failure = FAILURE_INFRA, .reason = REASON_INFRA, .message = how};
     kube_cause(a, &r);
     kube_end(a, r.failure, r.reason, r.message);
+}
+
+void kube_end_by_loss(struct kube_attempt *a, struct str of)
+{
+    kube_end_lost(a,
+                  arena_printf(&a->arena, "%.*sits pod was deleted by somebody else, or with its node", STR_ARG(of)));
 }
 
 void kube_last_words(struct kube_attempt *a, const struct kube_pod *pod)

@@ -64,7 +64,7 @@ static void job_gone(struct kube_attempt *a, const struct kube_pod *read)
     if (unwanted && a->requeue && a->dismissed)
         kube_requeued(a);
     else if (unwanted)
-        kube_end(a, FAILURE_INFRA, REASON_INFRA, STR("its Job was deleted by somebody else"));
+        kube_end(a, FAILURE_INFRA, REASON_INFRA, STR(KUBE_JOB_LOST));
 }
 
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object)

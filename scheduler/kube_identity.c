@@ -5,7 +5,8 @@
  * A pod whose Job is not known is a stray: it counts for nothing until its Job is told of, and then the server is asked
  * for that Job's pods. Where a Job is gone already, its name in the pod has to do. A pod that nothing controls is
  * nobody's, unless it was known before: its Job was deleted without it, or somebody has made it. It is deleted
- * unless it is known as one of an attempt that goes on, for nobody else would. */
+ * unless it is known as one of an attempt that goes on, for nobody else would. What its labels say is believed in one
+ * thing: before that attempt's bad end is told it is to have stopped, for as long as a killed one is waited for. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +151,7 @@ struct kube_attempt *kube_pod_of(struct kube *k, enum kube_change change, bool l
     }
     struct kube_stray *s = stray(k, pod->uid, pod->name);
     if (s->id.run == 0) s->id = a != NULL ? a->id : pod->id;
+    s->ended = pod->stage == KUBE_STAGE_ENDED;
     snprintf(s->job_uid, sizeof s->job_uid, "%.*s", STR_ARG(pod->job_uid));
     return a;
 }
@@ -179,11 +181,17 @@ static void told(void *ctx, const struct kube_answer *answer)
                  LOG_STR("message", answer->message));
 }
 
-static void delete_orphan(struct kube *k, struct kube_stray *s)
+/* With the step's own grace, where its end waits for that. */
+static void delete_orphan(struct kube *k, struct kube_stray *s, const struct kube_attempt *stops)
 {
-    const struct kube_deletion d = {
-        .pod = s->name, .uid = s->uid, .grace_ms = -1, .priority = KUBE_IDLE, .done = told, .ctx = s};
+    const struct kube_deletion d = {.pod = s->name,
+                                    .uid = s->uid,
+                                    .grace_ms = stops != NULL ? stops->grace_ms : -1,
+                                    .priority = stops != NULL ? KUBE_URGENT : KUBE_IDLE,
+                                    .done = told,
+                                    .ctx = s};
     s->call = kube_delete_pod(k, &d);
+    s->stopped = stops != NULL;
     log_info("a pod that no Job owns is deleted", LOG_STR("pod", str_of(s->name)), LOG_INT("run", s->id.run));
 }
 
@@ -201,15 +209,37 @@ bool kube_left_pod(const struct kube_attempt *a)
     return s != NULL;
 }
 
+static bool goes_on(const struct kube_attempt *a, const struct kube_stray *s)
+{
+    bool left = !s->job && s->job_uid[0] == '\0' && !s->ended && kube_find(a->owner, s->id) == a;
+    return left && kube_rank_of(a, str_of(s->uid)) == UINT32_MAX;
+}
+
+bool kube_left_going(const struct kube_attempt *a)
+{
+    const struct kube_stray *s = a->owner->strays;
+    while (s != NULL && !goes_on(a, s))
+        s = s->next;
+    return s != NULL;
+}
+
+/* The attempt whose end is told when that has ended. */
+static const struct kube_attempt *whose_end(const struct kube *k, const struct kube_stray *s)
+{
+    const struct kube_attempt *a = kube_find(k, s->id);
+    return a != NULL && a->phase == KUBE_STOPPING && goes_on(a, s) ? a : NULL;
+}
+
 void kube_strays_tick(struct kube *k)
 {
     int64_t now = os_mono_us();
     for (struct kube_stray *s = k->strays; s != NULL; s = s->next) {
         if (s->job || s->call != NULL) continue;
+        const struct kube_attempt *a = whose_end(k, s);
         if (s->job_uid[0] != '\0')
             look_for_job(k, s);
-        else if (now - s->since_us > ORPHAN_US && kube_synced(k) && !is_wanted(k, s))
-            delete_orphan(k, s);
+        else if ((a != NULL && !s->stopped) || (now - s->since_us > ORPHAN_US && kube_synced(k) && !is_wanted(k, s)))
+            delete_orphan(k, s, a);
     }
 }
 

@@ -26,6 +26,7 @@
 #define KUBE_POD_NAME 254
 
 #define NEVER_BEGAN "was stopped before it began"
+#define KUBE_JOB_LOST "its Job was deleted by somebody else"
 
 enum kube_phase {
     KUBE_SEEN,     /* a watch spoke of it, nobody asked yet */
@@ -230,9 +231,9 @@ struct kube_attempt {
 struct kube_stray {
     struct kube *owner;
     char uid[KUBE_UID], name[KUBE_POD_NAME], job_uid[KUBE_UID]; /* job_uid empty: a pod that nothing controls */
-    bool job;
-    struct attempt_id id; /* whose it was, or as its labels say; none: run 0 */
-    int64_t since_us;     /* monotonic: since when, or when its deletion was tried last */
+    bool job, ended, stopped; /* as a pod: it has ended; it was told to, as its attempt has */
+    struct attempt_id id;     /* whose it was, or as its labels say; none: run 0 */
+    int64_t since_us;         /* monotonic: since when, or when its deletion was tried last */
     struct kube_call *call;
     struct kube_stray *next;
 };
@@ -341,6 +342,8 @@ void kube_name_job(struct kube_attempt *a, const char *name);
 void kube_claim_job(struct kube_attempt *a);
 /* Does a pod say that it is its, which nothing controls? Then it was launched. */
 bool kube_left_pod(const struct kube_attempt *a);
+/* Does one of these go on, that is not known as its? It does not count, and yet is not to meet the next attempt's. */
+bool kube_left_going(const struct kube_attempt *a);
 void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
@@ -424,6 +427,7 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
 struct kube_standing kube_standing(const struct kube_attempt *a);
 void kube_end_by_job(struct kube_attempt *a);                 /* which has; no pod is left to say how */
 void kube_end_by_loss(struct kube_attempt *a, struct str of); /* of its pod, or one `of` several */
+void kube_end_lost(struct kube_attempt *a, struct str how);   /* in that way, unless somebody has stopped it */
 /* Of one that was not left to itself, that is how it ended. */
 void kube_cause(struct kube_attempt *a, struct task_result *r);
 void kube_finish(struct kube_attempt *a); /* its pod has ended, and somebody has asked */
@@ -448,10 +452,11 @@ uint32_t kube_rank_of(const struct kube_attempt *a, struct str uid);
 /* One that goes on and was not told to hurry; UINT32_MAX = none. */
 uint32_t kube_rank_to_hurry(const struct kube_attempt *a);
 void kube_ranks_tick(struct kube_attempt *a, int64_t now);
-/* Of several, some may go on when one has failed: until they have stopped the next attempt must not begin, nor may what
- * they hold be given away. False: there is nothing to wait for. */
+/* Of several, some may go on when one has failed, and so may what its Job left: until they have stopped the next
+ * attempt must not begin, nor may what they hold be given away. False: there is nothing to wait for. */
 bool kube_ranks_stop(struct kube_attempt *a);
-void kube_ranks_hurry(struct kube_attempt *a); /* tells them, while what has ended is still looked at */
+void kube_ranks_stopped(struct kube_attempt *a); /* then it is told */
+void kube_ranks_hurry(struct kube_attempt *a);   /* tells them, while what has ended is still looked at */
 bool kube_ranks_going(const struct kube_attempt *a, int64_t now); /* is one being deleted whose node may yet say so? */
 /* Does one of them still work that has had its time? */
 bool kube_ranks_late(const struct kube_attempt *a, int64_t now);

@@ -113,7 +113,7 @@ static void ends_so(struct kube_attempt *a, uint32_t rank, struct task_result ho
 
 static bool any_there(const struct kube_attempt *a)
 {
-    return a->gang && kube_standing(a).there > 0;
+    return (a->gang && kube_standing(a).there > 0) || kube_left_going(a);
 }
 
 /* Kubernetes stops them, too, with the grace that they were made with, which is their outputs'. */
@@ -127,15 +127,16 @@ void kube_ranks_hurry(struct kube_attempt *a)
 
 bool kube_ranks_stop(struct kube_attempt *a)
 {
-    if (a->result.ok || a->kill_wanted || a->phase == KUBE_STOPPING || !any_there(a)) return false;
+    if (a->result.ok || a->phase == KUBE_STOPPING || !any_there(a)) return false;
     a->phase = KUBE_STOPPING;
-    a->killed_us = os_mono_us();
-    kube_waits(a, STR("has failed, and its other pods are being stopped"));
+    if (!a->kill_wanted) a->killed_us = os_mono_us();
+    kube_waits(a, !a->job_there && kube_left_going(a) ? STR("its Job was deleted, and its pods are being stopped")
+                                                      : STR("has failed, and its other pods are being stopped"));
     kube_ranks_hurry(a);
     return true;
 }
 
-static void stopped(struct kube_attempt *a)
+void kube_ranks_stopped(struct kube_attempt *a)
 {
     if (a->phase == KUBE_STOPPING && !any_there(a)) kube_tell(a);
 }
@@ -214,7 +215,7 @@ static void rank_ended(struct kube_attempt *a, uint32_t rank, const struct kube_
         hear_how_late(a, pod);
     }
     if (a->ended || a->phase >= KUBE_DRAINING) {
-        stopped(a);
+        kube_ranks_stopped(a);
         return;
     }
     r->well = how.ok;
@@ -231,7 +232,7 @@ static void rank_gone(struct kube_attempt *a, uint32_t rank)
     struct kube_rank *r = &a->ranks[rank];
     r->uid[0] = '\0';
     kube_silence_drop(&r->silence);
-    stopped(a);
+    kube_ranks_stopped(a);
     if (a->phase == KUBE_SEEN && !a->job_there && !kube_has_pod(a)) {
         kube_drop(a->owner, a);
         return;

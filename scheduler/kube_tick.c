@@ -99,10 +99,18 @@ static bool gave_up_on(const struct kube_attempt *a, int64_t now)
 
 static void unconfirmed(struct kube_attempt *a)
 {
-    struct task_result r = {0};
-    kube_cause(a, &r);
-    kube_end(a, r.failure, r.reason,
-             arena_printf(&a->arena, "%.*s; its node has not confirmed its end", STR_ARG(r.message)));
+    a->result = (struct task_result){.exit_code = -1, .log_bytes = a->log.bytes};
+    kube_cause(a, &a->result);
+    a->result.message = arena_printf(&a->arena, "%.*s; its node has not confirmed its end", STR_ARG(a->result.message));
+    a->phase = KUBE_STOPPING; /* in vain, so far */
+    kube_tell(a);
+}
+
+/* The rest of its pods will not come any more, whether those end well that there are. */
+static bool is_orphaned(const struct kube_attempt *a)
+{
+    bool ours = a->kill_wanted || a->dismissed;
+    return !a->job_there && !ours && kube_lacks_pod(a) && kube_left_pod(a);
 }
 
 static void tick_attempt(struct kube *k, struct kube_attempt *a)
@@ -138,6 +146,8 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && a->requeue) kube_requeue(a);
     if (a->phase == KUBE_CREATED && (a->retaken || a->retaken_unseen)) give_back(a);
     if (a->phase == KUBE_CREATED && a->kill_wanted && gave_up_on(a, now)) unconfirmed(a);
+    if (a->phase == KUBE_CREATED && is_orphaned(a)) kube_end_lost(a, STR(KUBE_JOB_LOST));
+    if (a->phase == KUBE_STOPPING) kube_ranks_stopped(a);
     if (a->phase == KUBE_STOPPING && gave_up_on(a, now)) kube_tell(a);
 }
 

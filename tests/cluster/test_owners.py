@@ -92,21 +92,30 @@ def test_copies_count_for_nothing(cluster_server, jobs):
 
 
 @pytest.mark.parametrize("end", ("ends", "cancelled", "unknown"))
-def test_a_pod_that_loses_its_job(data_server, jobs, end):
-    """What its step was given by a Secret of that Job's goes all the same, though nothing owns it any more."""
+def test_a_pod_that_loses_its_job(data_server, jobs, marks, end):
+    """What its step was given by a Secret of that Job's goes all the same, though nothing owns it any more; and the
+    next attempt begins when it has ended."""
     server = data_server()
     folder = server.data / "secrets/default"
     folder.mkdir(parents=True, mode=0o700)
     (folder / "key").write_text("sesame-4711\n")
-    line = "sleep 20; echo ended" if end == "ends" else STOPS  # longer than an orphan that nobody wants is left
-    run = server.submit(pipeline(f"  s: {{run: \"{line}\", env: {{KEY: {{secret: {{file: key}}}}}}}}\n"))
+    line = "sleep 20" if end == "ends" else "sleep 600"  # longer than an orphan that nobody wants is left
+    run = server.submit(pipeline(f"""  s:
+    env: {{KEY: {{secret: {{file: key}}}}}}
+    volumes: [{{path: /marks, hostPath: {marks}}}]
+    run: |
+      trap 'sleep 2; echo ended >> /marks/all; exit 3' TERM
+      echo $MILLRACE_ATTEMPT >> /marks/all
+      {line} & wait
+"""))
     server.wait_task(run, "s", "running")
     first = the_pod(jobs, run)["uid"]
     jobs("delete", "jobs", "--all", "--cascade=orphan")
     if end == "unknown":
         server.crash()
         server.start()
-        until("another attempt", lambda: server.tasks(run)["s"]["attempt"] == 2)
+        until("another attempt", lambda: "2" in (marks / "all").read_text().split())
+        assert (marks / "all").read_text().split() == ["1", "ended", "2"]
     else:
         assert first == the_pod(jobs, run)["uid"]
     if end != "ends":

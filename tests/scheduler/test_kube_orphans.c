@@ -1,5 +1,6 @@
-/* What belonged to a Job that others have deleted: it may be left, and goes by its name when the attempt is over. What
- * Millrace has deleted takes it along, and nothing more is asked for. */
+/* What a Job leaves that others have deleted. What belonged to it goes by its name when the attempt is over; what
+ * Millrace has deleted takes it along, and nothing more is asked for. Its pods are stopped before that is told. */
+#include "engine/os/clock.h"
 #include "tests/scheduler/kube_ends_rig.h"
 
 #define SECRET "DELETE /api/v1/namespaces/n/secrets/its-secret"
@@ -13,7 +14,7 @@ static void starts(long job_status)
     const struct row script[] = {
         {.match = JOB, .status = (int)job_status, .body = "{}", .times = -1},
         {.match = "DELETE ", .status = refuses ? 403 : 200, .body = "{}", .times = -1},
-        {.match = "/last", .status = 200, .body = "{}", .delay_ms = 100},
+        {.match = "/last", .status = 200, .body = "{}", .delay_ms = 100, .times = -1},
         {.match = "/log", .status = 200, .body = "", .times = -1},
         {.match = "fieldSelector=", .status = 200, .body = "{\"items\":[]}", .times = -1},
         {.match = "watch=1", .how = SILENT, .times = -1},
@@ -153,6 +154,174 @@ static void it_stays_where_it_may_not_be_deleted(void **state)
     refuses = false;
 }
 
+/* ---- pods ---- */
+
+#define POD "DELETE /api/v1/namespaces/n/pods/"
+
+static void starts_told(void)
+{
+    starts(200);
+    while (!kube_synced(k))
+        kube_client_turn(k->client);
+}
+
+static void left(const char *uid, const char *status)
+{
+    pod_told(KUBE_PRESENT, uid, LABELS, NULL, NULL, status);
+}
+
+/* By a server that was not there before. */
+static struct kube_attempt *comes_back(uint32_t workers)
+{
+    struct node node = {.workers = workers};
+    struct err err = {0};
+    const struct exec_request req = {
+        .id = id, .step = STR("train"), .spec = {.node = &node}, .grace_ms = 7000, .started_us = os_now_us()};
+    assert_true(executor.launch(executor.self, &req, true, executor.instance(executor.self), &err));
+    kube_find(k, id)->secret_name = STR("its-secret");
+    return kube_find(k, id);
+}
+
+static struct kube_attempt *is_killed(uint32_t workers)
+{
+    (void)workers;
+    stop(7000);
+    return kube_find(k, id);
+}
+
+/* Its Job is there at first, and is told to be gone. */
+static struct kube_attempt *loses_its_job(uint32_t workers)
+{
+    job_says("", "");
+    struct kube_attempt *a = comes_back(workers);
+    job_goes(LEAVING);
+    job_goes("");
+    return a;
+}
+
+/* Rank 0 is known. */
+static struct kube_attempt *loses_its_job_with_a_pod(uint32_t workers)
+{
+    job_says("", "");
+    says(KUBE_PRESENT, workers, 0, DONE);
+    struct kube_attempt *a = comes_back(workers);
+    job_goes(LEAVING);
+    job_goes("");
+    kube_tick(k);
+    return a;
+}
+
+static void waits_for(struct kube_attempt *a, enum kube_phase phase)
+{
+    for (int64_t until = os_mono_us() + 10000000; a->phase != phase && os_mono_us() < until; usleep(1000))
+        kube_client_turn(k->client);
+    assert_int_equal(a->phase, phase);
+    assert_false(a->queued);
+}
+
+static void pods_that_are_left_have_ended_before_an_end_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct kube_attempt *(*comes)(uint32_t workers);
+        enum reason reason;
+        bool secret; /* is known, and goes */
+        const char *says;
+    } rows[] = {{"comes back", comes_back, REASON_INFRA, true, "its Job is not there: it was deleted"},
+                {"is killed", is_killed, REASON_CANCELLED, false, "was stopped"},
+                {"loses its Job", loses_its_job, REASON_INFRA, true, "its Job was deleted by somebody else"},
+                {"has a pod", loses_its_job_with_a_pod, REASON_INFRA, true, "its Job was deleted by somebody else"}};
+    EACH(i, rows)
+    {
+        struct exec_event e;
+        starts_told();
+        left("left-0", RUNS);
+        left("left-1", RUNS);
+        left("left-2", DONE);
+        pod_told(KUBE_PRESENT, "another", OTHERS, NULL, NULL, RUNS);
+        struct kube_attempt *a = rows[i].comes(2);
+        waits_for(a, KUBE_STOPPING);
+        assert_string_equal(a->waits, "its Job was deleted, and its pods are being stopped");
+        kube_tick(k);
+        all_come();
+        assert_int_equal(received_of(POD), 2);
+        assert_non_null(strstr(received_last(POD "pod-left-0")->body, "\"gracePeriodSeconds\":7"));
+        assert_non_null(strstr(received_last(POD "pod-left-1")->body, "\"uid\":\"left-1\""));
+        kube_tick(k);
+        all_come();
+        assert_int_equal(received_of(POD), 2); /* once */
+        left("left-0", FAILED);
+        kube_tick(k);
+        assert_false(a->queued);
+        pod_told(KUBE_DELETED, "left-1", LABELS, NULL, NULL, RUNS);
+        kube_tick(k);
+        assert_true(a->queued);
+        while (executor.next(executor.self, &arena, &e) && e.kind == EXEC_WAITS) {
+        }
+        assert_int_equal(e.kind, EXEC_ENDED);
+        assert_int_equal(e.result.reason, rows[i].reason);
+        if (!str_starts(e.result.message, rows[i].says)) fail_msg("%s: %s", rows[i].name, e.result.message.p);
+        executor.forget(executor.self, id);
+        assert_null(kube_find(k, id));
+        all_come();
+        assert_int_equal(received_of(SECRET), rows[i].secret);
+        assert_int_equal(received_of(JOB), 0);
+        (void)end_with_server(NULL);
+    }
+}
+
+/* Nor what others have made of a pod, however often, nor one whose node is lost. */
+static void pods_that_are_left_are_not_waited_for_for_ever(void **state)
+{
+    (void)state;
+    starts_told();
+    left("left-0", RUNS);
+    struct kube_attempt *a = comes_back(1);
+    waits_for(a, KUBE_STOPPING);
+    a->killed_us -= INT64_C(120) * 1000000;
+    kube_tick(k);
+    assert_int_equal(a->phase, KUBE_STOPPING); /* it has its grace, too */
+    stop(1000);
+    assert_true(str_starts(a->result.message, "was stopped"));
+    a->killed_us -= INT64_C(122) * 1000000;
+    kube_tick(k);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    (void)end_with_server(NULL);
+}
+
+/* It may be forgotten meanwhile: they go all the same. */
+static void pods_that_are_left_go_without_their_attempt(void **state)
+{
+    (void)state;
+    starts_told();
+    left("left-0", RUNS);
+    waits_for(comes_back(1), KUBE_STOPPING);
+    executor.disown(executor.self, id, STR("p"), 1000);
+    assert_null(kube_find(k, id));
+    k->strays->since_us -= INT64_C(16) * 1000000;
+    kube_tick(k);
+    all_come();
+    assert_int_equal(received_of(POD), 1);
+    assert_int_equal(received_of(SECRET), 1);
+    (void)end_with_server(NULL);
+}
+
+/* They say only that it was launched. */
+static void pods_that_are_left_and_have_ended_are_not_waited_for(void **state)
+{
+    (void)state;
+    struct exec_event e;
+    starts_told();
+    left("left-0", DONE);
+    struct kube_attempt *a = comes_back(1);
+    turn_until(k->client, &a->queued);
+    assert_true(executor.next(executor.self, &arena, &e));
+    assert_int_equal(e.kind, EXEC_UNKNOWN);
+    assert_false(e.never);
+    (void)end_with_server(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +329,10 @@ int main(void)
         cmocka_unit_test(what_is_stopped_takes_all_along),
         cmocka_unit_test(what_is_not_there_any_more_may_have_left_it),
         cmocka_unit_test(it_stays_where_it_may_not_be_deleted),
+        cmocka_unit_test(pods_that_are_left_have_ended_before_an_end_is_told),
+        cmocka_unit_test(pods_that_are_left_are_not_waited_for_for_ever),
+        cmocka_unit_test(pods_that_are_left_go_without_their_attempt),
+        cmocka_unit_test(pods_that_are_left_and_have_ended_are_not_waited_for),
     };
     return cmocka_run_group_tests_name("orphans on a cluster", tests, open_folder, drop_folder);
 }
