@@ -185,6 +185,24 @@ static void who_is_drained_says_how_long_it_may_go_on(void **state)
     assert_null(a->waits);
 }
 
+/* Until then it may go on, and another attempt would run beside it. */
+static void who_is_drained_is_lost_when_its_grace_is_over(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t after_s;
+        enum kube_phase phase;
+    } rows[] = {{600, KUBE_CREATED}, {660, KUBE_TOLD}};
+    struct kube_attempt *a = with_pods(1, RUNS);
+    pod_told(KUBE_PRESENT, "p0", LABELS DRAINED, job_name, "j1", RUNS);
+    EACH(i, rows)
+    {
+        kube_ranks_tick(a, os_mono_us() + rows[i].after_s * 1000000);
+        assert_int_equal(a->phase, rows[i].phase);
+    }
+    assert_int_equal(a->result.reason, REASON_INFRA);
+}
+
 /* The deletion of its Job does for what has ended; only rank 0's sidecar may still be at what nobody will want. */
 static void who_has_nothing_left_to_do_is_not_told_to_hurry(void **state)
 {
@@ -192,7 +210,7 @@ static void who_has_nothing_left_to_do_is_not_told_to_hurry(void **state)
     struct kube_attempt *a = with_pods(2, RUNS COLLECTS);
     a->collects = true;
     says(KUBE_PRESENT, 2, 1, FAILED COLLECTS);
-    assert_true(a->ended);
+    assert_true(a->ended && a->hurry && !a->drained);
     assert_int_equal(kube_rank_to_hurry(a), 0); /* it goes on */
     says(KUBE_PRESENT, 2, 0, FAILED COLLECTS);
     assert_int_equal(kube_rank_to_hurry(a), 0); /* it keeps */
@@ -230,9 +248,11 @@ static void who_was_taken_back_and_resumed_gave_way(void **state)
     job_says("", "");
     kube_tick(k);
     assert_false(a->hurry);
-    generation = 3;
-    job_says(SUSPENDED, "");
     generation = 4;
+    job_says("", ""); /* others have changed it: as Kueue took it back, this server would have seen it suspended */
+    kube_tick(k);
+    assert_false(a->hurry);
+    job_says(SUSPENDED, "");
     kube_tick(k);
     assert_true(a->hurry && !a->keeps_job && a->call != NULL);
     job_says("", "");
@@ -241,6 +261,20 @@ static void who_was_taken_back_and_resumed_gave_way(void **state)
     says(KUBE_DELETED, 1, 0, RUNS);
     assert_int_equal(a->phase, KUBE_TOLD);
     assert_int_equal(a->result.reason, REASON_PREEMPTED);
+    generation = 1;
+}
+
+/* There is nothing that could run twice. */
+static void who_was_taken_back_before_it_had_a_pod_waits_on(void **state)
+{
+    (void)state;
+    job_says(SUSPENDED, "");
+    struct kube_attempt *a = asked(1);
+    a->manifest = STR("{}"); /* this server made it */
+    generation = 3;
+    job_says(SUSPENDED, "");
+    kube_tick(k);
+    assert_int_equal(a->phase, KUBE_CREATED);
     generation = 1;
 }
 
@@ -331,6 +365,18 @@ static void others_that_never_say_so_are_not_waited_for(void **state)
     kube_tick(k);
     assert_int_equal(a->phase, KUBE_TOLD);
     assert_int_equal(a->result.reason, REASON_INFRA);
+}
+
+/* They were told to stop. */
+static void how_the_others_end_is_not_why(void **state)
+{
+    (void)state;
+    struct kube_attempt *a = with_pods(2, RUNS);
+    says(KUBE_DELETED, 2, 1, RUNS);
+    says(KUBE_PRESENT, 2, 0, FAILED);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_INFRA);
+    assert_true(str_starts(a->result.message, "rank 1: "));
 }
 
 /* Of a rank that ended well, and whose pod was deleted meanwhile, nothing is lost. */
@@ -471,15 +517,18 @@ static void a_node_that_never_says_that_it_stopped_is_not_waited_for(void **stat
         int64_t after_s;
         enum kube_phase phase;
     } rows[] = {{125, KUBE_CREATED}, {131, KUBE_TOLD}};
-    struct kube_attempt *a = with_pods(1, RUNS);
-    stop(10000);
-    EACH(i, rows)
-    {
-        a->killed_us = os_mono_us() - rows[i].after_s * 1000000;
-        kube_tick(k);
-        assert_int_equal(a->phase, rows[i].phase);
+    for (uint32_t workers = 1; workers <= 2; workers++) {
+        struct kube_attempt *a = with_pods(workers, RUNS);
+        stop(10000);
+        EACH(i, rows)
+        {
+            a->killed_us = os_mono_us() - rows[i].after_s * 1000000;
+            kube_tick(k);
+            assert_int_equal(a->phase, rows[i].phase);
+        }
+        assert_int_equal(a->result.reason, REASON_CANCELLED);
+        forget(a);
     }
-    assert_int_equal(a->result.reason, REASON_CANCELLED);
 }
 
 /* A quota may count what lies; of a deletion that was refused it says nothing. */
@@ -517,13 +566,16 @@ int main(void)
         TEST(of_several_what_rank_0_leaves_is_waited_for),
         TEST(what_takes_long_to_be_kept_is_not_late),
         TEST(who_is_drained_says_how_long_it_may_go_on),
+        TEST(who_is_drained_is_lost_when_its_grace_is_over),
         TEST(who_is_taken_back_gave_way),
         TEST(who_was_taken_back_and_resumed_gave_way),
+        TEST(who_was_taken_back_before_it_had_a_pod_waits_on),
         TEST(who_was_taken_back_unseen_gave_way),
         TEST(who_was_told_to_stop_ends_so_unconfirmed),
         TEST(who_may_have_begun_was_stopped),
         TEST(the_time_of_a_pod_counts_after_a_restart),
         TEST(others_that_never_say_so_are_not_waited_for),
+        TEST(how_the_others_end_is_not_why),
         TEST(a_rank_is_lost_only_while_it_is_there),
         TEST(a_job_that_is_deleted_is_missed_where_no_pod_is),
         TEST(an_end_is_told_again_to_whoever_asks_again),

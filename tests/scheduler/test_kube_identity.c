@@ -66,7 +66,8 @@ static void what_lost_its_label_is_not_gone(void **state)
     assert_true(a->job_there && !a->deleted && a->stage == KUBE_STAGE_RUNNING);
     answered(a, "p1", "[{\"metadata\":{\"name\":\"pod-p1\",\"uid\":\"p1\"},\"status\":{" DONE "}}]");
     assert_true(a->ended && a->result.ok);
-    assert_false(a->deleted); /* so its Job will be */
+    job_told(KUBE_DELETED, job_name, "j1", LABELS);        /* as it loses its own meanwhile */
+    assert_true(a->phase == KUBE_DRAINING && !a->deleted); /* so its Job will be */
 }
 
 static void what_is_being_stopped_and_lost_its_label_is_not_gone(void **state)

@@ -61,6 +61,21 @@ static void each_rank_begins_on_its_own_line(void **state)
     }
 }
 
+/* As of a pod that its node has evicted, or that ended with its node. */
+static void who_ended_without_an_exit_code_has_a_log(void **state)
+{
+    (void)state;
+    open_with((struct row){"pod-p0/log", 200, .body = "a\n", .times = -1},
+              (struct row){"/jobs/", 200, .body = "{}", .times = -1});
+    kept_before(NULL);
+    struct kube_attempt *a = with_pods(1, RUNS);
+    says(KUBE_PRESENT, 1, 0, "\"phase\":\"Failed\",\"reason\":\"Evicted\"");
+    turn_until(k->client, &a->queued);
+    assert_int_equal(a->result.exit_code, -1);
+    is_kept("evicted", "a\n");
+    assert_int_equal(end_with_server(NULL), 0);
+}
+
 static void who_writes_too_much_is_stopped(void **state)
 {
     (void)state;
@@ -80,6 +95,7 @@ static void who_writes_too_much_is_stopped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(each_rank_begins_on_its_own_line),
+                                       cmocka_unit_test(who_ended_without_an_exit_code_has_a_log),
                                        cmocka_unit_test(who_writes_too_much_is_stopped)};
     return cmocka_run_group_tests_name("logs of pods", tests, open_folder, drop_folder);
 }
