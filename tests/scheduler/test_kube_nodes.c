@@ -85,6 +85,7 @@ static void nodes_say_what_they_have(void **state)
     "\",\"millrace.dev/task\":\"2\",\"millrace.dev/attempt\":\"1\""
 #define LABELS(run) OF("i1", run)
 #define MEMORY(ki) ",\"memory\":\"" ki "Ki\""
+#define AND(ki) "\",\"memory\":\"" ki "Ki" /* within the quotes of CPUs */
 
 static void pods_say_what_they_need(void **state)
 {
@@ -144,6 +145,14 @@ static void pods_say_what_they_need(void **state)
          0, 0},
         {"that cannot grow", "", "\"containers\":[" NEEDS("6", GPUS("1")) "]" HAS("1", "1") RESIZE("Infeasible"), 1000,
          0, 1, 0},
+        {"whose memory cannot grow", "",
+         "\"containers\":[" NEEDS("1", MEMORY("6")) "]" HAS("1" AND("2"), "1") RESIZE("Infeasible"), 1000, 0, 0, 2},
+        {"whose sidecar is to shrink", "",
+         "\"containers\":[" NEEDS("1", "") "],\"initContainers\":[{\"name\":\"s\",\"restartPolicy\":\"Always\","
+                                           "\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]},\"status\":{"
+                                           "\"initContainerStatuses\":[{\"name\":\"s\",\"allocatedResources\":{"
+                                           "\"cpu\":\"6\"}}]",
+         7000, 0, 0, 0},
     };
     (void)state;
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
@@ -269,6 +278,7 @@ static void what_pods_have_is_kept_up(void **state)
         {"over", POD(LABELS("7"), "n1", "1") "\"Succeeded\"}}", true, -1, KUBE_PRESENT},
         {"over still", POD(LABELS("7"), "n1", "1") "\"Succeeded\"}}", false, -1, KUBE_PRESENT},
         {"there again", POD("", "n1", "2") "\"Running\"}}", true, 2000, KUBE_PRESENT},
+        {"resized in memory", POD("", "n1", "2" AND("3")) "\"Running\"}}", true, 2000, KUBE_PRESENT},
         {"gone", POD("", "n1", "2") "\"Running\"}}", true, -1, KUBE_DELETED},
     };
     (void)state;
