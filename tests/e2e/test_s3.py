@@ -311,7 +311,15 @@ def test_a_wrong_setting_is_named_at_the_start(gateway, wrong, said):
 
 
 def test_a_server_that_knows_its_store_starts_without_it(gateway, stored):
-    """What needs no artifacts goes on; whose the store is, is looked at once it answers."""
+    """What needs no artifacts goes on; whose the store is, is looked at once it answers, and only then it is swept."""
+    dead = gateway.bucket / PREFIX / "aside/dead"
+
+    def dies():
+        dead.parent.mkdir(exist_ok=True)
+        dead.touch()
+        os.utime(dead, (0, 0))
+
+    dies()
     stored.crash()
     gateway.crash()
     stored.start()
@@ -319,14 +327,17 @@ def test_a_server_that_knows_its_store_starts_without_it(gateway, stored):
     succeeded(stored, stored.submit(HEAD + "name: plain\nsteps: {go: {run: 'true'}}\n"))
     gateway.start()
     until("the store to be seen", lambda: "the artifact store is this database's, as it was" in stored.tail())
+    until("the store to be swept", lambda: not dead.exists())
     succeeded(stored, stored.submit(HEAD + CHAIN.replace("    shell: bash\n", "").replace(
         "cmp inputs/text <(seq 100000)", "seq 100000 | cmp - inputs/text")))
     stored.crash()
     gateway.crash()
     (gateway.bucket / PREFIX / "store.id").write_text("0" * 32)
+    dies()
     stored.start()
     gateway.start()
     assert stored.process.wait(PATIENCE) != 0 and "artifact store of another database" in stored.tail()
+    assert dead.exists()
     stored.process = None
 
 
