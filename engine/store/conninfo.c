@@ -103,18 +103,24 @@ static const struct {
     {"authentication failed", "check user, password and database in " WHERE_URL},
     {"no password supplied", "check user, password and database in " WHERE_URL},
     {"root certificate file", "check sslmode and sslrootcert in " WHERE_URL},
+    {"certificate verify failed", "check sslmode and sslrootcert in " WHERE_URL},
+    {"does not match host name", "check sslmode and the host's name in " WHERE_URL},
+    {"does not support SSL", "check sslmode in " WHERE_URL},
     {"\" does not exist", "check user, password and database in " WHERE_URL},
     {"no pg_hba.conf entry", "check user, database and sslmode in " WHERE_URL ", or let the user in by pg_hba.conf"},
     {"could not translate host name", "check the host's name in " WHERE_URL},
     {"", "check that PostgreSQL runs; Millrace goes on as soon as it is back"},
 };
 
-static bool is_away(struct err *err, const char *text)
+bool db_away(struct err *err, const char *text)
 {
     size_t i = 0;
     while (strstr(text, away[i].words) == NULL)
         i++;
-    err_set(err, ERR_UNAVAILABLE, "the database cannot be reached: %.*s", (int)strcspn(text, "\n"), text);
+    const char *line = strstr(text, away[i].words);
+    while (line > text && line[-1] != '\n')
+        line--;
+    err_set(err, ERR_UNAVAILABLE, "the database cannot be reached: %.*s", (int)strcspn(line, "\n"), line);
     return err_hint(err, "%s", away[i].hint);
 }
 
@@ -123,7 +129,7 @@ bool db_fail(struct err *err, const PGconn *pg, const PGresult *res)
     const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
     const char *said = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     if (!state) {
-        if (!pg || PQstatus(pg) != CONNECTION_OK) return is_away(err, pg ? PQerrorMessage(pg) : "out of memory");
+        if (!pg || PQstatus(pg) != CONNECTION_OK) return db_away(err, pg ? PQerrorMessage(pg) : "out of memory");
         const char *text = PQerrorMessage(pg);
         return err_set(err, ERR_INTERNAL, "the database answered in a way that makes no sense: %.*s",
                        (int)strcspn(text, "\n"), text);

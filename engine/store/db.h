@@ -59,6 +59,8 @@ MUST_CHECK bool db_conninfo(struct str dsn, int64_t statement_timeout_ms, struct
                             struct err *err);
 /* Fills err from a failed result (or, when res is NULL, from the connection); returns false. */
 bool db_fail(struct err *err, const PGconn *pg, const PGresult *res);
+/* What libpq says of servers that let nobody in, a line or more for each: the one of them that tells what to do. */
+bool db_away(struct err *err, const char *text);
 /* Whether that failure would not happen again when the transaction is simply repeated. */
 bool db_repeatable(const PGresult *res);
 

@@ -271,6 +271,39 @@ static void a_wrong_url_is_told_from_one_that_is_away(void **state)
     }
 }
 
+/* A host's name may be several addresses, each with a line of its own: the one that the hint is of is shown. */
+static void of_several_lines_the_one_is_said_that_tells_what_to_do(void **state)
+{
+    (void)state;
+#define AT(number) "connection to server at \"127.0.0." number "\", port 5432 failed: "
+#define REFUSED(number) AT(number) "Connection refused\n\tIs the server running on that host and accepting TCP/IP?\n"
+    static const struct {
+        const char *text, *says, *hint;
+    } rows[] = {
+        {REFUSED("2") REFUSED("1"), AT("2") "Connection refused", "check that PostgreSQL runs"},
+        {REFUSED("2") AT("1") "FATAL:  password authentication failed for user \"x\"\n",
+         AT("1") "FATAL:  password authentication failed for user \"x\"", "check user, password and database in"},
+        {AT("2") "FATAL:  database \"x\" does not exist\n" REFUSED("1"),
+         AT("2") "FATAL:  database \"x\" does not exist", "check user, password and database in"},
+        {AT("1") "server does not support SSL, but SSL was required\n",
+         AT("1") "server does not support SSL, but SSL was required", "check sslmode in"},
+        {AT("1") "SSL error: certificate verify failed\n", AT("1") "SSL error: certificate verify failed",
+         "check sslmode and sslrootcert in"},
+        {AT("1") "root certificate file \"/x\" does not exist\nEither provide the file or change sslmode.\n",
+         AT("1") "root certificate file \"/x\" does not exist", "check sslmode and sslrootcert in"},
+        {AT("1") "server certificate for \"a\" does not match host name \"b\"\n",
+         AT("1") "server certificate for \"a\" does not match host name \"b\"", "check sslmode and the host's name in"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err err;
+        assert_false(db_away(&err, rows[i].text));
+        const char *line = strstr(err.message, "reached: ");
+        if (line == NULL || strcmp(line + strlen("reached: "), rows[i].says) != 0 ||
+            strncmp(err.hint, rows[i].hint, strlen(rows[i].hint)) != 0)
+            fail_msg("row %zu: %s; %s", i, err.message, err.hint);
+    }
+}
+
 static void every_query_fits_the_schema(void **state)
 {
     (void)state;
@@ -344,6 +377,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lost_connections_are_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_database_that_is_away_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(a_wrong_url_is_told_from_one_that_is_away, setup, teardown),
+        cmocka_unit_test(of_several_lines_the_one_is_said_that_tells_what_to_do),
         cmocka_unit_test_setup_teardown(every_query_fits_the_schema, setup, teardown),
         cmocka_unit_test_setup_teardown(migrations_apply_once, setup_empty, teardown),
         cmocka_unit_test_setup_teardown(our_migrations_apply, setup_empty, teardown),
