@@ -1,5 +1,6 @@
 /* How attempts end: as their pods say; as somebody wanted; or, where no pod is left to say it, as far as it is known.
- * An end is told when the rest of the log is there, and the outputs of one that has succeeded. */
+ * An end is told when the rest of the log is there, and the outputs of one that has succeeded; of one that has failed,
+ * its other pods have stopped by then, or are waited for no longer. */
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
 

@@ -5,8 +5,9 @@
  * kube_service.h, kube_verdict.h); nor the placer's source (kube_nodes.h with kube_nodes_read.c and kube_nodes_count.c,
  * kube_devices.h with kube_devices_read.c) and what numbers of Kubernetes say (kube_quantity.h).
  *
- * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → told
- * → forgotten, which deletes its Job. It is known from the moment the scheduler or a watch first speaks of it. */
+ * An attempt goes: asked for → its Job is created → its pod starts, runs, ends → the rest of its log is drained → where
+ * one of several has failed, the others stop → told → forgotten, which deletes its Job. It is known from the moment the
+ * scheduler or a watch first speaks of it. */
 #ifndef MILLRACE_SCHEDULER_KUBE_INNER_H
 #define MILLRACE_SCHEDULER_KUBE_INNER_H
 
@@ -30,7 +31,7 @@
 
 enum kube_phase {
     KUBE_SEEN,     /* a watch spoke of it, nobody asked yet */
-    KUBE_HELD,     /* asked for after a restart; the watch has not told all there is */
+    KUBE_HELD,     /* asked for after a restart: not all there is was told yet, or its Job is asked for by its name */
     KUBE_CREATING, /* until it is sure that its Job is there */
     KUBE_CREATED,
     KUBE_DRAINING, /* its pod has ended */

@@ -1,6 +1,7 @@
 /* An attempt's pods: the only one, which is rank 0, or those of a step with several workers: an indexed Job, whose pods
  * have ranks from 0, and a Service by which they find each other (kube_belongings.c). All or nothing: the first rank
- * that fails is how the attempt ends, and the others go with its Job. What rank 0 leaves is the step's.
+ * that fails is how the attempt ends. The others are stopped before that is told, while their Job is kept, which tells
+ * whoever comes when this server is killed meanwhile. What rank 0 leaves is the step's.
  * https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode */
 #include <stdio.h>
 #include <stdlib.h>

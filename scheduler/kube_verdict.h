@@ -12,7 +12,7 @@ struct kube_standing {
     bool stopped, expired; /* somebody wants it to end; since it has run longer than it may */
     bool late;             /* somebody else has stopped it for that, who may have been killed since */
     bool taken_back;       /* by Kueue */
-    bool unseen;           /* so it seems: no server has looked */
+    bool unseen;           /* if it was, that is inferred: no server saw it happen */
     int64_t timeout_ms;
 };
 
