@@ -108,7 +108,7 @@ def test_a_pod_that_loses_its_job(data_server, jobs, marks, end):
       echo $MILLRACE_ATTEMPT >> /marks/all
       {line} & wait
 """))
-    server.wait_task(run, "s", "running")
+    until("it to begin", (marks / "all").exists)
     first = the_pod(jobs, run)["uid"]
     jobs("delete", "jobs", "--all", "--cascade=orphan")
     if end == "unknown":
