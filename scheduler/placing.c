@@ -263,7 +263,7 @@ void placing_effects(struct scheduler *s, struct live *l)
     for (uint32_t i = 0; x != NULL && i < l->n_placings; i++) {
         struct placing *e = &l->placings[i];
         bool kill = e->kill, requeue = e->requeue && x->requeue != NULL;
-        e->kill = e->requeue = false;
+        e->kill = false; /* the other is said again: of what is launched once more the executor knows nothing */
         if ((!kill && !requeue) || run_task_state(l->run, e->task) != TASK_RUNNING) continue;
         struct attempt_id id = core_attempt(l, e->task, e->attempt);
         if (kill)

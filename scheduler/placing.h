@@ -12,7 +12,7 @@ struct placing { /* an attempt that was asked for */
     uint8_t state; /* QUEUE_WAITS, _ADMITTED, _STOPS */
     bool vain;     /* nobody is asked here: it is withdrawn */
     bool kill;     /* it is to be told to stop once this turn is durable */
-    bool requeue;  /* so it is if it has not begun, which the executor knows */
+    bool requeue;  /* so it is, at any time, if it has not begun, which the executor knows */
     char *pin;     /* JSON, what it was admitted with; NULL = not yet */
     char *by;      /* for whom it stops */
 };
