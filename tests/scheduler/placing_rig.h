@@ -39,12 +39,13 @@ struct step {
 static struct {
     pthread_mutex_t lock;
     struct step steps[ATTEMPTS];
-    uint32_t n, launched, killed, requeued;
+    uint32_t n, launched, killed;
+    _Atomic uint32_t requeued;
     bool well;                  /* what is told to stop has just ended well */
     char pin[200];              /* of the last launch */
     struct exec_output left[2]; /* of whatever ends well */
     size_t n_left;
-    bool never; /* nobody knows of what is to be stopped: it was never launched */
+    _Atomic bool never; /* nobody knows of what is to be stopped: it was never launched */
 } exec = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct step *step_of(struct attempt_id id)
@@ -284,7 +285,8 @@ static int setup(void **state)
     log_set_level(LEVEL_NONE);
     mode = EXEC_PLACES;
     executor.domain = NULL;
-    exec.n = exec.launched = exec.killed = exec.requeued = 0;
+    exec.n = exec.launched = exec.killed = 0;
+    exec.requeued = 0;
     exec.n_left = 0;
     exec.well = false;
     cores = INT64_MAX / 2;
