@@ -390,8 +390,11 @@ static void check_flavor(struct spec *s, const struct value *doc)
 
 static void check_kueue(struct spec *s, const struct value *doc)
 {
+    const struct value *kueue = value_get(doc, "kueue");
     struct spec_at here = {NULL, STR("kueue"), SIZE_MAX, {0, 0}};
-    if (value_get(doc, "kueue") != NULL) spec_kube_object(s, &here, value_get(doc, "kueue"), NULL);
+    struct str name = {NULL, 0};
+    if (kueue != NULL) spec_kube_object(s, &here, kueue, &name);
+    if (name.p != NULL) spec_kube_label(s, &here, kueue, NULL); /* of its Jobs */
 }
 
 /* ---- what would be of no effect ---- */

@@ -178,6 +178,8 @@ static void test_bad(void **state)
         {HEAD "kind: Flavor\nname: x\nresource: kubernetes.io/gpu\n", "resource", "cannot be an extended resource", 4},
         {HEAD "kind: Flavor\nname: x\nresource: gpu.kubernetes.io/a\n", "resource", "cannot be an extended", 4},
         {HEAD "kind: Queue\nname: q\nkueue: Team A\n", "kueue", "this cannot be the name of an object", 4},
+        {HEAD "kind: Queue\nname: q\nkueue: a123456789b123456789c123456789d123456789e123456789f123456789g123\n",
+         "kueue", "this cannot be the value of a label", 4},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
