@@ -198,12 +198,19 @@ bool placing_stops(const struct live *l, struct attempt_id id)
     return e != NULL && e->attempt == id.attempt && e->state == QUEUE_STOPS;
 }
 
-void placing_ended(struct scheduler *s, const struct live *l, struct attempt_id id, struct task_result *res)
+/* Whoever gives way to others than the queue's waits again as old as it was, too. */
+void placing_ended(struct scheduler *s, struct live *l, struct attempt_id id, struct task_result *res)
 {
-    if (res->ok || !placing_stops(l, id)) return;
+    struct placing *e = find(l, id.task);
+    if (res->ok || e == NULL || e->attempt != id.attempt) return;
+    if (res->reason == REASON_PREEMPTED && e->state == QUEUE_ADMITTED) {
+        e->state = QUEUE_STOPS;
+        return;
+    }
+    if (e->state != QUEUE_STOPS) return;
     res->failure = FAILURE_INFRA;
     res->reason = REASON_PREEMPTED;
-    res->message = arena_printf(&s->arena, "gave way to %s", find(l, id.task)->by);
+    res->message = arena_printf(&s->arena, "gave way to %s", e->by);
 }
 
 /* ---- settling ---- */

@@ -23,7 +23,7 @@ bool placing_go(struct scheduler *s, struct live *l, uint32_t task);
 void placing_hear(struct scheduler *s, struct live *l, enum command c, const struct value *payload);
 bool placing_stops(const struct live *l, struct attempt_id id); /* it is to give way */
 /* An attempt that ended because it was to give way: *res says so then. */
-void placing_ended(struct scheduler *s, const struct live *l, struct attempt_id id, struct task_result *res);
+void placing_ended(struct scheduler *s, struct live *l, struct attempt_id id, struct task_result *res);
 /* After all of the turn is decided: asks that are not wanted any more are withdrawn, and preempted ones made again. */
 void placing_settle(struct scheduler *s, struct live *l);
 /* Whether steps wait for the placer, in this turn. Where they do not any more, asks are withdrawn. */

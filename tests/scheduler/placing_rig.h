@@ -41,6 +41,7 @@ static struct {
     struct step steps[ATTEMPTS];
     uint32_t n, launched, killed;
     _Atomic uint32_t requeued;
+    _Atomic bool gives_way;     /* whatever ends badly did, to others */
     bool well;                  /* what is told to stop has just ended well */
     char pin[200];              /* of the last launch */
     struct exec_output left[2]; /* of whatever ends well */
@@ -140,7 +141,8 @@ static bool next(void *self, struct arena *a, struct exec_event *out)
         s->told = found = true;
         *out = (struct exec_event){.kind = EXEC_ENDED, .id = s->id};
         out->result = (struct task_result){.ok = s->ok, .exit_code = s->ok ? 0 : -1};
-        if (!s->ok) out->result.failure = FAILURE_ERROR;
+        if (!s->ok) out->result.failure = exec.gives_way ? FAILURE_INFRA : FAILURE_ERROR;
+        if (!s->ok && exec.gives_way) out->result.reason = REASON_PREEMPTED;
         if (exec.never) {
             out->kind = EXEC_UNKNOWN;
             out->never = true;
@@ -254,12 +256,17 @@ static void await_launched(uint32_t wanted)
     fail_msg("%u were launched, not %u", exec.launched, wanted);
 }
 
-static void finish(uint32_t attempt)
+static void ends(uint32_t attempt, bool ok)
 {
     pthread_mutex_lock(&exec.lock);
     for (uint32_t i = 0; i < exec.n; i++)
-        if (exec.steps[i].id.attempt == attempt) end_of(exec.steps[i].id, true);
+        if (exec.steps[i].id.attempt == attempt) end_of(exec.steps[i].id, ok);
     pthread_mutex_unlock(&exec.lock);
+}
+
+static void finish(uint32_t attempt)
+{
+    ends(attempt, true);
 }
 
 /* ---- the placer ---- */
@@ -291,6 +298,7 @@ static int setup(void **state)
     exec.well = false;
     cores = INT64_MAX / 2;
     exec.never = false;
+    exec.gives_way = false;
     return support_db_open(&test);
 }
 

@@ -126,6 +126,29 @@ static void await_requeued(void)
     assert_true(exec.requeued > 0);
 }
 
+/* The cluster has taken its place away, and says so. */
+static void test_giving_way_to_others(void **state)
+{
+    (void)state;
+    struct scheduler *s = start();
+    submit(ONE);
+    await(WAITS, 1);
+    tell(ADMIT);
+    await_launched(1);
+    tell(LONG_AGO);
+    exec.gives_way = true;
+    ends(1, false);
+    await(WAITS " AND attempt = 2 AND pin IS NULL" AND_LONG_AGO, 1);
+    assert_int_equal(support_number(&test, "SELECT failures + free_failures FROM tasks"), 0);
+    tell(ADMIT);
+    await_launched(2);
+    exec.gives_way = false;
+    finish(2);
+    await(ENDED("5"), 1);
+    assert_int_equal(exec.killed, 0);
+    scheduler_stop(s);
+}
+
 /* Only the executor knows whether it has begun: it is asked to, and again by the next owner. */
 static void test_being_taken_back(void **state)
 {
@@ -348,6 +371,7 @@ int main(void)
                                        TEST(pause_and_cancel),
                                        TEST(what_is_stopped_is_not_launched_anew),
                                        TEST(giving_way),
+                                       TEST(giving_way_to_others),
                                        TEST(it_is_done_already),
                                        TEST(giving_way_before_it_begins),
                                        TEST(being_taken_back),
