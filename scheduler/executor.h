@@ -83,8 +83,8 @@ struct executor {
     bool (*launch)(void *self, const struct exec_request *req, bool restored, struct str by, struct err *err);
     /* `project`: whose secrets its log may show, where nobody has asked for the attempt; empty = of any. */
     void (*kill)(void *self, struct attempt_id id, struct str project, int64_t grace_ms);
-    /* What it was admitted to is declared otherwise now: an attempt whose Job still waits for that ends as preempted,
-     * one that has begun goes on. NULL = none waits so. */
+    /* What it was admitted to is declared otherwise now: an attempt that still waits for that there ends as
+     * preempted, one that has begun goes on. NULL = none waits so. */
     void (*requeue)(void *self, struct attempt_id id);
     /* The result is durable: forget the attempt and clean up behind it. */
     void (*forget)(void *self, struct attempt_id id);

@@ -131,13 +131,13 @@ static void answer_held(struct kube *k, struct kube_attempt *a)
 /* Pods that it has left may go on for as long as they like. */
 void kube_nowhere(struct kube_attempt *a)
 {
-    if (!kube_left_going(a)) {
+    if (!kube_left_pod(a)) {
         queue(a);
         return;
     }
     kube_belongings_remove(a);
     a->deleted = true;
-    kube_end_lost(a, STR("its Job is not there: it was deleted while no server looked"));
+    kube_end_left(a, STR("its Job is not there: it was deleted while no server looked"));
 }
 
 bool kube_synced(const struct kube *k)
@@ -269,9 +269,11 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
         if (a->call == NULL) kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
         break;
     case KUBE_TOLD: queue(a); break;
-    case KUBE_STOPPING: kube_cause(a, &a->result); break; /* as whoever comes later would say */
-    case KUBE_HELD:
     case KUBE_DRAINING:
+    case KUBE_STOPPING:
+        if (!a->result.ok) kube_cause(a, &a->result); /* as whoever comes later would say */
+        break;
+    case KUBE_HELD:
     case KUBE_FORGOTTEN: break;
     }
 }
@@ -376,7 +378,7 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
     }
     if (a->phase != KUBE_HELD) return executor_next(self, m, out); /* it turned up meanwhile */
     out->kind = EXEC_UNKNOWN;
-    out->never = a->never && !kube_left_pod(a) && !kube_log_any(a);
+    out->never = a->never && !kube_log_any(a);
     out->result.message = STR("its Job is not there: it was deleted while no server looked, or had not been made yet");
     if (!out->never) kube_belongings_remove(a); /* what is launched again has the same names */
     kube_drop(k, a);

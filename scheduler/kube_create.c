@@ -102,6 +102,12 @@ void kube_create(struct kube_attempt *a)
     snprintf(path, sizeof path, "/apis/batch/v1/namespaces/%.*s/jobs?fieldValidation=Strict",
              STR_ARG(a->owner->cfg.namespace));
     a->retry_us = 0;
+    if (a->unsure && kube_left_pod(a)) { /* it was, and its Job is gone since */
+        kube_belongings_remove(a);
+        a->deleted = true;
+        kube_end_left(a, STR(KUBE_JOB_LOST));
+        return;
+    }
     if (a->call != NULL || (!a->unsure && !kube_template_ready(a, os_mono_us()))) return;
     const struct kube_request req = {.method = "POST",
                                      .path = str_of(path),

@@ -31,11 +31,6 @@ bool kube_deleted(const struct kube_answer *answer)
     return answer->outcome == KUBE_DONE || answer->status == 404 || answer->status == 409;
 }
 
-static bool may_have_begun(const struct kube_attempt *a)
-{
-    return a->heard_us != 0 || a->manifest.n == 0; /* or before this server was there */
-}
-
 void kube_gone(struct kube_attempt *a)
 {
     a->job_there = false;
@@ -46,16 +41,16 @@ void kube_gone(struct kube_attempt *a)
         return;
     }
     /* Its pod, if there is one, says when it has ended. */
-    if (a->kill_wanted && !kube_has_pod(a) && a->phase == KUBE_CREATED) {
-        if (a->expired)
-            kube_end_by_loss(a, STR(""));
-        else
-            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, may_have_begun(a) ? STR("was stopped") : STR(NEVER_BEGAN));
+    if (a->phase == KUBE_CREATED && !kube_has_pod(a)) {
+        kube_cancel(a->owner->client, a->question); /* which may have been answered before */
+        a->question = NULL;
+        a->looked_us = 0;
+        kube_ask_pod(a);
     }
 }
 
-/* It is said where somebody waits for it: what has ended is only untidy. */
-static void not_deleted(struct kube_attempt *a, const char *what, const struct kube_answer *answer)
+/* What has ended is only untidy. */
+void kube_not_deleted(struct kube_attempt *a, const char *what, const struct kube_answer *answer)
 {
     if (answer->outcome != KUBE_REFUSED) return;
     if (a->tries == 0)
@@ -74,7 +69,7 @@ static void deleted(void *ctx, const struct kube_answer *answer)
         kube_gone(a);
         return;
     }
-    not_deleted(a, "Job", answer);
+    kube_not_deleted(a, "Job", answer);
     kube_later(a);
 }
 
@@ -87,7 +82,7 @@ static void pod_told(void *ctx, const struct kube_answer *answer)
         return;
     }
     if (!kube_deleted(answer)) {
-        not_deleted(a, "pod", answer);
+        kube_not_deleted(a, "pod", answer);
         a->keeps_job = false; /* its pod may go with it */
     }
     if (a->hurrying < a->n_ranks) a->ranks[a->hurrying].hurried = true;

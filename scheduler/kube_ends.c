@@ -74,6 +74,17 @@ void kube_end_lost(struct kube_attempt *a, struct str how)
     kube_end(a, r.failure, r.reason, r.message);
 }
 
+/* What they told until now is there before they are stopped. */
+void kube_end_left(struct kube_attempt *a, struct str how)
+{
+    a->result = (struct task_result){
+        .failure = FAILURE_INFRA, .reason = REASON_INFRA, .exit_code = -1, .message = arena_str(&a->arena, how)};
+    kube_cause(a, &a->result);
+    a->phase = KUBE_DRAINING;
+    a->drain_us = a->drained_from_us = os_mono_us();
+    kube_log_drain(a);
+}
+
 void kube_end_by_loss(struct kube_attempt *a, struct str of)
 {
     kube_end_lost(a,

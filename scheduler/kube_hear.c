@@ -59,12 +59,7 @@ static void job_gone(struct kube_attempt *a, const struct kube_pod *read)
 {
     bool over = a->phase >= KUBE_DRAINING;
     if ((over && !a->deleted) || kube_untold(a, true, read)) return;
-    bool unwanted = !a->kill_wanted && a->phase == KUBE_CREATED && !kube_has_pod(a);
     kube_gone(a);
-    if (unwanted && a->requeue && a->dismissed)
-        kube_requeued(a);
-    else if (unwanted)
-        kube_end(a, FAILURE_INFRA, REASON_INFRA, STR(KUBE_JOB_LOST));
 }
 
 void kube_hear_job(void *ctx, enum kube_change change, const struct value *object)

@@ -152,6 +152,7 @@ struct kube_attempt *kube_pod_of(struct kube *k, enum kube_change change, bool l
     struct kube_stray *s = stray(k, pod->uid, pod->name);
     if (s->id.run == 0) s->id = a != NULL ? a->id : pod->id;
     s->ended = pod->stage == KUBE_STAGE_ENDED;
+    s->first = pod->rank <= 0;
     snprintf(s->job_uid, sizeof s->job_uid, "%.*s", STR_ARG(pod->job_uid));
     return a;
 }
@@ -174,11 +175,15 @@ static void look_for_job(struct kube *k, const struct kube_stray *s)
 static void told(void *ctx, const struct kube_answer *answer)
 {
     struct kube_stray *s = ctx;
+    struct kube_attempt *a = kube_find(s->owner, s->id);
     s->call = NULL; /* the watch says when it is gone */
     s->since_us = os_mono_us();
-    if (!kube_deleted(answer))
-        log_warn("a pod that no Job owns cannot be deleted", LOG_STR("pod", str_of(s->name)),
-                 LOG_STR("message", answer->message));
+    if (kube_deleted(answer)) return;
+    log_warn("a pod that no Job owns cannot be deleted", LOG_STR("pod", str_of(s->name)),
+             LOG_STR("message", answer->message));
+    if (a != NULL && a->phase == KUBE_STOPPING)
+        kube_waits_for(a, "its Job was deleted, and its pod %s cannot be deleted; Kubernetes says: %.*s", s->name,
+                       STR_ARG(answer->message));
 }
 
 /* With the step's own grace, where its end waits for that. */
@@ -221,6 +226,14 @@ bool kube_left_going(const struct kube_attempt *a)
     while (s != NULL && !goes_on(a, s))
         s = s->next;
     return s != NULL;
+}
+
+const char *kube_left_name(const struct kube_attempt *a)
+{
+    const struct kube_stray *s = a->owner->strays;
+    while (s != NULL && (s->job || !s->first || kube_find(a->owner, s->id) != a))
+        s = s->next;
+    return s != NULL ? s->name : NULL;
 }
 
 /* The attempt whose end is told when that has ended. */

@@ -34,7 +34,7 @@ enum kube_phase {
     KUBE_HELD,     /* asked for after a restart: not all there is was told yet, or its Job is asked for by its name */
     KUBE_CREATING, /* until it is sure that its Job is there */
     KUBE_CREATED,
-    KUBE_DRAINING, /* its pod has ended */
+    KUBE_DRAINING, /* its pod has ended, or is none of its any more */
     KUBE_STOPPING, /* how it ended is known; its other pods stop before that is told */
     KUBE_TOLD,     /* the scheduler has its end, or will with the next event */
     KUBE_FORGOTTEN /* nobody wants to know any more: its Job is being deleted */
@@ -146,6 +146,7 @@ struct kube_attempt {
     char job_version[KUBE_UID];    /* as it was told last */
     bool held_by_kueue;            /* it is suspended until Kueue admits it */
     bool requeue;                  /* then it is to end: its queue is another one's now */
+    int64_t requeue_us;            /* not before that; it was refused */
     bool retaken;                  /* Kueue had admitted it, and has taken that back since */
     bool retaken_unseen;           /* so it seems: no server has looked */
     bool suspended;                /* by whoever else */
@@ -169,7 +170,7 @@ struct kube_attempt {
     struct task_result taken;   /* how it ended */
     struct kube_untold *untold; /* see kube_untold.c */
     uint32_t failed_rank;       /* whose end is the attempt's; 0 = none has, or it was rank 0 */
-    struct kube_call *question; /* whether there is a pod; its Job has ended */
+    struct kube_call *question; /* whether there is a pod */
     int64_t looked_us;          /* when that was asked last */
     struct kube_call *release;  /* the deletion of a pod in which somebody goes on */
 
@@ -233,6 +234,7 @@ struct kube_stray {
     struct kube *owner;
     char uid[KUBE_UID], name[KUBE_POD_NAME], job_uid[KUBE_UID]; /* job_uid empty: a pod that nothing controls */
     bool job, ended, stopped; /* as a pod: it has ended; it was told to, as its attempt has */
+    bool first;               /* it says that it is the only one, or rank 0 */
     struct attempt_id id;     /* whose it was, or as its labels say; none: run 0 */
     int64_t since_us;         /* monotonic: since when, or when its deletion was tried last */
     struct kube_call *call;
@@ -324,12 +326,15 @@ const struct value *kube_newest_event(const struct value *events, const char *ui
 bool kube_is_podless(const struct kube_attempt *a);
 void kube_ask_why(struct kube *k);           /* there are such */
 void kube_suspended(struct kube_attempt *a); /* by whoever else: is said */
-/* The Job has ended, and no pod was told of: then kube_end_by_job, or it is told of. */
+/* Its Job has ended, is gone, or was taken back, and no pod was told of: if there is one it is told of now, and the
+ * attempt ends if not. To be said again until then. */
 void kube_ask_pod(struct kube_attempt *a);
+void kube_ask_pod_hear(struct kube_attempt *a, const struct value *items); /* the answer */
 
 /* ---- kube_kueue.c: what a Job waits for that is suspended for Kueue ---- */
-void kube_ask_kueue(struct kube *k);        /* there are such */
-void kube_requeue(struct kube_attempt *a);  /* its queue is another one's: its Job is deleted if it is held */
+void kube_ask_kueue(struct kube *k); /* there are such */
+/* Its queue hands over to another LocalQueue now: its Job is deleted if it is held. Once a second. */
+void kube_requeue(struct kube_attempt *a, int64_t now);
 void kube_requeued(struct kube_attempt *a); /* that is done */
 
 /* ---- kube_identity.c: whose an object is ---- */
@@ -341,10 +346,13 @@ struct kube_attempt *kube_pod_of(struct kube *k, enum kube_change change, bool l
 void kube_name_job(struct kube_attempt *a, const char *name);
 /* Its Job may have been told of when it was not known by its labels. */
 void kube_claim_job(struct kube_attempt *a);
-/* Does a pod say that it is its, which nothing controls? Then it was launched. */
+/* Does a stray pod say that it is its? Then it was launched. */
 bool kube_left_pod(const struct kube_attempt *a);
-/* Does one of these go on, that is not known as its? It does not count, and yet is not to meet the next attempt's. */
+/* Does one go on that nothing controls, and that is not known as its? It does not count, and yet is not to meet the
+ * next attempt's. */
 bool kube_left_going(const struct kube_attempt *a);
+/* The one whose log is its, by its labels: the only one, or rank 0's. NULL = none. */
+const char *kube_left_name(const struct kube_attempt *a);
 void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);
 
@@ -378,6 +386,8 @@ struct kube_deletion {
 struct kube_call *kube_delete_pod(struct kube *k, const struct kube_deletion *d);
 /* Whether what was to be deleted will go, is gone, or was not ours: 409 says that another has its name. */
 bool kube_deleted(const struct kube_answer *answer);
+/* It may have been refused: that is said where somebody waits for it. */
+void kube_not_deleted(struct kube_attempt *a, const char *what, const struct kube_answer *answer);
 void kube_gone(struct kube_attempt *a); /* its Job is not there any more */
 
 /* ---- kube_create.c: Jobs are created ---- */
@@ -428,6 +438,7 @@ void kube_end(struct kube_attempt *a, enum failure f, enum reason r, struct str 
 struct kube_standing kube_standing(const struct kube_attempt *a);
 void kube_end_by_job(struct kube_attempt *a);                 /* which has; no pod is left to say how */
 void kube_end_by_loss(struct kube_attempt *a, struct str of); /* of its pod, or one `of` several */
+void kube_end_left(struct kube_attempt *a, struct str how);   /* in that way; some of its pods it has left */
 void kube_end_lost(struct kube_attempt *a, struct str how);   /* in that way, unless somebody has stopped it */
 /* Of one that was not left to itself, that is how it ended. */
 void kube_cause(struct kube_attempt *a, struct task_result *r);

@@ -2,6 +2,7 @@
  * It is taken back when its queue is declared otherwise meanwhile. */
 #include "scheduler/kube_inner.h"
 
+#define ELSEWHERE "to another LocalQueue now, or to none"
 #define NO_WORKLOAD "it has not taken notice of the suspended Job; does it run?"
 
 static const char *const versions[] = {"v1beta2", "v1beta1"}; /* of its API, whichever the cluster has */
@@ -21,7 +22,7 @@ static const char *cure(struct str why)
 
 static void say_held(struct kube_attempt *a, struct str why)
 {
-    kube_waits_for(a, "waits for Kueue: %.*s%s", STR_ARG(why), cure(why));
+    if (!a->requeue) kube_waits_for(a, "waits for Kueue: %.*s%s", STR_ARG(why), cure(why));
 }
 
 /* The condition that is not met says why, and the one that was met last what it waits for. */
@@ -92,28 +93,38 @@ void kube_ask_kueue(struct kube *k)
 
 void kube_requeued(struct kube_attempt *a)
 {
-    kube_end(a, FAILURE_INFRA, REASON_PREEMPTED,
-             STR("gave way: its queue hands over to another LocalQueue now, or to none"));
+    kube_end(a, FAILURE_INFRA, REASON_PREEMPTED, STR("gave way: its queue hands over " ELSEWHERE));
+}
+
+static void refused(struct kube_attempt *a, const struct kube_answer *answer)
+{
+    if (answer->status != 409) kube_not_deleted(a, "Job", answer); /* else it has been written since */
+    a->requeue_us = kube_again_us(++a->tries);
 }
 
 static void deleted(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
-    bool gone = answer->outcome == KUBE_DONE || answer->status == 404, ends = a->phase == KUBE_CREATED;
     a->call = NULL;
-    a->dismissed = gone;
-    if (gone)
+    a->dismissed &= answer->outcome != KUBE_REFUSED; /* where nobody knows, the watch says */
+    if (answer->outcome == KUBE_DONE || answer->status == 404)
         kube_gone(a);
     else if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) /* that came meanwhile */
         kube_delete(a);
-    if (gone && ends && a->phase == KUBE_CREATED) kube_requeued(a);
+    else
+        refused(a, answer);
 }
 
 /* Not at all unless it is as it was told last, suspended: Kueue may be about to let it run. Else it is looked at again
- * in a second. */
-void kube_requeue(struct kube_attempt *a)
+ * in a second. One that is refused, and surely not there, would come to be where it is not to go any more. */
+void kube_requeue(struct kube_attempt *a, int64_t now)
 {
     bool begun = kube_has_pod(a) || a->retaken_unseen;
-    if (is_held(a) && !begun && !a->kill_wanted && a->call == NULL)
-        kube_delete_job(a, a->job_version, KUBE_URGENT, deleted);
+    if (a->kill_wanted || a->call != NULL || now < a->requeue_us) return;
+    if (a->phase == KUBE_CREATING && !a->unsure) {
+        kube_requeued(a);
+    } else if (is_held(a) && !begun) {
+        if (a->tries == 0) kube_waits_for(a, "is taken back from Kueue: its queue hands over " ELSEWHERE);
+        kube_delete_job(a, a->job_version, KUBE_NORMAL, deleted);
+    }
 }

@@ -3,12 +3,14 @@
  *
  * Of a Job that anybody but Kueue has suspended nobody tells, and what events told before is over.
  *
- * A Job that has ended had a pod: a watch of pods that lags behind the one of Jobs may have missed it, so the server is
- * asked before an end is told without one. */
+ * A Job that has ended had a pod, and one that is gone may have had: the watch of pods may lag behind the one of Jobs,
+ * or be cut off. So the server is asked before an end is told without one. */
 #include <stdio.h>
 
 #include "engine/os/clock.h"
 #include "scheduler/kube_inner.h"
+
+#define AGAIN_US 500000 /* between two questions for one pod */
 
 static void say(struct kube_attempt *a, struct str why)
 {
@@ -64,29 +66,66 @@ void kube_suspended(struct kube_attempt *a)
 
 /* ---- a pod that nobody told of ---- */
 
+static bool may_have_begun(const struct kube_attempt *a)
+{
+    return a->heard_us != 0 || a->manifest.n == 0; /* or before this server was there */
+}
+
+/* For want of a pod, which nobody has. */
+static void end_podless(struct kube_attempt *a)
+{
+    if (a->job_ended)
+        kube_end_by_job(a);
+    else if (kube_left_pod(a))
+        kube_end_left(a, STR(KUBE_JOB_LOST));
+    else if (a->expired || a->retaken || a->retaken_unseen)
+        kube_end_by_loss(a, STR(""));
+    else if (a->kill_wanted)
+        kube_end(a, FAILURE_ERROR, REASON_CANCELLED, may_have_begun(a) ? STR("was stopped") : STR(NEVER_BEGAN));
+    else if (a->requeue && a->held_by_kueue)
+        kube_requeued(a);
+    else
+        kube_end(a, FAILURE_INFRA, REASON_INFRA, STR(KUBE_JOB_LOST));
+}
+
+static bool is_over(const struct kube_attempt *a)
+{
+    if (a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return false;
+    return a->job_ended || (!kube_has_pod(a) && (!a->job_there || a->retaken || a->retaken_unseen));
+}
+
+void kube_ask_pod_hear(struct kube_attempt *a, const struct value *items)
+{
+    if (a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return;
+    for (size_t i = 0; i < items->u.list.n; i++)
+        kube_hear_pod(a->owner, KUBE_PRESENT, &items->u.list.items[i]);
+    if (is_over(a)) end_podless(a);
+}
+
 static void found(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
     struct arena m;
     a->question = NULL;
-    if (answer->outcome != KUBE_DONE || a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return;
     arena_init(&m, 0);
     const struct value *items = kube_items(&m, answer);
-    for (size_t i = 0; items != NULL && i < items->u.list.n; i++)
-        kube_hear_pod(a->owner, KUBE_PRESENT, &items->u.list.items[i]);
-    if (items != NULL && a->phase == KUBE_CREATED && kube_lacks_pod(a) && a->job_ended) kube_end_by_job(a);
+    if (items != NULL) kube_ask_pod_hear(a, items);
     arena_free(&m);
 }
 
 void kube_ask_pod(struct kube_attempt *a)
 {
     char path[512];
-    if (a->question != NULL || a->job_uid[0] == '\0') return;
-    snprintf(path, sizeof path,
-             "/api/v1/namespaces/%.*s/pods?labelSelector=batch.kubernetes.io%%2Fcontroller-uid%%3D%s",
-             STR_ARG(a->owner->cfg.namespace), a->job_uid);
-    const struct kube_request req = {
-        .method = "GET", .path = str_of(path), .priority = KUBE_IDLE, .done = found, .ctx = a};
+    bool soon = a->looked_us != 0 && os_mono_us() - a->looked_us < AGAIN_US;
+    bool by_uid = a->job_uid[0] != '\0';
+    if (a->question != NULL || a->name[0] == '\0' || soon) return;
+    snprintf(path, sizeof path, "/api/v1/namespaces/%.*s/pods?labelSelector=batch.kubernetes.io%%2F%s%%3D%s",
+             STR_ARG(a->owner->cfg.namespace), by_uid ? "controller-uid" : "job-name", by_uid ? a->job_uid : a->name);
+    const struct kube_request req = {.method = "GET",
+                                     .path = str_of(path),
+                                     .priority = a->job_there ? KUBE_IDLE : KUBE_URGENT,
+                                     .done = found,
+                                     .ctx = a};
     a->looked_us = os_mono_us();
     a->question = kube_request(a->owner->client, &req);
 }

@@ -52,7 +52,8 @@ uint32_t kube_rank_to_hurry(const struct kube_attempt *a)
 
 const char *kube_log_pod(const struct kube_attempt *a)
 {
-    return a->log.rank < a->n_ranks ? a->ranks[a->log.rank].pod : "";
+    if (a->log.rank < a->n_ranks) return a->ranks[a->log.rank].pod;
+    return kube_left_name(a) != NULL ? kube_left_name(a) : "";
 }
 
 static struct kube_rank *rank_of(struct kube_attempt *a, uint32_t rank)

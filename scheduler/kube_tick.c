@@ -31,7 +31,7 @@ static void give_up(struct kube_attempt *a)
 static void without_pod(struct kube_attempt *a, int64_t now)
 {
     int64_t since = now - a->created_us;
-    if (a->job_ended && since > JOB_SETTLES_US && now - a->looked_us > SECOND_US)
+    if (a->job_ended && since > JOB_SETTLES_US)
         kube_ask_pod(a);
     else if (!a->job_ended && a->held_by_kueue)
         kube_ask_kueue(a->owner);
@@ -82,8 +82,7 @@ static bool is_late(const struct kube_attempt *a, int64_t now)
 static void give_back(struct kube_attempt *a)
 {
     if (!kube_has_pod(a)) {
-        bool untold = kube_watch_synced(a->owner->jobs) && !kube_synced(a->owner); /* after a start */
-        if (!untold) kube_end_by_loss(a, STR(""));
+        kube_ask_pod(a);
         return;
     }
     a->hurry = true;
@@ -99,10 +98,15 @@ static bool gave_up_on(const struct kube_attempt *a, int64_t now)
 
 static void unconfirmed(struct kube_attempt *a)
 {
-    a->result = (struct task_result){.exit_code = -1, .log_bytes = a->log.bytes};
-    kube_cause(a, &a->result);
-    a->result.message = arena_printf(&a->arena, "%.*s; its node has not confirmed its end", STR_ARG(a->result.message));
-    a->phase = KUBE_STOPPING; /* in vain, so far */
+    bool known = a->phase == KUBE_STOPPING; /* how it ended: others go on */
+    if (!known) {
+        a->result = (struct task_result){.exit_code = -1, .log_bytes = a->log.bytes};
+        kube_cause(a, &a->result);
+        a->phase = KUBE_STOPPING; /* in vain, so far */
+    }
+    a->result.message = arena_printf(&a->arena, "%.*s; %s", STR_ARG(a->result.message),
+                                     known ? "that all its pods have ended since has not been confirmed"
+                                           : "its node has not confirmed its end");
     kube_tell(a);
 }
 
@@ -133,6 +137,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
         now - a->heard_us > kube_follow_after_us(k->late_us))
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
+    if (a->phase == KUBE_CREATED && !a->job_there && !kube_has_pod(a)) kube_ask_pod(a);
     kube_untold_tick(a, now);
     kube_silence_tick(a);
     if (a->phase == KUBE_CREATED) kube_waits_tick(a, now);
@@ -143,12 +148,12 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
     if (a->phase == KUBE_CREATED && !kube_helper_tick(a, now)) give_up(a);
     if (a->phase == KUBE_CREATED && is_late(a, now)) expire(a);
     kube_ranks_tick(a, now);
-    if (a->phase == KUBE_CREATED && a->requeue) kube_requeue(a);
+    if (a->requeue) kube_requeue(a, now);
     if (a->phase == KUBE_CREATED && (a->retaken || a->retaken_unseen)) give_back(a);
     if (a->phase == KUBE_CREATED && a->kill_wanted && gave_up_on(a, now)) unconfirmed(a);
-    if (a->phase == KUBE_CREATED && is_orphaned(a)) kube_end_lost(a, STR(KUBE_JOB_LOST));
+    if (a->phase == KUBE_CREATED && is_orphaned(a)) kube_end_left(a, STR(KUBE_JOB_LOST));
     if (a->phase == KUBE_STOPPING) kube_ranks_stopped(a);
-    if (a->phase == KUBE_STOPPING && gave_up_on(a, now)) kube_tell(a);
+    if (a->phase == KUBE_STOPPING && gave_up_on(a, now)) unconfirmed(a);
 }
 
 void kube_tick(struct kube *k)

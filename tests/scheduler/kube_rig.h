@@ -78,6 +78,21 @@ static void __attribute__((unused)) answered(struct kube_attempt *a, const char 
     kube_untold_hear(a, uid, &v);
 }
 
+/* Nor for a pod. */
+#define NO_PODS                                                                                                        \
+    {                                                                                                                  \
+        .match = "pods?labelSelector=batch", .status = 200, .body = "{\"items\":[]}", .times = -1                      \
+    }
+static void __attribute__((unused)) no_pods(struct kube_attempt *a)
+{
+    const struct value none = {.type = VALUE_LIST};
+    assert_non_null(a->question);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    kube_cancel(k->client, a->question);
+    a->question = NULL;
+    kube_ask_pod_hear(a, &none);
+}
+
 static int begin(void **state)
 {
     char path[FS_PATH_MAX];

@@ -61,7 +61,7 @@ static bool settles(void)
         kube_client_turn(k->client);
         const struct kube_attempt *a = kube_find(k, id);
         if (a == NULL) return false;
-        if (a->call == NULL) return true;
+        if (a->call == NULL && a->question == NULL) return true;
     }
     fail_msg("it does not settle");
     return true;
@@ -77,7 +77,7 @@ static void what_was_answered_settles_it(void **state)
     (void)state;
     static const struct {
         const char *name;
-        struct row script[4];
+        struct row script[5];
         enum meanwhile meanwhile;
         enum kube_phase phase; /* KUBE_FORGOTTEN = it is not known any more */
         const char *uid, *waits;
@@ -95,8 +95,8 @@ static void what_was_answered_settles_it(void **state)
         {"invalid", {REFUSED(422, "bad spec"), {0}}, NOTHING, KUBE_TOLD, "", "", false, false, 0},
         {"lost", {LOST, {0}}, NOTHING, KUBE_CREATING, "", "waits for the API server", true, true, 0},
         {"lost and seen", {LOST, {0}}, IS_WATCHED, KUBE_CREATED, "j4", "", false, true, 0},
-        {"created and killed", {CREATED, DELETED, {0}}, IS_KILLED, KUBE_TOLD, "j1", "", false, false, 1},
-        {"ours and killed", {EXISTS, LISTED(OURS), DELETED, {0}}, IS_KILLED, KUBE_TOLD, "j2", "", false, 0, 1},
+        {"created and killed", {CREATED, DELETED, NO_PODS, {0}}, IS_KILLED, KUBE_TOLD, "j1", "", false, false, 1},
+        {"ours and killed", {EXISTS, LISTED(OURS), DELETED, NO_PODS, {0}}, IS_KILLED, KUBE_TOLD, "j2", "", 0, 0, 1},
         {"another's, killed", {EXISTS, LISTED(NOT_OURS), {0}}, IS_KILLED, KUBE_TOLD, "", "", false, false, 0},
         {"quota and killed", {REFUSED(403, "exceeded quota: q"), {0}}, IS_KILLED, KUBE_TOLD, "", "", 0, 0, 0},
         {"lost and killed", {LOST, {0}}, IS_KILLED, KUBE_CREATING, "", "", true, true, 0},
@@ -149,7 +149,7 @@ static void who_is_stopped_while_nobody_knows_is_made_sure_of(void **state)
     (void)state;
     EACH(i, rows)
     {
-        const struct row script[] = {LOST, rows[i].second[0], DELETED, rows[i].second[1], {0}};
+        const struct row script[] = {LOST, rows[i].second[0], DELETED, NO_PODS, rows[i].second[1], {0}};
         struct kube_attempt *a = creating(script);
         if (rows[i].waits) settles();
         happens(IS_KILLED);

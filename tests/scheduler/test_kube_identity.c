@@ -237,6 +237,7 @@ static void a_job_is_found_by_its_name(void **state)
     assert_null(k->strays);
     job_told(KUBE_DELETED, job_name, "j1", OTHERS);
     answered(a, "j1", NULL);
+    no_pods(a);
     assert_int_equal(a->phase, KUBE_TOLD);
 }
 

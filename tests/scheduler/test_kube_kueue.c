@@ -97,7 +97,8 @@ static void another_version_is_tried(void **state)
 
 static void turn(const struct kube_attempt *a)
 {
-    for (int64_t until = os_mono_us() + 10000000; a->call != NULL && os_mono_us() < until; usleep(1000))
+    for (int64_t until = os_mono_us() + 10000000; (a->call != NULL || a->question != NULL) && os_mono_us() < until;
+         usleep(1000))
         kube_client_turn(k->client);
     assert_null(a->call);
 }
@@ -111,7 +112,8 @@ static void requeue(struct kube_attempt *a)
 static void what_is_held_goes(void **state)
 {
     (void)state;
-    static const struct row script[] = {{.match = DELETE, .status = 409}, {.match = DELETE, .status = 200}, {0}};
+    static const struct row script[] = {
+        {.match = DELETE, .status = 409}, {.match = DELETE, .status = 200}, NO_PODS, {0}};
     server_start(script);
     if (begin(NULL) != 0) fail();
     struct kube_attempt *a = held();
@@ -122,6 +124,7 @@ static void what_is_held_goes(void **state)
     assert_non_null(strstr(received_last(DELETE)->body, "\"uid\":\"j1\",\"resourceVersion\":\"7\""));
     assert_int_equal(a->phase, KUBE_CREATED); /* somebody has written it since */
     job_says(KUBE_PRESENT, 8, true);
+    a->requeue_us = 0;
     kube_tick(k);
     turn(a);
     assert_non_null(strstr(received_last(DELETE)->body, "\"resourceVersion\":\"8\""));
@@ -137,7 +140,7 @@ static void what_is_held_goes(void **state)
 static void that_it_is_gone_is_heard_twice(void **state)
 {
     (void)state;
-    static const struct row script[] = {{.match = DELETE, .status = 404, .times = -1}, {0}};
+    static const struct row script[] = {{.match = DELETE, .status = 404, .times = -1}, NO_PODS, {0}};
     for (int first = 0; first < 2; first++) {
         server_start(script);
         if (begin(NULL) != 0) fail();
@@ -145,7 +148,6 @@ static void that_it_is_gone_is_heard_twice(void **state)
         requeue(a);
         assert_non_null(a->call);
         if (first) job_says(KUBE_DELETED, 8, true);
-        if (first) assert_int_equal(a->phase, KUBE_TOLD);
         turn(a);
         if (!first) job_says(KUBE_DELETED, 8, true);
         assert_int_equal(a->phase, KUBE_TOLD);
@@ -164,7 +166,7 @@ static void what_has_begun_stays(void **state)
                 {.what = "has one pod of two", .pod = true},
                 {.what = "had pods", .unseen = true},
                 {.what = "is cancelled", .cancelled = true}};
-    static const struct row script[] = {{.match = DELETE, .status = 200, .times = -1}, {0}};
+    static const struct row script[] = {{.match = DELETE, .status = 200, .times = -1}, NO_PODS, {0}};
     EACH(i, rows)
     {
         server_start(script);
@@ -184,13 +186,82 @@ static void what_has_begun_stays(void **state)
     }
 }
 
+/* That its Job was deleted is told by the watch alone: the answer was lost. */
+static void that_it_goes_is_not_answered(void **state)
+{
+    (void)state;
+    static const struct row script[] = {{.match = DELETE, .how = DROPPED, .times = -1}, NO_PODS, {0}};
+    server_start(script);
+    if (begin(NULL) != 0) fail();
+    struct kube_attempt *a = held();
+    requeue(a);
+    turn(a);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    job_says(KUBE_DELETED, 8, true);
+    answered(a, "j1", NULL);
+    turn(a);
+    assert_int_equal(a->result.reason, REASON_PREEMPTED);
+    (void)end_with_server(NULL);
+}
+
+/* Others have the server's time, too. */
+static void who_may_not_be_taken_back_says_so(void **state)
+{
+    (void)state;
+    static const struct row script[] = {
+        {.match = DELETE, .status = 403, .body = "{\"kind\":\"Status\",\"message\":\"forbidden\"}", .times = -1},
+        LISTED(ITEM("j1", "False", "no room")),
+        NO_PODS,
+        {0}};
+    server_start(script);
+    if (begin(NULL) != 0) fail();
+    struct kube_attempt *a = held();
+    requeue(a);
+    assert_string_equal(a->waits,
+                        "is taken back from Kueue: its queue hands over to another LocalQueue now, or to none");
+    turn(a);
+    assert_string_equal(a->waits, "its Job cannot be deleted; Kubernetes says: forbidden");
+    ask();
+    assert_string_equal(a->waits, "its Job cannot be deleted; Kubernetes says: forbidden");
+    for (int i = 0; i < 10; i++)
+        requeue(a);
+    assert_int_equal(received_of(DELETE), 1);
+    assert_true(a->requeue_us > os_mono_us());
+    a->requeue_us = 1;
+    requeue(a);
+    turn(a);
+    assert_int_equal(received_of(DELETE), 2);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    (void)end_with_server(NULL);
+}
+
+/* It would come to be in the LocalQueue that it is not to go to any more. */
+static void who_was_not_created_yet_is_not_created_any_more(void **state)
+{
+    (void)state;
+    for (int unsure = 0; unsure <= 1; unsure++) {
+        struct exec_event e;
+        if (begin(NULL) != 0) fail();
+        struct kube_attempt *a = asked(1);
+        a->phase = KUBE_CREATING;
+        a->unsure = unsure;
+        a->retry_us = INT64_MAX;
+        requeue(a);
+        assert_int_equal(a->phase, unsure ? KUBE_CREATING : KUBE_TOLD);
+        while (executor.next(executor.self, &arena, &e) && e.kind == EXEC_WAITS) {
+        }
+        if (!unsure) assert_int_equal(e.result.reason, REASON_PREEMPTED);
+        (void)end(NULL);
+    }
+}
+
 /* A cancel comes while its deletion is under way, which may be refused. */
 static void cancelled_meanwhile(void **state)
 {
     (void)state;
     for (int status = 200; status <= 409; status += 209) {
         const struct row script[] = {
-            {.match = DELETE, .status = status, .delay_ms = 50}, {.match = DELETE, .status = 200}, {0}};
+            {.match = DELETE, .status = status, .delay_ms = 50}, {.match = DELETE, .status = 200}, NO_PODS, {0}};
         server_start(script);
         if (begin(NULL) != 0) fail();
         struct kube_attempt *a = held();
@@ -207,9 +278,15 @@ static void cancelled_meanwhile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(who_is_held_says_why), cmocka_unit_test(another_version_is_tried),
-        cmocka_unit_test(what_is_held_goes),    cmocka_unit_test(that_it_is_gone_is_heard_twice),
-        cmocka_unit_test(what_has_begun_stays), cmocka_unit_test(cancelled_meanwhile),
+        cmocka_unit_test(who_is_held_says_why),
+        cmocka_unit_test(another_version_is_tried),
+        cmocka_unit_test(what_is_held_goes),
+        cmocka_unit_test(that_it_is_gone_is_heard_twice),
+        cmocka_unit_test(what_has_begun_stays),
+        cmocka_unit_test(cancelled_meanwhile),
+        cmocka_unit_test(that_it_goes_is_not_answered),
+        cmocka_unit_test(who_may_not_be_taken_back_says_so),
+        cmocka_unit_test(who_was_not_created_yet_is_not_created_any_more),
     };
     return cmocka_run_group_tests_name("held by Kueue", tests, open_folder, drop_folder);
 }

@@ -6,8 +6,10 @@
 #define SECRET "DELETE /api/v1/namespaces/n/secrets/its-secret"
 #define SERVICE "DELETE /api/v1/namespaces/n/services/"
 #define JOB "DELETE /apis/batch/v1/namespaces/n/jobs/"
+#define MADE "POST /apis/batch/v1/namespaces/n/jobs"
 
-static bool refuses; /* what is to be deleted beside the Job */
+static bool refuses;              /* what is to be deleted beside the Job */
+static const char *told_log = ""; /* of any pod; it stays in the folder */
 
 static void starts(long job_status)
 {
@@ -15,7 +17,9 @@ static void starts(long job_status)
         {.match = JOB, .status = (int)job_status, .body = "{}", .times = -1},
         {.match = "DELETE ", .status = refuses ? 403 : 200, .body = "{}", .times = -1},
         {.match = "/last", .status = 200, .body = "{}", .delay_ms = 100, .times = -1},
-        {.match = "/log", .status = 200, .body = "", .times = -1},
+        {.match = "/log", .status = 200, .body = told_log, .times = -1},
+        {.match = MADE, .status = 503, .body = "{}", .times = -1},
+        NO_PODS,
         {.match = "fieldSelector=", .status = 200, .body = "{\"items\":[]}", .times = -1},
         {.match = "watch=1", .how = SILENT, .times = -1},
         {.match = "limit=500", .status = 200, .body = "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}", 0, -1},
@@ -290,6 +294,32 @@ static void pods_that_are_left_are_not_waited_for_for_ever(void **state)
     (void)end_with_server(NULL);
 }
 
+static void pods_that_are_left_may_not_be_deleted(void **state)
+{
+    (void)state;
+    refuses = true;
+    starts_told();
+    left("left-0", RUNS);
+    struct kube_attempt *a = comes_back(1);
+    waits_for(a, KUBE_STOPPING);
+    for (size_t asked = 1; asked <= 2; asked++) {
+        kube_tick(k);
+        all_come();
+        assert_int_equal(received_of(POD), asked);
+        assert_string_equal(a->waits, "its Job was deleted, and its pod pod-left-0 cannot be deleted; Kubernetes says: "
+                                      "the server answered 403: {}");
+        kube_tick(k);
+        all_come();
+        assert_int_equal(received_of(POD), asked); /* not at once */
+        k->strays->since_us -= INT64_C(16) * 1000000;
+    }
+    a->killed_us -= INT64_C(130) * 1000000;
+    kube_tick(k);
+    assert_non_null(strstr(a->result.message.p, "; that all its pods have ended since has not been confirmed"));
+    (void)end_with_server(NULL);
+    refuses = false;
+}
+
 /* It may be forgotten meanwhile: they go all the same. */
 static void pods_that_are_left_go_without_their_attempt(void **state)
 {
@@ -307,19 +337,48 @@ static void pods_that_are_left_go_without_their_attempt(void **state)
     (void)end_with_server(NULL);
 }
 
-/* They say only that it was launched. */
+/* They say only that it was launched, and what they said. */
 static void pods_that_are_left_and_have_ended_are_not_waited_for(void **state)
 {
     (void)state;
     struct exec_event e;
+    told_log = "it said this\n";
     starts_told();
-    left("left-0", DONE);
-    struct kube_attempt *a = comes_back(1);
+    pod_told(KUBE_PRESENT, "left-1", LABELS RANK_1, NULL, NULL, DONE);
+    pod_told(KUBE_PRESENT, "left-0", LABELS RANK_0, NULL, NULL, DONE);
+    struct kube_attempt *a = comes_back(2);
     turn_until(k->client, &a->queued);
     assert_true(executor.next(executor.self, &arena, &e));
-    assert_int_equal(e.kind, EXEC_UNKNOWN);
-    assert_false(e.never);
+    assert_int_equal(e.kind, EXEC_ENDED);
+    assert_int_equal(e.result.reason, REASON_INFRA);
+    assert_int_equal(e.result.log_bytes, strlen(told_log));
+    assert_non_null(received_last("GET /api/v1/namespaces/n/pods/pod-left-0/log"));
     (void)end_with_server(NULL);
+}
+
+/* Whether it was made is not known; and a pod of it goes on. */
+static void what_was_made_is_not_made_again(void **state)
+{
+    (void)state;
+    struct node node = {.workers = 1};
+    struct err err = {0};
+    const struct exec_request req = {
+        .id = id, .step = STR("train"), .spec = {.node = &node, .image = STR("i")}, .grace_ms = 7000};
+    for (int made = 0; made <= 1; made++) {
+        starts_told();
+        assert_true(executor.launch(executor.self, &req, false, STR("another"), &err));
+        struct kube_attempt *a = kube_find(k, id);
+        while (a->call != NULL)
+            kube_client_turn(k->client);
+        assert_true(a->phase == KUBE_CREATING && a->unsure);
+        if (made) left("left-0", RUNS);
+        a->retry_us = 1;
+        kube_tick(k);
+        all_come();
+        assert_int_equal(received_of(MADE), made ? 1 : 2);
+        assert_int_equal(a->phase, made ? KUBE_STOPPING : KUBE_CREATING);
+        (void)end_with_server(NULL);
+    }
 }
 
 int main(void)
@@ -332,6 +391,8 @@ int main(void)
         cmocka_unit_test(pods_that_are_left_have_ended_before_an_end_is_told),
         cmocka_unit_test(pods_that_are_left_are_not_waited_for_for_ever),
         cmocka_unit_test(pods_that_are_left_go_without_their_attempt),
+        cmocka_unit_test(pods_that_are_left_may_not_be_deleted),
+        cmocka_unit_test(what_was_made_is_not_made_again),
         cmocka_unit_test(pods_that_are_left_and_have_ended_are_not_waited_for),
     };
     return cmocka_run_group_tests_name("orphans on a cluster", tests, open_folder, drop_folder);
