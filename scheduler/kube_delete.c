@@ -54,7 +54,7 @@ void kube_not_deleted(struct kube_attempt *a, const char *what, const struct kub
 {
     if (answer->outcome != KUBE_REFUSED) return;
     if (a->tries == 0)
-        log_warn("what is over cannot be deleted", LOG_STR("kind", str_of(what)), LOG_STR("job", str_of(a->name)),
+        log_warn("a deletion is refused", LOG_STR("kind", str_of(what)), LOG_STR("job", str_of(a->name)),
                  LOG_STR("message", answer->message));
     if (a->phase == KUBE_CREATED)
         kube_waits_for(a, "its %s cannot be deleted; Kubernetes says: %.*s", what, STR_ARG(answer->message));

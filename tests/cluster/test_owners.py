@@ -106,6 +106,7 @@ def test_a_pod_that_loses_its_job(data_server, jobs, marks, end):
     run: |
       trap 'sleep 2; echo ended >> /marks/all; exit 3' TERM
       echo $MILLRACE_ATTEMPT >> /marks/all
+      echo said
       {line} & wait
 """))
     until("it to begin", (marks / "all").exists)
@@ -116,6 +117,7 @@ def test_a_pod_that_loses_its_job(data_server, jobs, marks, end):
         server.start()
         until("another attempt", lambda: "2" in (marks / "all").read_text().split())
         assert (marks / "all").read_text().split() == ["1", "ended", "2"]
+        assert server.cli("logs", run, "s", "--attempt", "1").stdout == "said\n"
     else:
         assert first == the_pod(jobs, run)["uid"]
     if end != "ends":
@@ -124,6 +126,26 @@ def test_a_pod_that_loses_its_job(data_server, jobs, marks, end):
     assert server.tasks(run)["s"]["attempt"] == (2 if end == "unknown" else 1)
     until("all Jobs and pods to be gone", jobs.empty, 60)
     until("all Secrets to be gone", lambda: not jobs.items("secrets"))
+
+
+@pytest.mark.parametrize("cascade", ("orphan", "background"))
+def test_a_pod_that_nobody_heard_of_loses_its_job(cluster_server, jobs, marks, proxy, cascade):
+    """The watch of pods is away, and the one of Jobs is not."""
+    proxy.next("watch", "pods", "503", 5)
+    server = cluster_server("--grace", "9s", kubeconfig=proxy.kubeconfig)
+    until("the watch to be refused", lambda: proxy.by_class()[(("watch", "pods"), "503")] > 0)
+    run = server.submit(pipeline(f"""  s:
+    volumes: [{{path: /marks, hostPath: {marks}}}]
+    run: |
+      trap 'sleep 2; echo ended >> /marks/all; exit 3' TERM
+      echo $MILLRACE_ATTEMPT >> /marks/all
+      [ $MILLRACE_ATTEMPT = 2 ] || sleep 600 & wait
+"""))
+    until("it to begin", (marks / "all").exists)
+    jobs("delete", "jobs", "--all", f"--cascade={cascade}", "--wait=false")
+    assert server.ended(run)["state"] == "succeeded", server.tasks(run)
+    assert (marks / "all").read_text().split() == ["1", "ended", "2"]
+    gone(jobs)
 
 
 @pytest.fixture

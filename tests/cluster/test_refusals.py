@@ -285,7 +285,7 @@ def test_pods_that_may_not_be_deleted(cluster_server, jobs, account, tmp_path):
     until("its pod to run", lambda: [pod for pod in jobs.items("pods") if pod["status"]["phase"] == "Running"])
     time.sleep(1)  # for the server to hear of it
     cancelled(server, run)
-    assert "what is over cannot be deleted" in server.log.read_text()
+    assert "a deletion is refused" in server.log.read_text()
     until("all Jobs and pods to be gone", jobs.empty)
 
 
