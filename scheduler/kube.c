@@ -254,6 +254,7 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
     a->hurry = true;
     a->grace_ms = grace_ms;
     if (!a->kill_wanted) a->killed_us = os_mono_us();
+    if (!a->kill_wanted) a->tries = 0; /* of something else */
     a->kill_wanted = true;
     if (!a->asked) { /* it was being stopped when its server ended */
         a->asked = true;
@@ -266,7 +267,8 @@ static void executor_kill(void *self, struct attempt_id id, struct str project, 
         break;
     case KUBE_CREATING: /* what its answer says first; then it is deleted */
         if (a->call == NULL && a->unsure) kube_create(a);
-        if (a->call == NULL) kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
+        if (a->call == NULL && a->phase == KUBE_CREATING)
+            kube_end(a, FAILURE_ERROR, REASON_CANCELLED, STR(NEVER_BEGAN));
         break;
     case KUBE_TOLD: queue(a); break;
     case KUBE_DRAINING:
@@ -378,7 +380,7 @@ static bool executor_next(void *self, struct arena *m, struct exec_event *out)
     }
     if (a->phase != KUBE_HELD) return executor_next(self, m, out); /* it turned up meanwhile */
     out->kind = EXEC_UNKNOWN;
-    out->never = a->never && !kube_log_any(a);
+    out->never = a->never && !kube_launched(a) && !kube_log_any(a);
     out->result.message = STR("its Job is not there: it was deleted while no server looked, or had not been made yet");
     if (!out->never) kube_belongings_remove(a); /* what is launched again has the same names */
     kube_drop(k, a);

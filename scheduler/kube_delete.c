@@ -41,7 +41,10 @@ void kube_gone(struct kube_attempt *a)
         return;
     }
     /* Its pod, if there is one, says when it has ended. */
-    if (a->phase == KUBE_CREATED && !kube_has_pod(a)) {
+    if (a->phase != KUBE_CREATED) return;
+    if (kube_has_pod(a)) {
+        if (a->kill_wanted) kube_delete(a);
+    } else {
         kube_cancel(a->owner->client, a->question); /* which may have been answered before */
         a->question = NULL;
         a->looked_us = 0;

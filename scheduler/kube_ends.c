@@ -82,6 +82,7 @@ void kube_end_left(struct kube_attempt *a, struct str how)
     kube_cause(a, &a->result);
     a->phase = KUBE_DRAINING;
     a->drain_us = a->drained_from_us = os_mono_us();
+    kube_ranks_hurry(a);
     kube_log_drain(a);
 }
 

@@ -181,7 +181,7 @@ static void told(void *ctx, const struct kube_answer *answer)
     if (kube_deleted(answer)) return;
     log_warn("a pod that no Job owns cannot be deleted", LOG_STR("pod", str_of(s->name)),
              LOG_STR("message", answer->message));
-    if (a != NULL && a->phase == KUBE_STOPPING)
+    if (a != NULL && a->phase == KUBE_STOPPING && answer->outcome == KUBE_REFUSED)
         kube_waits_for(a, "its Job was deleted, and its pod %s cannot be deleted; Kubernetes says: %.*s", s->name,
                        STR_ARG(answer->message));
 }
@@ -206,7 +206,7 @@ static bool is_wanted(const struct kube *k, const struct kube_stray *s)
     return a != NULL && a->phase != KUBE_FORGOTTEN && kube_rank_of(a, str_of(s->uid)) != UINT32_MAX;
 }
 
-bool kube_left_pod(const struct kube_attempt *a)
+bool kube_launched(const struct kube_attempt *a)
 {
     const struct kube_stray *s = a->owner->strays;
     while (s != NULL && (s->job || kube_find(a->owner, s->id) != a))
@@ -214,10 +214,23 @@ bool kube_left_pod(const struct kube_attempt *a)
     return s != NULL;
 }
 
+static bool is_left(const struct kube_attempt *a, const struct kube_stray *s)
+{
+    bool alone = !s->job && s->job_uid[0] == '\0' && kube_find(a->owner, s->id) == a;
+    return alone && kube_rank_of(a, str_of(s->uid)) == UINT32_MAX;
+}
+
+bool kube_left_pod(const struct kube_attempt *a)
+{
+    const struct kube_stray *s = a->owner->strays;
+    while (s != NULL && !is_left(a, s))
+        s = s->next;
+    return s != NULL;
+}
+
 static bool goes_on(const struct kube_attempt *a, const struct kube_stray *s)
 {
-    bool left = !s->job && s->job_uid[0] == '\0' && !s->ended && kube_find(a->owner, s->id) == a;
-    return left && kube_rank_of(a, str_of(s->uid)) == UINT32_MAX;
+    return is_left(a, s) && !s->ended;
 }
 
 bool kube_left_going(const struct kube_attempt *a)
@@ -231,7 +244,7 @@ bool kube_left_going(const struct kube_attempt *a)
 const char *kube_left_name(const struct kube_attempt *a)
 {
     const struct kube_stray *s = a->owner->strays;
-    while (s != NULL && (s->job || !s->first || kube_find(a->owner, s->id) != a))
+    while (s != NULL && !(is_left(a, s) && s->first))
         s = s->next;
     return s != NULL ? s->name : NULL;
 }

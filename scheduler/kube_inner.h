@@ -346,12 +346,12 @@ struct kube_attempt *kube_pod_of(struct kube *k, enum kube_change change, bool l
 void kube_name_job(struct kube_attempt *a, const char *name);
 /* Its Job may have been told of when it was not known by its labels. */
 void kube_claim_job(struct kube_attempt *a);
-/* Does a stray pod say that it is its? Then it was launched. */
+bool kube_launched(const struct kube_attempt *a); /* a stray pod says that it is its */
+/* Does a pod say so that nothing controls, and that is not known as its? It does not count. */
 bool kube_left_pod(const struct kube_attempt *a);
-/* Does one go on that nothing controls, and that is not known as its? It does not count, and yet is not to meet the
- * next attempt's. */
+/* Does one of these go on? It is not to meet the next attempt's. */
 bool kube_left_going(const struct kube_attempt *a);
-/* The one whose log is its, by its labels: the only one, or rank 0's. NULL = none. */
+/* The one of these whose log is its: the only one, or rank 0's. NULL = none. */
 const char *kube_left_name(const struct kube_attempt *a);
 void kube_strays_tick(struct kube *k);
 void kube_strays_drop(struct kube *k);

@@ -98,7 +98,8 @@ void kube_requeued(struct kube_attempt *a)
 
 static void refused(struct kube_attempt *a, const struct kube_answer *answer)
 {
-    if (answer->status != 409) kube_not_deleted(a, "Job", answer); /* else it has been written since */
+    if (answer->status == 409) return; /* it has been written since */
+    kube_not_deleted(a, "Job", answer);
     a->requeue_us = kube_again_us(++a->tries);
 }
 
@@ -106,7 +107,7 @@ static void deleted(void *ctx, const struct kube_answer *answer)
 {
     struct kube_attempt *a = ctx;
     a->call = NULL;
-    a->dismissed &= answer->outcome != KUBE_REFUSED; /* where nobody knows, the watch says */
+    a->dismissed &= answer->outcome == KUBE_DONE;
     if (answer->outcome == KUBE_DONE || answer->status == 404)
         kube_gone(a);
     else if (a->kill_wanted || a->phase == KUBE_FORGOTTEN) /* that came meanwhile */
@@ -123,7 +124,7 @@ void kube_requeue(struct kube_attempt *a, int64_t now)
     if (a->kill_wanted || a->call != NULL || now < a->requeue_us) return;
     if (a->phase == KUBE_CREATING && !a->unsure) {
         kube_requeued(a);
-    } else if (is_held(a) && !begun) {
+    } else if (is_held(a) && a->job_there && !begun) {
         if (a->tries == 0) kube_waits_for(a, "is taken back from Kueue: its queue hands over " ELSEWHERE);
         kube_delete_job(a, a->job_version, KUBE_NORMAL, deleted);
     }

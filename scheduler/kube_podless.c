@@ -91,7 +91,8 @@ static void end_podless(struct kube_attempt *a)
 static bool is_over(const struct kube_attempt *a)
 {
     if (a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return false;
-    return a->job_ended || (!kube_has_pod(a) && (!a->job_there || a->retaken || a->retaken_unseen));
+    bool none_comes = !a->job_there && kube_standing(a).there == 0;
+    return a->job_ended || none_comes || (!kube_has_pod(a) && (a->retaken || a->retaken_unseen));
 }
 
 void kube_ask_pod_hear(struct kube_attempt *a, const struct value *items)
@@ -99,7 +100,10 @@ void kube_ask_pod_hear(struct kube_attempt *a, const struct value *items)
     if (a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return;
     for (size_t i = 0; i < items->u.list.n; i++)
         kube_hear_pod(a->owner, KUBE_PRESENT, &items->u.list.items[i]);
-    if (is_over(a)) end_podless(a);
+    if (is_over(a))
+        end_podless(a);
+    else if (a->kill_wanted && !a->job_there && kube_has_pod(a))
+        kube_delete(a); /* it was not told to hurry */
 }
 
 static void found(void *ctx, const struct kube_answer *answer)
@@ -109,7 +113,11 @@ static void found(void *ctx, const struct kube_answer *answer)
     a->question = NULL;
     arena_init(&m, 0);
     const struct value *items = kube_items(&m, answer);
-    if (items != NULL) kube_ask_pod_hear(a, items);
+    if (items != NULL)
+        kube_ask_pod_hear(a, items);
+    else if (answer->outcome == KUBE_REFUSED && a->phase == KUBE_CREATED && !a->job_there)
+        kube_waits_for(a, "its Job is gone, and whether its pod is cannot be read; Kubernetes says: %.*s",
+                       STR_ARG(answer->message));
     arena_free(&m);
 }
 

@@ -52,8 +52,9 @@ uint32_t kube_rank_to_hurry(const struct kube_attempt *a)
 
 const char *kube_log_pod(const struct kube_attempt *a)
 {
-    if (a->log.rank < a->n_ranks) return a->ranks[a->log.rank].pod;
-    return kube_left_name(a) != NULL ? kube_left_name(a) : "";
+    const char *known = a->log.rank < a->n_ranks ? a->ranks[a->log.rank].pod : "";
+    const char *left = known[0] == '\0' && a->log.rank == 0 ? kube_left_name(a) : NULL;
+    return left != NULL ? left : known;
 }
 
 static struct kube_rank *rank_of(struct kube_attempt *a, uint32_t rank)

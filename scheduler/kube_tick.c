@@ -98,15 +98,15 @@ static bool gave_up_on(const struct kube_attempt *a, int64_t now)
 
 static void unconfirmed(struct kube_attempt *a)
 {
-    bool known = a->phase == KUBE_STOPPING; /* how it ended: others go on */
-    if (!known) {
+    bool others = a->phase == KUBE_STOPPING || !kube_has_pod(a);
+    if (a->phase != KUBE_STOPPING) {
         a->result = (struct task_result){.exit_code = -1, .log_bytes = a->log.bytes};
         kube_cause(a, &a->result);
         a->phase = KUBE_STOPPING; /* in vain, so far */
     }
     a->result.message = arena_printf(&a->arena, "%.*s; %s", STR_ARG(a->result.message),
-                                     known ? "that all its pods have ended since has not been confirmed"
-                                           : "its node has not confirmed its end");
+                                     others ? "that all its pods have ended since has not been confirmed"
+                                            : "its node has not confirmed its end");
     kube_tell(a);
 }
 
@@ -137,7 +137,7 @@ static void tick_attempt(struct kube *k, struct kube_attempt *a)
         now - a->heard_us > kube_follow_after_us(k->late_us))
         kube_log_follow(a);
     if (a->phase == KUBE_CREATED && a->job_there && kube_lacks_pod(a)) without_pod(a, now);
-    if (a->phase == KUBE_CREATED && !a->job_there && !kube_has_pod(a)) kube_ask_pod(a);
+    if (a->phase == KUBE_CREATED && !a->job_there && kube_lacks_pod(a) && kube_standing(a).there == 0) kube_ask_pod(a);
     kube_untold_tick(a, now);
     kube_silence_tick(a);
     if (a->phase == KUBE_CREATED) kube_waits_tick(a, now);

@@ -197,10 +197,31 @@ static void that_it_goes_is_not_answered(void **state)
     requeue(a);
     turn(a);
     assert_int_equal(a->phase, KUBE_CREATED);
+    assert_false(a->dismissed); /* others may delete it, too */
     job_says(KUBE_DELETED, 8, true);
     answered(a, "j1", NULL);
     turn(a);
     assert_int_equal(a->result.reason, REASON_PREEMPTED);
+    (void)end_with_server(NULL);
+}
+
+/* Whether it has a pod takes its time. */
+static void what_is_gone_is_taken_back_once(void **state)
+{
+    (void)state;
+    static const struct row script[] = {
+        {.match = DELETE, .status = 200, .times = -1}, {.match = "pods?", .how = SILENT}, {0}};
+    server_start(script);
+    if (begin(NULL) != 0) fail();
+    struct kube_attempt *a = held();
+    requeue(a);
+    for (int i = 0; i < 5; i++) {
+        while (a->call != NULL)
+            kube_client_turn(k->client);
+        requeue(a);
+    }
+    assert_int_equal(received_of(DELETE), 1);
+    assert_non_null(a->question);
     (void)end_with_server(NULL);
 }
 
@@ -286,6 +307,7 @@ int main(void)
         cmocka_unit_test(cancelled_meanwhile),
         cmocka_unit_test(that_it_goes_is_not_answered),
         cmocka_unit_test(who_may_not_be_taken_back_says_so),
+        cmocka_unit_test(what_is_gone_is_taken_back_once),
         cmocka_unit_test(who_was_not_created_yet_is_not_created_any_more),
     };
     return cmocka_run_group_tests_name("held by Kueue", tests, open_folder, drop_folder);

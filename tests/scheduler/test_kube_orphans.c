@@ -356,6 +356,27 @@ static void pods_that_are_left_and_have_ended_are_not_waited_for(void **state)
     (void)end_with_server(NULL);
 }
 
+/* Those that are known are told by themselves, and once. */
+static void who_is_stopped_while_the_log_is_fetched_stops_all(void **state)
+{
+    (void)state;
+    starts_told();
+    says(KUBE_PRESENT, 2, 0, RUNS);
+    left("left-1", RUNS);
+    struct kube_attempt *a = comes_back(2);
+    kube_gone(a);
+    kube_tick(k);
+    assert_int_equal(a->phase, KUBE_DRAINING);
+    stop(7000);
+    waits_for(a, KUBE_STOPPING);
+    kube_tick(k);
+    all_come();
+    assert_int_equal(received_of(POD "pod-p0"), 1);
+    assert_int_equal(received_of(POD "pod-left-1"), 1);
+    assert_int_equal(a->result.reason, REASON_CANCELLED);
+    (void)end_with_server(NULL);
+}
+
 /* Whether it was made is not known; and a pod of it goes on. */
 static void what_was_made_is_not_made_again(void **state)
 {
@@ -364,19 +385,34 @@ static void what_was_made_is_not_made_again(void **state)
     struct err err = {0};
     const struct exec_request req = {
         .id = id, .step = STR("train"), .spec = {.node = &node, .image = STR("i")}, .grace_ms = 7000};
-    for (int made = 0; made <= 1; made++) {
+    static const struct {
+        const char *pod; /* that is told: whose it is; NULL = none */
+        bool before, cancelled;
+        size_t posts;
+        enum kube_phase phase;
+    } rows[] = {{NULL, false, false, 2, KUBE_CREATING},
+                {"", false, false, 1, KUBE_STOPPING},
+                {"", false, true, 1, KUBE_STOPPING},
+                {"j1", false, false, 2, KUBE_CREATING},
+                {"", true, false, 1, KUBE_STOPPING}}; /* it is made once, whatever copies there are */
+    EACH(i, rows)
+    {
         starts_told();
+        if (rows[i].before) left("left-0", RUNS);
         assert_true(executor.launch(executor.self, &req, false, STR("another"), &err));
         struct kube_attempt *a = kube_find(k, id);
         while (a->call != NULL)
             kube_client_turn(k->client);
         assert_true(a->phase == KUBE_CREATING && a->unsure);
-        if (made) left("left-0", RUNS);
+        if (rows[i].pod != NULL)
+            pod_told(KUBE_PRESENT, "left-0", LABELS, rows[i].pod[0] != '\0' ? job_name : NULL, rows[i].pod, RUNS);
+        if (rows[i].cancelled) stop(7000);
         a->retry_us = 1;
         kube_tick(k);
         all_come();
-        assert_int_equal(received_of(MADE), made ? 1 : 2);
-        assert_int_equal(a->phase, made ? KUBE_STOPPING : KUBE_CREATING);
+        if (received_of(MADE) != rows[i].posts) fail_msg("row %zu: %zu", i, received_of(MADE));
+        assert_int_equal(a->phase, rows[i].phase);
+        if (rows[i].cancelled) assert_true(str_is(a->result.message, "was stopped"));
         (void)end_with_server(NULL);
     }
 }
@@ -392,6 +428,7 @@ int main(void)
         cmocka_unit_test(pods_that_are_left_are_not_waited_for_for_ever),
         cmocka_unit_test(pods_that_are_left_go_without_their_attempt),
         cmocka_unit_test(pods_that_are_left_may_not_be_deleted),
+        cmocka_unit_test(who_is_stopped_while_the_log_is_fetched_stops_all),
         cmocka_unit_test(what_was_made_is_not_made_again),
         cmocka_unit_test(pods_that_are_left_and_have_ended_are_not_waited_for),
     };

@@ -1,4 +1,5 @@
 /* How attempts end of which there is no pod, or none that was told of. */
+#include "engine/os/clock.h"
 #include "tests/scheduler/kube_ends_rig.h"
 
 /* A pod that is still there says how it ends; and a Job of another uid is another one. */
@@ -65,6 +66,89 @@ static void a_pod_is_asked_for_before_its_job_is_missed(void **state)
     }
 }
 
+/* Before its Job was gone it might have been made. */
+static void what_was_asked_before_does_not_count(void **state)
+{
+    (void)state;
+    job_says("", "");
+    struct kube_attempt *a = asked(1);
+    kube_ask_pod(a);
+    int64_t first = a->looked_us;
+    usleep(1000);
+    kube_gone(a);
+    assert_true(a->looked_us > first);
+    no_pods(a); /* that answer is lost, as it were */
+}
+
+static void one_that_is_not_answered_is_asked_again(void **state)
+{
+    (void)state;
+    job_says("", "");
+    struct kube_attempt *a = asked(1);
+    kube_gone(a);
+    kube_cancel(k->client, a->question);
+    a->question = NULL;
+    kube_tick(k);
+    assert_null(a->question); /* not at once */
+    a->looked_us -= 1000000;
+    kube_tick(k);
+    no_pods(a);
+    assert_int_equal(a->phase, KUBE_TOLD);
+}
+
+/* Of several one was never made: the others may end well until then. */
+static void who_lacks_one_goes_on_while_others_do(void **state)
+{
+    (void)state;
+    const struct value none = {.type = VALUE_LIST};
+    job_says("", "");
+    says(KUBE_PRESENT, 2, 0, RUNS);
+    struct kube_attempt *a = asked(2);
+    kube_gone(a);
+    kube_tick(k);
+    assert_null(a->question);
+    kube_ask_pod_hear(a, &none);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    says(KUBE_PRESENT, 2, 0, DONE);
+    kube_tick(k);
+    no_pods(a);
+    assert_int_equal(a->phase, KUBE_TOLD);
+    assert_int_equal(a->result.reason, REASON_INFRA);
+}
+
+/* It has the grace that it was made with, which may be hours. */
+static void who_is_stopped_and_found_late_is_told_to_hurry(void **state)
+{
+    (void)state;
+    static char found[1024];
+    kube_job_name(STR("i1"), STR("train"), id, job_name);
+    snprintf(found, sizeof found,
+             "{\"items\":[{\"metadata\":{\"name\":\"pod-p0\",\"uid\":\"p0\",\"labels\":{" LABELS
+             "},\"ownerReferences\":[{\"kind\":\"Job\",\"controller\":true,\"name\":\"%s\",\"uid\":\"j1\"}]},\"spec\":{"
+             "\"nodeName\":\"n1\"},\"status\":{" RUNS "}}]}",
+             job_name);
+    const struct row script[] = {{.match = "DELETE ", .status = 200, .body = "{}", .times = -1},
+                                 {.match = "pods?labelSelector=batch", .status = 403, .body = "{}"},
+                                 {.match = "pods?labelSelector=batch", .status = 200, .body = found},
+                                 {.match = NULL}};
+    server_start(script);
+    assert_int_equal(begin(NULL), 0);
+    job_says("", "");
+    struct kube_attempt *a = asked(1);
+    stop(1000);
+    while (a->call != NULL || a->question != NULL)
+        kube_client_turn(k->client);
+    assert_non_null(strstr(a->waits, "its Job is gone, and whether its pod is cannot be read; Kubernetes says: "));
+    a->looked_us -= 1000000;
+    kube_tick(k);
+    while (a->call != NULL || a->question != NULL)
+        kube_client_turn(k->client);
+    assert_non_null(strstr(received_last("DELETE /api/v1/namespaces/n/pods/pod-p0")->body, "\"gracePeriodSeconds\":1"));
+    assert_int_equal(received_of("DELETE /api/v1/"), 1);
+    assert_int_equal(a->phase, KUBE_CREATED);
+    (void)end_with_server(NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -72,6 +156,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_job_that_is_deleted_is_missed_where_no_pod_is),
         TEST(a_pod_is_asked_for_before_its_job_is_missed),
+        TEST(what_was_asked_before_does_not_count),
+        TEST(one_that_is_not_answered_is_asked_again),
+        TEST(who_lacks_one_goes_on_while_others_do),
+        cmocka_unit_test(who_is_stopped_and_found_late_is_told_to_hurry),
     };
     return cmocka_run_group_tests_name("without a pod", tests, open_folder, drop_folder);
 }

@@ -126,26 +126,30 @@ static void await_requeued(void)
     assert_true(exec.requeued > 0);
 }
 
-/* The cluster has taken its place away, and says so. */
+/* The cluster has taken its place away, and says so. Who fails is as young as its retry. */
 static void test_giving_way_to_others(void **state)
 {
     (void)state;
     struct scheduler *s = start();
-    submit(ONE);
+    submit("  a: {run: x, image: i, queue: q, resources: {gpu: 1}, retry: {limit: 1, backoff: 1ms}}\n");
     await(WAITS, 1);
+    for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+        bool gives_way = attempt == 2;
+        tell(ADMIT);
+        await_launched(attempt);
+        tell(LONG_AGO);
+        exec.gives_way = gives_way;
+        ends(attempt, false);
+        await(gives_way ? WAITS " AND attempt = 3 AND pin IS NULL" : WAITS " AND attempt = 2", 1);
+        assert_int_equal(support_number(&test, WAITS AND_LONG_AGO), gives_way);
+        assert_int_equal(support_number(&test, "SELECT failures + free_failures FROM tasks"), 1);
+    }
     tell(ADMIT);
-    await_launched(1);
-    tell(LONG_AGO);
-    exec.gives_way = true;
-    ends(1, false);
-    await(WAITS " AND attempt = 2 AND pin IS NULL" AND_LONG_AGO, 1);
-    assert_int_equal(support_number(&test, "SELECT failures + free_failures FROM tasks"), 0);
-    tell(ADMIT);
-    await_launched(2);
-    exec.gives_way = false;
-    finish(2);
+    await_launched(3);
+    finish(3);
     await(ENDED("5"), 1);
     assert_int_equal(exec.killed, 0);
+    assert_int_equal(support_number(&test, "SELECT count(*) FROM attempts WHERE message LIKE 'gave way to%'"), 0);
     scheduler_stop(s);
 }
 
