@@ -100,10 +100,12 @@ void kube_hear_pod(void *ctx, enum kube_change change, const struct value *objec
     if (pod.job_uid.n > 0) keep(a->pods_job, sizeof a->pods_job, pod.job_uid);
     pod.memory_bound = a->memory_bound;
     uint32_t rank = kube_rank_of(a, pod.uid);
-    if (rank == UINT32_MAX) {
+    bool new = rank == UINT32_MAX;
+    if (new) {
         if (a->workers > 1 && pod.rank < 0) return; /* one of several that does not say which */
         a->gang |= a->workers != 1 && pod.rank >= 0;
         rank = pod.rank < 0 ? 0 : (uint32_t)pod.rank;
     }
     kube_rank_hear(a, change, rank, &pod);
+    if (new && a->kill_wanted && a->phase == KUBE_CREATED) kube_delete(a); /* it was not told to hurry */
 }

@@ -98,8 +98,7 @@ void kube_requeued(struct kube_attempt *a)
 
 static void refused(struct kube_attempt *a, const struct kube_answer *answer)
 {
-    if (answer->status == 409) return; /* it has been written since */
-    kube_not_deleted(a, "Job", answer);
+    if (answer->status != 409) kube_not_deleted(a, "Job", answer); /* else it has been written since */
     a->requeue_us = kube_again_us(++a->tries);
 }
 

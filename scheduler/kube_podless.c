@@ -100,10 +100,7 @@ void kube_ask_pod_hear(struct kube_attempt *a, const struct value *items)
     if (a->phase != KUBE_CREATED || !kube_lacks_pod(a)) return;
     for (size_t i = 0; i < items->u.list.n; i++)
         kube_hear_pod(a->owner, KUBE_PRESENT, &items->u.list.items[i]);
-    if (is_over(a))
-        end_podless(a);
-    else if (a->kill_wanted && !a->job_there && kube_has_pod(a))
-        kube_delete(a); /* it was not told to hurry */
+    if (is_over(a)) end_podless(a);
 }
 
 static void found(void *ctx, const struct kube_answer *answer)

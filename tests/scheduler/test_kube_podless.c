@@ -149,6 +149,31 @@ static void who_is_stopped_and_found_late_is_told_to_hurry(void **state)
     (void)end_with_server(NULL);
 }
 
+/* Of several, as they are being made. */
+static void who_is_stopped_and_told_late_is_told_to_hurry(void **state)
+{
+    (void)state;
+    static const struct row script[] = {{.match = "DELETE ", .status = 200, .body = "{}", .times = -1},
+                                        {.match = NULL}};
+    server_start(script);
+    assert_int_equal(begin(NULL), 0);
+    job_says("", "");
+    says(KUBE_PRESENT, 2, 0, RUNS);
+    struct kube_attempt *a = asked(2);
+    stop(1000);
+    while (a->call != NULL)
+        kube_client_turn(k->client);
+    for (int twice = 0; twice < 2; twice++) {
+        says(KUBE_PRESENT, 2, 1, RUNS);
+        while (a->call != NULL)
+            kube_client_turn(k->client);
+    }
+    assert_int_equal(received_of("DELETE /api/v1/namespaces/n/pods/pod-p0"), 1);
+    assert_int_equal(received_of("DELETE /api/v1/namespaces/n/pods/pod-p1"), 1);
+    assert_int_equal(received_of("DELETE /apis/batch"), 1);
+    (void)end_with_server(NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -160,6 +185,7 @@ int main(void)
         TEST(one_that_is_not_answered_is_asked_again),
         TEST(who_lacks_one_goes_on_while_others_do),
         cmocka_unit_test(who_is_stopped_and_found_late_is_told_to_hurry),
+        cmocka_unit_test(who_is_stopped_and_told_late_is_told_to_hurry),
     };
     return cmocka_run_group_tests_name("without a pod", tests, open_folder, drop_folder);
 }
